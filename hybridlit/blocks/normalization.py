@@ -1,0 +1,179 @@
+"""Maps real features into the [0, 1] that a photonic encoding expects."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["NormalizationLayer", "NormalizationMethod"]
+
+NormalizationMethod = Literal["sigmoid", "tanh", "minmax", "standard"]
+
+
+class NormalizationLayer(nn.Module):
+    """Map features to [0, 1], the range that a photonic encoding turns into phases of 0 to pi.
+
+    Methods:
+        - `"sigmoid"`: `1 / (1 + exp(-x))`.
+        - `"tanh"`: `(tanh(x) + 1) / 2`.
+        - `"minmax"`: each row from its own minimum (0) to its own maximum (1). It discards the
+          offset and scale of the row; a constant row becomes 0.5 with zero gradient.
+        - `"standard"`: each feature from mean - 3 std (0) to mean + 3 std (1) of the training data,
+          linearly. Values further out leave [0, 1]: they are legal phases, and a clamp would stop
+          their gradient. A feature that is constant in the training data maps to 0.5 there, with
+          slope 1/6. The statistics are buffers, set by `fit` or `partial_fit`; a template's
+          `Trainer` run fits a layer that has seen no data yet.
+
+    Args:
+        method: One of `"sigmoid"`, `"tanh"`, `"minmax"`, `"standard"`.
+        num_features: Size of the last dimension, at least 1 (`"minmax"`: 2). Needed for
+            `"standard"`, otherwise optional and then only checked.
+
+    Raises:
+        ValueError: If `method` is unknown or `num_features` does not fit it.
+
+    Example:
+        >>> layer = NormalizationLayer("standard", num_features=1)
+        >>> layer.fit(torch.tensor([[1.0], [3.0]]))(torch.tensor([[2.0], [5.0]])).flatten()
+        tensor([0.5000, 1.0000])
+    """
+
+    count: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, method: NormalizationMethod = "sigmoid", num_features: int | None = None
+    ) -> None:
+        super().__init__()
+        if method not in get_args(NormalizationMethod):
+            raise ValueError(
+                f"method must be one of {list(get_args(NormalizationMethod))}, got {method!r}"
+            )
+        if num_features is not None and (
+            isinstance(num_features, bool) or not isinstance(num_features, int) or num_features < 1
+        ):
+            raise ValueError(f"num_features must be a positive int or None, got {num_features!r}")
+        if method == "standard" and num_features is None:
+            raise ValueError("num_features is needed for method='standard': it stores statistics")
+        if method == "minmax" and num_features == 1:
+            raise ValueError(_MINMAX_OF_ONE)
+        self.method = method
+        self.num_features = num_features
+        self._fitted = method != "standard"  # a Python flag: reading `count` would sync a GPU
+        if method == "standard":
+            self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+            self.register_buffer("mean", torch.zeros(num_features))
+            self.register_buffer("std", torch.ones(num_features))
+            self.register_load_state_dict_post_hook(_refresh_fitted)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the layer can be used: False only for `"standard"` before it has seen data."""
+        return self._fitted
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize features.
+
+        Args:
+            x: Features of shape (..., features).
+
+        Returns:
+            Normalized features of the same shape.
+
+        Raises:
+            ValueError: If the last dimension is not `num_features`, or 1 for `"minmax"`.
+            RuntimeError: If the method is `"standard"` and the layer has seen no training data.
+        """
+        self._check_width(x)
+        if self.method == "sigmoid":
+            return torch.sigmoid(x)
+        if self.method == "tanh":
+            return (torch.tanh(x) + 1) / 2
+        if self.method == "minmax":
+            return _minmax(x)
+        if not self._fitted:
+            raise RuntimeError(
+                "NormalizationLayer(method='standard') has seen no training data: call .fit(x) "
+                "with the training inputs of this layer, or train the model with a Trainer first, "
+                "or load a checkpoint"
+            )
+        return (x - self.mean) / (6 * self.std) + 0.5
+
+    def fit(self, x: Tensor) -> NormalizationLayer:
+        """Set the statistics of `"standard"` from training data, forgetting earlier ones.
+
+        Args:
+            x: Training inputs of this layer, of shape (..., features), at least one row.
+
+        Returns:
+            The layer itself.
+
+        Raises:
+            TypeError: If the method has no statistics to fit.
+            ValueError: If `x` has the wrong width, no rows, or values that are not finite.
+        """
+        self._check_fittable(x)
+        self.reset()
+        return self.partial_fit(x)
+
+    def partial_fit(self, x: Tensor) -> NormalizationLayer:
+        """Add a batch of training data to the statistics of `"standard"`.
+
+        Batches of any sizes give the same statistics as `fit` on all of them at once, up to
+        rounding.
+
+        Args:
+            x: Training inputs of this layer, of shape (..., features), at least one row.
+
+        Returns:
+            The layer itself.
+
+        Raises:
+            TypeError: If the method has no statistics to fit.
+            ValueError: If `x` has the wrong width, no rows, or values that are not finite.
+        """
+        rows = self._check_fittable(x)
+        std, mean = torch.std_mean(rows, dim=0, correction=0)
+        return self.merge(len(rows), mean, std)
+
+    def merge(self, count: int, mean: Tensor, std: Tensor) -> NormalizationLayer:
+        """Add the statistics of other training data, for instance those of another process.
+
+        Args:
+            count: Number of rows behind the statistics, at least 1.
+            mean: Mean of each feature, of shape (features,).
+            std: Standard deviation of each feature (divided by count), of shape (features,).
+
+        Returns:
+            The layer itself.
+        """
+        self._check_fittable()
+        # on the CPU because not every accelerator has float64
+        mean, std = mean.to("cpu", torch.float64), std.to("cpu", torch.float64)
+        old_count = int(self.count)
+        if old_count:
+            # the fallback of constant features must not count as a real deviation
+            old_mean = self.mean.to("cpu", torch.float64)
+            old_std = torch.where(self._constant(), 0.0, self.std.to("cpu", torch.float64))
+            share = count / (old_count + count)
+            delta = mean - old_mean
+            variance = (1 - share) * old_std**2 + share * (std**2 + (1 - share) * delta**2)
+            mean, std = old_mean + share * delta, variance.sqrt()
+        # a deviation at the rounding error of the mean is no deviation
+        constant = std <= 1e-7 * mean.abs()
+        with torch.no_grad():
+            self.count.fill_(old_count + count)
+            self.mean.copy_(mean)
+            self.std.copy_(torch.where(constant, 1.0, std))
+        return self
+
+    def reset(self) -> None:
+        """Forget the statistics of `"standard"`."""
+        self._check_fittable()
+        self.count.zero_()
+        self.mean.zero_()
+        self.std.fill_(1.0)
+        self._fitted = False

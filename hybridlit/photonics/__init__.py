@@ -1,0 +1,31 @@
+"""The shared simulation core: linear-optical interferometers on Fock states, in plain torch.
+
+Knows nothing of Lightning or of templates. Data flow: features -> :mod:`encoding` -> data phases;
+trainable phases -> :mod:`interferometer` -> unitaries; both -> :mod:`simulation`, which asks
+:mod:`amplitudes` -> probabilities -> :mod:`readout` -> outputs. :mod:`layer` holds it together.
+"""
+
+from hybridlit.photonics.amplitudes import amplitudes
+from hybridlit.photonics.experiment import (
+    Ansatz,
+    AnsatzFactory,
+    CircuitType,
+    Experiment,
+    OutputMappingStrategy,
+    StatePattern,
+)
+from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.layer import QuantumLayer
+
+__all__ = [
+    "Ansatz",
+    "AnsatzFactory",
+    "CircuitType",
+    "ComputationSpace",
+    "Experiment",
+    "FockSpace",
+    "OutputMappingStrategy",
+    "QuantumLayer",
+    "StatePattern",
+    "amplitudes",
+]

@@ -1,0 +1,122 @@
+r"""How features become phases: one linear map for each circuit type.
+
+A circuit has L columns of data-dependent phases between L+1 interferometers. The phase on mode j in
+column l is :math:`\pi \sum_f E_{ljf} x_f`, so that a circuit type is nothing but a rule for E. No
+rule leaves a feature out: where one column has too few shifters, more columns follow (data
+re-uploading, Pérez-Salinas et al., Quantum 4, 226 (2020)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import chain, combinations, islice
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Encoding", "explicit", "parallel", "parallel_columns", "series"]
+
+Encoding = npt.NDArray[np.float64]
+"""Phases in units of pi for each unit of a feature, shape (columns, modes, features)."""
+
+
+def series(features: int, modes: int) -> Encoding:
+    """Columns of shifters on the first ``modes - 1`` modes, each with a feature or a mean of some.
+
+    A column's shifters take single features first, then means of pairs, then means of larger
+    subsets while shifters are left. More features than shifters are spread evenly over as many
+    columns as they need. A single feature is encoded at all harmonics: ``(j + 1) * x`` on mode j.
+
+    Args:
+        features: number of features, at least 1.
+        modes: number of modes, at least 2.
+
+    Returns:
+        The encoding, shape (ceil(features / (modes - 1)), modes, features).
+    """
+    shifters = modes - 1
+    if features == 1:
+        harmonics = np.append(np.arange(1.0, modes), 0.0)
+        return harmonics.reshape(1, modes, 1)
+    groups = np.array_split(np.arange(features), math.ceil(features / shifters))
+    encoding = np.zeros((len(groups), modes, features))
+    for column, group in enumerate(groups):
+        subsets: Iterable[tuple[int, ...]] = chain.from_iterable(
+            combinations(group.tolist(), size) for size in range(1, len(group) + 1)
+        )
+        for mode, subset in enumerate(islice(subsets, shifters)):
+            encoding[column, mode, list(subset)] = 1 / len(subset)
+    return encoding
+
+
+def parallel(features: int, modes: int) -> Encoding:
+    """One shifter on mode 0 in each column, a feature a column.
+
+    A single feature is uploaded ``modes - 1`` times.
+
+    Args:
+        features: number of features, at least 1.
+        modes: number of modes, at least 2.
+
+    Returns:
+        The encoding, shape (features or modes - 1, modes, features).
+    """
+    columns = features if features > 1 else modes - 1
+    encoding = np.zeros((columns, modes, features))
+    for column in range(columns):
+        encoding[column, 0, column % features] = 1.0
+    return encoding
+
+
+def parallel_columns(features: int, modes: int) -> Encoding:
+    """A feature a column, on every mode: ``(j + 1) * x`` on mode j.
+
+    Equal phases on all modes would be a global phase, which nothing can detect.
+
+    Args:
+        features: number of features, at least 1.
+        modes: number of modes, at least 2.
+
+    Returns:
+        The encoding, shape (features, modes, features).
+    """
+    return np.eye(features)[:, None, :] * np.arange(1.0, modes + 1)[None, :, None]
+
+
+def explicit(encoding: object, modes: int) -> Encoding:
+    """Check an encoding that the user wrote out.
+
+    Args:
+        encoding: nested sequence, array or tensor of shape (columns, modes, features), in units of
+            pi for each unit of a feature.
+        modes: the number of modes that it must have.
+
+    Returns:
+        The encoding as an array.
+
+    Raises:
+        ValueError: if it is ragged, not finite, of another shape, or if some feature changes
+            nothing but a global phase.
+    """
+    try:
+        array = np.array(encoding, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "encoding must be a nested list of numbers of shape (columns, modes, features) with "
+            f"rows of equal length, got {encoding!r}"
+        ) from None
+    if array.ndim != 3 or 0 in array.shape or array.shape[1] != modes:
+        raise ValueError(
+            f"encoding must have shape (columns, modes={modes}, features), got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise ValueError("encoding must be finite, got NaN or infinity")
+    relative = np.abs(array - array[:, :1]).max(axis=(0, 1))
+    if (relative == 0).any():
+        lost = np.flatnonzero(relative == 0).tolist()
+        raise ValueError(
+            f"encoding must let every feature reach the output, but feature(s) {lost} have the "
+            "same factor on all modes of every column, a global phase; give some mode another one"
+        )
+    return array

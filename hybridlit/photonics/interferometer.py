@@ -1,0 +1,118 @@
+r"""Phases of a rectangular mesh of Mach-Zehnder interferometers -> its unitary.
+
+The mesh (Clements et al., Optica 3, 1460 (2016)) has m columns of cells on neighbouring modes,
+m(m-1)/2 in all. A cell on modes (j, j+1) is two 50:50 beam splitters
+:math:`\tfrac{1}{\sqrt2}\begin{pmatrix}1&i\\i&1\end{pmatrix}` around a phase shifter a on mode j,
+and one more phase shifter b on mode j, either behind the splitters or before them. The first form
+reaches every unitary up to phases on its input, which a Fock state does not feel; the second every
+unitary up to phases on its output, which photon counting does not feel. A circuit uses the first
+form for all of its interferometers but the last, so that no phase is without effect.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["cells", "haar_phases", "unitaries"]
+
+
+@lru_cache(maxsize=64)
+def cells(modes: int) -> npt.NDArray[np.int64]:
+    """Column and upper mode of each cell of a mesh, in the order of its phases.
+
+    Args:
+        modes: number of modes m.
+
+    Returns:
+        Shape (m (m - 1) / 2, 2).
+    """
+    found = [(c, j) for c in range(modes) for j in range(c % 2, modes - 1, 2)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+
+def haar_phases(
+    meshes: int, modes: int, *, dtype: torch.dtype, device: torch.device | str | None = None
+) -> Tensor:
+    r"""Draw phases such that each mesh is a Haar-random unitary, up to phases at its ends.
+
+    A cell reached by I inputs and seen by O outputs transmits light to the other mode with
+    probability :math:`\cos^2(a/2) \sim \mathrm{Beta}(I + O - m - 1, 1)`; b is uniform (Russell et
+    al., New J. Phys. 19, 033007 (2017); Pai et al., Phys. Rev. Applied 11, 064044 (2019)).
+
+    Args:
+        meshes: number of meshes.
+        modes: number of modes m.
+        dtype: a real floating dtype.
+        device: where to draw, from torch's generator of that device.
+
+    Returns:
+        Phases (a, b) in radians, a in [0, pi], b in [0, 2 pi), shape (meshes, m (m - 1) / 2, 2).
+    """
+    column, upper = cells(modes).T
+    last = modes - 1
+    reach = np.minimum(upper + 1 + column, last) - np.maximum(upper - column, 0) + 1
+    ahead = last - column
+    seen = np.minimum(upper + 1 + ahead, last) - np.maximum(upper - ahead, 0) + 1
+    shape = torch.tensor(reach + seen - modes - 1, dtype=dtype, device=device)
+    uniform = torch.rand(2, meshes, len(column), dtype=dtype, device=device)
+    a = 2 * torch.arccos(uniform[0] ** (0.5 / shape))
+    return torch.stack([a, 2 * math.pi * uniform[1]], dim=-1)
+
+
+def unitaries(phases: Tensor) -> Tensor:
+    r"""Return the unitaries of a circuit's interferometers, differentiably in the phases.
+
+    Args:
+        phases: (a, b) of each cell in radians, shape (meshes, cells, 2), real; the last mesh has b
+            before its splitters, the others behind.
+
+    Returns:
+        Unitaries ``[out, in]``, shape (meshes, modes, modes), complex.
+    """
+    meshes, count = phases.shape[:2]
+    modes = (1 + math.isqrt(1 + 8 * count)) // 2
+    one = torch.ones_like(phases)
+    inner, outer = torch.polar(one, phases).unbind(-1)
+    straight, cross = (inner - 1) / 2, 0.5j * (inner + 1)
+    # The cell with b before its splitters is the transpose of the one with b behind.
+    behind = torch.stack([outer * straight, outer * cross, cross, -straight], dim=-1)
+    blocks = torch.cat([behind[:-1], behind[-1:, :, [0, 2, 1, 3]]])
+    places, identity = _layout(modes, phases.device)
+    columns = identity.to(blocks.dtype).expand(meshes, -1)
+    columns = columns.index_copy(1, places, blocks.flatten(1)).view(meshes, modes, modes, modes)
+    # Pairwise products keep the order and need log2(columns) batched products, not `columns`.
+    while columns.shape[1] > 1:
+        paired = columns[:, 1::2] @ columns[:, : columns.shape[1] // 2 * 2 : 2]
+        columns = torch.cat([paired, columns[:, paired.shape[1] * 2 :]], dim=1)
+    return columns.squeeze(1)
+
+
+@lru_cache(maxsize=64)
+def _places(modes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Flat positions of all cells' entries in (column, out, in), and the columns without cells."""
+    column, upper = cells(modes).T
+    out = upper[:, None] + np.array([0, 0, 1, 1])
+    into = upper[:, None] + np.array([0, 1, 0, 1])
+    identity = np.tile(np.eye(modes, dtype=np.float32), (modes, 1, 1)).reshape(-1)
+    return ((column[:, None] * modes + out) * modes + into).reshape(-1), identity
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _layout(modes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    # Kept for each device, so that a training step copies nothing there; not kept while exporting,
+    # where tensors are placeholders of that trace.
+    return (_fresh_layout if torch.compiler.is_compiling() else _kept_layout)(modes, device)
+
+
+def _fresh_layout(modes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    places, identity = _places(modes)
+    return torch.tensor(places, device=device), torch.tensor(identity, device=device)
+
+
+_kept_layout = lru_cache(maxsize=64)(_fresh_layout)

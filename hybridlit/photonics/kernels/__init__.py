@@ -1,0 +1,1 @@
+"""The loops that cost time, one file a kernel."""

@@ -1,0 +1,84 @@
+"""Probabilities of outcomes -> outputs of a layer, one module for each mapping strategy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hybridlit.photonics.experiment import OutputMappingStrategy
+
+__all__ = ["GroupingReadout", "LinearReadout", "make_readout"]
+
+
+class LinearReadout(nn.Linear):
+    r"""Affine map of the probabilities relative to their uniform value, :math:`W (D p) + b`.
+
+    A probability is about 1/D, so that a plain affine map of p would start, and learn, D times too
+    slowly at the usual initialisation and learning rates; relative probabilities are about 1.
+
+    Args:
+        states: number of outcomes D.
+        output_size: number of outputs.
+    """
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map probabilities (..., states) to outputs (..., output_size)."""
+        return super().forward(probabilities * self.in_features)
+
+
+class GroupingReadout(nn.Module):
+    r"""Sums of probabilities over groups of outcomes that share no outcome and leave none out.
+
+    Consecutive groups split the outcomes, in descending lexicographic order, into runs whose sizes
+    differ by at most one, the larger first; otherwise outcome i is in group i modulo the number of
+    groups. Every output is positive and all of them sum to 1.
+
+    Args:
+        states: number of outcomes D.
+        output_size: number of groups, 2 to D.
+        consecutive: runs of outcomes (LEXGROUPING) instead of residues (MODGROUPING).
+    """
+
+    group: Tensor
+
+    def __init__(self, states: int, output_size: int, *, consecutive: bool) -> None:
+        super().__init__()
+        self.states, self.output_size, self.consecutive = states, output_size, consecutive
+        outcome = torch.arange(states)
+        if consecutive:
+            smallest, larger = divmod(states, output_size)
+            sizes = torch.full((output_size,), smallest)
+            sizes[:larger] += 1
+            group = torch.repeat_interleave(torch.arange(output_size), sizes)
+        else:
+            group = outcome % output_size
+        self.register_buffer("group", group, persistent=False)
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map probabilities (..., states) to sums (..., output_size)."""
+        zeros = probabilities.new_zeros((*probabilities.shape[:-1], self.output_size))
+        return zeros.index_add(-1, self.group, probabilities)
+
+    def extra_repr(self) -> str:
+        """Return the sizes for ``repr``."""
+        kind = "lexgrouping" if self.consecutive else "modgrouping"
+        return f"states={self.states}, output_size={self.output_size}, {kind}"
+
+
+def make_readout(strategy: OutputMappingStrategy, states: int, output_size: int) -> nn.Module:
+    """Return the module of a strategy; sizes are checked by the ansatz.
+
+    Args:
+        strategy: how probabilities become outputs.
+        states: number of outcomes D.
+        output_size: number of outputs.
+
+    Returns:
+        A module from (..., states) to (..., output_size).
+    """
+    if strategy is OutputMappingStrategy.LINEAR:
+        return LinearReadout(states, output_size)
+    if strategy is OutputMappingStrategy.NONE:
+        return nn.Identity()
+    consecutive = strategy is not OutputMappingStrategy.MODGROUPING
+    return GroupingReadout(states, output_size, consecutive=consecutive)

@@ -1,0 +1,61 @@
+"""Checks of arguments that several constructors share: one message, one meaning."""
+
+from __future__ import annotations
+
+from enum import Enum
+from numbers import Integral
+from typing import TypeVar
+
+__all__ = ["enum_member", "integer"]
+
+E = TypeVar("E", bound=Enum)
+
+
+def enum_member(kind: type[E], value: object, argument: str) -> E:
+    """Turn a member of an enum, its value or its name (in any case) into the member.
+
+    Args:
+        kind: the enum.
+        value: what the user gave.
+        argument: the argument's name, for the message.
+
+    Returns:
+        The member.
+
+    Raises:
+        TypeError: if ``value`` is neither a member nor a string.
+        ValueError: if no member is called so.
+    """
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{argument} must be a {kind.__name__} or a string, got {type(value).__name__} {value!r}"
+        )
+    try:
+        return kind(value.lower())
+    except ValueError:
+        allowed = ", ".join(repr(member.value) for member in kind)
+        raise ValueError(f"{argument} must be one of {allowed}, got {value!r}") from None
+
+
+def integer(value: object, argument: str, minimum: int) -> int:
+    """Turn an integer of any integral type, but not a bool, into an int of at least ``minimum``.
+
+    Args:
+        value: what the user gave.
+        argument: the argument's name, for the message.
+        minimum: the smallest value allowed.
+
+    Returns:
+        The value as ``int``.
+
+    Raises:
+        TypeError: if ``value`` is a bool or no integer.
+        ValueError: if it is smaller than ``minimum``.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{argument} must be an integer, got {type(value).__name__} {value!r}")
+    if value < minimum:
+        raise ValueError(f"{argument} must be at least {minimum}, got {value}")
+    return int(value)

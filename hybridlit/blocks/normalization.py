@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from hybridlit.photonics.validation import integer
+from hybridlit.validation import choice
+
 __all__ = ["NormalizationLayer", "NormalizationMethod"]
 
 NormalizationMethod = Literal["sigmoid", "tanh", "minmax", "standard"]
+
+_MINMAX_OF_ONE = (
+    "method='minmax' normalizes each row over its features, and one feature alone has no range; "
+    "use 'sigmoid', 'tanh' or 'standard'"
+)
 
 
 class NormalizationLayer(nn.Module):
@@ -32,6 +40,7 @@ class NormalizationLayer(nn.Module):
             `"standard"`, otherwise optional and then only checked.
 
     Raises:
+        TypeError: If `num_features` is no integer.
         ValueError: If `method` is unknown or `num_features` does not fit it.
 
     Example:
@@ -48,26 +57,21 @@ class NormalizationLayer(nn.Module):
         self, method: NormalizationMethod = "sigmoid", num_features: int | None = None
     ) -> None:
         super().__init__()
-        if method not in get_args(NormalizationMethod):
-            raise ValueError(
-                f"method must be one of {list(get_args(NormalizationMethod))}, got {method!r}"
-            )
-        if num_features is not None and (
-            isinstance(num_features, bool) or not isinstance(num_features, int) or num_features < 1
-        ):
-            raise ValueError(f"num_features must be a positive int or None, got {num_features!r}")
-        if method == "standard" and num_features is None:
-            raise ValueError("num_features is needed for method='standard': it stores statistics")
+        choice(method, "method", get_args(NormalizationMethod))
+        if num_features is not None:
+            num_features = integer(num_features, "num_features", 1)
         if method == "minmax" and num_features == 1:
             raise ValueError(_MINMAX_OF_ONE)
         self.method = method
         self.num_features = num_features
         self._fitted = method != "standard"  # a Python flag: reading `count` would sync a GPU
         if method == "standard":
+            if num_features is None:
+                raise ValueError("method='standard' stores statistics: give num_features")
             self.register_buffer("count", torch.zeros((), dtype=torch.int64))
             self.register_buffer("mean", torch.zeros(num_features))
-            self.register_buffer("std", torch.ones(num_features))
-            self.register_load_state_dict_post_hook(_refresh_fitted)
+            self.register_buffer("std", torch.zeros(num_features))
+            self.register_load_state_dict_post_hook(_refresh_fitted)  # type: ignore[no-untyped-call]
 
     @property
     def fitted(self) -> bool:
@@ -100,7 +104,8 @@ class NormalizationLayer(nn.Module):
                 "with the training inputs of this layer, or train the model with a Trainer first, "
                 "or load a checkpoint"
             )
-        return (x - self.mean) / (6 * self.std) + 0.5
+        std = torch.where(self.std > 0, self.std, 1.0)
+        return (x - self.mean) / (6 * std) + 0.5
 
     def fit(self, x: Tensor) -> NormalizationLayer:
         """Set the statistics of `"standard"` from training data, forgetting earlier ones.
@@ -115,9 +120,9 @@ class NormalizationLayer(nn.Module):
             TypeError: If the method has no statistics to fit.
             ValueError: If `x` has the wrong width, no rows, or values that are not finite.
         """
-        self._check_fittable(x)
+        rows = self._rows(x)
         self.reset()
-        return self.partial_fit(x)
+        return self.partial_fit(rows)
 
     def partial_fit(self, x: Tensor) -> NormalizationLayer:
         """Add a batch of training data to the statistics of `"standard"`.
@@ -135,7 +140,7 @@ class NormalizationLayer(nn.Module):
             TypeError: If the method has no statistics to fit.
             ValueError: If `x` has the wrong width, no rows, or values that are not finite.
         """
-        rows = self._check_fittable(x)
+        rows = self._rows(x)
         std, mean = torch.std_mean(rows, dim=0, correction=0)
         return self.merge(len(rows), mean, std)
 
@@ -155,25 +160,77 @@ class NormalizationLayer(nn.Module):
         mean, std = mean.to("cpu", torch.float64), std.to("cpu", torch.float64)
         old_count = int(self.count)
         if old_count:
-            # the fallback of constant features must not count as a real deviation
             old_mean = self.mean.to("cpu", torch.float64)
-            old_std = torch.where(self._constant(), 0.0, self.std.to("cpu", torch.float64))
+            old_std = self.std.to("cpu", torch.float64)
             share = count / (old_count + count)
-            delta = mean - old_mean
-            variance = (1 - share) * old_std**2 + share * (std**2 + (1 - share) * delta**2)
-            mean, std = old_mean + share * delta, variance.sqrt()
-        # a deviation at the rounding error of the mean is no deviation
-        constant = std <= 1e-7 * mean.abs()
-        with torch.no_grad():
-            self.count.fill_(old_count + count)
-            self.mean.copy_(mean)
-            self.std.copy_(torch.where(constant, 1.0, std))
+            step = share * (mean - old_mean)
+            between = (1 - share) * share * (mean - old_mean) ** 2
+            std = ((1 - share) * old_std**2 + share * std**2 + between).sqrt()
+            mean = old_mean + step
+        # a deviation within the rounding error of the mean is no deviation
+        std = torch.where(std > 1e-7 * mean.abs(), std, 0.0)
+        self.count.fill_(old_count + count)
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+        self._fitted = True
         return self
 
     def reset(self) -> None:
-        """Forget the statistics of `"standard"`."""
+        """Forget the statistics of `"standard"`.
+
+        Raises:
+            TypeError: If the method has no statistics.
+        """
         self._check_fittable()
         self.count.zero_()
         self.mean.zero_()
-        self.std.fill_(1.0)
+        self.std.zero_()
         self._fitted = False
+
+    def extra_repr(self) -> str:
+        """Describe the layer in one line."""
+        features = "" if self.num_features is None else f", num_features={self.num_features}"
+        return f"method={self.method!r}{features}"
+
+    def _check_width(self, x: Tensor) -> None:
+        if x.dim() < 1 or (self.num_features is not None and x.shape[-1] != self.num_features):
+            raise ValueError(
+                f"x must have shape (..., {self.num_features or 'features'}), got {tuple(x.shape)}"
+            )
+        if self.method == "minmax" and x.shape[-1] == 1:
+            raise ValueError(_MINMAX_OF_ONE)
+
+    def _check_fittable(self) -> None:
+        if self.method != "standard":
+            raise TypeError(
+                f"NormalizationLayer(method={self.method!r}) has no statistics to fit; only "
+                "method='standard' has"
+            )
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Check training data and return it as (rows, features) in float64."""
+        self._check_fittable()
+        self._check_width(x)
+        rows = x.detach().to("cpu", torch.float64).reshape(-1, x.shape[-1])
+        if len(rows) == 0:
+            raise ValueError(f"x must have at least one row, got shape {tuple(x.shape)}")
+        if not torch.isfinite(rows).all():
+            raise ValueError("x must be finite, got NaN or infinity: clean the training data")
+        return rows
+
+
+def _minmax(x: Tensor) -> Tensor:
+    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+    span = high - low
+    precision = torch.finfo(x.dtype)
+    rounding = precision.eps * torch.maximum(low.abs(), high.abs()) + precision.tiny
+    # a row with NaN or infinity is not constant: it must come out as NaN, not as 0.5
+    constant = (span <= rounding) & torch.isfinite(span)
+    # the inner where keeps the unused branch finite, so that its zero gradient is not 0 * inf
+    return torch.where(constant, 0.5, (x - low) / torch.where(constant, 1.0, span))
+
+
+def _refresh_fitted(layer: nn.Module, incompatible_keys: object) -> None:
+    """Follow a loaded state dict; runs after every `load_state_dict`."""
+    if isinstance(layer, NormalizationLayer):
+        layer._fitted = bool(layer.count > 0)

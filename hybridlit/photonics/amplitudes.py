@@ -11,6 +11,7 @@ gradient: autograd, ``torch.compile``, ``torch.export`` and ``torch.func`` see o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def amplitudes(
             mode; unbunched amplitudes are not renormalised.
 
     Returns:
-        Amplitudes in descending lexicographic order of the outcomes, shape (..., D), differentiable.
+        Amplitudes in descending lexicographic order of the outcomes, shape (..., D).
 
     Raises:
         TypeError: if ``unitary`` is not complex, or an occupation not an integer.
@@ -60,11 +61,12 @@ def amplitudes(
         )
     if sum(state) == 0:
         raise ValueError(f"input_state must hold at least one photon, got {state}")
-    FockSpace(len(state), sum(state), kind)  # refuses more photons than modes if unbunched
+    outcomes = FockSpace(len(state), sum(state), kind)
     occupied = occupied_modes(state)
     batch = unitary.shape[:-2]
-    columns = unitary[..., occupied].reshape(-1, len(state), len(occupied)).permute(1, 2, 0)
-    return amplitudes_from_columns(columns, occupied, kind).T.reshape(*batch, -1)
+    rows = unitary.reshape(math.prod(batch), len(state), len(state))
+    columns = rows[..., occupied].permute(1, 2, 0)
+    return amplitudes_from_columns(columns, occupied, kind).T.reshape(*batch, outcomes.size)
 
 
 def occupied_modes(state: Sequence[int]) -> list[int]:
@@ -95,7 +97,7 @@ def amplitudes_from_columns(
     if torch.compiler.is_compiling():
         traced: Tensor = torch.ops.hybridlit.fock_amplitudes(columns, list(occupied), space.value)
         return traced
-    result: Tensor = _Amplitudes.apply(columns, list(occupied), space.value)
+    result: Tensor = _Amplitudes.apply(columns, list(occupied), space.value)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -117,12 +119,12 @@ def _second_derivative(
     """Pull ``grad`` back through ``_backward`` by differentiating the plain recursion twice."""
 
     def gradient(columns: Tensor, above: Tensor) -> Tensor:
-        _, pull = torch.func.vjp(lambda value: _forward(value, occupied, space), columns)
+        pull = torch.func.vjp(lambda value: _forward(value, occupied, space), columns)[1]
         below: Tensor = pull(above)[0]
         return below
 
-    _, pull = torch.func.vjp(gradient, columns, above)
-    return pull(grad)  # type: ignore[no-any-return]
+    pulled: tuple[Tensor, Tensor] = torch.func.vjp(gradient, columns, above)[1](grad)
+    return pulled
 
 
 class _Amplitudes(torch.autograd.Function):
@@ -138,14 +140,17 @@ class _Amplitudes(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (columns,) = ctx.saved_tensors
-        return _AmplitudesGradient.apply(columns, grad, ctx.occupied, ctx.space), None, None
+        below: Tensor = _AmplitudesGradient.apply(  # type: ignore[no-untyped-call]
+            columns, grad, ctx.occupied, ctx.space
+        )
+        return below, None, None
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], columns: Tensor, occupied: list[int], space: str
     ) -> tuple[Tensor, int]:
         rows = _with_batch(columns, in_dims[0], info.batch_size)
-        result: Tensor = _Amplitudes.apply(rows, occupied, space)
+        result: Tensor = _Amplitudes.apply(rows, occupied, space)  # type: ignore[no-untyped-call]
         return result.unflatten(-1, (-1, info.batch_size)), 2
 
 
@@ -177,7 +182,7 @@ class _AmplitudesGradient(torch.autograd.Function):
             _with_batch(tensor, dim, info.batch_size)
             for tensor, dim in zip((columns, grad), in_dims[:2], strict=True)
         ]
-        result: Tensor = _AmplitudesGradient.apply(*rows, occupied, space)
+        result: Tensor = _AmplitudesGradient.apply(*rows, occupied, space)  # type: ignore[no-untyped-call]
         return result.unflatten(-1, (-1, info.batch_size)), 3
 
 
@@ -197,14 +202,12 @@ for _device in ("CPU", "CUDA", "MPS", "XPU"):
     _library.impl("fock_amplitudes_backward", _backward, _device)
 
 
-@torch.library.register_fake("hybridlit::fock_amplitudes")
-def _(columns: Tensor, occupied: list[int], space: str) -> Tensor:
+def _shape_of_forward(columns: Tensor, occupied: list[int], space: str) -> Tensor:
     size = FockSpace(int(columns.shape[0]), len(occupied), ComputationSpace(space)).size
     return columns.new_empty(size, columns.shape[2])
 
 
-@torch.library.register_fake("hybridlit::fock_amplitudes_backward")
-def _(columns: Tensor, grad: Tensor, occupied: list[int], space: str) -> Tensor:
+def _shape_of_backward(columns: Tensor, grad: Tensor, occupied: list[int], space: str) -> Tensor:
     return torch.empty_like(columns)
 
 
@@ -214,6 +217,8 @@ def _traced_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     return operator(columns, grad, ctx.occupied, ctx.space), None, None
 
 
+torch.library.register_fake("hybridlit::fock_amplitudes", _shape_of_forward)
+torch.library.register_fake("hybridlit::fock_amplitudes_backward", _shape_of_backward)
 torch.library.register_autograd(
     "hybridlit::fock_amplitudes", _traced_gradient, setup_context=_Amplitudes.setup_context
 )

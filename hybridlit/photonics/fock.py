@@ -119,12 +119,15 @@ class FockSpace:
             Ranks, shape (...), int64.
         """
         occupation = np.asarray(states, dtype=np.int64)
-        before = self._states_before()
-        if self.unbunched:
-            at = self.photons - np.cumsum(occupation, axis=-1) + occupation
-            return np.where(occupation == 0, before[np.arange(self.modes), at], 0).sum(-1)
+        before = _states_before(self.modes, self.photons, self.unbunched)
         behind = self.photons - np.cumsum(occupation, axis=-1)
-        return before[np.arange(self.modes), behind].sum(-1)
+        at_mode = np.arange(self.modes)
+        if self.unbunched:
+            terms = np.where(occupation == 0, before[at_mode, behind + occupation], 0)
+        else:
+            terms = before[at_mode, behind]
+        ranks: IntArray = terms.sum(-1)
+        return ranks
 
     def index(self, state: Sequence[int]) -> int:
         """Return the position of one state in the basis.
@@ -147,10 +150,6 @@ class FockSpace:
         ):
             raise ValueError(f"state must be one of {self!r}, got {occupation}")
         return int(self.rank(occupation))
-
-    def _states_before(self) -> IntArray:
-        """Number of states that precede one with r photons left at a mode, shape (modes, n+1)."""
-        return _states_before(self.modes, self.photons, self.unbunched)
 
     def __len__(self) -> int:
         return self.size
@@ -175,6 +174,7 @@ class FockSpace:
 
 @lru_cache(maxsize=128)
 def _states_before(modes: int, photons: int, unbunched: bool) -> IntArray:
+    """Rank's term for each mode and number of photons left, shape (modes, photons + 1)."""
     table = np.zeros((modes, photons + 1), dtype=np.int64)
     for mode in range(modes):
         behind = modes - mode - 1

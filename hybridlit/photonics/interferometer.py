@@ -84,7 +84,7 @@ def unitaries(phases: Tensor) -> Tensor:
     behind = torch.stack([outer * straight, outer * cross, cross, -straight], dim=-1)
     blocks = torch.cat([behind[:-1], behind[-1:, :, [0, 2, 1, 3]]])
     places, identity = _layout(modes, phases.device)
-    columns = identity.to(blocks.dtype).expand(meshes, -1)
+    columns: Tensor = identity.to(blocks.dtype).expand(meshes, -1)
     columns = columns.index_copy(1, places, blocks.flatten(1)).view(meshes, modes, modes, modes)
     # Pairwise products keep the order and need log2(columns) batched products, not `columns`.
     while columns.shape[1] > 1:

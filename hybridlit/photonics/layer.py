@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -14,12 +15,13 @@ from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.experiment import (
     Ansatz,
     AnsatzFactory,
+    CircuitType,
     Experiment,
     OutputMappingStrategy,
 )
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases, unitaries
-from hybridlit.photonics.readout import make_readout
+from hybridlit.photonics.readout import GroupingReadout, LinearReadout, make_readout
 from hybridlit.photonics.validation import enum_member, integer
 
 __all__ = ["QuantumLayer"]
@@ -47,8 +49,8 @@ class QuantumLayer(nn.Module):
         output_mapping_strategy: how probabilities become outputs.
 
     Attributes:
-        phases: (a, b) of each cell of each interferometer in radians, shape (columns + 1, cells, 2);
-            a buffer in reservoir mode.
+        phases: (a, b) of each cell of each interferometer in radians, shape
+            (columns + 1, cells, 2); a buffer in reservoir mode.
         bandwidth: factor of each encoded phase, initially 1, shape (encoded phases,); None without
             bandwidth tuning.
         readout: module from probabilities to outputs.
@@ -66,6 +68,7 @@ class QuantumLayer(nn.Module):
     phases: Tensor
     encoding: Tensor
     encoded: Tensor
+    readout: LinearReadout | GroupingReadout | nn.Identity
 
     def __init__(
         self,
@@ -100,14 +103,15 @@ class QuantumLayer(nn.Module):
             self.register_buffer("phases", torch.empty(shape, dtype=dtype))
         else:
             self.phases = nn.Parameter(torch.empty(shape, dtype=dtype))
-        encoded = torch.from_numpy(factors.any(axis=2).reshape(-1).nonzero()[0])
-        self.register_buffer("encoded", encoded, persistent=False)
+        encoded = int(factors.any(axis=2).sum())
         self.bandwidth = (
-            nn.Parameter(torch.empty(len(encoded), dtype=dtype))
+            nn.Parameter(torch.empty(encoded, dtype=dtype))
             if circuit.use_bandwidth_tuning
             else None
         )
-        self.register_buffer("encoding", self._exact_encoding(self.phases), persistent=False)
+        self.register_buffer("encoding", None, persistent=False)
+        self.register_buffer("encoded", None, persistent=False)
+        self._set_encoding()
         strategy = OutputMappingStrategy(self.ansatz.output_mapping_strategy)
         self.readout = make_readout(strategy, self.fock_space.size, self.output_size)
         self.reset_parameters()
@@ -127,7 +131,7 @@ class QuantumLayer(nn.Module):
             self.phases.copy_(drawn)
             if self.bandwidth is not None:
                 self.bandwidth.fill_(1.0)
-        if isinstance(self.readout, nn.Linear):
+        if not isinstance(self.readout, nn.Identity):
             self.readout.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -188,7 +192,9 @@ class QuantumLayer(nn.Module):
     def extra_repr(self) -> str:
         """Return sizes, circuit and states for ``repr``."""
         circuit = self.experiment
-        kind = "explicit" if circuit.encoding is not None else str(circuit.circuit_type.value)  # type: ignore[union-attr]
+        kind = (
+            "explicit" if circuit.circuit_type is None else CircuitType(circuit.circuit_type).value
+        )
         state = ",".join(str(photons) for photons in self.input_state)
         parts = [
             f"input_size={self.input_size}, output_size={self.output_size}, circuit={kind}",
@@ -211,17 +217,21 @@ class QuantumLayer(nn.Module):
                 result = compute(rows)
         else:
             result = compute(rows).to(x.dtype)
-        return result.reshape(*x.shape[:-1], *result.shape[1:])
+        return result.reshape(x.shape[:-1] + result.shape[1:])
 
     def _simulate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         space = ComputationSpace(self.fock_space.space)
         result, kept = simulation.probabilities(
             self._phases(), self._data_phases(rows), self._occupied, space
         )
-        if self.fock_space.unbunched and _can_look_at(kept) and not bool((kept > 0).all()):
+        if (
+            self.fock_space.unbunched
+            and _can_look_at(kept)
+            and not bool((kept > torch.finfo(kept.dtype).eps ** 2).all())  # all of it rounding
+        ):
             raise ValueError(
-                "no unbunched outcome has any probability for some sample, so that there is nothing "
-                "to renormalise; use computation_space='fock' or another input_state"
+                "no unbunched outcome has any probability for some sample, which leaves nothing to "
+                "renormalise; use computation_space='fock' or another input_state"
             )
         return result, kept
 
@@ -233,18 +243,22 @@ class QuantumLayer(nn.Module):
         """Phases of the data in radians, shape (columns, modes, batch)."""
         factors = self.encoding
         if self.bandwidth is not None:
-            factors = torch.ones_like(factors[:, :1]).index_copy(
-                0, self.encoded, self.bandwidth[:, None].to(factors.dtype)
-            ) * factors
+            tuned = self.bandwidth[:, None].to(factors.dtype)
+            factors = factors * torch.ones_like(factors[:, :1]).index_copy(0, self.encoded, tuned)
         phases = factors @ rows.to(factors.dtype).T
         return phases.view(self.columns, self.experiment.n_modes, -1)
 
-    def _exact_encoding(self, like: Tensor) -> Tensor:
-        """Radians for each unit of a feature, shape (columns * modes, features)."""
-        factors = self.experiment.encoding_for(self.input_size)
-        flat = factors.reshape(-1, self.input_size) * math.pi
-        dtype = torch.promote_types(like.dtype, torch.float32)
-        return torch.tensor(flat, dtype=dtype, device=like.device)
+    def _set_encoding(self) -> None:
+        """Fill the buffers that follow from the experiment alone.
+
+        ``encoding`` holds radians for each unit of a feature, shape (columns * modes, features),
+        ``encoded`` the rows of it that are not zero.
+        """
+        factors = self.experiment.encoding_for(self.input_size).reshape(-1, self.input_size)
+        dtype = torch.promote_types(self.phases.dtype, torch.float32)
+        device = self.phases.device
+        self.encoding = torch.tensor(factors * math.pi, dtype=dtype, device=device)
+        self.encoded = torch.tensor(np.flatnonzero(factors.any(axis=1)), device=device)
 
     def _check(self, x: Tensor) -> None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
@@ -272,8 +286,8 @@ class QuantumLayer(nn.Module):
             result = fn(tensor)
             return tensor.to(result.device) if result.dtype in _LOW else result
 
-        super()._apply(floored, recurse)
-        self.encoding = self._exact_encoding(self.phases)  # a cast one would keep float32's error
+        super()._apply(floored, recurse)  # type: ignore[no-untyped-call]
+        self._set_encoding()  # a cast one would keep float32's error
         return self
 
 
@@ -305,12 +319,13 @@ def _resolved(
         raise TypeError(
             f"ansatz must be what AnsatzFactory.create returns, got {type(ansatz).__name__}"
         )
-    for name, given, made in [
-        ("input_size", input_size, ansatz.input_size),
-        ("output_size", output_size, ansatz.output_size),
-        ("output_mapping_strategy", strategy, ansatz.output_mapping_strategy),
-    ]:
-        default = given is None or given is OutputMappingStrategy.LINEAR
-        if given != made and not default:
-            raise ValueError(f"{name} must be {made!r} as in the ansatz, or left out, got {given!r}")
+    wanted: dict[str, object] = {"input_size": input_size}
+    if output_size is not None:
+        wanted["output_size"] = output_size
+    if strategy is not OutputMappingStrategy.LINEAR:
+        wanted["output_mapping_strategy"] = strategy
+    for name, value in wanted.items():
+        made = getattr(ansatz, name)
+        if value != made:
+            raise ValueError(f"{name} must be {made!r} as in the ansatz, got {value!r}")
     return ansatz

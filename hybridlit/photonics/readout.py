@@ -44,15 +44,20 @@ class GroupingReadout(nn.Module):
     def __init__(self, states: int, output_size: int, *, consecutive: bool) -> None:
         super().__init__()
         self.states, self.output_size, self.consecutive = states, output_size, consecutive
-        outcome = torch.arange(states)
-        if consecutive:
-            smallest, larger = divmod(states, output_size)
-            sizes = torch.full((output_size,), smallest)
-            sizes[:larger] += 1
-            group = torch.repeat_interleave(torch.arange(output_size), sizes)
+        self.register_buffer("group", torch.empty(states, dtype=torch.long), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Fill the table of groups, which has no parameters to draw."""
+        outcome = torch.arange(self.states, device=self.group.device)
+        smallest, larger = divmod(self.states, self.output_size)
+        if self.consecutive:
+            # The first `larger` groups hold one outcome more.
+            in_larger = outcome < larger * (smallest + 1)
+            late = larger + (outcome - larger * (smallest + 1)) // smallest
+            self.group.copy_(torch.where(in_larger, outcome // (smallest + 1), late))
         else:
-            group = outcome % output_size
-        self.register_buffer("group", group, persistent=False)
+            self.group.copy_(outcome % self.output_size)
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map probabilities (..., states) to sums (..., output_size)."""
@@ -65,7 +70,9 @@ class GroupingReadout(nn.Module):
         return f"states={self.states}, output_size={self.output_size}, {kind}"
 
 
-def make_readout(strategy: OutputMappingStrategy, states: int, output_size: int) -> nn.Module:
+def make_readout(
+    strategy: OutputMappingStrategy, states: int, output_size: int
+) -> LinearReadout | GroupingReadout | nn.Identity:
     """Return the module of a strategy; sizes are checked by the ansatz.
 
     Args:

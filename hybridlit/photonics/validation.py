@@ -30,7 +30,8 @@ def enum_member(kind: type[E], value: object, argument: str) -> E:
         return value
     if not isinstance(value, str):
         raise TypeError(
-            f"{argument} must be a {kind.__name__} or a string, got {type(value).__name__} {value!r}"
+            f"{argument} must be a {kind.__name__} or a string, "
+            f"got {type(value).__name__} {value!r}"
         )
     try:
         return kind(value.lower())

@@ -1,0 +1,95 @@
+"""Hybrid classical and photonic-quantum models: Lightning templates over one simulation core.
+
+Names are loaded on first use, so that ``import hybridlit`` and ``import hybridlit.photonics`` cost
+no more than torch: only the templates, callbacks and the command line import Lightning.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybridlit.blocks import NormalizationLayer, RowSafeBatchNorm1d
+    from hybridlit.components import (
+        is_photonic,
+        mark_photonic,
+        photonic_modules,
+        split_parameters,
+    )
+    from hybridlit.data import ArrayDataModule, SklearnDataModule
+    from hybridlit.photonics import (
+        Ansatz,
+        AnsatzFactory,
+        CircuitType,
+        ComputationSpace,
+        Experiment,
+        FockSpace,
+        OutputMappingStrategy,
+        QuantumLayer,
+        StatePattern,
+        amplitudes,
+    )
+    from hybridlit.templates import HybridModule, SequentialHybrid
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "hybridlit.photonics": (
+        "Ansatz",
+        "AnsatzFactory",
+        "CircuitType",
+        "ComputationSpace",
+        "Experiment",
+        "FockSpace",
+        "OutputMappingStrategy",
+        "QuantumLayer",
+        "StatePattern",
+        "amplitudes",
+    ),
+    "hybridlit.components": (
+        "is_photonic",
+        "mark_photonic",
+        "photonic_modules",
+        "split_parameters",
+    ),
+    "hybridlit.blocks": ("NormalizationLayer", "RowSafeBatchNorm1d"),
+    "hybridlit.templates": ("HybridModule", "SequentialHybrid"),
+    "hybridlit.data": ("ArrayDataModule", "SklearnDataModule"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Ansatz",
+    "AnsatzFactory",
+    "ArrayDataModule",
+    "CircuitType",
+    "ComputationSpace",
+    "Experiment",
+    "FockSpace",
+    "HybridModule",
+    "NormalizationLayer",
+    "OutputMappingStrategy",
+    "QuantumLayer",
+    "RowSafeBatchNorm1d",
+    "SequentialHybrid",
+    "SklearnDataModule",
+    "StatePattern",
+    "amplitudes",
+    "is_photonic",
+    "mark_photonic",
+    "photonic_modules",
+    "split_parameters",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'hybridlit' has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF})

@@ -1,0 +1,94 @@
+"""Batches of tensors held in memory, shuffled the same way in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+__all__ = ["EpochShuffle", "batches"]
+
+Batch = tuple[Tensor, Tensor]
+
+
+class EpochShuffle(Sampler[int]):
+    """A random order that is a pure function of seed and epoch.
+
+    It draws nothing from the global random number generator, so that data order and weight
+    initialization do not depend on one another, and passing over the data twice in an epoch gives
+    the same order twice. Lightning calls `set_epoch` at the start of each epoch.
+
+    Args:
+        data: What to draw indices of.
+        seed: Seed of the order.
+    """
+
+    def __init__(self, data: Sized, seed: int) -> None:
+        self.data = data
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[int]:
+        # spread the seeds apart: seed + epoch alone would share orders between neighbouring seeds
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        yield from torch.randperm(len(self), generator=generator).tolist()
+
+
+def batches(
+    inputs: Tensor, targets: Tensor, *, batch_size: int, seed: int | None, num_workers: int
+) -> DataLoader[Batch]:
+    """Return a loader of (inputs, targets) batches; the last one may be smaller.
+
+    Args:
+        inputs: Inputs of shape (rows, ...).
+        targets: Targets of shape (rows, ...).
+        batch_size: Rows in a batch, at least 1.
+        seed: Seed of the order; None: in order.
+        num_workers: Number of loading processes; 0 is fastest for data in memory.
+
+    Returns:
+        The loader.
+    """
+    data = _Rows(inputs, targets)
+    return DataLoader(
+        data,
+        batch_size=batch_size,
+        sampler=None if seed is None else EpochShuffle(data, seed),
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        collate_fn=_as_they_are,
+        generator=torch.Generator().manual_seed(seed or 0),  # iterating leaves the global one alone
+    )
+
+
+class _Rows(Dataset[Batch]):
+    """Rows of two tensors, a whole batch in one indexing operation."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        self.inputs, self.targets = inputs, targets
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.inputs[index], self.targets[index]
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        return self.inputs[indices], self.targets[indices]
+
+
+def _as_they_are(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,76 @@
+"""Seeded splits of rows into training, validation and test data."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["split_rows"]
+
+
+def split_rows(
+    targets: Tensor, fractions: tuple[float, float], *, stratify: bool, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Split row numbers at random into training, validation and test rows.
+
+    The test rows depend on the seed and the test fraction only, so that another validation fraction
+    never moves a row between test and the rest.
+
+    Args:
+        targets: Targets of shape (rows, ...); class indices of shape (rows,) to stratify.
+        fractions: Shares of all rows for validation and test, each in [0, 1), with sum below 1.
+        stratify: Give every class its share of both splits, up to rounding.
+        seed: Seed of the split.
+
+    Returns:
+        Row numbers of the training, validation and test data, each in ascending order.
+
+    Raises:
+        ValueError: If a split with a fraction above 0, or the training data, would be empty.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.arange(len(targets))
+    val_fraction, test_fraction = fractions
+    rest, test = _split_off(rows, targets, test_fraction, len(rows), stratify, generator)
+    train, val = _split_off(rest, targets, val_fraction, len(rows), stratify, generator)
+    for name, chosen, fraction in [
+        ("test", test, test_fraction),
+        ("validation", val, val_fraction),
+        ("training", train, 1.0),
+    ]:
+        if fraction > 0 and len(chosen) == 0:
+            raise ValueError(
+                f"the {name} split of {len(rows)} rows is empty with val_fraction={val_fraction} "
+                f"and test_fraction={test_fraction}: change the fractions or give more rows"
+            )
+    return train, val, test
+
+
+def _split_off(
+    rows: Tensor,
+    targets: Tensor,
+    fraction: float,
+    total: int,
+    stratify: bool,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Return (the other rows, round(fraction * total) of the rows)."""
+    size = min(round(fraction * total), len(rows))
+    groups = [rows]
+    if stratify:
+        groups = [rows[targets[rows] == label] for label in targets[rows].unique()]
+    chosen = []
+    for group, quota in zip(groups, _quotas([len(group) for group in groups], size), strict=True):
+        chosen.append(group[torch.randperm(len(group), generator=generator)[:quota]])
+    taken = torch.cat(chosen).sort().values
+    return rows[~torch.isin(rows, taken)], taken
+
+
+def _quotas(sizes: list[int], total: int) -> list[int]:
+    """Share `total` in proportion to sizes: whole parts first, then the largest remainders."""
+    exact = [size * total / max(sum(sizes), 1) for size in sizes]
+    quotas = [int(share) for share in exact]
+    order = sorted(range(len(sizes)), key=lambda i: quotas[i] - exact[i])
+    for i in order[: total - sum(quotas)]:
+        quotas[i] += 1
+    return quotas

@@ -1,0 +1,64 @@
+"""What a template was constructed with, as plain values.
+
+`LightningModule.save_hyperparameters` keeps the arguments of every constructor along the chain of
+inheritance, fixed ones included. Two things are missing for templates that are meant to be
+subclassed: a command line run records only what the outermost constructor accepts, so that builders
+would not find the rest; and `load_from_checkpoint` hands fixed arguments back to a constructor that
+takes `**kwargs`, which then passes them twice. Hence the two sets kept apart here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from enum import Enum
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["constructor_calls", "plain"]
+
+
+def constructor_calls(obj: object, frame: FrameType | None) -> list[dict[str, Any]]:
+    """Collect the arguments of the constructors that are running for an object.
+
+    Args:
+        obj: The object under construction.
+        frame: The frame of the innermost `__init__`.
+
+    Returns:
+        One dictionary per constructor, from the innermost (the base class) to the outermost (the
+        class that was called), by name. Values in `*args` get the names of the parameters of the
+        next constructor, in order, since passing them on is what they are for.
+    """
+    calls: list[dict[str, Any]] = []
+    inner_positional: list[str] = []
+    while frame is not None and frame.f_code.co_name == "__init__":
+        arguments = inspect.getargvalues(frame)
+        if not arguments.args or arguments.locals[arguments.args[0]] is not obj:
+            break
+        code = frame.f_code
+        count = code.co_argcount + code.co_kwonlyargcount
+        call = {name: arguments.locals[name] for name in code.co_varnames[1:count]}
+        if arguments.varargs is not None:
+            call.update(zip(inner_positional, arguments.locals[arguments.varargs], strict=False))
+        if arguments.keywords is not None:
+            call.update(arguments.locals[arguments.keywords])
+        calls.append(call)
+        inner_positional = list(code.co_varnames[1 : code.co_argcount])
+        frame = frame.f_back
+    return calls
+
+
+def plain(value: Any) -> Any:
+    """Turn an enum member or a numpy scalar into the plain value it stands for.
+
+    Args:
+        value: Anything.
+
+    Returns:
+        The plain value, which a checkpoint can hold safely; other values as they are.
+    """
+    if isinstance(value, Enum):
+        return plain(value.value)
+    return value.item() if isinstance(value, np.generic) else value

@@ -39,8 +39,8 @@ class ArrayDataModule(LightningDataModule):
         val_fraction: Share of the rows of `inputs` to split off for validation, in [0, 1); 0: none.
             Not used when `val` is given.
         test_fraction: The same for the test data.
-        scaling: `"standard"` (mean 0, standard deviation 1 of each feature), `"minmax"` (0 to 1), or
-            None. A feature that is constant in the training rows becomes 0.
+        scaling: `"standard"` (mean 0, standard deviation 1 of each feature), `"minmax"` (0 to 1),
+            or None. A feature that is constant in the training rows becomes 0.
         target_scaling: The same for targets that are not integers; losses and metrics are then in
             scaled units, and `unscale_targets` brings predictions back.
         batch_size: Rows in a batch, at least 1; the last batch may be smaller.
@@ -105,8 +105,8 @@ class ArrayDataModule(LightningDataModule):
             _check_alike(whole, part, name)
         if target_scaling is not None and not whole[1].is_floating_point():
             raise ValueError(
-                f"target_scaling={target_scaling!r} needs real targets, got integers; class indices "
-                "are not to be scaled, and regression targets are given as floats"
+                f"target_scaling={target_scaling!r} needs real targets, got integers; class "
+                "indices are not to be scaled, and regression targets are given as floats"
             )
         rows = split_rows(
             whole[1],

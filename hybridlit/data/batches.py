@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sized
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,5 +91,5 @@ class _Rows(Dataset[Batch]):
         return self.inputs[indices], self.targets[indices]
 
 
-def _as_they_are(batch: Batch) -> Batch:
+def _as_they_are(batch: Any) -> Any:
     return batch

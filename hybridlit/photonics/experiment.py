@@ -44,13 +44,20 @@ class StatePattern(str, Enum):
 
 
 class OutputMappingStrategy(str, Enum):
-    """How probabilities become outputs; see :mod:`hybridlit.photonics.readout`."""
+    """How photon statistics become outputs.
+
+    LINEAR, GROUPING (the same as LEXGROUPING), MODGROUPING and NONE read the probabilities of all
+    outcomes, see :mod:`hybridlit.photonics.readout`; MODE_EXPECTATIONS and PAIR_CORRELATIONS need
+    none of them and stay cheap at any size, see :mod:`hybridlit.photonics.correlations`.
+    """
 
     LINEAR = "linear"
     GROUPING = "grouping"
     LEXGROUPING = "lexgrouping"
     MODGROUPING = "modgrouping"
     NONE = "none"
+    MODE_EXPECTATIONS = "mode_expectations"
+    PAIR_CORRELATIONS = "pair_correlations"
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,8 @@ class Ansatz:
     Args:
         experiment: the circuit.
         input_size: number of features, at least 1.
-        output_size: number of outputs; None only with NONE, which gives all probabilities.
+        output_size: number of outputs; None where the strategy has one size: NONE, which gives all
+            probabilities, MODE_EXPECTATIONS and PAIR_CORRELATIONS.
         output_mapping_strategy: how probabilities become outputs.
 
     Raises:
@@ -196,21 +204,32 @@ class Ansatz:
         object.__setattr__(self, "output_mapping_strategy", strategy)
         object.__setattr__(self, "input_size", integer(self.input_size, "input_size", 1))
         self.experiment.encoding_for(self.input_size)  # an explicit one may have another width
-        states = self.experiment.fock_space.size
+        space = self.experiment.fock_space
+        if strategy in _EXPECTATIONS and space.unbunched:
+            raise ValueError(
+                f"output_mapping_strategy={strategy.value!r} needs computation_space='fock': "
+                "expectations after post-selection have no form without all amplitudes"
+            )
+        states, modes = space.size, space.modes
+        only_size = {
+            OutputMappingStrategy.NONE: states,
+            OutputMappingStrategy.MODE_EXPECTATIONS: modes,
+            OutputMappingStrategy.PAIR_CORRELATIONS: modes * (modes + 1) // 2,
+        }.get(strategy)
         if self.output_size is None:
-            if strategy is not OutputMappingStrategy.NONE:
+            if only_size is None:
                 raise ValueError(
                     f"output_size must be given with output_mapping_strategy={strategy.value!r}; "
                     f"'none' gives all {states} probabilities without it"
                 )
-            object.__setattr__(self, "output_size", states)
+            object.__setattr__(self, "output_size", only_size)
             return
         size = integer(self.output_size, "output_size", 1)
         object.__setattr__(self, "output_size", size)
-        if strategy is OutputMappingStrategy.NONE and size != states:
+        if only_size is not None and size != only_size:
             raise ValueError(
-                f"output_size must be {states}, the number of outcomes, or None with "
-                f"output_mapping_strategy='none', got {size}"
+                f"output_size must be {only_size} or None with output_mapping_strategy="
+                f"{strategy.value!r}, got {size}"
             )
         if strategy in _GROUPINGS and not 2 <= size <= states:
             raise ValueError(
@@ -253,6 +272,7 @@ _GROUPINGS = (
     OutputMappingStrategy.LEXGROUPING,
     OutputMappingStrategy.MODGROUPING,
 )
+_EXPECTATIONS = (OutputMappingStrategy.MODE_EXPECTATIONS, OutputMappingStrategy.PAIR_CORRELATIONS)
 
 
 def _pattern(pattern: StatePattern, modes: int, photons: int) -> tuple[int, ...]:

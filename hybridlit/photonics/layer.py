@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from hybridlit.photonics import simulation
 from hybridlit.photonics.amplitudes import occupied_modes
+from hybridlit.photonics.correlations import mode_expectations, pair_correlations
 from hybridlit.photonics.experiment import (
     Ansatz,
     AnsatzFactory,
@@ -94,6 +95,8 @@ class QuantumLayer(nn.Module):
         self.input_state = circuit.occupation
         self.fock_space: FockSpace = circuit.fock_space
         self._occupied = occupied_modes(self.input_state)
+        strategy = OutputMappingStrategy(self.ansatz.output_mapping_strategy)
+        self._expectation = _EXPECTATIONS.get(strategy)
 
         factors = circuit.encoding_for(self.input_size)
         self.columns = len(factors)
@@ -112,7 +115,6 @@ class QuantumLayer(nn.Module):
         self.register_buffer("encoding", None, persistent=False)
         self.register_buffer("encoded", None, persistent=False)
         self._set_encoding()
-        strategy = OutputMappingStrategy(self.ansatz.output_mapping_strategy)
         self.readout = make_readout(strategy, self.fock_space.size, self.output_size)
         self.reset_parameters()
 
@@ -147,7 +149,7 @@ class QuantumLayer(nn.Module):
             TypeError: if ``x`` is no floating tensor, or float64 in a float32 layer.
             ValueError: if its width is wrong or, on the CPU, if a feature is not finite.
         """
-        return self._island(x, lambda value: self.readout(self._simulate(value)[0]))
+        return self._island(x, self._outputs)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return the probabilities of all outcomes, in the order of ``fock_space.states``.
@@ -200,7 +202,7 @@ class QuantumLayer(nn.Module):
             f"input_size={self.input_size}, output_size={self.output_size}, circuit={kind}",
             f"modes={circuit.n_modes}, photons={circuit.n_photons}, data_columns={self.columns}",
             f"input_state=|{state}>, space={self.fock_space.space.value}",
-            f"states={self.fock_space.size}, phases={self.phases.numel()}",
+            f"states={_short(self.fock_space.size)}, phases={self.phases.numel()}",
         ]
         if circuit.reservoir_mode:
             parts.append("reservoir")
@@ -218,6 +220,19 @@ class QuantumLayer(nn.Module):
         else:
             result = compute(rows).to(x.dtype)
         return result.reshape(x.shape[:-1] + result.shape[1:])
+
+    def _outputs(self, rows: Tensor) -> Tensor:
+        if self._expectation is None:
+            outputs: Tensor = self.readout(self._simulate(rows)[0])
+            return outputs
+        inputs = [mode for mode, photons in enumerate(self.input_state) if photons]
+        columns = simulation.circuit_columns(
+            unitaries(self._phases()), self._data_phases(rows), inputs
+        )
+        photons = [self.input_state[mode] for mode in inputs]
+        return self._expectation(
+            columns, torch.tensor(photons, dtype=columns.real.dtype, device=columns.device)
+        )
 
     def _simulate(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         space = ComputationSpace(self.fock_space.space)
@@ -291,7 +306,15 @@ class QuantumLayer(nn.Module):
         return self
 
 
+_EXPECTATIONS = {
+    OutputMappingStrategy.MODE_EXPECTATIONS: mode_expectations,
+    OutputMappingStrategy.PAIR_CORRELATIONS: pair_correlations,
+}
 _LOW = (torch.float16, torch.bfloat16)
+
+
+def _short(number: int) -> str:
+    return str(number) if number < 10**9 else f"{number:.2e}"
 
 
 def _can_look_at(tensor: Tensor) -> bool:

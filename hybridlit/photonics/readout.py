@@ -81,11 +81,13 @@ def make_readout(
         output_size: number of outputs.
 
     Returns:
-        A module from (..., states) to (..., output_size).
+        A module from (..., states) to (..., output_size); the identity for strategies that leave
+        nothing to map.
     """
     if strategy is OutputMappingStrategy.LINEAR:
         return LinearReadout(states, output_size)
-    if strategy is OutputMappingStrategy.NONE:
-        return nn.Identity()
-    consecutive = strategy is not OutputMappingStrategy.MODGROUPING
-    return GroupingReadout(states, output_size, consecutive=consecutive)
+    if strategy is OutputMappingStrategy.MODGROUPING:
+        return GroupingReadout(states, output_size, consecutive=False)
+    if strategy in (OutputMappingStrategy.GROUPING, OutputMappingStrategy.LEXGROUPING):
+        return GroupingReadout(states, output_size, consecutive=True)
+    return nn.Identity()

@@ -58,8 +58,8 @@ def fit_normalizers(
     batches = trainer.num_training_batches
     if not isinstance(loader, DataLoader) or not 0 < batches < math.inf:
         raise RuntimeError(
-            f"cannot fit {sorted(waiting)}: that needs one training DataLoader with a length above 0; call "
-            ".fit(x) on these NormalizationLayers with their training inputs before Trainer.fit"
+            f"cannot fit {sorted(waiting)}: that needs one training DataLoader with a length above "
+            "0; call .fit(x) on these layers with their training inputs before Trainer.fit"
         )
     fitted: list[str] = []
     with _undisturbed(model, loader), torch.no_grad():

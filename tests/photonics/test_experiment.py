@@ -112,9 +112,11 @@ def test_ansatz_factory_positionally_and_by_name():
         ((0, 4), ValueError, "input_size must be at least 1, got 0"),
         ((True, 4), TypeError, "input_size must be an integer"),
         ((3, 0), ValueError, "output_size must be at least 1"),
-        ((3, 4, "none"), ValueError, "output_size must be 10, the number of outcomes"),
+        ((3, 4, "none"), ValueError, "output_size must be 10 or None"),
         ((3, 1, "grouping"), ValueError, "output_size must be 2 to 10"),
         ((3, 11, "modgrouping"), ValueError, "output_size must be 2 to 10"),
+        ((3, 3, "mode_expectations"), ValueError, "output_size must be 4 or None"),
+        ((3, 4, "pair_correlations"), ValueError, "output_size must be 10 or None"),
         ((3, 4, "sum"), ValueError, "output_mapping_strategy must be one of"),
     ],
 )
@@ -126,3 +128,10 @@ def test_bad_ansatz(arguments, error, message):
 def test_ansatz_needs_an_experiment():
     with pytest.raises(TypeError, match="experiment must be an Experiment, got str"):
         AnsatzFactory.create("series", 3, 4)
+
+
+@pytest.mark.parametrize("strategy", ["mode_expectations", "pair_correlations"])
+def test_expectations_need_all_outcomes(strategy):
+    experiment = Experiment("series", 4, 2, computation_space="unbunched")
+    with pytest.raises(ValueError, match="needs computation_space='fock'"):
+        AnsatzFactory.create(experiment, 3, None, strategy)

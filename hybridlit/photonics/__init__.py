@@ -2,10 +2,12 @@
 
 Knows nothing of Lightning or of templates. Data flow: features -> :mod:`encoding` -> data phases;
 trainable phases -> :mod:`interferometer` -> unitaries; both -> :mod:`simulation`, which asks
-:mod:`amplitudes` -> probabilities -> :mod:`readout` -> outputs. :mod:`layer` holds it together.
+:mod:`amplitudes` -> probabilities -> :mod:`readout` -> outputs. :mod:`circuit` holds it together
+for the modules :mod:`layer` and :mod:`stack`.
 """
 
 from hybridlit.photonics.amplitudes import amplitudes
+from hybridlit.photonics.circuit import PhotonicCircuit
 from hybridlit.photonics.experiment import (
     Ansatz,
     AnsatzFactory,
@@ -16,6 +18,7 @@ from hybridlit.photonics.experiment import (
 )
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.layer import QuantumLayer
+from hybridlit.photonics.stack import QuantumLayerStack
 
 __all__ = [
     "Ansatz",
@@ -25,7 +28,9 @@ __all__ = [
     "Experiment",
     "FockSpace",
     "OutputMappingStrategy",
+    "PhotonicCircuit",
     "QuantumLayer",
+    "QuantumLayerStack",
     "StatePattern",
     "amplitudes",
 ]

@@ -66,31 +66,31 @@ def haar_phases(
 
 
 def unitaries(phases: Tensor) -> Tensor:
-    r"""Return the unitaries of a circuit's interferometers, differentiably in the phases.
+    r"""Return the unitaries of the interferometers of circuits, differentiably in the phases.
 
     Args:
-        phases: (a, b) of each cell in radians, shape (meshes, cells, 2), real; the last mesh has b
-            before its splitters, the others behind.
+        phases: (a, b) of each cell in radians, shape (..., meshes, cells, 2), real; the last mesh
+            of a circuit has b before its splitters, the others behind.
 
     Returns:
-        Unitaries ``[out, in]``, shape (meshes, modes, modes), complex.
+        Unitaries ``[out, in]``, shape (..., meshes, modes, modes), complex.
     """
-    meshes, count = phases.shape[:2]
+    *stack, meshes, count, _ = phases.shape
     modes = (1 + math.isqrt(1 + 8 * count)) // 2
-    one = torch.ones_like(phases)
-    inner, outer = torch.polar(one, phases).unbind(-1)
+    inner, outer = torch.polar(torch.ones_like(phases), phases).unbind(-1)
     straight, cross = (inner - 1) / 2, 0.5j * (inner + 1)
     # The cell with b before its splitters is the transpose of the one with b behind.
     behind = torch.stack([outer * straight, outer * cross, cross, -straight], dim=-1)
-    blocks = torch.cat([behind[:-1], behind[-1:, :, [0, 2, 1, 3]]])
+    blocks = torch.cat([behind[..., :-1, :, :], behind[..., -1:, :, [0, 2, 1, 3]]], dim=-3)
     places, identity = _layout(modes, phases.device)
-    columns: Tensor = identity.to(blocks.dtype).expand(meshes, -1)
-    columns = columns.index_copy(1, places, blocks.flatten(1)).view(meshes, modes, modes, modes)
+    columns: Tensor = identity.to(blocks.dtype).expand(math.prod(stack) * meshes, -1)
+    columns = columns.index_copy(1, places, blocks.flatten(-2).reshape(-1, len(places)))
+    columns = columns.view(-1, modes, modes, modes)
     # Pairwise products keep the order and need log2(columns) batched products, not `columns`.
     while columns.shape[1] > 1:
         paired = columns[:, 1::2] @ columns[:, : columns.shape[1] // 2 * 2 : 2]
         columns = torch.cat([paired, columns[:, paired.shape[1] * 2 :]], dim=1)
-    return columns.squeeze(1)
+    return columns.view(*stack, meshes, modes, modes)
 
 
 @lru_cache(maxsize=64)

@@ -196,7 +196,7 @@ def test_bad_features(x, error, message):
 
 def test_nan_features_poison_only_their_sample_where_nothing_checks(monkeypatch):
     """On an accelerator no check is made; the same path on the CPU shows what comes out."""
-    monkeypatch.setattr("hybridlit.photonics.layer._can_look_at", lambda tensor: False)
+    monkeypatch.setattr("hybridlit.photonics.circuit._can_look_at", lambda tensor: False)
     x = torch.rand(4, 3)
     x[1, 2] = float("nan")
     got = make()(x)

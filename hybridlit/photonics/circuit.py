@@ -1,0 +1,249 @@
+"""What a photonic layer and a stack of them share: parameters, encoding, checks and precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from hybridlit.photonics import simulation
+from hybridlit.photonics.amplitudes import occupied_modes
+from hybridlit.photonics.correlations import mode_expectations, pair_correlations
+from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, OutputMappingStrategy
+from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.interferometer import cells, haar_phases
+
+__all__ = ["PhotonicCircuit"]
+
+
+class PhotonicCircuit(nn.Module):
+    r"""One circuit, or several of one shape: the base of the photonic layers.
+
+    Holds the phases, turns features into data phases and asks :mod:`simulation` for outcomes. Its
+    own parameters are the photonic ones; a readout's weights belong to a child module.
+
+    Args:
+        ansatz: experiment and sizes.
+        count: number of circuits with phases of their own, or None for one without that dimension.
+    """
+
+    phases: Tensor
+    encoding: Tensor
+    encoded: Tensor
+    photons: Tensor
+
+    def __init__(self, ansatz: Ansatz, count: int | None) -> None:
+        super().__init__()
+        circuit = ansatz.experiment
+        assert ansatz.output_size is not None  # the ansatz has filled it in
+        self.ansatz = ansatz
+        self.count = count
+        self.input_size, self.output_size = ansatz.input_size, ansatz.output_size
+        self.input_state = circuit.occupation
+        self.fock_space: FockSpace = circuit.fock_space
+        self._occupied = occupied_modes(self.input_state)
+        self._inputs = sorted(set(self._occupied))
+
+        factors = circuit.encoding_for(self.input_size)
+        self.columns = len(factors)
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        stack = () if count is None else (count,)
+        phases = torch.empty(*stack, self.columns + 1, len(cells(circuit.n_modes)), 2, dtype=dtype)
+        if circuit.reservoir_mode:
+            self.register_buffer("phases", phases)
+        else:
+            self.phases = nn.Parameter(phases)
+        self.bandwidth: nn.Parameter | None = None
+        if circuit.use_bandwidth_tuning:
+            encoded = int(factors.any(axis=2).sum())
+            self.bandwidth = nn.Parameter(torch.empty(*stack, encoded, dtype=dtype))
+        for constant in ("encoding", "encoded", "photons"):
+            self.register_buffer(constant, None, persistent=False)
+        self._set_constants()
+
+    @property
+    def experiment(self) -> Experiment:
+        """The circuit's description."""
+        return self.ansatz.experiment
+
+    def reset_parameters(self) -> None:
+        """Draw Haar-random interferometers and set every bandwidth to 1."""
+        drawn = haar_phases(
+            self.phases.shape[:-3].numel() * (self.columns + 1),
+            self.experiment.n_modes,
+            dtype=self.phases.dtype,
+            device=self.phases.device,
+        )
+        with torch.no_grad():
+            self.phases.copy_(drawn.view_as(self.phases))
+            if self.bandwidth is not None:
+                self.bandwidth.fill_(1.0)
+
+    def extra_repr(self) -> str:
+        """Return sizes, circuit and states for ``repr``."""
+        circuit = self.experiment
+        kind = (
+            "explicit" if circuit.circuit_type is None else CircuitType(circuit.circuit_type).value
+        )
+        state = ",".join(str(photons) for photons in self.input_state)
+        states = self.fock_space.size
+        shown = str(states) if states < 10**9 else f"{states:.2e}"
+        parts = [
+            f"input_size={self.input_size}, output_size={self.output_size}, circuit={kind}",
+            f"modes={circuit.n_modes}, photons={circuit.n_photons}, data_columns={self.columns}",
+            f"input_state=|{state}>, space={self.fock_space.space.value}",
+            f"states={shown}, phases={self.phases.numel()}",
+        ]
+        if self.count is not None:
+            parts.insert(0, f"count={self.count}")
+        if circuit.reservoir_mode:
+            parts.append("reservoir")
+        return ", ".join(parts)
+
+    # --- for subclasses: features are rows (circuits or 1, batch, input_size) ---------------------
+
+    def _probabilities(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (circuits, batch, D) and what they summed to (circuits, batch)."""
+        space = ComputationSpace(self.fock_space.space)
+        result, kept = simulation.probabilities(
+            self._circuit_phases(), self._data_phases(rows), self._occupied, space
+        )
+        if (
+            self.fock_space.unbunched
+            and _can_look_at(kept)
+            and not bool((kept > torch.finfo(kept.dtype).eps ** 2).all())  # all of it rounding
+        ):
+            raise ValueError(
+                "no unbunched outcome has any probability for some sample, which leaves nothing to "
+                "renormalise; use computation_space='fock' or another input_state"
+            )
+        return result, kept
+
+    def _expectations(self, rows: Tensor) -> Tensor:
+        """Photon-number expectations (circuits, batch, outputs), if the strategy is one."""
+        columns = simulation.circuit_columns(
+            self._circuit_phases(), self._data_phases(rows), self._inputs
+        )
+        circuits, modes, inputs, batch = columns.shape
+        together = columns.permute(1, 2, 0, 3).reshape(modes, inputs, circuits * batch)
+        expectation = _EXPECTATIONS[OutputMappingStrategy(self.ansatz.output_mapping_strategy)]
+        return expectation(together, self.photons).view(circuits, batch, self.output_size)
+
+    def _unitary(self, rows: Tensor) -> Tensor:
+        """Unitaries (circuits, batch, modes, modes)."""
+        modes = range(self.experiment.n_modes)
+        columns = simulation.circuit_columns(self._circuit_phases(), self._data_phases(rows), modes)
+        return columns.movedim(-1, 1)
+
+    @property
+    def _has_expectations(self) -> bool:
+        return self.ansatz.output_mapping_strategy in _EXPECTATIONS
+
+    def _island(self, x: Tensor, compute: Callable[[Tensor], Tensor], lead: int = 1) -> Tensor:
+        """Run ``compute`` outside autocast on ``x`` with its leading dimensions merged into one.
+
+        Args:
+            x: checked features, shape (..., *kept), where the last ``lead`` dimensions are kept.
+            compute: from (batch, *kept) to (batch, *outputs).
+            lead: number of trailing dimensions to keep.
+
+        Returns:
+            Shape (..., *outputs), in the dtype of ``x`` unless autocast is on.
+        """
+        before = x.shape[: x.dim() - lead]
+        rows = x.reshape(math.prod(before), *x.shape[x.dim() - lead :])
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                result = compute(rows)
+        else:
+            result = compute(rows)
+            if not result.is_complex():
+                result = result.to(x.dtype)
+        return result.reshape(before + result.shape[1:])
+
+    def _check(self, x: Tensor, trailing: tuple[int, ...]) -> None:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"x must be a real floating tensor, got {got}; use x.float()")
+        if x.dtype == torch.float64 and self.phases.dtype != torch.float64:
+            raise TypeError(
+                "x must not be more precise than the layer, got float64 for a float32 layer; use "
+                "x.float(), or layer.double() to compute in float64"
+            )
+        if x.shape[-len(trailing) :] != trailing:
+            wanted = ", ".join(str(size) for size in trailing[:-1])
+            raise ValueError(
+                f"x must have shape (..., {wanted + ', ' if wanted else ''}"
+                f"input_size={self.input_size}), got {tuple(x.shape)}"
+            )
+        if _can_look_at(x) and not bool(torch.isfinite(x).all()):
+            raise ValueError(
+                "x must be finite, got NaN or infinity; clean the data or look for a diverging "
+                "layer before this one"
+            )
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _circuit_phases(self) -> Tensor:
+        # A half-precision state dict loaded with assign=True would otherwise sink the island.
+        phases = self.phases.to(torch.promote_types(self.phases.dtype, torch.float32))
+        return phases if self.count is not None else phases[None]
+
+    def _data_phases(self, rows: Tensor) -> Tensor:
+        """Phases of the data in radians, shape (circuits, columns, modes, batch)."""
+        factors = self.encoding
+        if self.bandwidth is not None:
+            tuned = self.bandwidth.to(factors.dtype)
+            ones = torch.ones(
+                *tuned.shape[:-1], len(factors), dtype=tuned.dtype, device=rows.device
+            )
+            factors = factors * ones.index_copy(-1, self.encoded, tuned)[..., None]
+        phases: Tensor = (factors @ rows.to(factors.dtype).mT).unflatten(
+            1, (self.columns, self.experiment.n_modes)
+        )
+        return phases if self.count is None else phases.expand(self.count, -1, -1, -1)
+
+    def _set_constants(self) -> None:
+        """Fill the buffers that follow from the experiment alone.
+
+        ``encoding`` holds radians for each unit of a feature, shape (columns * modes, features),
+        ``encoded`` the rows of it that are not zero, ``photons`` the photons in each occupied mode.
+        """
+        factors = self.experiment.encoding_for(self.input_size).reshape(-1, self.input_size)
+        photons = [float(self.input_state[mode]) for mode in self._inputs]
+        dtype = torch.promote_types(self.phases.dtype, torch.float32)
+        device = self.phases.device
+        self.encoding = torch.tensor(factors * math.pi, dtype=dtype, device=device)
+        self.encoded = torch.tensor(np.flatnonzero(factors.any(axis=1)), device=device)
+        self.photons = torch.tensor(photons, dtype=dtype, device=device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Follow ``.to()``, ``.half()`` and the like, but never below float32."""
+
+        def floored(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            low = result.dtype in (torch.float16, torch.bfloat16)
+            return tensor.to(result.device) if low else result
+
+        super()._apply(floored, recurse)  # type: ignore[no-untyped-call]
+        self._set_constants()  # cast ones would keep float32's error
+        return self
+
+
+_EXPECTATIONS = {
+    OutputMappingStrategy.MODE_EXPECTATIONS: mode_expectations,
+    OutputMappingStrategy.PAIR_CORRELATIONS: pair_correlations,
+}
+
+
+def _can_look_at(tensor: Tensor) -> bool:
+    """Whether reading a value costs no synchronisation and is possible at all."""
+    return (
+        tensor.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )

@@ -1,0 +1,180 @@
+"""Several photonic layers of one shape, simulated as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hybridlit.photonics.circuit import PhotonicCircuit
+from hybridlit.photonics.experiment import Ansatz, Experiment, OutputMappingStrategy
+from hybridlit.photonics.layer import QuantumLayer, resolved_ansatz
+from hybridlit.photonics.readout import GroupingReadout, make_readout
+from hybridlit.photonics.validation import integer
+
+__all__ = ["QuantumLayerStack"]
+
+
+class QuantumLayerStack(PhotonicCircuit):
+    """``count`` layers like :class:`QuantumLayer`, each with parameters of its own.
+
+    One simulation of a ``count`` times larger batch costs far less than ``count`` small ones.
+    Parameters are those of a layer with a leading dimension ``count``, in one state dict.
+
+    Args:
+        count: number of layers, at least 1.
+        input_size: number of features of each layer.
+        output_size: number of outputs of each layer.
+        ansatz: as for :class:`QuantumLayer`.
+        experiment: as for :class:`QuantumLayer`.
+        output_mapping_strategy: as for :class:`QuantumLayer`.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if an argument is out of range or contradicts the ansatz.
+
+    Example:
+        >>> experiment = Experiment("series", n_modes=4, n_photons=2)
+        >>> stack = QuantumLayerStack(3, 5, 8, experiment=experiment)
+        >>> stack(torch.rand(16, 5)).shape
+        torch.Size([16, 3, 8])
+    """
+
+    readout: StackedLinearReadout | GroupingReadout | nn.Identity
+
+    def __init__(
+        self,
+        count: int,
+        input_size: int,
+        output_size: int | None = None,
+        *,
+        ansatz: Ansatz | None = None,
+        experiment: Experiment | None = None,
+        output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
+    ) -> None:
+        chosen = resolved_ansatz(
+            input_size, output_size, ansatz, experiment, output_mapping_strategy
+        )
+        layers = integer(count, "count", 1)
+        super().__init__(chosen, count=layers)
+        strategy = OutputMappingStrategy(chosen.output_mapping_strategy)
+        states = self.fock_space.size
+        if strategy is OutputMappingStrategy.LINEAR:
+            self.readout = StackedLinearReadout(layers, states, self.output_size)
+        else:
+            readout = make_readout(strategy, states, self.output_size)
+            assert not isinstance(readout, nn.Linear)
+            self.readout = readout
+        self.reset_parameters()
+
+    @classmethod
+    def from_layers(cls, layers: Sequence[QuantumLayer]) -> QuantumLayerStack:
+        """Stack copies of layers that have the same ansatz.
+
+        Args:
+            layers: at least one.
+
+        Returns:
+            A stack whose layer k computes what ``layers[k]`` does.
+
+        Raises:
+            ValueError: if there is none, or two differ in their ansatz.
+        """
+        if not layers or any(layer.ansatz != layers[0].ansatz for layer in layers):
+            raise ValueError(
+                "layers must be at least one and have the same ansatz, got "
+                f"{len(layers)} with {len({layer.ansatz for layer in layers})} different ones"
+            )
+        stack = cls(len(layers), layers[0].input_size, ansatz=layers[0].ansatz)
+        stack.to(layers[0].phases)
+        states = [layer.state_dict() for layer in layers]
+        stack.load_state_dict({name: torch.stack([s[name] for s in states]) for name in states[0]})
+        return stack
+
+    def layers(self) -> list[QuantumLayer]:
+        """Return the layers one by one, as copies."""
+        made = []
+        for index in range(len(self.phases)):
+            layer = QuantumLayer(self.input_size, ansatz=self.ansatz).to(self.phases)
+            layer.load_state_dict({k: value[index] for k, value in self.state_dict().items()})
+            made.append(layer)
+        return made
+
+    def reset_parameters(self) -> None:
+        """Draw Haar-random interferometers, set every bandwidth to 1, and reset the readout."""
+        super().reset_parameters()
+        if not isinstance(self.readout, nn.Identity):
+            self.readout.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give every layer the same features.
+
+        Args:
+            x: features, shape (..., input_size), real floating.
+
+        Returns:
+            Shape (..., count, output_size).
+
+        Raises:
+            TypeError: if ``x`` is no floating tensor, or float64 in a float32 stack.
+            ValueError: if its width is wrong or, on the CPU, if a feature is not finite.
+        """
+        self._check(x, (self.input_size,))
+        return self._island(x, lambda rows: self._outputs(rows[None]))
+
+    def each(self, x: Tensor) -> Tensor:
+        """Give every layer features of its own.
+
+        Args:
+            x: features, shape (..., count, input_size), real floating.
+
+        Returns:
+            Shape (..., count, output_size).
+
+        Raises:
+            TypeError: if ``x`` is no floating tensor, or float64 in a float32 stack.
+            ValueError: if its shape is wrong or, on the CPU, if a feature is not finite.
+        """
+        self._check(x, (len(self.phases), self.input_size))
+        return self._island(x, lambda rows: self._outputs(rows.transpose(0, 1)), lead=2)
+
+    def _outputs(self, rows: Tensor) -> Tensor:
+        """Outputs (batch, count, output_size) of rows (count or 1, batch, input_size)."""
+        if self._has_expectations:
+            return self._expectations(rows).transpose(0, 1)
+        outputs: Tensor = self.readout(self._probabilities(rows)[0])
+        return outputs.transpose(0, 1)
+
+
+class StackedLinearReadout(nn.Module):
+    r"""One :class:`~hybridlit.photonics.readout.LinearReadout` a layer: :math:`W_k (D p_k) + b_k`.
+
+    Args:
+        count: number of layers.
+        states: number of outcomes D.
+        output_size: number of outputs of each layer.
+    """
+
+    def __init__(self, count: int, states: int, output_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(count, output_size, states))
+        self.bias = nn.Parameter(torch.empty(count, output_size))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weights and biases as ``nn.Linear`` does."""
+        bound = 1 / math.sqrt(self.weight.shape[2])
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, probabilities: Tensor) -> Tensor:
+        """Map probabilities (count, batch, states) to outputs (count, batch, output_size)."""
+        scaled = probabilities * self.weight.shape[2]
+        return torch.baddbmm(self.bias[:, None], scaled, self.weight.mT)
+
+    def extra_repr(self) -> str:
+        """Return the sizes for ``repr``."""
+        count, outputs, states = self.weight.shape
+        return f"count={count}, states={states}, output_size={outputs}"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         QuantumLayerStack,
         StatePattern,
         amplitudes,
+        use_kernel,
     )
     from hybridlit.templates import HybridModule, SequentialHybrid
 
@@ -50,6 +51,7 @@ _HOME = {
         "QuantumLayerStack",
         "StatePattern",
         "amplitudes",
+        "use_kernel",
     ),
     "hybridlit.components": (
         "is_photonic",
@@ -86,6 +88,7 @@ __all__ = [
     "mark_photonic",
     "photonic_modules",
     "split_parameters",
+    "use_kernel",
 ]
 
 

@@ -17,6 +17,7 @@ from hybridlit.photonics.experiment import (
     StatePattern,
 )
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.kernels.choice import use_kernel
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.stack import QuantumLayerStack
 
@@ -33,4 +34,5 @@ __all__ = [
     "QuantumLayerStack",
     "StatePattern",
     "amplitudes",
+    "use_kernel",
 ]

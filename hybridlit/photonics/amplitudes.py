@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.kernels import reference
+from hybridlit.photonics.kernels import compiled, reference
+from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.validation import enum_member, integer
 
 __all__ = ["amplitudes", "amplitudes_from_columns", "occupied_modes"]
@@ -66,7 +67,7 @@ def amplitudes(
     batch = unitary.shape[:-2]
     rows = unitary.reshape(math.prod(batch), len(state), len(state))
     columns = rows[..., occupied].permute(1, 2, 0)
-    return amplitudes_from_columns(columns, occupied, kind).T.reshape(*batch, outcomes.size)
+    return amplitudes_from_columns(columns, occupied, kind).reshape(*batch, outcomes.size)
 
 
 def occupied_modes(state: Sequence[int]) -> list[int]:
@@ -84,7 +85,7 @@ def occupied_modes(state: Sequence[int]) -> list[int]:
 def amplitudes_from_columns(
     columns: Tensor, occupied: Sequence[int], space: ComputationSpace
 ) -> Tensor:
-    """Return all amplitudes from the occupied columns alone; the batch is last.
+    """Return all amplitudes from the occupied columns alone.
 
     Args:
         columns: column ``occupied[k]`` of each unitary, shape (modes, photons, batch), complex.
@@ -92,7 +93,7 @@ def amplitudes_from_columns(
         space: which outcomes.
 
     Returns:
-        Amplitudes, shape (D, batch).
+        Amplitudes, shape (batch, D).
     """
     if torch.compiler.is_compiling():
         traced: Tensor = torch.ops.hybridlit.fock_amplitudes(columns, list(occupied), space.value)
@@ -106,11 +107,21 @@ def amplitudes_from_columns(
 
 
 def _forward(columns: Tensor, occupied: list[int], space: str) -> Tensor:
-    return reference.layers(columns, occupied, ComputationSpace(space))[-1]
+    outcomes = FockSpace(len(columns), len(occupied), ComputationSpace(space))
+    if kernel_for(outcomes, columns.real) == "compiled":
+        return compiled.amplitudes_forward(columns, tuple(occupied), outcomes.unbunched)
+    return _in_torch(columns, occupied, space)
+
+
+def _in_torch(columns: Tensor, occupied: list[int], space: str) -> Tensor:
+    return reference.layers(columns, occupied, ComputationSpace(space))[-1].T
 
 
 def _backward(columns: Tensor, grad: Tensor, occupied: list[int], space: str) -> Tensor:
-    return reference.backward(columns, grad, occupied, ComputationSpace(space))
+    outcomes = FockSpace(len(columns), len(occupied), ComputationSpace(space))
+    if kernel_for(outcomes, columns.real) == "compiled":
+        return compiled.amplitudes_backward(columns, grad, tuple(occupied), outcomes.unbunched)
+    return reference.backward(columns, grad.T, occupied, outcomes.space)
 
 
 def _second_derivative(
@@ -119,7 +130,7 @@ def _second_derivative(
     """Pull ``grad`` back through ``_backward`` by differentiating the plain recursion twice."""
 
     def gradient(columns: Tensor, above: Tensor) -> Tensor:
-        pull = torch.func.vjp(lambda value: _forward(value, occupied, space), columns)[1]
+        pull = torch.func.vjp(lambda value: _in_torch(value, occupied, space), columns)[1]
         below: Tensor = pull(above)[0]
         return below
 
@@ -149,9 +160,9 @@ class _Amplitudes(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], columns: Tensor, occupied: list[int], space: str
     ) -> tuple[Tensor, int]:
-        rows = _with_batch(columns, in_dims[0], info.batch_size)
+        rows = _with_batch(columns, in_dims[0], info.batch_size, 2)
         result: Tensor = _Amplitudes.apply(rows, occupied, space)  # type: ignore[no-untyped-call]
-        return result.unflatten(-1, (-1, info.batch_size)), 2
+        return result.unflatten(0, (-1, info.batch_size)), 1
 
 
 class _AmplitudesGradient(torch.autograd.Function):
@@ -178,18 +189,23 @@ class _AmplitudesGradient(torch.autograd.Function):
         occupied: list[int],
         space: str,
     ) -> tuple[Tensor, int]:
-        rows = [
-            _with_batch(tensor, dim, info.batch_size)
-            for tensor, dim in zip((columns, grad), in_dims[:2], strict=True)
-        ]
+        rows = (
+            _with_batch(columns, in_dims[0], info.batch_size, 2),
+            _with_batch(grad, in_dims[1], info.batch_size, 0),
+        )
         result: Tensor = _AmplitudesGradient.apply(*rows, occupied, space)  # type: ignore[no-untyped-call]
         return result.unflatten(-1, (-1, info.batch_size)), 3
 
 
-def _with_batch(tensor: Tensor, dim: int | None, size: int) -> Tensor:
-    """Merge the dimension that ``torch.func.vmap`` maps over into the batch, which is last."""
-    last = tensor[..., None].expand(*tensor.shape, size) if dim is None else tensor.movedim(dim, -1)
-    return last.flatten(-2)
+def _with_batch(tensor: Tensor, mapped: int | None, size: int, batch: int) -> Tensor:
+    """Merge the dimension that ``torch.func.vmap`` maps over into dimension ``batch``."""
+    if mapped is None:
+        moved = tensor.unsqueeze(batch + 1).expand(
+            *tensor.shape[: batch + 1], size, *tensor.shape[batch + 1 :]
+        )
+    else:
+        moved = tensor.movedim(mapped, -1).movedim(-1, batch + 1)
+    return moved.flatten(batch, batch + 1)
 
 
 _library = torch.library.Library("hybridlit", "FRAGMENT")
@@ -204,7 +220,7 @@ for _device in ("CPU", "CUDA", "MPS", "XPU"):
 
 def _shape_of_forward(columns: Tensor, occupied: list[int], space: str) -> Tensor:
     size = FockSpace(int(columns.shape[0]), len(occupied), ComputationSpace(space)).size
-    return columns.new_empty(size, columns.shape[2])
+    return columns.new_empty(columns.shape[2], size)
 
 
 def _shape_of_backward(columns: Tensor, grad: Tensor, occupied: list[int], space: str) -> Tensor:

@@ -19,6 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.photonics.tables import on_device
+
 __all__ = ["cells", "haar_phases", "unitaries"]
 
 
@@ -93,26 +95,15 @@ def unitaries(phases: Tensor) -> Tensor:
     return columns.view(*stack, meshes, modes, modes)
 
 
-@lru_cache(maxsize=64)
-def _places(modes: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Flat positions of all cells' entries in (column, out, in), and the columns without cells."""
-    column, upper = cells(modes).T
-    out = upper[:, None] + np.array([0, 0, 1, 1])
-    into = upper[:, None] + np.array([0, 1, 0, 1])
-    identity = np.tile(np.eye(modes, dtype=np.float32), (modes, 1, 1)).reshape(-1)
-    return ((column[:, None] * modes + out) * modes + into).reshape(-1), identity
-
-
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _layout(modes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    # Kept for each device, so that a training step copies nothing there; not kept while exporting,
-    # where tensors are placeholders of that trace.
-    return (_fresh_layout if torch.compiler.is_compiling() else _kept_layout)(modes, device)
+def _layout(modes: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Flat positions of all cells' entries in (column, out, in), and the columns without cells."""
 
+    def make() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        column, upper = cells(modes).T
+        out = upper[:, None] + np.array([0, 0, 1, 1])
+        into = upper[:, None] + np.array([0, 1, 0, 1])
+        places = (column[:, None] * modes + out) * modes + into
+        return places.reshape(-1), np.tile(np.eye(modes, dtype=np.float32).reshape(-1), modes)
 
-def _fresh_layout(modes: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    places, identity = _places(modes)
-    return torch.tensor(places, device=device), torch.tensor(identity, device=device)
-
-
-_kept_layout = lru_cache(maxsize=64)(_fresh_layout)
+    return on_device(("mesh", modes), make, device)

@@ -117,7 +117,12 @@ class QuantumLayer(PhotonicCircuit):
             one photon a mode, which post-selection keeps.
         """
         self._check(x, (self.input_size,))
-        return self._island(x, lambda rows: self._probabilities(rows[None])[1][0])
+
+        def kept(rows: Tensor) -> Tensor:
+            mass = self._probabilities(rows[None])[1]
+            return rows.new_ones(len(rows)) if mass is None else mass[0]
+
+        return self._island(x, kept)
 
     def unitary(self, x: Tensor) -> Tensor:
         """Return the unitary ``[out, in]`` of the whole circuit.

@@ -99,5 +99,5 @@ def test_bad_arguments():
         make(2.0)
     with pytest.raises(ValueError, match=r"x must have shape \(..., 3, input_size=4\), got \(4, 4"):
         make().each(torch.rand(4, 4))
-    with pytest.raises(ValueError, match="must be finite"):
+    with pytest.raises(ValueError, match="x and the phases must be finite"):
         make()(torch.full((2, 4), float("nan")))

@@ -14,13 +14,15 @@ keep the batch last.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
+from hybridlit.photonics.tables import on_device
 
 __all__ = ["backward", "layers"]
 
@@ -87,25 +89,16 @@ def _chunks(modes: int, state: Tensor) -> list[slice]:
 
 def _transitions(
     modes: int, occupied: tuple[int, ...], space: ComputationSpace, like: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Target states (modes, D) and weights (modes, D, 1) of the step that adds the last photon."""
-    return _transitions_on(modes, occupied, space, like.device, like.real.dtype)
-
-
-@lru_cache(maxsize=256)
-def _transitions_on(
-    modes: int,
-    occupied: tuple[int, ...],
-    space: ComputationSpace,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
     before = len(occupied) - 1
-    target = raising_table(modes, before, space)
-    occupation = FockSpace(modes, before, space).states.T.astype(np.float64)
-    weight = np.sqrt((occupation + 1) / occupied.count(occupied[-1]))
-    weight[target < 0] = 0.0  # a full mode in the unbunched space: no such transition
-    return (
-        torch.tensor(np.maximum(target, 0), device=device),
-        torch.tensor(weight[..., None], device=device, dtype=dtype),
-    )
+    dtype = np.float64 if like.dtype == torch.complex128 else np.float32
+
+    def make() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]:
+        target = raising_table(modes, before, space)
+        occupation = FockSpace(modes, before, space).states.T.astype(np.float64)
+        weight = np.sqrt((occupation + 1) / occupied.count(occupied[-1]))
+        weight[target < 0] = 0.0  # a full mode in the unbunched space: no such transition
+        return np.maximum(target, 0), weight[..., None].astype(dtype)
+
+    return on_device(("transitions", modes, occupied, space, dtype), make, like.device)

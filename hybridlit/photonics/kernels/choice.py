@@ -1,0 +1,88 @@
+"""Which kernel simulates: the compiled one on the CPU where it can, torch everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.kernels import compiled
+
+__all__ = ["compiled_refuses", "kernel_for", "use_kernel"]
+
+KERNELS = ("auto", "compiled", "torch")
+_forced = "auto"
+
+
+@contextmanager
+def use_kernel(name: str) -> Iterator[None]:
+    """Force a kernel in the whole process inside a ``with`` block, for tests and debugging.
+
+    Args:
+        name: ``"compiled"`` for the CPU kernel, an error where it cannot serve; ``"torch"`` for
+            torch operations; ``"auto"`` for the usual choice.
+
+    Raises:
+        ValueError: if the name is unknown.
+
+    Example:
+        >>> with use_kernel("torch"):
+        ...     kernel_for(FockSpace(6, 3), torch.zeros(1))
+        'torch'
+    """
+    if name not in KERNELS:
+        raise ValueError(f"kernel must be one of {', '.join(map(repr, KERNELS))}, got {name!r}")
+    global _forced
+    before, _forced = _forced, name
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def kernel_for(space: FockSpace, like: Tensor) -> str:
+    """Return the kernel that simulates a space for tensors like a given one.
+
+    Args:
+        space: the outcomes.
+        like: a tensor of the device and real dtype in question.
+
+    Returns:
+        ``"compiled"`` or ``"torch"``.
+
+    Raises:
+        ValueError: if the compiled kernel is forced but cannot serve.
+    """
+    if _forced == "torch":
+        return "torch"
+    reason = compiled_refuses(space, like.device.type, like.dtype)
+    if reason is None:
+        return "compiled"
+    if _forced == "compiled":
+        raise ValueError(f"the compiled kernel cannot serve {space}: {reason}; use 'auto'")
+    return "torch"
+
+
+def compiled_refuses(space: FockSpace, device: str, dtype: torch.dtype) -> str | None:
+    """Return why the compiled kernel cannot serve, or None if it can.
+
+    Args:
+        space: the outcomes.
+        device: type of the device.
+        dtype: real dtype of the phases.
+
+    Returns:
+        A reason for a message.
+    """
+    if device != "cpu":
+        return f"it runs on the CPU, got {device}"
+    if dtype not in compiled.MOST_PHOTONS:
+        return f"it computes in float32 or float64, got {dtype}"
+    if space.photons > compiled.MOST_PHOTONS[dtype]:
+        return f"{dtype} overflows beyond {compiled.MOST_PHOTONS[dtype]} photons"
+    if space.modes > compiled.MOST_MODES or space.size > compiled.MOST_STATES:
+        return f"it has links for {compiled.MOST_MODES} modes and {compiled.MOST_STATES} states"
+    return None

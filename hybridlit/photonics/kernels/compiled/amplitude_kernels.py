@@ -1,0 +1,130 @@
+"""Compiled amplitudes of the photon recursion alone, from given columns, and gradients."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from numba import njit, types
+
+from hybridlit.photonics.kernels.compiled.blocks import read_block, write_block
+from hybridlit.photonics.kernels.compiled.kernels import (
+    LAYER_START,
+    MODES,
+    PARENTS,
+    PHOTONS,
+    STATES,
+    entry,
+    inner_layers,
+    last_chunk,
+    photons_backward,
+)
+from hybridlit.photonics.kernels.compiled.lanes import (
+    lane_count,
+    load,
+    pointer,
+    shift,
+    splat,
+    vload,
+    vload_head,
+    vstore,
+    vstore_head,
+)
+from hybridlit.photonics.kernels.compiled.tables import CHUNK
+
+
+@njit(nogil=True)
+def _read_columns(plan, source, batch, sample, samples, columns):
+    """Copy one tile of ``source`` (2, modes, photons, batch) to columns (photons, modes, row)."""
+    width = lane_count(columns)
+    modes, photons = load(plan, MODES), load(plan, PHOTONS)
+    imaginary = modes * photons * batch
+    for j in range(modes):
+        for k in range(photons):
+            place = (j * photons + k) * batch + sample
+            row = (k * modes + j) * 2 * width
+            vstore(columns, row, vload_head(source, place, samples))
+            vstore(columns, row + width, vload_head(source, imaginary + place, samples))
+
+
+@njit(nogil=True)
+def _write_columns(plan, columns, target, batch, sample, samples):
+    """Copy one tile of columns (photons, modes, row) to ``target`` (2, modes, photons, batch)."""
+    width = lane_count(columns)
+    modes, photons = load(plan, MODES), load(plan, PHOTONS)
+    imaginary = modes * photons * batch
+    for j in range(modes):
+        for k in range(photons):
+            place = (j * photons + k) * batch + sample
+            row = (k * modes + j) * 2 * width
+            vstore_head(target, place, vload(columns, row), samples)
+            vstore_head(target, imaginary + place, vload(columns, row + width), samples)
+
+
+@njit(cache=True, nogil=True)
+def amplitudes_forward(
+    like, plan_at, links_at, weights_at, columns_at, out_at, scratch_at, batch, weight_step,
+    tile_start, tile_stop,
+):  # fmt: skip
+    """Fill ``out`` (2, batch, states) for the tiles in [tile_start, tile_stop)."""
+    plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
+    weights = pointer(weights_at, types.float64(0))
+    source, out = pointer(columns_at, like), pointer(out_at, like)
+    block = pointer(scratch_at, like)
+    width = lane_count(block)
+    modes, photons, states = load(plan, MODES), load(plan, PHOTONS), load(plan, STATES)
+    chunk = shift(block, width * width)
+    columns = shift(chunk, CHUNK * 2 * width)
+    rows = shift(columns, photons * modes * 2 * width)
+    for index in range(tile_start, tile_stop):
+        sample = index * width
+        samples = min(width, batch - sample)
+        _read_columns(plan, source, batch, sample, samples, columns)
+        inner_layers(plan, links, columns, rows)
+        position = entry(plan, PARENTS, photons)
+        for first in range(0, states, CHUNK):
+            position = last_chunk(plan, links, position, columns, rows, chunk)
+            for begin in range(0, min(CHUNK, states - first), width):
+                state = first + begin
+                for part in range(2):
+                    for s in range(width):
+                        value = vload(chunk, (begin + s) * 2 * width + part * width)
+                        # Rows behind the last state are stale and never written out.
+                        weight = load(weights, min(state + s, states - 1) * weight_step)
+                        vstore(block, s * width, splat(sqrt(weight), block) * value)
+                    target = shift(out, part * batch * states)
+                    write_block(block, target, states, state, states - state, sample, samples)
+
+
+@njit(cache=True, nogil=True)
+def amplitudes_backward(
+    like, plan_at, links_at, child_links_at, weights_at, columns_at, grad_at, out_at, scratch_at,
+    batch, weight_step, tile_start, tile_stop,
+):  # fmt: skip
+    """Fill ``out``, the gradient of the columns, for the tiles in [tile_start, tile_stop)."""
+    plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
+    child_links = pointer(child_links_at, types.int32(0))
+    weights = pointer(weights_at, types.float64(0))
+    source, grad, out = pointer(columns_at, like), pointer(grad_at, like), pointer(out_at, like)
+    block = pointer(scratch_at, like)
+    width = lane_count(block)
+    modes, photons, states = load(plan, MODES), load(plan, PHOTONS), load(plan, STATES)
+    columns = shift(block, width * width)
+    grad_columns = shift(columns, photons * modes * 2 * width)
+    rows = shift(grad_columns, photons * modes * 2 * width)
+    last = shift(rows, entry(plan, LAYER_START, photons) * 2 * width)
+    for index in range(tile_start, tile_stop):
+        sample = index * width
+        samples = min(width, batch - sample)
+        _read_columns(plan, source, batch, sample, samples, columns)
+        inner_layers(plan, links, columns, rows)
+        for first in range(0, states, width):
+            count = min(width, states - first)
+            for part in range(2):
+                part_grad = shift(grad, part * batch * states)
+                read_block(block, part_grad, states, 1, first, count, sample, samples)
+                for s in range(count):
+                    weight = load(weights, (first + s) * weight_step)
+                    value = splat(sqrt(weight), block) * vload(block, s * width)
+                    vstore(last, (first + s) * 2 * width + part * width, value)
+        photons_backward(plan, child_links, columns, rows, rows, grad_columns)
+        _write_columns(plan, grad_columns, out, batch, sample, samples)

@@ -1,0 +1,151 @@
+"""Moving the last layer of a batch tile out to the caller, and its gradient in.
+
+Inside a tile the batch runs along the vector; outside, results are (batch, states) with
+the states contiguous.  Both directions go through a square (lanes, lanes) block in the
+first-level cache that is transposed in registers.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from hybridlit.photonics.kernels.compiled.lanes import (
+    fma,
+    lane_count,
+    load,
+    shift,
+    splat,
+    transpose_square,
+    vload,
+    vload_head,
+    vstore,
+    vstore_head,
+)
+
+
+@njit(nogil=True)
+def write_block(block, out, stride, state, states, sample, samples):
+    """Write ``block`` (lanes states, lanes samples) to ``out`` (batch, stride); destroys it.
+
+    ``states`` and ``samples`` say how many of the block's states and lanes exist.
+    """
+    width = lane_count(block)
+    transpose_square(block)
+    for b in range(samples):
+        place = (sample + b) * stride + state
+        if states >= width:
+            vstore(out, place, vload(block, b * width))
+        else:
+            vstore_head(out, place, vload(block, b * width), states)
+
+
+@njit(nogil=True)
+def read_block(block, source, batch_stride, state_stride, state, states, sample, samples):
+    """Read a (lanes states, lanes samples) block; absent states and samples become 0."""
+    width = lane_count(block)
+    zero = splat(0.0, block)
+    if state_stride == 1:
+        for b in range(width):
+            row = zero
+            if b < samples:
+                row = vload_head(source, (sample + b) * batch_stride + state, states)
+            vstore(block, b * width, row)
+        transpose_square(block)
+        return
+    for s in range(width):
+        row = zero
+        if s < states:
+            place = (state + s) * state_stride + sample * batch_stride
+            if batch_stride == 1:
+                row = vload_head(source, place, samples)
+            else:
+                vstore(block, s * width, zero)
+                for b in range(samples):
+                    vstore_head(
+                        block,
+                        s * width + b,
+                        splat(load(source, place + b * batch_stride), block),
+                        1,
+                    )
+                row = vload(block, s * width)
+        vstore(block, s * width, row)
+
+
+@njit(nogil=True)
+def write_probabilities(
+    rows, states, weights, weight_step, block, out, stride, state, sample, samples
+):
+    """Write ``weights[state * weight_step] |amplitude|^2`` of ``rows`` (states, row), the states from ``state`` on.
+
+    Returns the sum over these states, one per lane.
+    """
+    width = lane_count(block)
+    total = splat(0.0, block)
+    for first in range(0, states, width):
+        for s in range(width):
+            value = splat(0.0, block)
+            if first + s < states:
+                place = (first + s) * 2 * width
+                re, im = vload(rows, place), vload(rows, place + width)
+                weight = load(weights, (state + first + s) * weight_step)
+                value = splat(weight, block) * fma(re, re, im * im)
+                total = total + value
+            vstore(block, s * width, value)
+        write_block(block, out, stride, state + first, states - first, sample, samples)
+    return total
+
+
+@njit(nogil=True)
+def scale_rows(out, stride, states, sample, samples, scale):
+    """Multiply row sample + b of ``out`` (batch, stride) by ``scale[b]``."""
+    width = lane_count(out)
+    for b in range(samples):
+        factor = splat(load(scale, b), out)
+        row = shift(out, (sample + b) * stride)
+        for s in range(0, states, width):
+            vstore_head(row, s, factor * vload_head(row, s, states - s), states - s)
+
+
+@njit(nogil=True)
+def kept_slope(rows, states, block, source, batch_stride, state_stride, sample, samples):
+    """Return sum over states of gradient times |amplitude|^2, one per lane."""
+    width = lane_count(block)
+    total = splat(0.0, block)
+    for first in range(0, states, width):
+        count = min(width, states - first)
+        read_block(block, source, batch_stride, state_stride, first, count, sample, samples)
+        for s in range(count):
+            place = (first + s) * 2 * width
+            re, im = vload(rows, place), vload(rows, place + width)
+            total = fma(vload(block, s * width), fma(re, re, im * im), total)
+    return total
+
+
+@njit(nogil=True)
+def seed_gradient(
+    rows,
+    states,
+    weights,
+    weight_step,
+    scale,
+    offset,
+    block,
+    source,
+    batch_stride,
+    state_stride,
+    state,
+    sample,
+    samples,
+    target,
+):
+    """Write dL/dA = 2 weight (scale gradient + offset) A of ``states`` rows to ``target``."""
+    width = lane_count(block)
+    for first in range(0, states, width):
+        count = min(width, states - first)
+        read_block(block, source, batch_stride, state_stride, state + first, count, sample, samples)
+        for s in range(count):
+            place = (first + s) * 2 * width
+            weight = load(weights, (state + first + s) * weight_step)
+            slope = splat(2.0 * weight, block) * fma(scale, vload(block, s * width), offset)
+            vstore(target, place, slope * vload(rows, place))
+            vstore(target, place + width, slope * vload(rows, place + width))

@@ -1,0 +1,174 @@
+"""The compiled kernel on torch tensors in CPU memory."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from hybridlit.photonics.kernels.compiled.dispatch import Amplitudes, Layer
+from hybridlit.photonics.kernels.compiled.plans import plan_for
+
+__all__ = [
+    "amplitudes_backward",
+    "amplitudes_forward",
+    "probabilities_backward",
+    "probabilities_forward",
+]
+
+_KEPT_BYTES = 2**26
+"""Intermediate states up to this size are kept for the gradient unless the caller decides."""
+
+
+@lru_cache(maxsize=256)
+def _layer(
+    modes: int, occupied: tuple[int, ...], unbunched: bool, depth: int, itemsize: int
+) -> Layer:
+    return Layer(plan_for(modes, occupied, unbunched), depth, itemsize)
+
+
+def probabilities_forward(
+    phases: Tensor,
+    data_phases: Tensor,
+    occupied: tuple[int, ...],
+    unbunched: bool,
+    recompute: bool | None = None,
+) -> tuple[Tensor | None, list[Tensor]]:
+    """Return probabilities and what the gradient needs.
+
+    Args:
+        phases: of the interferometers, shape (circuits, columns + 1, cells, 2).
+        data_phases: contiguous, shape (circuits, columns, modes, batch).
+        occupied: the input mode of each photon, ascending.
+        unbunched: keep outcomes with at most one photon a mode, renormalised.
+        recompute: keep no intermediate states; None keeps them up to 64 MiB.
+
+    Returns:
+        Probabilities (circuits, batch, D), or None if some phase is not finite; and tensors for
+        :func:`probabilities_backward`, the first of which is the kept mass (circuits, batch), empty
+        unless unbunched.
+    """
+    circuits, depth, modes, batch = data_phases.shape
+    layer = _layer(modes, occupied, unbunched, depth, data_phases.element_size())
+    phases = phases.contiguous()
+    result = data_phases.new_empty(circuits, batch, layer.plan.states)
+    mass = data_phases.new_empty((circuits, batch) if unbunched else 0)
+    unitaries = data_phases.new_empty(circuits, layer.unitary_scalars)
+    states = layer.tiles(batch) * layer.tile_scalars
+    if recompute is None:
+        recompute = circuits * states * data_phases.element_size() > _KEPT_BYTES
+    tiles = data_phases.new_empty(circuits, 0 if recompute else states)
+    threads = torch.get_num_threads()
+    for circuit in range(circuits):
+        usable = layer.forward(
+            _at(phases, circuit),
+            _at(data_phases, circuit),
+            _at(result, circuit),
+            _at(mass, circuit) if unbunched else 0,
+            _at(unitaries, circuit),
+            0 if recompute else _at(tiles, circuit),
+            batch,
+            threads,
+        )
+        if not usable:
+            return None, []
+    return result, [mass, unitaries, tiles]
+
+
+def probabilities_backward(
+    data_phases: Tensor,
+    occupied: tuple[int, ...],
+    unbunched: bool,
+    saved: list[Tensor],
+    grad: Tensor,
+    grad_mass: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of the interferometers' phases and of the data phases.
+
+    Args:
+        data_phases: as for :func:`probabilities_forward`.
+        occupied: as for :func:`probabilities_forward`.
+        unbunched: as for :func:`probabilities_forward`.
+        saved: what the forward call returned.
+        grad: gradient of the probabilities, shape (circuits, batch, D), any strides.
+        grad_mass: gradient of the kept mass, shape (circuits, batch), or None.
+
+    Returns:
+        Shapes (circuits, columns + 1, cells, 2) and (circuits, columns, modes, batch).
+    """
+    circuits, depth, modes, batch = data_phases.shape
+    layer = _layer(modes, occupied, unbunched, depth, data_phases.element_size())
+    mass, unitaries, tiles = saved
+    grad_phases = data_phases.new_empty(circuits, depth + 1, layer.cells, 2)
+    grad_data = torch.empty_like(data_phases)
+    if grad_mass is not None:
+        grad_mass = grad_mass.contiguous()
+    threads = torch.get_num_threads()
+    for circuit in range(circuits):
+        layer.backward(
+            _at(data_phases, circuit),
+            _at(grad, circuit),
+            grad.stride()[1:],
+            _at(mass, circuit) if unbunched else 0,
+            0 if grad_mass is None else _at(grad_mass, circuit),
+            _at(unitaries, circuit),
+            _at(tiles, circuit) if tiles.numel() else 0,
+            _at(grad_phases, circuit),
+            _at(grad_data, circuit),
+            batch,
+            threads,
+        )
+    return grad_phases, grad_data
+
+
+def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:
+    """Return the amplitudes of all outcomes.
+
+    Args:
+        columns: column of each photon, shape (modes, photons, batch), complex.
+        occupied: the input mode of each photon, ascending.
+        unbunched: keep outcomes with at most one photon a mode.
+
+    Returns:
+        Shape (batch, D), complex.
+    """
+    planes = _planes(columns)
+    modes, _, batch = columns.shape
+    run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())
+    result = planes.new_empty(2, batch, run.plan.states)
+    run.forward(planes.data_ptr(), result.data_ptr(), batch, torch.get_num_threads())
+    return torch.complex(result[0], result[1])
+
+
+def amplitudes_backward(
+    columns: Tensor, grad: Tensor, occupied: tuple[int, ...], unbunched: bool
+) -> Tensor:
+    """Return the gradient of the columns.
+
+    Args:
+        columns: as for :func:`amplitudes_forward`.
+        grad: gradient of the amplitudes, shape (batch, D), complex.
+        occupied: as for :func:`amplitudes_forward`.
+        unbunched: as for :func:`amplitudes_forward`.
+
+    Returns:
+        Shape (modes, photons, batch), complex.
+    """
+    planes, above = _planes(columns), _planes(grad)
+    modes, _, batch = columns.shape
+    run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())
+    result = torch.empty_like(planes)
+    threads = torch.get_num_threads()
+    run.backward(planes.data_ptr(), above.data_ptr(), result.data_ptr(), batch, threads)
+    return torch.complex(result[0], result[1])
+
+
+def _planes(values: Tensor) -> Tensor:
+    """Real and imaginary parts of a complex tensor, contiguous, in a new first dimension."""
+    return torch.stack([values.real, values.imag])
+
+
+def _at(tensor: Tensor, index: int) -> int:
+    """Address of ``tensor[index]``."""
+    return tensor.data_ptr() + index * tensor.stride(0) * tensor.element_size()

@@ -1,0 +1,184 @@
+"""Rectangular interferometer meshes: unitaries from angles, and angle gradients.
+
+A mesh on m modes is m columns of cells, ``cells = m (m - 1) / 2`` in all.  The cell on
+modes (j, j + 1) is ``M(a) = BS diag(e^{ia}, 1) BS`` with one more phase ``e^{ib}`` on mode
+j, after M in every mesh but the last of a circuit, before M in the last one.
+
+One unitary is stored as m rows of a real and an imaginary plane, each ``pitch`` scalars
+long (m rounded up to whole vectors), so a cell updates two rows with vectors that run
+along the input modes.  The backward pass undoes the cells from the last to the first on
+the unitary and on its gradient together; nothing is stored and every angle costs O(m).
+Gradients of complex numbers are dL/dRe + i dL/dIm, as in torch.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from hybridlit.photonics.kernels.compiled.lanes import (
+    any_unusable,
+    cis,
+    fma,
+    fnma,
+    lane_count,
+    lane_sum,
+    load,
+    shift,
+    splat,
+    store,
+    vload,
+    vload_head,
+    vstore,
+)
+
+#: Beyond this size an angle is closer to its float64 neighbours than cos can resolve.
+ANGLE_BOUND = 2.0**50
+
+
+@njit(nogil=True)
+def padded(length, width):
+    """Return ``length`` rounded up to a multiple of ``width``."""
+    return (length + width - 1) // width * width
+
+
+@njit(nogil=True)
+def angle_factors(angles, count, bound, cosines, sines):
+    """Fill cosines and sines (padded count,) of all angles; return whether one is unusable."""
+    width = lane_count(angles)
+    unusable = False
+    for i in range(0, count, width):
+        angle = vload_head(angles, i, count - i)
+        unusable |= any_unusable(angle, bound)
+        c, s = cis(angle)
+        vstore(cosines, i, c)
+        vstore(sines, i, s)
+    return unusable
+
+
+@njit(nogil=True)
+def _cell_entries(cosines, sines, cell):
+    """Return e^{ib}, M00 = (e - 1) / 2 and M01 = i (e + 1) / 2 with e = e^{ia}, as reals."""
+    er, ei = load(cosines, 2 * cell), load(sines, 2 * cell)
+    fr, fi = load(cosines, 2 * cell + 1), load(sines, 2 * cell + 1)
+    return fr, fi, 0.5 * er - 0.5, 0.5 * ei, -0.5 * ei, 0.5 * er + 0.5
+
+
+@njit(nogil=True)
+def _cell_matrix(cosines, sines, cell, last):
+    """Return the four complex entries of one cell as eight reals (00, 01, 10, 11)."""
+    fr, fi, pr, pi, qr, qi = _cell_entries(cosines, sines, cell)
+    xr, xi = fr * pr - fi * pi, fr * pi + fi * pr
+    yr, yi = fr * qr - fi * qi, fr * qi + fi * qr
+    if last:
+        return xr, xi, qr, qi, yr, yi, -pr, -pi
+    return xr, xi, yr, yi, qr, qi, -pr, -pi
+
+
+@njit(nogil=True)
+def _combine(ar, ai, br, bi, xr, xi, yr, yi):
+    """Return the complex vector ``a x + b y`` as its two planes."""
+    real = fnma(ai, xi, ar * xr)
+    imag = fma(ai, xr, ar * xi)
+    return fnma(bi, yi, fma(br, yr, real)), fma(bi, yr, fma(br, yi, imag))
+
+
+@njit(nogil=True)
+def build_unitary(unitary, cosines, sines, modes, first_cell, last):
+    """Multiply all cells of one mesh into ``unitary`` (modes, 2, pitch)."""
+    width = lane_count(unitary)
+    pitch = padded(modes, width)
+    zero = splat(0.0, unitary)
+    for i in range(0, modes * 2 * pitch, width):
+        vstore(unitary, i, zero)
+    for j in range(modes):
+        store(unitary, j * 2 * pitch + j, 1.0)
+    cell = first_cell
+    for column in range(modes):
+        for j in range(column % 2, modes - 1, 2):
+            t = _cell_matrix(cosines, sines, cell, last)
+            cell += 1
+            t00r, t00i = splat(t[0], unitary), splat(t[1], unitary)
+            t01r, t01i = splat(t[2], unitary), splat(t[3], unitary)
+            t10r, t10i = splat(t[4], unitary), splat(t[5], unitary)
+            t11r, t11i = splat(t[6], unitary), splat(t[7], unitary)
+            upper, lower = j * 2 * pitch, (j + 1) * 2 * pitch
+            for v in range(0, pitch, width):
+                xr, xi = vload(unitary, upper + v), vload(unitary, upper + pitch + v)
+                yr, yi = vload(unitary, lower + v), vload(unitary, lower + pitch + v)
+                nr, ni = _combine(t00r, t00i, t01r, t01i, xr, xi, yr, yi)
+                vstore(unitary, upper + v, nr)
+                vstore(unitary, upper + pitch + v, ni)
+                nr, ni = _combine(t10r, t10i, t11r, t11i, xr, xi, yr, yi)
+                vstore(unitary, lower + v, nr)
+                vstore(unitary, lower + pitch + v, ni)
+
+
+@njit(nogil=True)
+def _half_internal(fr, fi, u0r, u0i, u1r, u1i, g0r, g0i, g1r, g1i):
+    """Return the vector whose lane sum is 2 dL/da, from both rows after the cell."""
+    hr, hi = fma(fr, u0r, fi * u0i), fnma(fi, u0r, fr * u0i)
+    kr, ki = fma(fr, g0r, fi * g0i), fnma(fi, g0r, fr * g0i)
+    # One beam splitter further back, on mode j: the phase a acts there.
+    hr, hi = hr + u1i, hi - u1r
+    kr, ki = kr + g1i, ki - g1r
+    return fnma(kr, hi, ki * hr)
+
+
+@njit(nogil=True)
+def angle_gradients(unitary, gradient, cosines, sines, modes, first_cell, last, grad_angles):
+    """Undo one mesh on ``unitary`` and ``gradient`` (modes, 2, pitch), both overwritten.
+
+    Writes dL/da, dL/db of its cells to ``grad_angles`` (all cells of the circuit, 2).
+    """
+    width = lane_count(unitary)
+    pitch = padded(modes, width)
+    cell = first_cell + modes * (modes - 1) // 2
+    for column in range(modes - 1, -1, -1):
+        start = column % 2
+        for j in range(start + 2 * ((modes - start) // 2 - 1), -1, -2):
+            cell -= 1
+            t = _cell_matrix(cosines, sines, cell, last)
+            # The inverse is the conjugate transpose.
+            t00r, t00i = splat(t[0], unitary), splat(-t[1], unitary)
+            t10r, t10i = splat(t[2], unitary), splat(-t[3], unitary)
+            t01r, t01i = splat(t[4], unitary), splat(-t[5], unitary)
+            t11r, t11i = splat(t[6], unitary), splat(-t[7], unitary)
+            fr, fi = splat(1.0, unitary), splat(0.0, unitary)
+            if not last:
+                fr = splat(load(cosines, 2 * cell + 1), unitary)
+                fi = splat(load(sines, 2 * cell + 1), unitary)
+            internal, external = splat(0.0, unitary), splat(0.0, unitary)
+            upper, lower = j * 2 * pitch, (j + 1) * 2 * pitch
+            for v in range(0, pitch, width):
+                u0r, u0i = vload(unitary, upper + v), vload(unitary, upper + pitch + v)
+                u1r, u1i = vload(unitary, lower + v), vload(unitary, lower + pitch + v)
+                g0r, g0i = vload(gradient, upper + v), vload(gradient, upper + pitch + v)
+                g1r, g1i = vload(gradient, lower + v), vload(gradient, lower + pitch + v)
+                internal = internal + _half_internal(fr, fi, u0r, u0i, u1r, u1i, g0r, g0i, g1r, g1i)
+                if not last:
+                    external = fnma(g0r, u0i, fma(g0i, u0r, external))
+                ur, ui = _combine(t00r, t00i, t01r, t01i, u0r, u0i, u1r, u1i)
+                gr, gi = _combine(t00r, t00i, t01r, t01i, g0r, g0i, g1r, g1i)
+                if last:
+                    external = fnma(gr, ui, fma(gi, ur, external))
+                vstore(unitary, upper + v, ur)
+                vstore(unitary, upper + pitch + v, ui)
+                vstore(gradient, upper + v, gr)
+                vstore(gradient, upper + pitch + v, gi)
+                ur, ui = _combine(t10r, t10i, t11r, t11i, u0r, u0i, u1r, u1i)
+                gr, gi = _combine(t10r, t10i, t11r, t11i, g0r, g0i, g1r, g1i)
+                vstore(unitary, lower + v, ur)
+                vstore(unitary, lower + pitch + v, ui)
+                vstore(gradient, lower + v, gr)
+                vstore(gradient, lower + pitch + v, gi)
+            store(grad_angles, 2 * cell, 0.5 * lane_sum(internal))
+            store(grad_angles, 2 * cell + 1, lane_sum(external))
+
+
+@njit(nogil=True)
+def factor_planes(buffer, modes, meshes):
+    """Return pointers to the cosines and sines behind ``meshes`` unitaries in ``buffer``."""
+    width = lane_count(buffer)
+    cosines = shift(buffer, meshes * modes * 2 * padded(modes, width))
+    count = padded(meshes * modes * (modes - 1), width)
+    return cosines, shift(cosines, count)

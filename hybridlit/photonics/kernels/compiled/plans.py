@@ -1,0 +1,129 @@
+"""What is fixed by (modes, input state, output space): sizes, links and weights."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import comb, factorial
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridlit.photonics.kernels.compiled import kernels
+from hybridlit.photonics.kernels.compiled.tables import (
+    BITS,
+    CHUNK,
+    factorial_products,
+    fill_links,
+    rank_weights,
+)
+
+
+class Plan:
+    """Sizes and link tables of one simulation; immutable once built, shared by threads.
+
+    ``modes``, ``photons``, ``states`` (of the output space), ``multiply_adds`` (complex
+    multiplications of the photon recursion a sample).  Photons that enter the same mode
+    share a column of U(x) unless ``separate`` gives every photon its own.
+    """
+
+    def __init__(
+        self, modes: int, occupied: tuple[int, ...], unbunched: bool, separate: bool = False
+    ) -> None:
+        photons = len(occupied)
+        if photons < 1 or modes < 1 or min(occupied) < 0 or max(occupied) >= modes:
+            raise ValueError("occupied must list at least one input mode, each below modes")
+        if unbunched and photons > modes:
+            raise ValueError(f"{photons} photons do not fit one by one into {modes} modes")
+        self.modes, self.photons, self.unbunched = modes, photons, unbunched
+        self.occupied = occupied
+        sizes = [
+            comb(modes, k) if unbunched else comb(modes + k - 1, k) for k in range(photons + 1)
+        ]
+        self.states = sizes[photons]
+        self.rows = sum(sizes)
+        self.multiply_adds = sum(
+            size * (modes - k if unbunched else modes) for k, size in enumerate(sizes[:-1])
+        )
+        if modes > 1 << BITS or max(sizes) << BITS >= 2**31:
+            raise ValueError(f"{max(sizes)} states of {modes} modes are beyond 32-bit links")
+        columns = list(range(photons)) if separate else sorted(set(occupied))
+        self.columns = len(columns)
+        starts = np.concatenate(([0], np.cumsum(sizes)))[:-1]
+        children = [modes - k if unbunched else modes for k in range(photons + 1)]
+        parents = [self._parent_links(k, sizes) for k in range(photons + 1)]
+        arrays = np.zeros((kernels.PLAN_ARRAYS, photons + 1), dtype=np.int64)
+        arrays[kernels.OCCUPIED, : len(columns)] = columns
+        arrays[kernels.COLUMN_OF, :photons] = (
+            columns if separate else [columns.index(mode) for mode in occupied]
+        )
+        arrays[kernels.LAYER_STATES] = sizes
+        arrays[kernels.LAYER_START] = starts
+        arrays[kernels.PARENTS, 1:] = np.cumsum([0, *parents[1:]])[:-1]
+        arrays[kernels.CHILD_COUNT] = children
+        child_links = [size * count for size, count in zip(sizes, children, strict=True)]
+        arrays[kernels.CHILDREN, 1:] = np.cumsum(child_links)[:-1]
+        head = [modes, photons, self.columns, unbunched, self.states]
+        self.layout = np.concatenate((np.array(head, dtype=np.int64), arrays.reshape(-1)))
+        self._sizes, self._arrays = sizes, arrays
+        self._parent_total = sum(parents[1:])
+        self._child_total = sum(child_links[:-1])
+        self._lock = Lock()
+        self._children: npt.NDArray[np.int32] | None = None
+        self._rank_weights = rank_weights(modes, photons, unbunched)
+        self.parents = self._links(-1, self._parent_total)
+        self.weights = self._output_weights()
+        # Addresses are looked up once; the arrays above keep the memory alive.
+        self.layout_at = self.layout.ctypes.data
+        self.parents_at = self.parents.ctypes.data
+        self.weights_at = self.weights.ctypes.data
+
+    def _parent_links(self, k: int, sizes: list[int]) -> int:
+        """Return how many integers describe the parents of layer ``k``."""
+        if k == 0:
+            return 0
+        links = sizes[k - 1] * (self.modes - k + 1 if self.unbunched else self.modes)
+        return -(-sizes[k] // CHUNK) * k + sizes[k] + links
+
+    def _links(self, step: int, total: int) -> npt.NDArray[np.int32]:
+        links = np.empty(total, dtype=np.int32)
+        work = np.zeros((CHUNK + 1) * (self.modes + 1), dtype=np.int64)
+        layers = range(1, self.photons + 1) if step < 0 else range(self.photons)
+        starts = self._arrays[kernels.PARENTS if step < 0 else kernels.CHILDREN]
+        for k in layers:
+            fill_links(
+                self._rank_weights.ctypes.data, self.photons + 2, self.modes, k, step,
+                self.unbunched, self._sizes[k], links.ctypes.data + 4 * int(starts[k]),
+                work.ctypes.data,
+            )  # fmt: skip
+        return links
+
+    def _output_weights(self) -> npt.NDArray[np.float64]:
+        """Return t! / s! of every output state t for the input state s (one if unbunched)."""
+        factorials = np.array([float(factorial(k)) for k in range(self.photons + 1)])
+        weights = np.ones(1 if self.unbunched else self.states)
+        if not self.unbunched:
+            work = np.zeros(self.modes + 1, dtype=np.int64)
+            factorial_products(
+                self.modes, self.photons, self.states, factorials.ctypes.data,
+                weights.ctypes.data, work.ctypes.data,
+            )  # fmt: skip
+        bunched = np.unique(self.occupied, return_counts=True)[1]
+        return weights / np.prod(factorials[bunched])
+
+    @property
+    def children_at(self) -> int:
+        """The address of the child links, which are built for the first backward pass."""
+        if self._children is None:
+            with self._lock:
+                if self._children is None:
+                    self._children = self._links(1, self._child_total)
+        return self._children.ctypes.data
+
+
+@lru_cache(maxsize=64)
+def plan_for(
+    modes: int, occupied: tuple[int, ...], unbunched: bool, separate: bool = False
+) -> Plan:
+    """Return the shared plan of these settings."""
+    return Plan(modes, occupied, unbunched, separate)

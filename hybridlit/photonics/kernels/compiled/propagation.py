@@ -1,0 +1,193 @@
+"""The occupied columns of U(x) on one batch tile, layer by layer, and their gradients.
+
+Only the columns of the occupied input modes are followed: ``X_0 = U_0[:, occupied]`` is
+the same for every sample, then ``Y_l = e^{i phase_l} X_{l-1}`` and ``X_l = U_l Y_l``.
+Columns are stored as (columns, modes, row) with the rows of ``recursion``.  The tile
+keeps every Y_l and every phase factor for the backward pass.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from hybridlit.photonics.kernels.compiled.lanes import (
+    any_unusable,
+    cis,
+    fma,
+    fnma,
+    lane_count,
+    load,
+    splat,
+    vload,
+    vload_head,
+    vstore,
+    vstore_head,
+)
+from hybridlit.photonics.kernels.compiled.mesh import padded
+
+
+@njit(nogil=True)
+def phase_factors(phases, count, batch, sample, samples, bound, factors):
+    """Fill ``factors`` (count, row) with e^{i phase} of one tile of phases (count, batch).
+
+    Returns whether one of the angles is unusable.
+    """
+    width = lane_count(phases)
+    unusable = False
+    for i in range(count):
+        angle = vload_head(phases, i * batch + sample, samples)
+        unusable |= any_unusable(angle, bound)
+        c, s = cis(angle)
+        vstore(factors, i * 2 * width, c)
+        vstore(factors, i * 2 * width + width, s)
+    return unusable
+
+
+@njit(nogil=True)
+def first_columns(unitary, occupied, columns, modes, factors, target):
+    """Fill ``target`` (columns, modes, row) with e^{i phase_1} U_0[:, occupied]."""
+    width = lane_count(unitary)
+    pitch = padded(modes, width)
+    for c in range(columns):
+        mode = load(occupied, c)
+        for j in range(modes):
+            entry = j * 2 * pitch + mode
+            ur, ui = (
+                splat(load(unitary, entry), target),
+                splat(load(unitary, entry + pitch), target),
+            )
+            fr, fi = vload(factors, j * 2 * width), vload(factors, j * 2 * width + width)
+            place = (c * modes + j) * 2 * width
+            vstore(target, place, fnma(ui, fi, ur * fr))
+            vstore(target, place + width, fma(ui, fr, ur * fi))
+
+
+@njit(nogil=True)
+def apply_unitary(unitary, columns, modes, source, target):
+    """Compute ``target = U source``, both (columns, modes, row)."""
+    width = lane_count(unitary)
+    pitch = padded(modes, width)
+    for c in range(columns):
+        base = c * modes * 2 * width
+        for i in range(0, modes, 2):
+            # Two rows at a time; an odd last row is computed twice.
+            upper = i * 2 * pitch
+            lower = min(i + 1, modes - 1) * 2 * pitch
+            ar, ai = splat(0.0, unitary), splat(0.0, unitary)
+            br, bi = splat(0.0, unitary), splat(0.0, unitary)
+            for j in range(modes):
+                yr = vload(source, base + j * 2 * width)
+                yi = vload(source, base + j * 2 * width + width)
+                ur = splat(load(unitary, upper + j), unitary)
+                ui = splat(load(unitary, upper + pitch + j), unitary)
+                ar, ai = fnma(ui, yi, fma(ur, yr, ar)), fma(ui, yr, fma(ur, yi, ai))
+                ur = splat(load(unitary, lower + j), unitary)
+                ui = splat(load(unitary, lower + pitch + j), unitary)
+                br, bi = fnma(ui, yi, fma(ur, yr, br)), fma(ui, yr, fma(ur, yi, bi))
+            place = base + i * 2 * width
+            vstore(target, place, ar)
+            vstore(target, place + width, ai)
+            place = base + min(i + 1, modes - 1) * 2 * width
+            vstore(target, place, br)
+            vstore(target, place + width, bi)
+
+
+@njit(nogil=True)
+def apply_factors(factors, columns, modes, source, target):
+    """Compute ``target = e^{i phase} source``, both (columns, modes, row)."""
+    width = lane_count(factors)
+    for c in range(columns):
+        for j in range(modes):
+            fr, fi = vload(factors, j * 2 * width), vload(factors, j * 2 * width + width)
+            place = (c * modes + j) * 2 * width
+            xr, xi = vload(source, place), vload(source, place + width)
+            vstore(target, place, fnma(fi, xi, fr * xr))
+            vstore(target, place + width, fma(fi, xr, fr * xi))
+
+
+@njit(nogil=True)
+def unitary_gradient(columns, modes, inputs, grads, total):
+    """Add this tile's gradient of U to ``total`` (modes, modes, row), one sum per lane.
+
+    Entries go by blocks of 2 x 2 that share loads; an odd last row or column is done twice
+    in one block, from the same old values, so it is still counted once.
+    """
+    width = lane_count(inputs)
+    step = modes * 2 * width
+    for i in range(0, modes, 2):
+        g0, g1 = i * 2 * width, min(i + 1, modes - 1) * 2 * width
+        for j in range(0, modes, 2):
+            y0, y1 = j * 2 * width, min(j + 1, modes - 1) * 2 * width
+            t00, t01, t10, t11 = g0 * modes + y0, g0 * modes + y1, g1 * modes + y0, g1 * modes + y1
+            r00, i00 = vload(total, t00), vload(total, t00 + width)
+            r01, i01 = vload(total, t01), vload(total, t01 + width)
+            r10, i10 = vload(total, t10), vload(total, t10 + width)
+            r11, i11 = vload(total, t11), vload(total, t11 + width)
+            for c in range(0, columns * step, step):
+                gr, gi = vload(grads, c + g0), vload(grads, c + g0 + width)
+                hr, hi = vload(grads, c + g1), vload(grads, c + g1 + width)
+                yr, yi = vload(inputs, c + y0), vload(inputs, c + y0 + width)
+                r00, i00 = fma(gi, yi, fma(gr, yr, r00)), fnma(gr, yi, fma(gi, yr, i00))
+                r10, i10 = fma(hi, yi, fma(hr, yr, r10)), fnma(hr, yi, fma(hi, yr, i10))
+                yr, yi = vload(inputs, c + y1), vload(inputs, c + y1 + width)
+                r01, i01 = fma(gi, yi, fma(gr, yr, r01)), fnma(gr, yi, fma(gi, yr, i01))
+                r11, i11 = fma(hi, yi, fma(hr, yr, r11)), fnma(hr, yi, fma(hi, yr, i11))
+            vstore(total, t00, r00)
+            vstore(total, t00 + width, i00)
+            vstore(total, t01, r01)
+            vstore(total, t01 + width, i01)
+            vstore(total, t10, r10)
+            vstore(total, t10 + width, i10)
+            vstore(total, t11, r11)
+            vstore(total, t11 + width, i11)
+
+
+@njit(nogil=True)
+def _phase_step(factors, inputs, re, im, place, j, slope, target):
+    """Write e^{-i phase} (re + i im) to ``target``; return ``slope`` plus dL/dphase."""
+    width = lane_count(factors)
+    fr, fi = vload(factors, j * 2 * width), vload(factors, j * 2 * width + width)
+    yr, yi = vload(inputs, place), vload(inputs, place + width)
+    vstore(target, place, fma(fi, im, fr * re))
+    vstore(target, place + width, fnma(fi, re, fr * im))
+    return fnma(re, yi, fma(im, yr, slope))
+
+
+@njit(nogil=True)
+def phase_gradient(
+    unitary, columns, modes, inputs, factors, grads, target, grad_phases, batch, sample, samples
+):
+    """Take ``grads`` of X_l to ``target``, the gradient of X_{l-1} (columns, modes, row).
+
+    ``inputs`` is Y_l; writes this tile of ``grad_phases`` (modes, batch).
+    """
+    width = lane_count(unitary)
+    pitch = padded(modes, width)
+    zero = splat(0.0, unitary)
+    for j in range(0, modes, 2):
+        # Two modes share the loads of the gradient; an odd last mode is done twice.
+        k = min(j + 1, modes - 1)
+        slope, other_slope = zero, zero
+        for c in range(columns):
+            base = c * modes * 2 * width
+            arr, aii, ari, air = zero, zero, zero, zero
+            brr, bii, bri, bir = zero, zero, zero, zero
+            for i in range(modes):
+                gr = vload(grads, base + i * 2 * width)
+                gi = vload(grads, base + i * 2 * width + width)
+                ur = splat(load(unitary, i * 2 * pitch + j), unitary)
+                ui = splat(load(unitary, i * 2 * pitch + pitch + j), unitary)
+                arr, aii = fma(ur, gr, arr), fma(ui, gi, aii)
+                ari, air = fma(ur, gi, ari), fma(ui, gr, air)
+                ur = splat(load(unitary, i * 2 * pitch + k), unitary)
+                ui = splat(load(unitary, i * 2 * pitch + pitch + k), unitary)
+                brr, bii = fma(ur, gr, brr), fma(ui, gi, bii)
+                bri, bir = fma(ur, gi, bri), fma(ui, gr, bir)
+            place = base + j * 2 * width
+            slope = _phase_step(factors, inputs, arr + aii, ari - air, place, j, slope, target)
+            place = base + k * 2 * width
+            other_slope = _phase_step(
+                factors, inputs, brr + bii, bri - bir, place, k, other_slope, target
+            )
+        vstore_head(grad_phases, j * batch + sample, slope, samples)
+        vstore_head(grad_phases, k * batch + sample, other_slope, samples)

@@ -1,0 +1,141 @@
+"""The photon recursion on one batch tile, and its gradient.
+
+``A_k[s] = sum over modes j with s_j > 0 of u_k[j] A_{k-1}[s - e_j]`` adds photon k to every
+(k - 1)-photon state.  A tile holds one vector of samples, so a complex number of a tile is
+two neighbouring vectors, real and imaginary: a *row* of ``2 * lanes`` scalars.  Layer k is
+one row per k-photon state, layer 0 the single row 1.  Links come from ``tables``: a link
+packs a state's rank and a mode into ``rank << bits | mode``.
+
+The backward pass reads the same recursion downwards, state by state of layer k - 1:
+``g_{k-1}[t] = sum_j conj(u_k[j]) g_k[t + e_j]`` and
+``gu_k[j] += conj(A_{k-1}[t]) g_k[t + e_j]``; a row of layer k - 1 is read before its
+gradient is written, so both may share one memory.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from hybridlit.photonics.kernels.compiled.tables import BITS, MASK
+from hybridlit.photonics.kernels.compiled.lanes import (
+    fma,
+    fnma,
+    lane_count,
+    load,
+    splat,
+    vload,
+    vstore,
+)
+
+
+@njit(nogil=True)
+def add_photon(links, position, photons, column, previous, target):
+    """Compute one chunk of layer ``photons`` into ``target`` (chunk states, row).
+
+    ``column`` is u (modes, row), ``previous`` layer ``photons - 1``; returns the position
+    behind the chunk's links.  States come grouped by their number of parents, so that the
+    inner trip count is predictable.
+    """
+    width = lane_count(column)
+    zero = splat(0.0, column)
+    counts = position
+    position += photons
+    for parents in range(1, photons + 1):
+        size = parents + 1
+        for left in range(load(links, counts + parents - 1), 0, -2):
+            # Two states at a time; an odd last one is computed twice.
+            other = position + (size if left > 1 else 0)
+            arr, aii, ari, air = zero, zero, zero, zero
+            brr, bii, bri, bir = zero, zero, zero, zero
+            for i in range(1, size):
+                link = load(links, position + i)
+                p, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
+                pr, pi = vload(previous, p), vload(previous, p + width)
+                ur, ui = vload(column, u), vload(column, u + width)
+                arr, aii = fma(ur, pr, arr), fma(ui, pi, aii)
+                ari, air = fma(ur, pi, ari), fma(ui, pr, air)
+                link = load(links, other + i)
+                p, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
+                pr, pi = vload(previous, p), vload(previous, p + width)
+                ur, ui = vload(column, u), vload(column, u + width)
+                brr, bii = fma(ur, pr, brr), fma(ui, pi, bii)
+                bri, bir = fma(ur, pi, bri), fma(ui, pr, bir)
+            state = load(links, position) * (2 * width)
+            vstore(target, state, arr - aii)
+            vstore(target, state + width, ari + air)
+            state = load(links, other) * (2 * width)
+            vstore(target, state, brr - bii)
+            vstore(target, state + width, bri + bir)
+            position = other + size
+    return position
+
+
+@njit(nogil=True)
+def remove_photon(
+    links, position, states, children, column, grad_column, previous, grads, grad_previous
+):
+    """Take the gradient ``grads`` of layer k to layer k - 1, which has ``states`` states.
+
+    Every state has ``children`` links.  Writes ``grad_previous`` (states, row; it may be
+    ``previous`` itself) and adds to ``grad_column`` (modes, row).
+    """
+    width = lane_count(column)
+    zero = splat(0.0, column)
+    for t in range(0, states * 2 * width, 2 * width):
+        ar, ai = vload(previous, t), vload(previous, t + width)
+        rr, ii = splat(0.0, column), splat(0.0, column)
+        ri, ir = splat(0.0, column), splat(0.0, column)
+        for i in range(position, position + children):
+            link = load(links, i)
+            c, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
+            gr, gi = vload(grads, c), vload(grads, c + width)
+            ur, ui = vload(column, u), vload(column, u + width)
+            rr, ii = fma(ur, gr, rr), fma(ui, gi, ii)
+            ri, ir = fma(ur, gi, ri), fma(ui, gr, ir)
+            vstore(grad_column, u, fma(ar, gr, fma(ai, gi, vload(grad_column, u))))
+            total = fnma(ai, gr, fma(ar, gi, vload(grad_column, u + width)))
+            vstore(grad_column, u + width, total)
+        position += children
+        vstore(grad_previous, t, rr + ii)
+        vstore(grad_previous, t + width, ri - ir)
+
+
+@njit(nogil=True)
+def remove_photon_fock(
+    links, position, states, modes, column, grad_column, previous, grads, grad_previous
+):
+    """Do the same in Fock space, where every state has one child for each mode.
+
+    Two states at a time share the loads of u and the update of its gradient; an odd last
+    state is paired with a row of zeros at its own place.
+    """
+    width = lane_count(column)
+    zero = splat(0.0, column)
+    for t in range(0, states, 2):
+        a, b = t * 2 * width, min(t + 1, states - 1) * 2 * width
+        paired = t + 1 < states
+        ar, ai = vload(previous, a), vload(previous, a + width)
+        br, bi = (vload(previous, b), vload(previous, b + width)) if paired else (zero, zero)
+        arr, aii, ari, air = zero, zero, zero, zero
+        brr, bii, bri, bir = zero, zero, zero, zero
+        first, second = position + t * modes, position + min(t + 1, states - 1) * modes
+        for j in range(modes):
+            u = j * 2 * width
+            ur, ui = vload(column, u), vload(column, u + width)
+            sr, si = vload(grad_column, u), vload(grad_column, u + width)
+            c = (load(links, first + j) >> BITS) * (2 * width)
+            gr, gi = vload(grads, c), vload(grads, c + width)
+            arr, aii = fma(ur, gr, arr), fma(ui, gi, aii)
+            ari, air = fma(ur, gi, ari), fma(ui, gr, air)
+            sr, si = fma(ai, gi, fma(ar, gr, sr)), fnma(ai, gr, fma(ar, gi, si))
+            c = (load(links, second + j) >> BITS) * (2 * width)
+            gr, gi = vload(grads, c), vload(grads, c + width)
+            brr, bii = fma(ur, gr, brr), fma(ui, gi, bii)
+            bri, bir = fma(ur, gi, bri), fma(ui, gr, bir)
+            sr, si = fma(bi, gi, fma(br, gr, sr)), fnma(bi, gr, fma(br, gi, si))
+            vstore(grad_column, u, sr)
+            vstore(grad_column, u + width, si)
+        vstore(grad_previous, b, brr + bii)
+        vstore(grad_previous, b + width, bri - bir)
+        vstore(grad_previous, a, arr + aii)
+        vstore(grad_previous, a + width, ari - air)

@@ -1,0 +1,44 @@
+"""Constant tables on a device, made once, so that a training step copies nothing there."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["on_device"]
+
+_MOST = 256
+_kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
+
+
+def on_device(
+    key: Hashable, make: Callable[[], tuple[npt.NDArray[Any], ...]], device: torch.device
+) -> tuple[Tensor, ...]:
+    """Return arrays as tensors on a device, the same ones for the same key.
+
+    Args:
+        key: what the arrays depend on, and whose they are.
+        make: makes the arrays if they are not kept yet.
+        device: where they are wanted.
+
+    Returns:
+        One tensor for each array; not to be written to.
+    """
+    place = (key, device)
+    found = _kept.get(place)
+    if found is None:
+        found = tuple(torch.tensor(array, device=device) for array in make())
+        # A tensor made while tracing or under torch.func means nothing outside of it.
+        if all(
+            type(tensor) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+            for tensor in found
+        ):
+            _kept[place] = found
+            if len(_kept) > _MOST:
+                _kept.popitem(last=False)
+    return found

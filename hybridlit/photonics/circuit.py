@@ -110,31 +110,25 @@ class PhotonicCircuit(nn.Module):
             parts.append("reservoir")
         return ", ".join(parts)
 
-    # --- for subclasses: features are rows (circuits or 1, batch, input_size) ---------------------
+    # --- for subclasses: rows are features (batch, input_size), or (count, batch, input_size) for a
+    # stack whose circuits get features of their own; results have `count` first in any stack.
 
     def _probabilities(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Probabilities (circuits, batch, D) and what they summed to (circuits, batch)."""
-        result, kept = simulation.probabilities(
+        """Probabilities (..., batch, D), and what they summed to (..., batch) if unbunched."""
+        return simulation.probabilities(
             self._circuit_phases(),
             self._data_phases(rows),
             self._occupied,
             self.fock_space,
             self.recompute,
         )
-        return result, kept
 
     def _expectations(self, rows: Tensor) -> Tensor:
-        """Photon-number expectations (circuits, batch, outputs), if the strategy is one."""
+        """Photon-number expectations (..., batch, outputs), if the strategy is one."""
         columns = circuit_columns(self._circuit_phases(), self._data_phases(rows), self._inputs)
         expectation = _EXPECTATIONS[OutputMappingStrategy(self.ansatz.output_mapping_strategy)]
         outputs: Tensor = expectation(columns.flatten(2), self.photons)
         return outputs.view(*columns.shape[2:], self.output_size)
-
-    def _unitary(self, rows: Tensor) -> Tensor:
-        """Unitaries (circuits, batch, modes, modes)."""
-        modes = range(self.experiment.n_modes)
-        columns = circuit_columns(self._circuit_phases(), self._data_phases(rows), modes)
-        return columns.permute(2, 3, 0, 1)
 
     @property
     def _has_expectations(self) -> bool:
@@ -151,16 +145,17 @@ class PhotonicCircuit(nn.Module):
         Returns:
             Shape (..., *outputs), in the dtype of ``x`` unless autocast is on.
         """
-        before = x.shape[: x.dim() - lead]
-        rows = x.reshape(math.prod(before), *x.shape[x.dim() - lead :])
+        kept = x.dim() - lead
+        before = x.shape[:kept]
+        rows = x if kept == 1 else x.reshape(math.prod(before), *x.shape[kept:])
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 result = compute(rows)
         else:
             result = compute(rows)
-            if not result.is_complex():
+            if result.is_floating_point():
                 result = result.to(x.dtype)
-        return result.reshape(before + result.shape[1:])
+        return result if kept == 1 else result.reshape(before + result.shape[1:])
 
     def _check(self, x: Tensor, trailing: tuple[int, ...]) -> None:
         if not isinstance(x, Tensor) or not x.is_floating_point():
@@ -182,22 +177,21 @@ class PhotonicCircuit(nn.Module):
 
     def _circuit_phases(self) -> Tensor:
         # A half-precision state dict loaded with assign=True would otherwise sink the island.
-        phases = self.phases.to(torch.promote_types(self.phases.dtype, torch.float32))
-        return phases if self.count is not None else phases[None]
+        return self.phases.to(torch.promote_types(self.phases.dtype, torch.float32))
 
     def _data_phases(self, rows: Tensor) -> Tensor:
-        """Phases of the data in radians, shape (circuits, columns, modes, batch)."""
+        """Phases of the data in radians, shape (..., columns, modes, batch)."""
         factors = self.encoding
         if self.bandwidth is not None:
             tuned = self.bandwidth.to(factors.dtype)
-            ones = torch.ones(
-                *tuned.shape[:-1], len(factors), dtype=tuned.dtype, device=rows.device
-            )
+            ones = tuned.new_ones(*tuned.shape[:-1], len(factors))
             factors = factors * ones.index_copy(-1, self.encoded, tuned)[..., None]
-        phases: Tensor = (factors @ rows.to(factors.dtype).mT).unflatten(
-            1, (self.columns, self.experiment.n_modes)
-        )
-        return phases if self.count is None else phases.expand(self.count, -1, -1, -1)
+        phases = factors @ rows.to(factors.dtype).mT
+        modes = self.experiment.n_modes
+        phases = phases.view(*phases.shape[:-2], self.columns, modes, phases.shape[-1])
+        if self.count is not None and phases.dim() == 3:
+            phases = phases.expand(self.count, -1, -1, -1)
+        return phases
 
     def _set_constants(self) -> None:
         """Fill the buffers that follow from the experiment alone.

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from hybridlit.photonics.circuit import PhotonicCircuit
 from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment, OutputMappingStrategy
+from hybridlit.photonics.propagation import circuit_columns
 from hybridlit.photonics.readout import GroupingReadout, LinearReadout, make_readout
 from hybridlit.photonics.validation import enum_member, integer
 
@@ -104,7 +105,7 @@ class QuantumLayer(PhotonicCircuit):
             Shape (..., D); each row sums to 1.
         """
         self._check(x, (self.input_size,))
-        return self._island(x, lambda rows: self._probabilities(rows[None])[0][0])
+        return self._island(x, lambda rows: self._probabilities(rows)[0])
 
     def success_probability(self, x: Tensor) -> Tensor:
         """Return the probability that an outcome is in ``fock_space`` at all.
@@ -119,8 +120,8 @@ class QuantumLayer(PhotonicCircuit):
         self._check(x, (self.input_size,))
 
         def kept(rows: Tensor) -> Tensor:
-            mass = self._probabilities(rows[None])[1]
-            return rows.new_ones(len(rows)) if mass is None else mass[0]
+            mass = self._probabilities(rows)[1]
+            return rows.new_ones(len(rows)) if mass is None else mass
 
         return self._island(x, kept)
 
@@ -134,12 +135,18 @@ class QuantumLayer(PhotonicCircuit):
             Shape (..., modes, modes), complex64 or complex128 as the layer computes.
         """
         self._check(x, (self.input_size,))
-        return self._island(x, lambda rows: self._unitary(rows[None])[0])
+
+        def whole(rows: Tensor) -> Tensor:
+            modes = range(self.experiment.n_modes)
+            columns = circuit_columns(self._circuit_phases(), self._data_phases(rows), modes)
+            return columns.movedim(-1, 0)
+
+        return self._island(x, whole)
 
     def _outputs(self, rows: Tensor) -> Tensor:
         if self._has_expectations:
-            return self._expectations(rows[None])[0]
-        outputs: Tensor = self.readout(self._probabilities(rows[None])[0][0])
+            return self._expectations(rows)
+        outputs: Tensor = self.readout(self._probabilities(rows)[0])
         return outputs
 
 

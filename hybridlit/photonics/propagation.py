@@ -20,18 +20,18 @@ def circuit_columns(phases: Tensor, data_phases: Tensor, inputs: Sequence[int]) 
     """Return chosen columns of each circuit's unitary for each sample.
 
     Args:
-        phases: of the interferometers' cells in radians, shape (circuits, columns + 1, cells, 2),
-            real.
-        data_phases: in radians, shape (circuits, columns, modes, batch), real.
+        phases: of the interferometers' cells in radians, shape (..., columns + 1, cells, 2), real;
+            leading dimensions are circuits of one shape.
+        data_phases: in radians, shape (..., columns, modes, batch), real.
         inputs: the input modes whose columns are wanted.
 
     Returns:
-        Shape (modes, inputs, circuits, batch), complex.
+        Shape (modes, inputs, ..., batch), complex.
     """
     meshes = unitaries(phases)
     shifts = torch.polar(torch.ones_like(data_phases), data_phases)
-    columns = meshes[:, 0][..., list(inputs), None]
-    for layer in range(shifts.shape[1]):
-        shifted = columns * shifts[:, layer, :, None]
-        columns = (meshes[:, layer + 1] @ shifted.flatten(2)).view_as(shifted)
-    return columns.permute(1, 2, 0, 3)
+    columns = meshes[..., 0, :, :][..., list(inputs), None]
+    for layer in range(shifts.shape[-3]):
+        shifted = columns * shifts[..., layer, :, None, :]
+        columns = (meshes[..., layer + 1, :, :] @ shifted.flatten(-2)).view_as(shifted)
+    return columns.movedim((-3, -2), (0, 1))

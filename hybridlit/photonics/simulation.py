@@ -1,6 +1,6 @@
 """Interferometer phases and data phases -> probabilities: the one seam behind which kernels are.
 
-Several circuits of one shape are one simulation: tensors have a leading ``circuits`` dimension.
+Several circuits of one shape are one simulation, in leading dimensions of all tensors.
 The compiled kernel does all of it as one node with a hand-written gradient; torch operations do the
 same on other devices, under ``torch.func`` and for second derivatives.
 """
@@ -32,18 +32,18 @@ def probabilities(
     """Return the probabilities of all outcomes and the probability that they have together.
 
     Args:
-        phases: of the interferometers' cells in radians, shape (circuits, columns + 1, cells, 2),
-            real.
-        data_phases: in radians, shape (circuits, columns, modes, batch), real.
+        phases: of the interferometers' cells in radians, shape (..., columns + 1, cells, 2), real.
+        data_phases: in radians, shape (..., columns, modes, batch), real, of the same leading
+            dimensions.
         occupied: the input mode of each photon, ascending.
         space: the outcomes; unbunched ones are renormalised to sum to 1.
         recompute: simulate again for the gradient instead of keeping intermediate states; None
             keeps them while they are small.
 
     Returns:
-        Probabilities, shape (circuits, batch, D), and their sum before renormalisation, shape
-        (circuits, batch): the post-selection's success probability if unbunched; None in the Fock
-        space, where it is 1.
+        Probabilities, shape (..., batch, D), and their sum before renormalisation, shape
+        (..., batch): the post-selection's success probability if unbunched; None in the Fock space,
+        where it is 1.
 
     Raises:
         ValueError: on the CPU, if a phase is not finite, or if no unbunched outcome of some sample
@@ -162,7 +162,7 @@ class _Compiled(torch.autograd.Function):
         if torch.is_grad_enabled():  # a derivative of this derivative is wanted
             return *_differentiably(ctx, phases, data_phases, grad, grad_kept), None, None, None
         if grad is None:  # only the kept mass was used
-            shape = (len(data_phases), data_phases.shape[3], ctx.space.size)
+            shape = (*data_phases.shape[:-3], data_phases.shape[-1], ctx.space.size)
             grad = phases.new_zeros(1).expand(shape)
         found = compiled.probabilities_backward(
             data_phases, ctx.occupied, ctx.space.unbunched, saved, grad, grad_kept
@@ -206,7 +206,7 @@ _library.define(
 
 
 def _space(data_phases: Tensor, occupied: Sequence[int], space: str) -> FockSpace:
-    return FockSpace(int(data_phases.shape[2]), len(occupied), ComputationSpace(space))
+    return FockSpace(int(data_phases.shape[-2]), len(occupied), ComputationSpace(space))
 
 
 def _traced_forward(
@@ -214,7 +214,7 @@ def _traced_forward(
 ) -> tuple[Tensor, Tensor]:
     outcomes = _space(data_phases, occupied, space)
     result, kept = probabilities(phases.detach(), data_phases.detach(), occupied, outcomes)
-    return result, result.new_ones(result.shape[:2]) if kept is None else kept
+    return result, result.new_ones(result.shape[:-1]) if kept is None else kept
 
 
 def _traced_backward(
@@ -237,9 +237,9 @@ def _traced_backward(
 def _shape_of_forward(
     phases: Tensor, data_phases: Tensor, occupied: list[int], space: str
 ) -> tuple[Tensor, Tensor]:
-    circuits, _, _, batch = data_phases.shape
+    rows = (*data_phases.shape[:-3], data_phases.shape[-1])
     size = _space(data_phases, occupied, space).size
-    return phases.new_empty(circuits, batch, size), phases.new_empty(circuits, batch)
+    return phases.new_empty(*rows, size), phases.new_empty(rows)
 
 
 def _shape_of_backward(

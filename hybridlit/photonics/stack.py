@@ -122,7 +122,7 @@ class QuantumLayerStack(PhotonicCircuit):
             ValueError: if its width is wrong or, on the CPU, if a feature is not finite.
         """
         self._check(x, (self.input_size,))
-        return self._island(x, lambda rows: self._outputs(rows[None]))
+        return self._island(x, self._outputs)
 
     def each(self, x: Tensor) -> Tensor:
         """Give every layer features of its own.
@@ -141,7 +141,7 @@ class QuantumLayerStack(PhotonicCircuit):
         return self._island(x, lambda rows: self._outputs(rows.transpose(0, 1)), lead=2)
 
     def _outputs(self, rows: Tensor) -> Tensor:
-        """Outputs (batch, count, output_size) of rows (count or 1, batch, input_size)."""
+        """Outputs (batch, count, output_size) of rows (..., batch, input_size)."""
         if self._has_expectations:
             return self._expectations(rows).transpose(0, 1)
         outputs: Tensor = self.readout(self._probabilities(rows)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -38,40 +39,33 @@ def probabilities_forward(
     """Return probabilities and what the gradient needs.
 
     Args:
-        phases: of the interferometers, shape (circuits, columns + 1, cells, 2).
-        data_phases: contiguous, shape (circuits, columns, modes, batch).
+        phases: of the interferometers, shape (..., columns + 1, cells, 2).
+        data_phases: contiguous, shape (..., columns, modes, batch).
         occupied: the input mode of each photon, ascending.
         unbunched: keep outcomes with at most one photon a mode, renormalised.
         recompute: keep no intermediate states; None keeps them up to 64 MiB.
 
     Returns:
-        Probabilities (circuits, batch, D), or None if some phase is not finite; and tensors for
-        :func:`probabilities_backward`, the first of which is the kept mass (circuits, batch), empty
+        Probabilities (..., batch, D), or None if some phase is not finite; and tensors for
+        :func:`probabilities_backward`, the first of which is the kept mass (..., batch), empty
         unless unbunched.
     """
-    circuits, depth, modes, batch = data_phases.shape
+    *stack, depth, modes, batch = data_phases.shape
+    circuits = math.prod(stack)
     layer = _layer(modes, occupied, unbunched, depth, data_phases.element_size())
     phases = phases.contiguous()
-    result = data_phases.new_empty(circuits, batch, layer.plan.states)
-    mass = data_phases.new_empty((circuits, batch) if unbunched else 0)
+    result = data_phases.new_empty(*stack, batch, layer.plan.states)
+    mass = data_phases.new_empty((*stack, batch) if unbunched else 0)
     unitaries = data_phases.new_empty(circuits, layer.unitary_scalars)
     states = layer.tiles(batch) * layer.tile_scalars
     if recompute is None:
         recompute = circuits * states * data_phases.element_size() > _KEPT_BYTES
     tiles = data_phases.new_empty(circuits, 0 if recompute else states)
+    memory = (phases, data_phases, result, mass, unitaries, tiles)
     threads = torch.get_num_threads()
     for circuit in range(circuits):
-        usable = layer.forward(
-            _at(phases, circuit),
-            _at(data_phases, circuit),
-            _at(result, circuit),
-            _at(mass, circuit) if unbunched else 0,
-            _at(unitaries, circuit),
-            0 if recompute else _at(tiles, circuit),
-            batch,
-            threads,
-        )
-        if not usable:
+        parts = [_part(tensor, circuit, circuits) for tensor in memory]
+        if not layer.forward(*parts, batch=batch, threads=threads):
             return None, []
     return result, [mass, unitaries, tiles]
 
@@ -91,31 +85,33 @@ def probabilities_backward(
         occupied: as for :func:`probabilities_forward`.
         unbunched: as for :func:`probabilities_forward`.
         saved: what the forward call returned.
-        grad: gradient of the probabilities, shape (circuits, batch, D), any strides.
-        grad_mass: gradient of the kept mass, shape (circuits, batch), or None.
+        grad: gradient of the probabilities, shape (..., batch, D), any strides.
+        grad_mass: gradient of the kept mass, shape (..., batch), or None.
 
     Returns:
-        Shapes (circuits, columns + 1, cells, 2) and (circuits, columns, modes, batch).
+        Shapes (..., columns + 1, cells, 2) and (..., columns, modes, batch).
     """
-    circuits, depth, modes, batch = data_phases.shape
+    *stack, depth, modes, batch = data_phases.shape
+    circuits = math.prod(stack)
     layer = _layer(modes, occupied, unbunched, depth, data_phases.element_size())
     mass, unitaries, tiles = saved
-    grad_phases = data_phases.new_empty(circuits, depth + 1, layer.cells, 2)
+    grad_phases = data_phases.new_empty(*stack, depth + 1, layer.cells, 2)
     grad_data = torch.empty_like(data_phases)
+    grads = grad.flatten(0, -3).unbind() if stack else (grad,)
     if grad_mass is not None:
         grad_mass = grad_mass.contiguous()
     threads = torch.get_num_threads()
-    for circuit in range(circuits):
+    for circuit, grad_result in enumerate(grads):
         layer.backward(
-            _at(data_phases, circuit),
-            _at(grad, circuit),
-            grad.stride()[1:],
-            _at(mass, circuit) if unbunched else 0,
-            0 if grad_mass is None else _at(grad_mass, circuit),
-            _at(unitaries, circuit),
-            _at(tiles, circuit) if tiles.numel() else 0,
-            _at(grad_phases, circuit),
-            _at(grad_data, circuit),
+            _part(data_phases, circuit, circuits),
+            grad_result.data_ptr(),
+            (grad_result.stride(0), grad_result.stride(1)),
+            _part(mass, circuit, circuits),
+            0 if grad_mass is None else _part(grad_mass, circuit, circuits),
+            _part(unitaries, circuit, circuits),
+            _part(tiles, circuit, circuits),
+            _part(grad_phases, circuit, circuits),
+            _part(grad_data, circuit, circuits),
             batch,
             threads,
         )
@@ -169,6 +165,9 @@ def _planes(values: Tensor) -> Tensor:
     return torch.stack([values.real, values.imag])
 
 
-def _at(tensor: Tensor, index: int) -> int:
-    """Address of ``tensor[index]``."""
-    return tensor.data_ptr() + index * tensor.stride(0) * tensor.element_size()
+def _part(tensor: Tensor, index: int, parts: int) -> int:
+    """Address of one of the equal parts of a contiguous tensor; 0 if it is empty."""
+    numbers = tensor.numel()
+    if not numbers:
+        return 0
+    return tensor.data_ptr() + index * (numbers // parts) * tensor.element_size()

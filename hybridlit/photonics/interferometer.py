@@ -13,15 +13,18 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.photonics.kernels import compiled
+from hybridlit.photonics.kernels.choice import serves_any, transformed
 from hybridlit.photonics.tables import on_device
 
-__all__ = ["cells", "haar_phases", "unitaries"]
+__all__ = ["cells", "haar_phases", "unitaries", "unitaries_in_torch"]
 
 
 @lru_cache(maxsize=64)
@@ -76,6 +79,40 @@ def unitaries(phases: Tensor) -> Tensor:
 
     Returns:
         Unitaries ``[out, in]``, shape (..., meshes, modes, modes), complex.
+    """
+    if serves_any(phases) and not torch.compiler.is_compiling() and not transformed(phases):
+        result: Tensor = _Unitaries.apply(phases)  # type: ignore[no-untyped-call]
+        return result
+    return unitaries_in_torch(phases)
+
+
+class _Unitaries(torch.autograd.Function):
+    """The compiled mesh as one node of autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, phases: Tensor) -> Tensor:
+        result = compiled.unitaries_forward(phases)
+        ctx.save_for_backward(phases, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        phases, result = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a derivative of this derivative is wanted
+            again = unitaries_in_torch(phases)
+            (found,) = torch.autograd.grad(again, phases, grad, create_graph=True)
+            return found
+        return compiled.unitaries_backward(phases, result, grad)
+
+
+def unitaries_in_torch(phases: Tensor) -> Tensor:
+    """Return what :func:`unitaries` does, as a differentiable torch expression.
+
+    Args:
+        phases: as for :func:`unitaries`.
+
+    Returns:
+        As :func:`unitaries`.
     """
     *stack, meshes, count, _ = phases.shape
     modes = (1 + math.isqrt(1 + 8 * count)) // 2

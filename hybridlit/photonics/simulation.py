@@ -16,7 +16,7 @@ from torch import Tensor
 from hybridlit.photonics.amplitudes import amplitudes_from_columns
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled
-from hybridlit.photonics.kernels.choice import kernel_for
+from hybridlit.photonics.kernels.choice import kernel_for, transformed
 from hybridlit.photonics.propagation import circuit_columns
 
 __all__ = ["can_look_at", "probabilities", "probabilities_in_torch"]
@@ -56,7 +56,7 @@ def probabilities(
             phases, data_phases, list(occupied), space.space.value
         )
         return traced[0], (traced[1] if space.unbunched else None)
-    if _transformed(phases, data_phases):
+    if transformed(phases, data_phases):
         return probabilities_in_torch(phases, data_phases, occupied, space)
     result: tuple[Tensor, Tensor | None] = _Compiled.apply(  # type: ignore[no-untyped-call]
         phases, data_phases.contiguous(), tuple(occupied), space, recompute
@@ -105,12 +105,8 @@ def can_look_at(tensor: Tensor) -> bool:
     return (
         tensor.device.type == "cpu"
         and not torch.compiler.is_compiling()
-        and not _transformed(tensor)
+        and not transformed(tensor)
     )
-
-
-def _transformed(*tensors: Tensor) -> bool:
-    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
 
 
 def _not_finite() -> ValueError:

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from hybridlit.photonics.interferometer import cells, haar_phases, unitaries
+from hybridlit.photonics import use_kernel
+from hybridlit.photonics.interferometer import (
+    cells,
+    haar_phases,
+    unitaries,
+    unitaries_in_torch,
+)
 
 
 def splitter_matrix():
@@ -30,9 +36,11 @@ def mesh_by_hand(phases, modes, before):
 
 @pytest.mark.parametrize("modes", range(2, 9))
 @pytest.mark.parametrize("meshes", [2, 4])
-def test_unitaries_are_products_of_splitters_and_shifters(modes, meshes):
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+def test_unitaries_are_products_of_splitters_and_shifters(modes, meshes, kernel):
     phases = 10 * torch.randn(meshes, modes * (modes - 1) // 2, 2, dtype=torch.float64)
-    got = unitaries(phases)
+    with use_kernel(kernel):
+        got = unitaries(phases)
     for index in range(meshes):
         expected = mesh_by_hand(phases[index].numpy(), modes, before=index == meshes - 1)
         np.testing.assert_allclose(got[index], expected, atol=1e-13)
@@ -53,6 +61,21 @@ def test_cells_are_a_rectangle(modes):
     found = cells(modes)
     assert len(found) == modes * (modes - 1) // 2
     assert all((upper - column) % 2 == 0 for column, upper in found)
+
+
+@pytest.mark.parametrize("modes", [2, 3, 9, 17, 20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_compiled_gradient_is_torchs(modes, dtype):
+    phases = torch.randn(2, 3, modes * (modes - 1) // 2, 2, dtype=dtype, requires_grad=True)
+    expected = unitaries_in_torch(phases)
+    got = unitaries(phases)
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(got, expected, rtol=0, atol=30 * eps)
+    weights = torch.randn_like(expected)
+    found, wanted = (
+        torch.autograd.grad((value * weights).abs().sum(), phases)[0] for value in (got, expected)
+    )
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1000 * eps)
 
 
 def test_gradients():

@@ -11,7 +11,7 @@ from torch import Tensor
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels import compiled
 
-__all__ = ["compiled_refuses", "kernel_for", "use_kernel"]
+__all__ = ["compiled_refuses", "kernel_for", "serves_any", "transformed", "use_kernel"]
 
 KERNELS = ("auto", "compiled", "torch")
 _forced = "auto"
@@ -64,6 +64,30 @@ def kernel_for(space: FockSpace, like: Tensor) -> str:
     if _forced == "compiled":
         raise ValueError(f"the compiled kernel cannot serve {space}: {reason}; use 'auto'")
     return "torch"
+
+
+def serves_any(like: Tensor) -> bool:
+    """Return whether the compiled kernel may serve tensors like a given one, if sizes fit.
+
+    Args:
+        like: a tensor of the device and real dtype in question.
+
+    Returns:
+        False also if torch operations are forced.
+    """
+    return _forced != "torch" and like.is_cpu and like.dtype in compiled.MOST_PHOTONS
+
+
+def transformed(*tensors: Tensor) -> bool:
+    """Return whether a ``torch.func`` transform is at work on any of the tensors.
+
+    Args:
+        tensors: tensors outside of ``torch.compile``, which cannot ask this.
+
+    Returns:
+        True if some tensor wraps another and has no memory of its own.
+    """
+    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
 
 
 def compiled_refuses(space: FockSpace, device: str, dtype: torch.dtype) -> str | None:

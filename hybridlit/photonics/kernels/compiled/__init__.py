@@ -1,8 +1,8 @@
 """The compiled CPU kernel: a whole circuit, its photons and their gradient in one call each way.
 
 :mod:`calls` is the way in for torch tensors. Below it, :mod:`dispatch` deals out memory and
-threads, :mod:`kernels` and :mod:`amplitude_kernels` are the entry points that numba compiles, and
-:mod:`mesh`, :mod:`propagation`, :mod:`recursion` and :mod:`blocks` what they are made of, written
+threads, :mod:`kernels`, :mod:`amplitude_kernels` and :mod:`mesh_kernels` are the entry points that numba
+compiles, and :mod:`mesh`, :mod:`propagation`, :mod:`recursion` and :mod:`blocks` what they are made of, written
 in the vectors of :mod:`lanes`. :mod:`plans` and :mod:`tables` hold what a circuit's size fixes.
 """
 
@@ -11,6 +11,8 @@ from hybridlit.photonics.kernels.compiled.calls import (
     amplitudes_forward,
     probabilities_backward,
     probabilities_forward,
+    unitaries_backward,
+    unitaries_forward,
 )
 from hybridlit.photonics.kernels.compiled.limits import MOST_MODES, MOST_PHOTONS, MOST_STATES
 
@@ -22,4 +24,6 @@ __all__ = [
     "amplitudes_forward",
     "probabilities_backward",
     "probabilities_forward",
+    "unitaries_backward",
+    "unitaries_forward",
 ]

@@ -8,7 +8,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.kernels.compiled.dispatch import Amplitudes, Layer
+from hybridlit.photonics.kernels.compiled.dispatch import LIKE, Amplitudes, Layer, aligned
+from hybridlit.photonics.kernels.compiled.mesh_kernels import (
+    build_unitaries,
+    mesh_scratch,
+    unitaries_gradient,
+)
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
 __all__ = [
@@ -16,6 +21,8 @@ __all__ = [
     "amplitudes_forward",
     "probabilities_backward",
     "probabilities_forward",
+    "unitaries_backward",
+    "unitaries_forward",
 ]
 
 _KEPT_BYTES = 2**26
@@ -61,11 +68,19 @@ def probabilities_forward(
     if recompute is None:
         recompute = circuits * states * data_phases.element_size() > _KEPT_BYTES
     tiles = data_phases.new_empty(circuits, 0 if recompute else states)
-    memory = (phases, data_phases, result, mass, unitaries, tiles)
     threads = torch.get_num_threads()
     for circuit in range(circuits):
-        parts = [_part(tensor, circuit, circuits) for tensor in memory]
-        if not layer.forward(*parts, batch=batch, threads=threads):
+        usable = layer.forward(
+            _part(phases, circuit, circuits),
+            _part(data_phases, circuit, circuits),
+            _part(result, circuit, circuits),
+            _part(mass, circuit, circuits),
+            _part(unitaries, circuit, circuits),
+            _part(tiles, circuit, circuits),
+            batch,
+            threads,
+        )
+        if not usable:
             return None, []
     return result, [mass, unitaries, tiles]
 
@@ -116,6 +131,64 @@ def probabilities_backward(
             threads,
         )
     return grad_phases, grad_data
+
+
+def unitaries_forward(phases: Tensor) -> Tensor:
+    """Return the unitaries of the interferometers of circuits.
+
+    Args:
+        phases: shape (..., meshes, cells, 2), real.
+
+    Returns:
+        Shape (..., meshes, modes, modes), complex.
+    """
+    phases = phases.contiguous()
+    *stack, meshes, cells, _ = phases.shape
+    modes = (1 + math.isqrt(1 + 8 * cells)) // 2
+    result = phases.new_empty(*stack, meshes, modes, modes, 2)
+    work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
+    build_unitaries(
+        LIKE[phases.element_size()],
+        phases.data_ptr(),
+        math.prod(stack) * meshes,
+        meshes,
+        modes,
+        result.data_ptr(),
+        address,
+    )
+    del work  # held the memory until here
+    return torch.view_as_complex(result)
+
+
+def unitaries_backward(phases: Tensor, unitaries: Tensor, grad: Tensor) -> Tensor:
+    """Return the gradient of the phases.
+
+    Args:
+        phases: shape (..., meshes, cells, 2), real.
+        unitaries: what :func:`unitaries_forward` returned.
+        grad: its gradient, of the same shape.
+
+    Returns:
+        Shape (..., meshes, cells, 2).
+    """
+    phases, grad = phases.contiguous(), grad.resolve_conj().contiguous()
+    *stack, meshes, _, _ = phases.shape
+    modes = unitaries.shape[-1]
+    result = torch.empty_like(phases)
+    work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
+    unitaries_gradient(
+        LIKE[phases.element_size()],
+        phases.data_ptr(),
+        unitaries.data_ptr(),
+        grad.data_ptr(),
+        math.prod(stack) * meshes,
+        meshes,
+        modes,
+        result.data_ptr(),
+        address,
+    )
+    del work
+    return result
 
 
 def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:

@@ -26,7 +26,7 @@ THREAD_WORK = 400_000
 #: Scratch memory up to this many bytes is kept by its thread between calls.
 KEPT_SCRATCH = 64 << 20
 
-_LIKE = {4: np.float32(1e-30), 8: np.float64(1e-300)}
+LIKE = {4: np.float32(1e-30), 8: np.float64(1e-300)}
 _local = threading.local()
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None
 _pool_lock = threading.Lock()
@@ -122,7 +122,7 @@ class Layer:
         self._block = width * width
         self._chunk = CHUNK * 2 * width
         self._columns_scratch = 2 * final + 4 * modes * pitch
-        self.like = _LIKE[itemsize]
+        self.like = LIKE[itemsize]
         self.work = plan.multiply_adds + depth * modes * modes * columns
 
     def tiles(self, batch: int) -> int:
@@ -231,7 +231,7 @@ class Amplitudes:
     def __init__(self, plan: Plan, itemsize: int) -> None:
         if itemsize == 4 and plan.photons > FLOAT32_PHOTONS:
             raise ValueError(f"float32 overflows beyond {FLOAT32_PHOTONS} photons")
-        self.plan, self.itemsize, self.like = plan, itemsize, _LIKE[itemsize]
+        self.plan, self.itemsize, self.like = plan, itemsize, LIKE[itemsize]
         width = self.width = 64 // itemsize
         columns = plan.photons * plan.modes * 2 * width
         self._forward_need = (

@@ -16,6 +16,7 @@ from hybridlit.photonics.correlations import mode_expectations, pair_correlation
 from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, OutputMappingStrategy
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
+from hybridlit.photonics.memory import require_memory
 from hybridlit.photonics.propagation import circuit_columns
 
 __all__ = ["PhotonicCircuit"]
@@ -54,9 +55,16 @@ class PhotonicCircuit(nn.Module):
         self._occupied = occupied_modes(self.input_state)
         self._inputs = sorted(set(self._occupied))
 
+        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        if not self._has_expectations:
+            # A readout's weights and their gradient stand beside the simulation.
+            linear = ansatz.output_mapping_strategy is OutputMappingStrategy.LINEAR
+            weights = 2 * self.fock_space.size * self.output_size * (count or 1) * linear
+            if weights + self.fock_space.size > 2**22:
+                require_memory(self.fock_space, count or 1, dtype, "cpu", 4 * weights)
+
         factors = circuit.encoding_for(self.input_size)
         self.columns = len(factors)
-        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         stack = () if count is None else (count,)
         phases = torch.empty(*stack, self.columns + 1, len(cells(circuit.n_modes)), 2, dtype=dtype)
         if circuit.reservoir_mode:

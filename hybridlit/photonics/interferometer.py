@@ -100,7 +100,7 @@ class _Unitaries(torch.autograd.Function):
         phases, result = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this derivative is wanted
             again = unitaries_in_torch(phases)
-            (found,) = torch.autograd.grad(again, phases, grad, create_graph=True)
+            found: Tensor = torch.autograd.grad(again, phases, grad, create_graph=True)[0]
             return found
         return compiled.unitaries_backward(phases, result, grad)
 

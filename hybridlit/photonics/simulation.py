@@ -17,9 +17,13 @@ from hybridlit.photonics.amplitudes import amplitudes_from_columns
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import kernel_for, transformed
+from hybridlit.photonics.memory import require_memory
 from hybridlit.photonics.propagation import circuit_columns
 
 __all__ = ["can_look_at", "probabilities", "probabilities_in_torch"]
+
+_LARGE = 2**22
+"""Probabilities beyond which it is worth asking whether memory suffices."""
 
 
 def probabilities(
@@ -46,9 +50,13 @@ def probabilities(
         where it is 1.
 
     Raises:
+        MemoryError: on the CPU, if the simulation cannot fit into memory.
         ValueError: on the CPU, if a phase is not finite, or if no unbunched outcome of some sample
             has any probability.
     """
+    batch = data_phases.shape[-1] * data_phases.shape[:-3].numel()
+    if not torch.compiler.is_compiling() and batch * space.size > _LARGE:
+        require_memory(space, batch, phases.dtype, phases.device.type)
     if kernel_for(space, phases) == "torch":
         return probabilities_in_torch(phases, data_phases, occupied, space)
     if torch.compiler.is_compiling():

@@ -1,0 +1,147 @@
+"""How much memory a simulation takes, and the refusal of one that cannot fit."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.kernels.choice import compiled_refuses
+
+__all__ = [
+    "available_memory",
+    "in_bytes",
+    "layer_sizes",
+    "multiply_adds",
+    "peak_bytes",
+    "require_memory",
+]
+
+
+def layer_sizes(space: FockSpace) -> list[int]:
+    """Return the numbers of states of 0, 1, ... n photons.
+
+    Args:
+        space: the outcomes.
+
+    Returns:
+        n + 1 numbers.
+    """
+    return [FockSpace(space.modes, k, space.space).size for k in range(space.photons + 1)]
+
+
+def multiply_adds(space: FockSpace) -> int:
+    """Return the complex multiply-adds of the amplitude recursion for one sample.
+
+    Args:
+        space: the outcomes.
+
+    Returns:
+        The sum over photons k of modes that can take one more, times states of k photons.
+    """
+    sizes = layer_sizes(space)[:-1]
+    if space.unbunched:
+        return sum(size * (space.modes - k) for k, size in enumerate(sizes))
+    return space.modes * sum(sizes)
+
+
+def peak_bytes(space: FockSpace, batch: int, dtype: torch.dtype, kernel: str) -> int:
+    """Return the memory of a forward and backward pass at its peak.
+
+    Args:
+        space: the outcomes.
+        batch: samples.
+        dtype: real dtype.
+        kernel: ``"compiled"`` or ``"torch"``.
+
+    Returns:
+        Bytes above what was in use before.
+    """
+    item = torch.finfo(dtype).bits // 8
+    outputs = 2 * batch * space.size * item  # probabilities and their gradient
+    sizes = layer_sizes(space)
+    if kernel == "torch":
+        # All layers, complex, the gradient of the last two, and the terms of a step in flight.
+        step = min(space.modes * sizes[-2] * batch, max(2**24, sizes[-2] * batch))
+        return outputs + 2 * item * (batch * (sum(sizes) + 2 * sizes[-1]) + 3 * step)
+    links = 4 * (2 * multiply_adds(space) + sum(sizes))
+    weights = 0 if space.unbunched else 8 * space.size
+    width = 64 // item
+    tiles = -(-batch // width)
+    workers = min(torch.get_num_threads(), tiles)
+    rows = 2 * width * item * sum(sizes)
+    return outputs + links + weights + workers * rows
+
+
+def require_memory(
+    space: FockSpace, batch: int, dtype: torch.dtype, device: str, more: int = 0
+) -> None:
+    """Refuse a simulation that cannot fit into the memory of this machine.
+
+    Args:
+        space: the outcomes.
+        batch: samples.
+        dtype: real dtype.
+        device: where it would run; only the CPU's memory is known beforehand.
+        more: bytes needed beside the simulation.
+
+    Raises:
+        MemoryError: with the estimate and what would fit.
+    """
+    if device != "cpu":
+        return
+    kernel = "torch" if compiled_refuses(space, device, dtype) else "compiled"
+    needed = peak_bytes(space, batch, dtype, kernel) + more
+    free = available_memory()
+    if needed <= free:
+        return
+    fitting = batch
+    while fitting and peak_bytes(space, fitting, dtype, kernel) + more > free:
+        fitting //= 2
+    advice = [f"a batch of {fitting}"] if fitting else []
+    if not fitting:
+        fewer = space.photons - 1
+        while fewer:
+            smaller = FockSpace(space.modes, fewer, space.space)
+            if peak_bytes(smaller, batch, dtype, "compiled") <= free:
+                advice.append(f"{fewer} photons")
+                break
+            fewer -= 1
+        if not space.unbunched and space.photons < space.modes:
+            unbunched = FockSpace(space.modes, space.photons, ComputationSpace.UNBUNCHED)
+            if peak_bytes(unbunched, batch, dtype, "compiled") <= free:
+                advice.append(f"computation_space='unbunched' ({unbunched.size:,} states)")
+    advice.append("output_mapping_strategy='mode_expectations', which needs no states at all")
+    raise MemoryError(
+        f"{space.modes} modes and {space.photons} photons have {space.size:,} states: a batch of "
+        f"{batch} needs about {in_bytes(needed)} of the {in_bytes(free)} free; what would fit: "
+        + ", or ".join(advice)
+    )
+
+
+def available_memory() -> int:
+    """Return the memory that a process may still take, from the system and its control group.
+
+    Returns:
+        Bytes; what the machine has in all where neither can be read.
+    """
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
+        found.append(max(0, int(limit.read_text()) - int(used.read_text())))
+    return min(found)
+
+
+def in_bytes(number: int) -> str:
+    """Return a number of bytes for people."""
+    value, unit = float(number), 0
+    while value >= 1024 and unit < 5:
+        value, unit = value / 1024, unit + 1
+    return f"{value:.3g} {('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB')[unit]}"

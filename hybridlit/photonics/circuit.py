@@ -34,7 +34,7 @@ class PhotonicCircuit(nn.Module):
 
     Attributes:
         recompute: simulate again for the gradient instead of keeping intermediate states: less
-            memory, a third more time. None keeps them up to 64 MiB.
+            memory, a third more time. None keeps them up to 5 MiB, while that is faster.
     """
 
     phases: Tensor

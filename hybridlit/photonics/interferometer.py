@@ -132,7 +132,6 @@ def unitaries_in_torch(phases: Tensor) -> Tensor:
     return columns.view(*stack, meshes, modes, modes)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _layout(modes: int, device: torch.device) -> tuple[Tensor, ...]:
     """Flat positions of all cells' entries in (column, out, in), and the columns without cells."""
 
@@ -144,3 +143,8 @@ def _layout(modes: int, device: torch.device) -> tuple[Tensor, ...]:
         return places.reshape(-1), np.tile(np.eye(modes, dtype=np.float32).reshape(-1), modes)
 
     return on_device(("mesh", modes), make, device)
+
+
+# What torch.compiler.assume_constant_result does, without importing the compiler, which takes
+# longer than everything else here together.
+_layout._dynamo_marked_constant = True  # type: ignore[attr-defined]

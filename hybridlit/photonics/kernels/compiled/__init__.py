@@ -1,9 +1,10 @@
 """The compiled CPU kernel: a whole circuit, its photons and their gradient in one call each way.
 
-:mod:`calls` is the way in for torch tensors. Below it, :mod:`dispatch` deals out memory and
-threads, :mod:`kernels`, :mod:`amplitude_kernels` and :mod:`mesh_kernels` are the entry points that numba
-compiles, and :mod:`mesh`, :mod:`propagation`, :mod:`recursion` and :mod:`blocks` what they are made of, written
-in the vectors of :mod:`lanes`. :mod:`plans` and :mod:`tables` hold what a circuit's size fixes.
+:mod:`calls` is the way in for torch tensors, :mod:`dispatch` deals out memory and threads. Numba
+compiles :mod:`forward_kernel`, :mod:`backward_kernel`, :mod:`amplitude_kernels` and
+:mod:`mesh_kernels`, made of :mod:`mesh`, :mod:`propagation`, :mod:`recursion` and :mod:`blocks`, in
+the vectors of :mod:`lanes` and :mod:`arithmetic`. :mod:`plans` and :mod:`tables` hold what the size
+of a circuit fixes, :mod:`layout` where it lies in memory.
 """
 
 from hybridlit.photonics.kernels.compiled.calls import (

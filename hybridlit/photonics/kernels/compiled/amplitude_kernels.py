@@ -4,36 +4,39 @@ from __future__ import annotations
 
 from math import sqrt
 
-from numba import njit, types
+from numba import types
 
+from hybridlit.photonics.kernels.compiled.arithmetic import splat
+from hybridlit.photonics.kernels.compiled.backward_kernel import photons_backward
 from hybridlit.photonics.kernels.compiled.blocks import read_block, write_block
-from hybridlit.photonics.kernels.compiled.kernels import (
+from hybridlit.photonics.kernels.compiled.forward_kernel import inner_layers, last_chunk
+from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.lanes import (
+    Pointer,
+    lane_count,
+    load,
+    pointer,
+    shift,
+    vload,
+    vload_head,
+    vstore,
+    vstore_head,
+)
+from hybridlit.photonics.kernels.compiled.layout import (
     LAYER_START,
     MODES,
     PARENTS,
     PHOTONS,
     STATES,
     entry,
-    inner_layers,
-    last_chunk,
-    photons_backward,
-)
-from hybridlit.photonics.kernels.compiled.lanes import (
-    lane_count,
-    load,
-    pointer,
-    shift,
-    splat,
-    vload,
-    vload_head,
-    vstore,
-    vstore_head,
 )
 from hybridlit.photonics.kernels.compiled.tables import CHUNK
 
 
-@njit(nogil=True)
-def _read_columns(plan, source, batch, sample, samples, columns):
+@compiled
+def _read_columns(
+    plan: Pointer, source: Pointer, batch: int, sample: int, samples: int, columns: Pointer
+) -> None:
     """Copy one tile of ``source`` (2, modes, photons, batch) to columns (photons, modes, row)."""
     width = lane_count(columns)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
@@ -46,8 +49,10 @@ def _read_columns(plan, source, batch, sample, samples, columns):
             vstore(columns, row + width, vload_head(source, imaginary + place, samples))
 
 
-@njit(nogil=True)
-def _write_columns(plan, columns, target, batch, sample, samples):
+@compiled
+def _write_columns(
+    plan: Pointer, columns: Pointer, target: Pointer, batch: int, sample: int, samples: int
+) -> None:
     """Copy one tile of columns (photons, modes, row) to ``target`` (2, modes, photons, batch)."""
     width = lane_count(columns)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
@@ -60,11 +65,20 @@ def _write_columns(plan, columns, target, batch, sample, samples):
             vstore_head(target, imaginary + place, vload(columns, row + width), samples)
 
 
-@njit(cache=True, nogil=True)
+@entry_point
 def amplitudes_forward(
-    like, plan_at, links_at, weights_at, columns_at, out_at, scratch_at, batch, weight_step,
-    tile_start, tile_stop,
-):  # fmt: skip
+    like: float,
+    plan_at: int,
+    links_at: int,
+    weights_at: int,
+    columns_at: int,
+    out_at: int,
+    scratch_at: int,
+    batch: int,
+    weight_step: int,
+    tile_start: int,
+    tile_stop: int,
+) -> None:
     """Fill ``out`` (2, batch, states) for the tiles in [tile_start, tile_stop)."""
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     weights = pointer(weights_at, types.float64(0))
@@ -95,11 +109,22 @@ def amplitudes_forward(
                     write_block(block, target, states, state, states - state, sample, samples)
 
 
-@njit(cache=True, nogil=True)
+@entry_point
 def amplitudes_backward(
-    like, plan_at, links_at, child_links_at, weights_at, columns_at, grad_at, out_at, scratch_at,
-    batch, weight_step, tile_start, tile_stop,
-):  # fmt: skip
+    like: float,
+    plan_at: int,
+    links_at: int,
+    child_links_at: int,
+    weights_at: int,
+    columns_at: int,
+    grad_at: int,
+    out_at: int,
+    scratch_at: int,
+    batch: int,
+    weight_step: int,
+    tile_start: int,
+    tile_stop: int,
+) -> None:
     """Fill ``out``, the gradient of the columns, for the tiles in [tile_start, tile_stop)."""
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     child_links = pointer(child_links_at, types.int32(0))

@@ -7,15 +7,14 @@ first-level cache that is transposed in registers.
 
 from __future__ import annotations
 
-from numba import njit
-
+from hybridlit.photonics.kernels.compiled.arithmetic import fma, splat, transpose_square
+from hybridlit.photonics.kernels.compiled.jit import compiled
 from hybridlit.photonics.kernels.compiled.lanes import (
-    fma,
+    Pointer,
+    Vector,
     lane_count,
     load,
     shift,
-    splat,
-    transpose_square,
     vload,
     vload_head,
     vstore,
@@ -23,8 +22,10 @@ from hybridlit.photonics.kernels.compiled.lanes import (
 )
 
 
-@njit(nogil=True)
-def write_block(block, out, stride, state, states, sample, samples):
+@compiled
+def write_block(
+    block: Pointer, out: Pointer, stride: int, state: int, states: int, sample: int, samples: int
+) -> None:
     """Write ``block`` (lanes states, lanes samples) to ``out`` (batch, stride); destroys it.
 
     ``states`` and ``samples`` say how many of the block's states and lanes exist.
@@ -39,8 +40,17 @@ def write_block(block, out, stride, state, states, sample, samples):
             vstore_head(out, place, vload(block, b * width), states)
 
 
-@njit(nogil=True)
-def read_block(block, source, batch_stride, state_stride, state, states, sample, samples):
+@compiled
+def read_block(
+    block: Pointer,
+    source: Pointer,
+    batch_stride: int,
+    state_stride: int,
+    state: int,
+    states: int,
+    sample: int,
+    samples: int,
+) -> None:
     """Read a (lanes states, lanes samples) block; absent states and samples become 0."""
     width = lane_count(block)
     zero = splat(0.0, block)
@@ -71,13 +81,22 @@ def read_block(block, source, batch_stride, state_stride, state, states, sample,
         vstore(block, s * width, row)
 
 
-@njit(nogil=True)
+@compiled
 def write_probabilities(
-    rows, states, weights, weight_step, block, out, stride, state, sample, samples
-):
-    """Write ``weights[state * weight_step] |amplitude|^2`` of ``rows`` (states, row), the states from ``state`` on.
+    rows: Pointer,
+    states: int,
+    weights: Pointer,
+    weight_step: int,
+    block: Pointer,
+    out: Pointer,
+    stride: int,
+    state: int,
+    sample: int,
+    samples: int,
+) -> Vector:
+    """Write ``weights[state * weight_step] |amplitude|^2`` of ``rows`` (states, row).
 
-    Returns the sum over these states, one per lane.
+    The rows are the states from ``state`` on; returns their sum, one per lane.
     """
     width = lane_count(block)
     total = splat(0.0, block)
@@ -95,8 +114,10 @@ def write_probabilities(
     return total
 
 
-@njit(nogil=True)
-def scale_rows(out, stride, states, sample, samples, scale):
+@compiled
+def scale_rows(
+    out: Pointer, stride: int, states: int, sample: int, samples: int, scale: Pointer
+) -> None:
     """Multiply row sample + b of ``out`` (batch, stride) by ``scale[b]``."""
     width = lane_count(out)
     for b in range(samples):
@@ -106,8 +127,17 @@ def scale_rows(out, stride, states, sample, samples, scale):
             vstore_head(row, s, factor * vload_head(row, s, states - s), states - s)
 
 
-@njit(nogil=True)
-def kept_slope(rows, states, block, source, batch_stride, state_stride, sample, samples):
+@compiled
+def kept_slope(
+    rows: Pointer,
+    states: int,
+    block: Pointer,
+    source: Pointer,
+    batch_stride: int,
+    state_stride: int,
+    sample: int,
+    samples: int,
+) -> Vector:
     """Return sum over states of gradient times |amplitude|^2, one per lane."""
     width = lane_count(block)
     total = splat(0.0, block)
@@ -121,23 +151,23 @@ def kept_slope(rows, states, block, source, batch_stride, state_stride, sample, 
     return total
 
 
-@njit(nogil=True)
+@compiled
 def seed_gradient(
-    rows,
-    states,
-    weights,
-    weight_step,
-    scale,
-    offset,
-    block,
-    source,
-    batch_stride,
-    state_stride,
-    state,
-    sample,
-    samples,
-    target,
-):
+    rows: Pointer,
+    states: int,
+    weights: Pointer,
+    weight_step: int,
+    scale: Vector,
+    offset: Vector,
+    block: Pointer,
+    source: Pointer,
+    batch_stride: int,
+    state_stride: int,
+    state: int,
+    sample: int,
+    samples: int,
+    target: Pointer,
+) -> None:
     """Write dL/dA = 2 weight (scale gradient + offset) A of ``states`` rows to ``target``."""
     width = lane_count(block)
     for first in range(0, states, width):

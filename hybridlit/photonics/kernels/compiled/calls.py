@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from hybridlit.photonics.kernels.compiled.dispatch import LIKE, Amplitudes, Layer, aligned
+from hybridlit.photonics.kernels.compiled.jit import announced
 from hybridlit.photonics.kernels.compiled.mesh_kernels import (
     build_unitaries,
     mesh_scratch,
@@ -25,15 +25,51 @@ __all__ = [
     "unitaries_forward",
 ]
 
-_KEPT_BYTES = 2**26
-"""Intermediate states up to this size are kept for the gradient unless the caller decides."""
+
+def _layer(occupied: tuple[int, ...], unbunched: bool, data_phases: Tensor) -> Layer:
+    depth, modes = data_phases.shape[-3:-1]
+    plan = plan_for(modes, occupied, unbunched)
+    itemsize = data_phases.element_size()
+    layer = plan.layers.get((depth, itemsize))
+    if layer is None:
+        layer = plan.layers[depth, itemsize] = Layer(plan, depth, itemsize)
+    return layer
 
 
-@lru_cache(maxsize=256)
-def _layer(
-    modes: int, occupied: tuple[int, ...], unbunched: bool, depth: int, itemsize: int
-) -> Layer:
-    return Layer(plan_for(modes, occupied, unbunched), depth, itemsize)
+# Everything that one kind of call needs is compiled or loaded at the first such call, on the
+# smallest circuit, so that a long compilation can be announced as a whole.
+
+_ready: set[tuple[str, torch.dtype]] = set()
+
+
+def _prepare_layers(dtype: torch.dtype) -> None:
+    if ("layers", dtype) in _ready:
+        return
+    _ready.add(("layers", dtype))
+    with announced():
+        phases, data = torch.zeros(2, 1, 2, dtype=dtype), torch.zeros(1, 2, 1, dtype=dtype)
+        result, saved = probabilities_forward(phases, data, (0,), False)
+        assert result is not None
+        probabilities_backward(data, (0,), False, saved, result, None)
+
+
+def _prepare_amplitudes(dtype: torch.dtype) -> None:
+    if ("amplitudes", dtype) in _ready:
+        return
+    _ready.add(("amplitudes", dtype))
+    with announced():
+        columns = torch.zeros(2, 1, 1, dtype=torch.promote_types(dtype, torch.complex64))
+        amplitudes_backward(columns, amplitudes_forward(columns, (0,), False), (0,), False)
+
+
+def _prepare_meshes(dtype: torch.dtype) -> None:
+    if ("meshes", dtype) in _ready:
+        return
+    _ready.add(("meshes", dtype))
+    with announced():
+        phases = torch.zeros(1, 1, 2, dtype=dtype)
+        unitaries = unitaries_forward(phases)
+        unitaries_backward(phases, unitaries, unitaries)
 
 
 def probabilities_forward(
@@ -50,24 +86,25 @@ def probabilities_forward(
         data_phases: contiguous, shape (..., columns, modes, batch).
         occupied: the input mode of each photon, ascending.
         unbunched: keep outcomes with at most one photon a mode, renormalised.
-        recompute: keep no intermediate states; None keeps them up to 64 MiB.
+        recompute: keep no intermediate states; None keeps them while that is faster.
 
     Returns:
         Probabilities (..., batch, D), or None if some phase is not finite; and tensors for
         :func:`probabilities_backward`, the first of which is the kept mass (..., batch), empty
         unless unbunched.
     """
-    *stack, depth, modes, batch = data_phases.shape
+    _prepare_layers(phases.dtype)
+    *stack, _, _, batch = data_phases.shape
     circuits = math.prod(stack)
-    layer = _layer(modes, occupied, unbunched, depth, data_phases.element_size())
+    layer = _layer(occupied, unbunched, data_phases)
     phases = phases.contiguous()
     result = data_phases.new_empty(*stack, batch, layer.plan.states)
     mass = data_phases.new_empty((*stack, batch) if unbunched else 0)
     unitaries = data_phases.new_empty(circuits, layer.unitary_scalars)
-    states = layer.tiles(batch) * layer.tile_scalars
     if recompute is None:
-        recompute = circuits * states * data_phases.element_size() > _KEPT_BYTES
-    tiles = data_phases.new_empty(circuits, 0 if recompute else states)
+        recompute = layer.recomputes(circuits * batch)
+    kept = 0 if recompute else layer.tiles(batch) * layer.tile_scalars
+    tiles = data_phases.new_empty(circuits, kept)
     threads = torch.get_num_threads()
     for circuit in range(circuits):
         usable = layer.forward(
@@ -106,9 +143,9 @@ def probabilities_backward(
     Returns:
         Shapes (..., columns + 1, cells, 2) and (..., columns, modes, batch).
     """
-    *stack, depth, modes, batch = data_phases.shape
+    *stack, depth, _, batch = data_phases.shape
     circuits = math.prod(stack)
-    layer = _layer(modes, occupied, unbunched, depth, data_phases.element_size())
+    layer = _layer(occupied, unbunched, data_phases)
     mass, unitaries, tiles = saved
     grad_phases = data_phases.new_empty(*stack, depth + 1, layer.cells, 2)
     grad_data = torch.empty_like(data_phases)
@@ -142,6 +179,7 @@ def unitaries_forward(phases: Tensor) -> Tensor:
     Returns:
         Shape (..., meshes, modes, modes), complex.
     """
+    _prepare_meshes(phases.dtype)
     phases = phases.contiguous()
     *stack, meshes, cells, _ = phases.shape
     modes = (1 + math.isqrt(1 + 8 * cells)) // 2
@@ -202,6 +240,7 @@ def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bo
     Returns:
         Shape (batch, D), complex.
     """
+    _prepare_amplitudes(columns.real.dtype)
     planes = _planes(columns)
     modes, _, batch = columns.shape
     run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())

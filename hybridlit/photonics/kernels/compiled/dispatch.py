@@ -1,11 +1,17 @@
-"""Calling the compiled kernels: memory, threads and the NumPy interface."""
+"""Calling the compiled kernels: memory, tiles and threads.
+
+Everything here takes addresses, so that a caller with tensors passes ``data_ptr()`` and
+one with arrays ``ctypes.data``; the caller keeps that memory alive.  Tiles of a batch are
+independent, so threads share nothing but read-only tables; the only sum over tiles, the
+gradients of the unitaries, is kept per thread and added at the end.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,18 +21,22 @@ from hybridlit.photonics.kernels.compiled.amplitude_kernels import (
     amplitudes_backward,
     amplitudes_forward,
 )
-from hybridlit.photonics.kernels.compiled.kernels import layer_backward, layer_forward
+from hybridlit.photonics.kernels.compiled.backward_kernel import layer_backward
+from hybridlit.photonics.kernels.compiled.forward_kernel import layer_forward
 from hybridlit.photonics.kernels.compiled.plans import Plan
 from hybridlit.photonics.kernels.compiled.tables import CHUNK
 
 #: Photons up to which unnormalised amplitudes stay within float32.
 FLOAT32_PHOTONS = 33
-#: Complex multiply-adds below which a second thread costs more than it brings.
-THREAD_WORK = 400_000
+#: Forward multiply-adds a thread must get to be worth its 60 us of start and wait.
+THREAD_WORK = 1_500_000
 #: Scratch memory up to this many bytes is kept by its thread between calls.
-KEPT_SCRATCH = 64 << 20
+KEPT_SCRATCH = 16 << 20
+#: Tile memory up to this many bytes is kept for the backward pass: reading it back costs
+#: less than computing it again, until it no longer comes from warm caches and pages.
+KEEP_BYTES = 5 << 20
 
-LIKE = {4: np.float32(1e-30), 8: np.float64(1e-300)}
+LIKE: dict[int, Any] = {4: np.float32(1e-30), 8: np.float64(1e-300)}
 _local = threading.local()
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None
 _pool_lock = threading.Lock()
@@ -88,7 +98,8 @@ def run_tiles(call: Callable[[int, int, int], Any], tiles: int, workers: int) ->
         first = call(0, cuts[0], cuts[1])
     finally:
         # The others write to the caller's memory: never leave before they have ended.
-        wait(rest)
+        for future in rest:
+            future.exception()
     return [first, *(future.result() for future in rest)]
 
 
@@ -129,9 +140,13 @@ class Layer:
         """Return how many tiles a batch is split into."""
         return -(-batch // self.width)
 
-    def workers(self, batch: int, threads: int) -> int:
-        """Return how many threads a batch is worth."""
-        return worthwhile(batch * self.work, self.tiles(batch), threads)
+    def recomputes(self, batch: int) -> bool:
+        """Return whether the backward pass is faster if it computes every tile again."""
+        return self.tiles(batch) * self.tile_scalars * self.itemsize > KEEP_BYTES
+
+    def workers(self, batch: int, threads: int, passes: int) -> int:
+        """Return how many threads ``passes`` forward passes of a batch are worth."""
+        return worthwhile(passes * batch * self.work, self.tiles(batch), threads)
 
     def forward(
         self,
@@ -157,7 +172,7 @@ class Layer:
         itemsize = self.itemsize
 
         def call(worker: int, start: int, stop: int, meshes: bool = False) -> bool:
-            memory, address = scratch(need, itemsize)
+            _held, address = scratch(need, itemsize)
             tiles = tiles_at if keep else address + (self._block + self._chunk) * itemsize
             return layer_forward(
                 self.like, plan.layout_at, plan.parents_at, plan.weights_at, angles_at,
@@ -165,7 +180,7 @@ class Layer:
                 start, stop, stride, keep, meshes,
             )  # fmt: skip
 
-        workers = self.workers(batch, threads)
+        workers = self.workers(batch, threads, 1)
         if workers == 1:
             return not call(0, 0, self.tiles(batch), True)
         unusable = call(0, 0, 0, True)
@@ -197,7 +212,7 @@ class Layer:
         rows = self.tile_scalars if recompute else self._rows
         itemsize = self.itemsize
         children_at = plan.children_at
-        workers = self.workers(batch, threads)
+        workers = self.workers(batch, threads, 2)
         # Each worker sums its own gradients of the unitaries.
         totals = np.zeros((workers, self._totals), dtype=f"f{itemsize}") if workers > 1 else None
 
@@ -205,7 +220,7 @@ class Layer:
             worker: int, start: int, stop: int, clear: bool = True, meshes: bool = False
         ) -> None:
             need = base + rows + self._totals
-            memory, address = scratch(need, itemsize)
+            _held, address = scratch(need, itemsize)
             totals_at = address + (base + rows) * itemsize
             if totals is not None:
                 totals_at = totals[worker].ctypes.data
@@ -249,7 +264,7 @@ class Amplitudes:
         plan = self.plan
 
         def call(start: int, stop: int) -> None:
-            memory, address = scratch(self._forward_need, self.itemsize)
+            _held, address = scratch(self._forward_need, self.itemsize)
             amplitudes_forward(
                 self.like, plan.layout_at, plan.parents_at, plan.weights_at, columns_at, out_at,
                 address, batch, int(not plan.unbunched), start, stop,
@@ -265,7 +280,7 @@ class Amplitudes:
         children_at = plan.children_at
 
         def call(start: int, stop: int) -> None:
-            memory, address = scratch(self._backward_need, self.itemsize)
+            _held, address = scratch(self._backward_need, self.itemsize)
             amplitudes_backward(
                 self.like, plan.layout_at, plan.parents_at, children_at, plan.weights_at,
                 columns_at, grad_at, out_at, address, batch, int(not plan.unbunched), start, stop,

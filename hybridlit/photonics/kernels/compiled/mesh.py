@@ -13,18 +13,21 @@ Gradients of complex numbers are dL/dRe + i dL/dIm, as in torch.
 
 from __future__ import annotations
 
-from numba import njit
-
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.arithmetic import (
     any_unusable,
     cis,
     fma,
     fnma,
-    lane_count,
     lane_sum,
+    splat,
+)
+from hybridlit.photonics.kernels.compiled.jit import compiled
+from hybridlit.photonics.kernels.compiled.lanes import (
+    Pointer,
+    Vector,
+    lane_count,
     load,
     shift,
-    splat,
     store,
     vload,
     vload_head,
@@ -35,14 +38,16 @@ from hybridlit.photonics.kernels.compiled.lanes import (
 ANGLE_BOUND = 2.0**50
 
 
-@njit(nogil=True)
-def padded(length, width):
+@compiled
+def padded(length: int, width: int) -> int:
     """Return ``length`` rounded up to a multiple of ``width``."""
     return (length + width - 1) // width * width
 
 
-@njit(nogil=True)
-def angle_factors(angles, count, bound, cosines, sines):
+@compiled
+def angle_factors(
+    angles: Pointer, count: int, bound: float, cosines: Pointer, sines: Pointer
+) -> bool:
     """Fill cosines and sines (padded count,) of all angles; return whether one is unusable."""
     width = lane_count(angles)
     unusable = False
@@ -55,52 +60,62 @@ def angle_factors(angles, count, bound, cosines, sines):
     return unusable
 
 
-@njit(nogil=True)
-def _cell_entries(cosines, sines, cell):
-    """Return e^{ib}, M00 = (e - 1) / 2 and M01 = i (e + 1) / 2 with e = e^{ia}, as reals."""
-    er, ei = load(cosines, 2 * cell), load(sines, 2 * cell)
-    fr, fi = load(cosines, 2 * cell + 1), load(sines, 2 * cell + 1)
-    return fr, fi, 0.5 * er - 0.5, 0.5 * ei, -0.5 * ei, 0.5 * er + 0.5
-
-
-@njit(nogil=True)
-def _cell_matrix(cosines, sines, cell, last):
-    """Return the four complex entries of one cell as eight reals (00, 01, 10, 11)."""
-    fr, fi, pr, pi, qr, qi = _cell_entries(cosines, sines, cell)
-    xr, xi = fr * pr - fi * pi, fr * pi + fi * pr
-    yr, yi = fr * qr - fi * qi, fr * qi + fi * qr
+@compiled
+def _cell_matrix(cosines: Pointer, sines: Pointer, cell: int, last: bool) -> tuple[Vector, ...]:
+    """Return the four complex entries of one cell (00, 01, 10, 11) as eight vectors."""
+    fr = splat(load(cosines, 2 * cell + 1), cosines)
+    fi = splat(load(sines, 2 * cell + 1), cosines)
+    half = splat(0.5, cosines)
+    zero = splat(0.0, cosines)
+    # M00 = (e - 1) / 2 = p, M01 = M10 = i (e + 1) / 2 = -Im p + i (1 + Re p), M11 = -p.
+    pr = fma(half, splat(load(cosines, 2 * cell), cosines), zero - half)
+    pi = half * splat(load(sines, 2 * cell), cosines)
+    qr, qi = zero - pi, pr + splat(1.0, cosines)
+    xr, xi = fnma(fi, pi, fr * pr), fma(fi, pr, fr * pi)
+    yr, yi = fnma(fi, qi, fr * qr), fma(fi, qr, fr * qi)
     if last:
-        return xr, xi, qr, qi, yr, yi, -pr, -pi
-    return xr, xi, yr, yi, qr, qi, -pr, -pi
+        return xr, xi, qr, qi, yr, yi, zero - pr, zero - pi
+    return xr, xi, yr, yi, qr, qi, zero - pr, zero - pi
 
 
-@njit(nogil=True)
-def _combine(ar, ai, br, bi, xr, xi, yr, yi):
+@compiled
+def _combine(
+    ar: Vector, ai: Vector, br: Vector, bi: Vector, xr: Vector, xi: Vector, yr: Vector, yi: Vector
+) -> tuple[Vector, Vector]:
     """Return the complex vector ``a x + b y`` as its two planes."""
     real = fnma(ai, xi, ar * xr)
     imag = fma(ai, xr, ar * xi)
     return fnma(bi, yi, fma(br, yr, real)), fma(bi, yr, fma(br, yi, imag))
 
 
-@njit(nogil=True)
-def build_unitary(unitary, cosines, sines, modes, first_cell, last):
-    """Multiply all cells of one mesh into ``unitary`` (modes, 2, pitch)."""
+@compiled
+def build_unitary(
+    unitary: Pointer,
+    pitch: int,
+    inputs: Pointer,
+    count: int,
+    cosines: Pointer,
+    sines: Pointer,
+    modes: int,
+    first_cell: int,
+    last: bool,
+) -> None:
+    """Multiply all cells of one mesh into ``unitary`` (modes, 2, pitch).
+
+    Only the columns of the ``count`` modes in ``inputs`` are built; count = 0 means all.
+    """
     width = lane_count(unitary)
-    pitch = padded(modes, width)
     zero = splat(0.0, unitary)
     for i in range(0, modes * 2 * pitch, width):
         vstore(unitary, i, zero)
-    for j in range(modes):
-        store(unitary, j * 2 * pitch + j, 1.0)
+    for c in range(count if count else modes):
+        store(unitary, (load(inputs, c) if count else c) * 2 * pitch + c, 1.0)
     cell = first_cell
     for column in range(modes):
         for j in range(column % 2, modes - 1, 2):
             t = _cell_matrix(cosines, sines, cell, last)
             cell += 1
-            t00r, t00i = splat(t[0], unitary), splat(t[1], unitary)
-            t01r, t01i = splat(t[2], unitary), splat(t[3], unitary)
-            t10r, t10i = splat(t[4], unitary), splat(t[5], unitary)
-            t11r, t11i = splat(t[6], unitary), splat(t[7], unitary)
+            t00r, t00i, t01r, t01i, t10r, t10i, t11r, t11i = t
             upper, lower = j * 2 * pitch, (j + 1) * 2 * pitch
             for v in range(0, pitch, width):
                 xr, xi = vload(unitary, upper + v), vload(unitary, upper + pitch + v)
@@ -113,8 +128,19 @@ def build_unitary(unitary, cosines, sines, modes, first_cell, last):
                 vstore(unitary, lower + pitch + v, ni)
 
 
-@njit(nogil=True)
-def _half_internal(fr, fi, u0r, u0i, u1r, u1i, g0r, g0i, g1r, g1i):
+@compiled
+def _half_internal(
+    fr: Vector,
+    fi: Vector,
+    u0r: Vector,
+    u0i: Vector,
+    u1r: Vector,
+    u1i: Vector,
+    g0r: Vector,
+    g0i: Vector,
+    g1r: Vector,
+    g1i: Vector,
+) -> Vector:
     """Return the vector whose lane sum is 2 dL/da, from both rows after the cell."""
     hr, hi = fma(fr, u0r, fi * u0i), fnma(fi, u0r, fr * u0i)
     kr, ki = fma(fr, g0r, fi * g0i), fnma(fi, g0r, fr * g0i)
@@ -124,14 +150,24 @@ def _half_internal(fr, fi, u0r, u0i, u1r, u1i, g0r, g0i, g1r, g1i):
     return fnma(kr, hi, ki * hr)
 
 
-@njit(nogil=True)
-def angle_gradients(unitary, gradient, cosines, sines, modes, first_cell, last, grad_angles):
+@compiled
+def angle_gradients(
+    unitary: Pointer,
+    gradient: Pointer,
+    pitch: int,
+    cosines: Pointer,
+    sines: Pointer,
+    modes: int,
+    first_cell: int,
+    last: bool,
+    grad_angles: Pointer,
+) -> None:
     """Undo one mesh on ``unitary`` and ``gradient`` (modes, 2, pitch), both overwritten.
 
     Writes dL/da, dL/db of its cells to ``grad_angles`` (all cells of the circuit, 2).
     """
     width = lane_count(unitary)
-    pitch = padded(modes, width)
+    zero = splat(0.0, unitary)
     cell = first_cell + modes * (modes - 1) // 2
     for column in range(modes - 1, -1, -1):
         start = column % 2
@@ -139,15 +175,13 @@ def angle_gradients(unitary, gradient, cosines, sines, modes, first_cell, last, 
             cell -= 1
             t = _cell_matrix(cosines, sines, cell, last)
             # The inverse is the conjugate transpose.
-            t00r, t00i = splat(t[0], unitary), splat(-t[1], unitary)
-            t10r, t10i = splat(t[2], unitary), splat(-t[3], unitary)
-            t01r, t01i = splat(t[4], unitary), splat(-t[5], unitary)
-            t11r, t11i = splat(t[6], unitary), splat(-t[7], unitary)
-            fr, fi = splat(1.0, unitary), splat(0.0, unitary)
+            t00r, t00i, t10r, t10i = t[0], zero - t[1], t[2], zero - t[3]
+            t01r, t01i, t11r, t11i = t[4], zero - t[5], t[6], zero - t[7]
+            fr, fi = splat(1.0, unitary), zero
             if not last:
                 fr = splat(load(cosines, 2 * cell + 1), unitary)
                 fi = splat(load(sines, 2 * cell + 1), unitary)
-            internal, external = splat(0.0, unitary), splat(0.0, unitary)
+            internal, external = zero, zero
             upper, lower = j * 2 * pitch, (j + 1) * 2 * pitch
             for v in range(0, pitch, width):
                 u0r, u0i = vload(unitary, upper + v), vload(unitary, upper + pitch + v)
@@ -175,8 +209,8 @@ def angle_gradients(unitary, gradient, cosines, sines, modes, first_cell, last, 
             store(grad_angles, 2 * cell + 1, lane_sum(external))
 
 
-@njit(nogil=True)
-def factor_planes(buffer, modes, meshes):
+@compiled
+def factor_planes(buffer: Pointer, modes: int, meshes: int) -> tuple[Pointer, Pointer]:
     """Return pointers to the cosines and sines behind ``meshes`` unitaries in ``buffer``."""
     width = lane_count(buffer)
     cosines = shift(buffer, meshes * modes * 2 * padded(modes, width))

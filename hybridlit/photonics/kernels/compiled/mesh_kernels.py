@@ -1,4 +1,4 @@
-"""The compiled entry points for interferometers alone: unitaries and the gradient of their phases.
+"""The compiled passes of interferometers alone: unitaries, and the gradient of their phases.
 
 Complex matrices come and go as torch holds them, real and imaginary parts interleaved; inside, rows
 are split into planes as :mod:`mesh` wants them.
@@ -6,14 +6,16 @@ are split into planes as :mod:`mesh` wants them.
 
 from __future__ import annotations
 
-from numba import njit
+from typing import Any
 
+from hybridlit.photonics.kernels.compiled.arithmetic import splat
+from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.lanes import (
+    Pointer,
     lane_count,
     load,
     pointer,
     shift,
-    splat,
     store,
     vstore,
 )
@@ -33,20 +35,20 @@ _WIDEST = 16  # lanes of a vector in float32, which pads rows most
 def mesh_scratch(angles: int, modes: int) -> int:
     """Return how many numbers the kernels below need as scratch memory."""
     pitch = -(-modes // _WIDEST) * _WIDEST
-    return 2 * (angles + _WIDEST) + 2 * modes * 2 * pitch + 2 * _WIDEST
+    return 2 * (angles + _WIDEST) + 2 * modes * 2 * pitch
 
 
-@njit(nogil=True)
-def _factors(angles, count, work):
-    """Fill cosines and sines of all angles; return pointers to them and to the free memory."""
+@compiled
+def _factors(angles: Pointer, count: int, work: Pointer) -> tuple[Pointer, Pointer]:
+    """Fill cosines, at ``work``, and sines of all angles; return the sines and free memory."""
     room = padded(count, lane_count(angles))
     sines = shift(work, room)
     angle_factors(angles, count, ANGLE_BOUND, work, sines)
-    return work, sines, shift(sines, room)
+    return sines, shift(sines, room)
 
 
-@njit(nogil=True)
-def _split(source, modes, planes):
+@compiled
+def _split(source: Pointer, modes: int, planes: Pointer) -> None:
     """Copy an interleaved matrix (modes, modes, 2) to planes (modes, 2, pitch), padded with 0."""
     width = lane_count(planes)
     pitch = padded(modes, width)
@@ -60,16 +62,23 @@ def _split(source, modes, planes):
                 store(planes, (row * 2 + part) * pitch + column, value)
 
 
-@njit(cache=True, nogil=True)
-def build_unitaries(like, angles_at, total, meshes, modes, out_at, work_at):
-    """Write ``total`` unitaries (modes, modes, 2); every ``meshes``-th one is a circuit's last."""
+@entry_point
+def build_unitaries(
+    like: Any, angles_at: int, total: int, meshes: int, modes: int, out_at: int, work_at: int
+) -> None:
+    """Write ``total`` unitaries (modes, modes, 2); every ``meshes``-th one is a circuit's last.
+
+    ``work_at`` is memory for ``mesh_scratch`` numbers.
+    """
     angles, out = pointer(angles_at, like), pointer(out_at, like)
     cells = modes * (modes - 1) // 2
-    cosines, sines, unitary = _factors(angles, 2 * total * cells, pointer(work_at, like))
+    cosines = pointer(work_at, like)
+    sines, unitary = _factors(angles, 2 * total * cells, cosines)
     pitch = padded(modes, lane_count(unitary))
     for mesh in range(total):
         last = mesh % meshes == meshes - 1
-        build_unitary(unitary, cosines, sines, modes, mesh * cells, last)
+        first = mesh * cells
+        build_unitary(unitary, pitch, unitary, 0, cosines, sines, modes, first, last)
         target = shift(out, mesh * modes * modes * 2)
         for row in range(modes):
             for part in range(2):
@@ -78,18 +87,31 @@ def build_unitaries(like, angles_at, total, meshes, modes, out_at, work_at):
                     store(target, (row * modes + column) * 2 + part, value)
 
 
-@njit(cache=True, nogil=True)
+@entry_point
 def unitaries_gradient(
-    like, angles_at, unitaries_at, grad_at, total, meshes, modes, out_at, work_at
-):
-    """Write the gradient of all angles (total, cells, 2) from that of the unitaries."""
+    like: Any,
+    angles_at: int,
+    unitaries_at: int,
+    grad_at: int,
+    total: int,
+    meshes: int,
+    modes: int,
+    out_at: int,
+    work_at: int,
+) -> None:
+    """Write the gradient of all angles (total, cells, 2) from that of the unitaries.
+
+    ``work_at`` is memory for ``mesh_scratch`` numbers.
+    """
     angles, out = pointer(angles_at, like), pointer(out_at, like)
     unitaries, grad = pointer(unitaries_at, like), pointer(grad_at, like)
     cells = modes * (modes - 1) // 2
-    cosines, sines, unitary = _factors(angles, 2 * total * cells, pointer(work_at, like))
-    gradient = shift(unitary, modes * 2 * padded(modes, lane_count(unitary)))
+    cosines = pointer(work_at, like)
+    sines, unitary = _factors(angles, 2 * total * cells, cosines)
+    pitch = padded(modes, lane_count(unitary))
+    gradient = shift(unitary, modes * 2 * pitch)
     for mesh in range(total):
         last = mesh % meshes == meshes - 1
         _split(shift(unitaries, mesh * modes * modes * 2), modes, unitary)
         _split(shift(grad, mesh * modes * modes * 2), modes, gradient)
-        angle_gradients(unitary, gradient, cosines, sines, modes, mesh * cells, last, out)
+        angle_gradients(unitary, gradient, pitch, cosines, sines, modes, mesh * cells, last, out)

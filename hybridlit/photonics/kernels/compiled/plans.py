@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 from math import comb, factorial
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hybridlit.photonics.kernels.compiled import kernels
+from hybridlit.photonics.kernels.compiled import layout
 from hybridlit.photonics.kernels.compiled.tables import (
     BITS,
     CHUNK,
@@ -17,6 +18,9 @@ from hybridlit.photonics.kernels.compiled.tables import (
     fill_links,
     rank_weights,
 )
+
+#: States beyond which a plan's tables take more than some tens of megabytes.
+LARGE_STATES = 300_000
 
 
 class Plan:
@@ -37,6 +41,7 @@ class Plan:
             raise ValueError(f"{photons} photons do not fit one by one into {modes} modes")
         self.modes, self.photons, self.unbunched = modes, photons, unbunched
         self.occupied = occupied
+        # The number of states of each layer; states, rows and links are counted from it.
         sizes = [
             comb(modes, k) if unbunched else comb(modes + k - 1, k) for k in range(photons + 1)
         ]
@@ -52,23 +57,24 @@ class Plan:
         starts = np.concatenate(([0], np.cumsum(sizes)))[:-1]
         children = [modes - k if unbunched else modes for k in range(photons + 1)]
         parents = [self._parent_links(k, sizes) for k in range(photons + 1)]
-        arrays = np.zeros((kernels.PLAN_ARRAYS, photons + 1), dtype=np.int64)
-        arrays[kernels.OCCUPIED, : len(columns)] = columns
-        arrays[kernels.COLUMN_OF, :photons] = (
+        arrays = np.zeros((layout.PLAN_ARRAYS, photons + 1), dtype=np.int64)
+        arrays[layout.OCCUPIED, : len(columns)] = columns
+        arrays[layout.COLUMN_OF, :photons] = (
             columns if separate else [columns.index(mode) for mode in occupied]
         )
-        arrays[kernels.LAYER_STATES] = sizes
-        arrays[kernels.LAYER_START] = starts
-        arrays[kernels.PARENTS, 1:] = np.cumsum([0, *parents[1:]])[:-1]
-        arrays[kernels.CHILD_COUNT] = children
+        arrays[layout.LAYER_STATES] = sizes
+        arrays[layout.LAYER_START] = starts
+        arrays[layout.PARENTS, 1:] = np.cumsum([0, *parents[1:]])[:-1]
         child_links = [size * count for size, count in zip(sizes, children, strict=True)]
-        arrays[kernels.CHILDREN, 1:] = np.cumsum(child_links)[:-1]
+        arrays[layout.CHILDREN, 1:] = np.cumsum(child_links)[:-1]
         head = [modes, photons, self.columns, unbunched, self.states]
         self.layout = np.concatenate((np.array(head, dtype=np.int64), arrays.reshape(-1)))
         self._sizes, self._arrays = sizes, arrays
         self._parent_total = sum(parents[1:])
         self._child_total = sum(child_links[:-1])
         self._lock = Lock()
+        #: Kernel calls made for this plan, by depth and bytes of a number.
+        self.layers: dict[tuple[int, int], Any] = {}
         self._children: npt.NDArray[np.int32] | None = None
         self._rank_weights = rank_weights(modes, photons, unbunched)
         self.parents = self._links(-1, self._parent_total)
@@ -89,7 +95,7 @@ class Plan:
         links = np.empty(total, dtype=np.int32)
         work = np.zeros((CHUNK + 1) * (self.modes + 1), dtype=np.int64)
         layers = range(1, self.photons + 1) if step < 0 else range(self.photons)
-        starts = self._arrays[kernels.PARENTS if step < 0 else kernels.CHILDREN]
+        starts = self._arrays[layout.PARENTS if step < 0 else layout.CHILDREN]
         for k in layers:
             fill_links(
                 self._rank_weights.ctypes.data, self.photons + 2, self.modes, k, step,
@@ -109,7 +115,8 @@ class Plan:
                 weights.ctypes.data, work.ctypes.data,
             )  # fmt: skip
         bunched = np.unique(self.occupied, return_counts=True)[1]
-        return weights / np.prod(factorials[bunched])
+        weights /= np.prod(factorials[bunched])
+        return weights
 
     @property
     def children_at(self) -> int:
@@ -121,9 +128,14 @@ class Plan:
         return self._children.ctypes.data
 
 
-@lru_cache(maxsize=64)
 def plan_for(
     modes: int, occupied: tuple[int, ...], unbunched: bool, separate: bool = False
 ) -> Plan:
-    """Return the shared plan of these settings."""
-    return Plan(modes, occupied, unbunched, separate)
+    """Return the shared plan of these settings; only two large ones are kept in memory."""
+    states = comb(modes, len(occupied)) if unbunched else comb(modes + len(occupied) - 1, modes - 1)
+    kept = _large_plan if states > LARGE_STATES else _plan
+    return kept(modes, occupied, unbunched, separate)
+
+
+_plan = lru_cache(maxsize=64)(Plan)
+_large_plan = lru_cache(maxsize=2)(Plan)

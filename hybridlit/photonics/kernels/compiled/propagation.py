@@ -8,16 +8,13 @@ keeps every Y_l and every phase factor for the backward pass.
 
 from __future__ import annotations
 
-from numba import njit
-
+from hybridlit.photonics.kernels.compiled.arithmetic import any_unusable, cis, fma, fnma, splat
+from hybridlit.photonics.kernels.compiled.jit import compiled
 from hybridlit.photonics.kernels.compiled.lanes import (
-    any_unusable,
-    cis,
-    fma,
-    fnma,
+    Pointer,
+    Vector,
     lane_count,
     load,
-    splat,
     vload,
     vload_head,
     vstore,
@@ -26,8 +23,16 @@ from hybridlit.photonics.kernels.compiled.lanes import (
 from hybridlit.photonics.kernels.compiled.mesh import padded
 
 
-@njit(nogil=True)
-def phase_factors(phases, count, batch, sample, samples, bound, factors):
+@compiled
+def phase_factors(
+    phases: Pointer,
+    count: int,
+    batch: int,
+    sample: int,
+    samples: int,
+    bound: float,
+    factors: Pointer,
+) -> bool:
     """Fill ``factors`` (count, row) with e^{i phase} of one tile of phases (count, batch).
 
     Returns whether one of the angles is unusable.
@@ -43,15 +48,16 @@ def phase_factors(phases, count, batch, sample, samples, bound, factors):
     return unusable
 
 
-@njit(nogil=True)
-def first_columns(unitary, occupied, columns, modes, factors, target):
-    """Fill ``target`` (columns, modes, row) with e^{i phase_1} U_0[:, occupied]."""
+@compiled
+def first_columns(
+    unitary: Pointer, columns: int, modes: int, factors: Pointer, target: Pointer
+) -> None:
+    """Fill ``target`` (columns, modes, row) with the occupied columns of e^{i phase_1} U_0."""
     width = lane_count(unitary)
-    pitch = padded(modes, width)
+    pitch = padded(columns, width)
     for c in range(columns):
-        mode = load(occupied, c)
         for j in range(modes):
-            entry = j * 2 * pitch + mode
+            entry = j * 2 * pitch + c
             ur, ui = (
                 splat(load(unitary, entry), target),
                 splat(load(unitary, entry + pitch), target),
@@ -62,8 +68,10 @@ def first_columns(unitary, occupied, columns, modes, factors, target):
             vstore(target, place + width, fma(ui, fr, ur * fi))
 
 
-@njit(nogil=True)
-def apply_unitary(unitary, columns, modes, source, target):
+@compiled
+def apply_unitary(
+    unitary: Pointer, columns: int, modes: int, source: Pointer, target: Pointer
+) -> None:
     """Compute ``target = U source``, both (columns, modes, row)."""
     width = lane_count(unitary)
     pitch = padded(modes, width)
@@ -92,8 +100,10 @@ def apply_unitary(unitary, columns, modes, source, target):
             vstore(target, place + width, bi)
 
 
-@njit(nogil=True)
-def apply_factors(factors, columns, modes, source, target):
+@compiled
+def apply_factors(
+    factors: Pointer, columns: int, modes: int, source: Pointer, target: Pointer
+) -> None:
     """Compute ``target = e^{i phase} source``, both (columns, modes, row)."""
     width = lane_count(factors)
     for c in range(columns):
@@ -105,8 +115,10 @@ def apply_factors(factors, columns, modes, source, target):
             vstore(target, place + width, fma(fi, xr, fr * xi))
 
 
-@njit(nogil=True)
-def unitary_gradient(columns, modes, inputs, grads, total):
+@compiled
+def unitary_gradient(
+    columns: int, modes: int, inputs: Pointer, grads: Pointer, total: Pointer
+) -> None:
     """Add this tile's gradient of U to ``total`` (modes, modes, row), one sum per lane.
 
     Entries go by blocks of 2 x 2 that share loads; an odd last row or column is done twice
@@ -142,8 +154,17 @@ def unitary_gradient(columns, modes, inputs, grads, total):
             vstore(total, t11 + width, i11)
 
 
-@njit(nogil=True)
-def _phase_step(factors, inputs, re, im, place, j, slope, target):
+@compiled
+def _phase_step(
+    factors: Pointer,
+    inputs: Pointer,
+    re: Vector,
+    im: Vector,
+    place: int,
+    j: int,
+    slope: Vector,
+    target: Pointer,
+) -> Vector:
     """Write e^{-i phase} (re + i im) to ``target``; return ``slope`` plus dL/dphase."""
     width = lane_count(factors)
     fr, fi = vload(factors, j * 2 * width), vload(factors, j * 2 * width + width)
@@ -153,10 +174,20 @@ def _phase_step(factors, inputs, re, im, place, j, slope, target):
     return fnma(re, yi, fma(im, yr, slope))
 
 
-@njit(nogil=True)
+@compiled
 def phase_gradient(
-    unitary, columns, modes, inputs, factors, grads, target, grad_phases, batch, sample, samples
-):
+    unitary: Pointer,
+    columns: int,
+    modes: int,
+    inputs: Pointer,
+    factors: Pointer,
+    grads: Pointer,
+    target: Pointer,
+    grad_phases: Pointer,
+    batch: int,
+    sample: int,
+    samples: int,
+) -> None:
     """Take ``grads`` of X_l to ``target``, the gradient of X_{l-1} (columns, modes, row).
 
     ``inputs`` is Y_l; writes this tile of ``grad_phases`` (modes, batch).

@@ -14,22 +14,39 @@ gradient is written, so both may share one memory.
 
 from __future__ import annotations
 
-from numba import njit
-
-from hybridlit.photonics.kernels.compiled.tables import BITS, MASK
+from hybridlit.photonics.kernels.compiled.arithmetic import fma, fnma, splat
+from hybridlit.photonics.kernels.compiled.jit import compiled
 from hybridlit.photonics.kernels.compiled.lanes import (
-    fma,
-    fnma,
+    Pointer,
+    Vector,
     lane_count,
     load,
-    splat,
     vload,
     vstore,
 )
+from hybridlit.photonics.kernels.compiled.tables import BITS, MASK
 
 
-@njit(nogil=True)
-def add_photon(links, position, photons, column, previous, target):
+@compiled
+def _parent(
+    links: Pointer, position: int, previous: Pointer, column: Pointer
+) -> tuple[Vector, Vector, Vector, Vector]:
+    """Return the amplitude and the entry of u that one link points to, as four vectors."""
+    width = lane_count(column)
+    link = load(links, position)
+    p, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
+    return (
+        vload(previous, p),
+        vload(previous, p + width),
+        vload(column, u),
+        vload(column, u + width),
+    )
+
+
+@compiled
+def add_photon(
+    links: Pointer, position: int, photons: int, column: Pointer, previous: Pointer, target: Pointer
+) -> int:
     """Compute one chunk of layer ``photons`` into ``target`` (chunk states, row).
 
     ``column`` is u (modes, row), ``previous`` layer ``photons - 1``; returns the position
@@ -37,7 +54,6 @@ def add_photon(links, position, photons, column, previous, target):
     inner trip count is predictable.
     """
     width = lane_count(column)
-    zero = splat(0.0, column)
     counts = position
     position += photons
     for parents in range(1, photons + 1):
@@ -45,19 +61,15 @@ def add_photon(links, position, photons, column, previous, target):
         for left in range(load(links, counts + parents - 1), 0, -2):
             # Two states at a time; an odd last one is computed twice.
             other = position + (size if left > 1 else 0)
-            arr, aii, ari, air = zero, zero, zero, zero
-            brr, bii, bri, bir = zero, zero, zero, zero
-            for i in range(1, size):
-                link = load(links, position + i)
-                p, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
-                pr, pi = vload(previous, p), vload(previous, p + width)
-                ur, ui = vload(column, u), vload(column, u + width)
+            pr, pi, ur, ui = _parent(links, position + 1, previous, column)
+            arr, aii, ari, air = ur * pr, ui * pi, ur * pi, ui * pr
+            pr, pi, ur, ui = _parent(links, other + 1, previous, column)
+            brr, bii, bri, bir = ur * pr, ui * pi, ur * pi, ui * pr
+            for i in range(2, size):
+                pr, pi, ur, ui = _parent(links, position + i, previous, column)
                 arr, aii = fma(ur, pr, arr), fma(ui, pi, aii)
                 ari, air = fma(ur, pi, ari), fma(ui, pr, air)
-                link = load(links, other + i)
-                p, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
-                pr, pi = vload(previous, p), vload(previous, p + width)
-                ur, ui = vload(column, u), vload(column, u + width)
+                pr, pi, ur, ui = _parent(links, other + i, previous, column)
                 brr, bii = fma(ur, pr, brr), fma(ui, pi, bii)
                 bri, bir = fma(ur, pi, bri), fma(ui, pr, bir)
             state = load(links, position) * (2 * width)
@@ -70,10 +82,18 @@ def add_photon(links, position, photons, column, previous, target):
     return position
 
 
-@njit(nogil=True)
+@compiled
 def remove_photon(
-    links, position, states, children, column, grad_column, previous, grads, grad_previous
-):
+    links: Pointer,
+    position: int,
+    states: int,
+    children: int,
+    column: Pointer,
+    grad_column: Pointer,
+    previous: Pointer,
+    grads: Pointer,
+    grad_previous: Pointer,
+) -> None:
     """Take the gradient ``grads`` of layer k to layer k - 1, which has ``states`` states.
 
     Every state has ``children`` links.  Writes ``grad_previous`` (states, row; it may be
@@ -83,8 +103,7 @@ def remove_photon(
     zero = splat(0.0, column)
     for t in range(0, states * 2 * width, 2 * width):
         ar, ai = vload(previous, t), vload(previous, t + width)
-        rr, ii = splat(0.0, column), splat(0.0, column)
-        ri, ir = splat(0.0, column), splat(0.0, column)
+        rr, ii, ri, ir = zero, zero, zero, zero
         for i in range(position, position + children):
             link = load(links, i)
             c, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
@@ -100,14 +119,22 @@ def remove_photon(
         vstore(grad_previous, t + width, ri - ir)
 
 
-@njit(nogil=True)
+@compiled
 def remove_photon_fock(
-    links, position, states, modes, column, grad_column, previous, grads, grad_previous
-):
-    """Do the same in Fock space, where every state has one child for each mode.
+    links: Pointer,
+    position: int,
+    states: int,
+    modes: int,
+    column: Pointer,
+    grad_column: Pointer,
+    previous: Pointer,
+    grads: Pointer,
+    grad_previous: Pointer,
+) -> None:
+    """Do what ``remove_photon`` does in Fock space, where a state has a child per mode.
 
     Two states at a time share the loads of u and the update of its gradient; an odd last
-    state is paired with a row of zeros at its own place.
+    state is paired with a row of zeros whose result is overwritten.
     """
     width = lane_count(column)
     zero = splat(0.0, column)

@@ -14,9 +14,10 @@ from math import comb
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
+from numba import types
 
-from hybridlit.photonics.kernels.compiled.lanes import load, pointer, shift, store
+from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.lanes import Pointer, load, pointer, shift, store
 
 #: States handled together in the last layer; their rows stay in the first-level cache.
 CHUNK = 128
@@ -36,8 +37,8 @@ def rank_weights(modes: int, photons: int, unbunched: bool) -> npt.NDArray[np.in
     return weights
 
 
-@njit(nogil=True)
-def _advance(state, modes, unbunched):
+@compiled
+def _advance(state: Pointer, modes: int, unbunched: bool) -> None:
     """Step ``state`` (modes,) to the next one in descending lexicographic order."""
     tail = 0
     i = modes - 1
@@ -62,8 +63,16 @@ def _advance(state, modes, unbunched):
         store(state, i + 1, tail + 1)
 
 
-@njit(nogil=True)
-def _neighbours(weights, pitch, state, modes, step, unbunched, found):
+@compiled
+def _neighbours(
+    weights: Pointer,
+    pitch: int,
+    state: Pointer,
+    modes: int,
+    step: int,
+    unbunched: bool,
+    found: Pointer,
+) -> int:
     """Write the links of one state to ``found`` in ascending order of modes; return how many.
 
     ``weights`` (modes, pitch) are the terms of the rank sum.
@@ -91,8 +100,18 @@ def _neighbours(weights, pitch, state, modes, step, unbunched, found):
     return count
 
 
-@njit(cache=True, nogil=True)
-def fill_links(weights_at, pitch, modes, photons, step, unbunched, states, links_at, work_at):
+@entry_point
+def fill_links(
+    weights_at: int,
+    pitch: int,
+    modes: int,
+    photons: int,
+    step: int,
+    unbunched: bool,
+    states: int,
+    links_at: int,
+    work_at: int,
+) -> int:
     """Write the links of all ``photons``-photon states to the int32 memory at ``links_at``.
 
     ``step = -1`` lists parents: per chunk of states ``photons`` counts (states with 1, 2,
@@ -135,8 +154,10 @@ def fill_links(weights_at, pitch, modes, photons, step, unbunched, states, links
     return position
 
 
-@njit(cache=True, nogil=True)
-def factorial_products(modes, photons, states, factorials_at, out_at, work_at):
+@entry_point
+def factorial_products(
+    modes: int, photons: int, states: int, factorials_at: int, out_at: int, work_at: int
+) -> None:
     """Write prod_j s_j! of every Fock state to the float64 memory at ``out_at`` (states,).
 
     ``work_at`` is memory for modes + 1 int64 numbers.

@@ -1,0 +1,286 @@
+"""The compiled backward pass of whole layers over a range of batch tiles.
+
+A tile's gradient is taken from the output down through the photon layers to the occupied
+columns, then through the layers of phases and unitaries; at the end the unitaries'
+gradients, summed over all tiles, go through the meshes.  With a tile stride of 0 the pass
+computes each tile again first, while its layers are still in cache.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from hybridlit.photonics.kernels.compiled.arithmetic import lane_sum, reciprocal_above, splat
+from hybridlit.photonics.kernels.compiled.blocks import kept_slope, seed_gradient
+from hybridlit.photonics.kernels.compiled.forward_kernel import (
+    columns_forward,
+    inner_layers,
+    last_chunk,
+)
+from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.lanes import (
+    Pointer,
+    lane_count,
+    load,
+    pointer,
+    shift,
+    store,
+    vload,
+    vload_head,
+    vstore,
+)
+from hybridlit.photonics.kernels.compiled.layout import (
+    CHILDREN,
+    COLUMN_OF,
+    COLUMNS,
+    LAYER_START,
+    LAYER_STATES,
+    MODES,
+    PARENTS,
+    PHOTONS,
+    STATES,
+    UNBUNCHED,
+    entry,
+    tile_sizes,
+)
+from hybridlit.photonics.kernels.compiled.mesh import angle_gradients, factor_planes, padded
+from hybridlit.photonics.kernels.compiled.propagation import phase_gradient, unitary_gradient
+from hybridlit.photonics.kernels.compiled.recursion import remove_photon, remove_photon_fock
+from hybridlit.photonics.kernels.compiled.tables import CHUNK
+
+
+@compiled
+def photons_backward(
+    plan: Pointer,
+    links: Pointer,
+    columns: Pointer,
+    rows: Pointer,
+    grads: Pointer,
+    grad_columns: Pointer,
+) -> None:
+    """Take ``grads`` of the last photon layer down to ``grad_columns`` (columns, modes, row)."""
+    width = lane_count(rows)
+    modes, photons = load(plan, MODES), load(plan, PHOTONS)
+    zero = splat(0.0, rows)
+    for i in range(0, load(plan, COLUMNS) * modes * 2 * width, width):
+        vstore(grad_columns, i, zero)
+    for k in range(photons, 0, -1):
+        column = entry(plan, COLUMN_OF, k - 1) * modes * 2 * width
+        below = entry(plan, LAYER_START, k - 1) * 2 * width
+        grad_column = shift(grad_columns, column)
+        previous, grad_previous = shift(rows, below), shift(grads, below)
+        layer = shift(grads, entry(plan, LAYER_START, k) * 2 * width)
+        position = entry(plan, CHILDREN, k - 1)
+        states = entry(plan, LAYER_STATES, k - 1)
+        if load(plan, UNBUNCHED) != 0:
+            remove_photon(
+                links, position, states, modes - k + 1, shift(columns, column), grad_column,
+                previous, layer, grad_previous,
+            )  # fmt: skip
+        else:
+            remove_photon_fock(
+                links, position, states, modes, shift(columns, column), grad_column,
+                previous, layer, grad_previous,
+            )  # fmt: skip
+
+
+@compiled
+def _columns_backward(
+    plan: Pointer,
+    unitaries: Pointer,
+    depth: int,
+    batch: int,
+    sample: int,
+    samples: int,
+    tile: Pointer,
+    grads: Pointer,
+    spare: Pointer,
+    totals: Pointer,
+    grad_phases: Pointer,
+) -> None:
+    """Take ``grads`` of the final columns through all layers; ``spare`` is as large."""
+    width = lane_count(tile)
+    modes, columns = load(plan, MODES), load(plan, COLUMNS)
+    factors_size, _, columns_size = tile_sizes(plan, depth, width)
+    inputs = shift(tile, factors_size)
+    mesh_size = modes * 2 * padded(modes, width)
+    for layer in range(depth, 0, -1):
+        source = shift(inputs, (layer - 1) * columns_size)
+        total = shift(totals, layer * modes * modes * 2 * width)
+        unitary_gradient(columns, modes, source, grads, total)
+        phase_gradient(
+            shift(unitaries, layer * mesh_size),
+            columns,
+            modes,
+            source,
+            shift(tile, (layer - 1) * modes * 2 * width),
+            grads,
+            spare,
+            shift(grad_phases, (layer - 1) * modes * batch),
+            batch,
+            sample,
+            samples,
+        )
+        grads, spare = spare, grads
+    for i in range(0, columns_size, width):
+        vstore(totals, i, vload(totals, i) + vload(grads, i))
+
+
+@compiled
+def _meshes_backward(
+    plan: Pointer,
+    unitaries: Pointer,
+    depth: int,
+    totals: Pointer,
+    scratch: Pointer,
+    grad_angles: Pointer,
+) -> None:
+    """Turn per-lane gradients of the unitaries into gradients of all angles."""
+    width = lane_count(unitaries)
+    modes = load(plan, MODES)
+    cells = modes * (modes - 1) // 2
+    stride = modes * 2 * padded(modes, width)
+    cosines, sines = factor_planes(unitaries, modes, depth + 1)
+    gradient = shift(scratch, stride)
+    zero = splat(0.0, scratch)
+    for mesh in range(depth + 1):
+        count = load(plan, COLUMNS) if mesh == 0 else modes
+        pitch = padded(count, width)
+        for i in range(0, modes * 2 * pitch, width):
+            vstore(scratch, i, vload(unitaries, mesh * stride + i))
+            vstore(gradient, i, zero)
+        for i in range(modes):
+            for c in range(count):
+                # Mesh 0 is summed as (columns, modes), the others as (modes, modes).
+                place = c * modes + i if mesh == 0 else (mesh * modes + i) * modes + c
+                place *= 2 * width
+                entry_at = i * 2 * pitch + c
+                store(gradient, entry_at, lane_sum(vload(totals, place)))
+                store(gradient, entry_at + pitch, lane_sum(vload(totals, place + width)))
+        angle_gradients(
+            scratch, gradient, pitch, cosines, sines, modes, mesh * cells, mesh == depth,
+            grad_angles,
+        )  # fmt: skip
+
+
+@entry_point
+def layer_backward(
+    like: float,
+    plan_at: int,
+    links_at: int,
+    child_links_at: int,
+    weights_at: int,
+    phases_at: int,
+    grad_probs_at: int,
+    batch_stride: int,
+    state_stride: int,
+    mass_at: int,
+    grad_mass_at: int,
+    unitaries_at: int,
+    tiles_at: int,
+    scratch_at: int,
+    totals_at: int,
+    grad_angles_at: int,
+    grad_phases_at: int,
+    depth: int,
+    batch: int,
+    tile_start: int,
+    tile_stop: int,
+    tile_stride: int,
+    recompute: bool,
+    clear: bool,
+    meshes: bool,
+) -> None:
+    """Compute gradients for the tiles in [tile_start, tile_stop).
+
+    The unitaries' gradients are added to ``totals`` (meshes, modes, modes, row); ``clear``
+    says whether to zero it first, ``meshes`` whether to turn it into angle gradients at
+    the end.  ``grad_mass_at`` may be 0.
+    """
+    plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
+    child_links = pointer(child_links_at, types.int32(0))
+    weights = pointer(weights_at, types.float64(0))
+    phases, grad_probs = pointer(phases_at, like), pointer(grad_probs_at, like)
+    unitaries, totals = pointer(unitaries_at, like), pointer(totals_at, like)
+    grad_phases = pointer(grad_phases_at, like)
+    block = pointer(scratch_at, like)
+    width = lane_count(block)
+    modes, photons = load(plan, MODES), load(plan, PHOTONS)
+    states = load(plan, STATES)
+    unbunched = load(plan, UNBUNCHED) != 0
+    # The unbunched space has one weight for all states, 1 / s! of the input state s.
+    weight_step = 0 if unbunched else 1
+    factors_size, inputs_size, columns_size = tile_sizes(plan, depth, width)
+    grad_columns = shift(block, width * width)
+    spare_columns = shift(grad_columns, columns_size)
+    mesh_scratch = shift(spare_columns, columns_size)
+    spare_rows = shift(mesh_scratch, modes * 4 * padded(modes, width))
+    zero = splat(0.0, block)
+    if clear:
+        for i in range(0, (depth + 1) * modes * modes * 2 * width, width):
+            vstore(totals, i, zero)
+    for index in range(tile_start, tile_stop):
+        tile = shift(pointer(tiles_at, like), index * tile_stride)
+        columns = shift(tile, factors_size + inputs_size)
+        rows = shift(columns, columns_size)
+        grads = rows if recompute else spare_rows
+        sample = index * width
+        samples = min(width, batch - sample)
+        if recompute:
+            columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
+            inner_layers(plan, links, columns, rows)
+        last = entry(plan, LAYER_START, photons) * 2 * width
+        position = entry(plan, PARENTS, photons)
+        scale, offset = splat(1.0, block), zero
+        if unbunched:
+            if recompute:
+                for first in range(0, states, CHUNK):
+                    chunk = shift(rows, last + first * 2 * width)
+                    position = last_chunk(plan, links, position, columns, rows, chunk)
+            kept = vload_head(pointer(mass_at, like), sample, samples)
+            scale = reciprocal_above(kept, like)
+            slope = kept_slope(
+                shift(rows, last), states, block, grad_probs, batch_stride, state_stride,
+                sample, samples,
+            )  # fmt: skip
+            # In this order a small kept mass does not overflow.
+            offset = zero - scale * (scale * slope * splat(load(weights, 0), block))
+            if grad_mass_at != 0:
+                offset = offset + vload_head(pointer(grad_mass_at, like), sample, samples)
+        for first in range(0, states, CHUNK):
+            chunk = shift(rows, last + first * 2 * width)
+            if recompute and not unbunched:
+                position = last_chunk(plan, links, position, columns, rows, chunk)
+            seed_gradient(
+                chunk,
+                min(CHUNK, states - first),
+                weights,
+                weight_step,
+                scale,
+                offset,
+                block,
+                grad_probs,
+                batch_stride,
+                state_stride,
+                first,
+                sample,
+                samples,
+                shift(grads, last + first * 2 * width),
+            )
+        photons_backward(plan, child_links, columns, rows, grads, grad_columns)
+        _columns_backward(
+            plan,
+            unitaries,
+            depth,
+            batch,
+            sample,
+            samples,
+            tile,
+            grad_columns,
+            spare_columns,
+            totals,
+            grad_phases,
+        )
+    if meshes:
+        grad_angles = pointer(grad_angles_at, like)
+        _meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)

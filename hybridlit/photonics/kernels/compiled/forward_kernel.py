@@ -1,0 +1,192 @@
+"""The compiled forward pass of whole layers over a range of batch tiles.
+
+A kernel gets addresses and sizes as integers and one float ``like`` that fixes the
+precision.  With a tile stride of 0 all tiles share one memory, of which nothing is kept.
+"""
+
+from __future__ import annotations
+
+from numba import types
+
+from hybridlit.photonics.kernels.compiled.arithmetic import reciprocal_above, splat
+from hybridlit.photonics.kernels.compiled.blocks import scale_rows, write_probabilities
+from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.lanes import (
+    Pointer,
+    lane_count,
+    load,
+    pointer,
+    shift,
+    vstore,
+    vstore_head,
+)
+from hybridlit.photonics.kernels.compiled.layout import (
+    ARRAYS,
+    COLUMN_OF,
+    COLUMNS,
+    LAYER_START,
+    LAYER_STATES,
+    MODES,
+    OCCUPIED,
+    PARENTS,
+    PHOTONS,
+    STATES,
+    UNBUNCHED,
+    entry,
+    tile_sizes,
+)
+from hybridlit.photonics.kernels.compiled.mesh import (
+    ANGLE_BOUND,
+    angle_factors,
+    build_unitary,
+    factor_planes,
+    padded,
+)
+from hybridlit.photonics.kernels.compiled.propagation import (
+    apply_factors,
+    apply_unitary,
+    first_columns,
+    phase_factors,
+)
+from hybridlit.photonics.kernels.compiled.recursion import add_photon
+from hybridlit.photonics.kernels.compiled.tables import CHUNK
+
+
+@compiled
+def columns_forward(
+    plan: Pointer,
+    unitaries: Pointer,
+    phases: Pointer,
+    depth: int,
+    batch: int,
+    sample: int,
+    samples: int,
+    tile: Pointer,
+) -> bool:
+    """Fill a tile's phase factors, layer inputs and final columns; return bad angles."""
+    width = lane_count(tile)
+    modes, columns = load(plan, MODES), load(plan, COLUMNS)
+    factors_size, inputs_size, columns_size = tile_sizes(plan, depth, width)
+    inputs = shift(tile, factors_size)
+    final = shift(inputs, inputs_size)
+    mesh_size = modes * 2 * padded(modes, width)
+    unusable = phase_factors(phases, depth * modes, batch, sample, samples, ANGLE_BOUND, tile)
+    first_columns(unitaries, columns, modes, tile, inputs)
+    for layer in range(1, depth + 1):
+        source = shift(inputs, (layer - 1) * columns_size)
+        apply_unitary(shift(unitaries, layer * mesh_size), columns, modes, source, final)
+        if layer < depth:
+            factors = shift(tile, layer * modes * 2 * width)
+            apply_factors(factors, columns, modes, final, shift(source, columns_size))
+    return unusable
+
+
+@compiled
+def inner_layers(plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer) -> None:
+    """Fill all photon layers but the last of a tile into ``rows``."""
+    width = lane_count(rows)
+    modes, photons = load(plan, MODES), load(plan, PHOTONS)
+    vstore(rows, 0, splat(1.0, rows))
+    vstore(rows, width, splat(0.0, rows))
+    for k in range(1, photons):
+        column = shift(columns, entry(plan, COLUMN_OF, k - 1) * modes * 2 * width)
+        previous = shift(rows, entry(plan, LAYER_START, k - 1) * 2 * width)
+        target = shift(rows, entry(plan, LAYER_START, k) * 2 * width)
+        position = entry(plan, PARENTS, k)
+        states = entry(plan, LAYER_STATES, k)
+        for first in range(0, states, CHUNK):
+            chunk = shift(target, first * 2 * width)
+            position = add_photon(links, position, k, column, previous, chunk)
+
+
+@compiled
+def last_chunk(
+    plan: Pointer, links: Pointer, position: int, columns: Pointer, rows: Pointer, chunk: Pointer
+) -> int:
+    """Compute the next chunk of the last layer into ``chunk``; return the new position."""
+    width = lane_count(rows)
+    photons = load(plan, PHOTONS)
+    column = entry(plan, COLUMN_OF, photons - 1) * load(plan, MODES) * 2 * width
+    previous = shift(rows, entry(plan, LAYER_START, photons - 1) * 2 * width)
+    return add_photon(links, position, photons, shift(columns, column), previous, chunk)
+
+
+@entry_point
+def layer_forward(
+    like: float,
+    plan_at: int,
+    links_at: int,
+    weights_at: int,
+    angles_at: int,
+    phases_at: int,
+    probs_at: int,
+    mass_at: int,
+    unitaries_at: int,
+    tiles_at: int,
+    scratch_at: int,
+    depth: int,
+    batch: int,
+    tile_start: int,
+    tile_stop: int,
+    tile_stride: int,
+    keep: bool,
+    meshes: bool,
+) -> bool:
+    """Compute output probabilities of the tiles in [tile_start, tile_stop).
+
+    ``meshes`` says whether to build the unitaries first, ``keep`` whether to leave the
+    last layer in the tile memory.  ``like`` is also the least kept mass that is divided
+    by.  Returns whether an angle or phase is NaN, infinite or absurdly large.
+    """
+    plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
+    weights = pointer(weights_at, types.float64(0))
+    phases, probs, mass = pointer(phases_at, like), pointer(probs_at, like), pointer(mass_at, like)
+    unitaries = pointer(unitaries_at, like)
+    block = pointer(scratch_at, like)
+    width = lane_count(block)
+    spare = shift(block, width * width)
+    modes, photons = load(plan, MODES), load(plan, PHOTONS)
+    states = load(plan, STATES)
+    unbunched = load(plan, UNBUNCHED) != 0
+    # The unbunched space has one weight for all states, 1 / s! of the input state s.
+    weight_step = 0 if unbunched else 1
+    unusable = False
+    if meshes:
+        angles = pointer(angles_at, like)
+        cells = modes * (modes - 1) // 2
+        cosines, sines = factor_planes(unitaries, modes, depth + 1)
+        unusable = angle_factors(angles, (depth + 1) * cells * 2, ANGLE_BOUND, cosines, sines)
+        size = modes * 2 * padded(modes, width)
+        occupied = shift(plan, ARRAYS + OCCUPIED * (photons + 1))
+        for mesh in range(depth + 1):
+            # Mesh 0 is followed in the columns of the occupied input modes only.
+            count = load(plan, COLUMNS) if mesh == 0 else 0
+            pitch = padded(count if mesh == 0 else modes, width)
+            build_unitary(
+                shift(unitaries, mesh * size), pitch, occupied, count, cosines, sines, modes,
+                mesh * cells, mesh == depth,
+            )  # fmt: skip
+    factors_size, inputs_size, columns_size = tile_sizes(plan, depth, width)
+    for index in range(tile_start, tile_stop):
+        tile = shift(pointer(tiles_at, like), index * tile_stride)
+        columns = shift(tile, factors_size + inputs_size)
+        rows = shift(columns, columns_size)
+        sample = index * width
+        samples = min(width, batch - sample)
+        unusable |= columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
+        inner_layers(plan, links, columns, rows)
+        last = shift(rows, entry(plan, LAYER_START, photons) * 2 * width)
+        position = entry(plan, PARENTS, photons)
+        total = splat(0.0, block)
+        for first in range(0, states, CHUNK):
+            chunk = shift(last, first * 2 * width) if keep else spare
+            position = last_chunk(plan, links, position, columns, rows, chunk)
+            count = min(CHUNK, states - first)
+            total = total + write_probabilities(
+                chunk, count, weights, weight_step, block, probs, states, first, sample, samples
+            )
+        if unbunched:
+            vstore_head(mass, sample, total, samples)
+            vstore(block, 0, reciprocal_above(total, like))
+            scale_rows(probs, states, states, sample, samples, block)
+    return unusable

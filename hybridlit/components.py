@@ -1,8 +1,9 @@
 """Which parameters and submodules of a model are photonic and which are classical.
 
-The answer comes from types and explicit marks, never from names: a `QuantumLayer` owns its phases
-and bandwidths, and everything attached to it as a submodule (its linear readout) stays classical.
-A layer of another library is declared once with `mark_photonic`.
+The answer comes from types and explicit marks, never from names: a `QuantumLayer`, or a
+`QuantumLayerStack`, owns its phases and bandwidths, and everything attached to it as a submodule
+(its linear readout) stays classical. A layer of another library is declared once with
+`mark_photonic`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from hybridlit.photonics import QuantumLayer
+from hybridlit.photonics import PhotonicCircuit
 
 __all__ = ["is_photonic", "mark_photonic", "photonic_modules", "split_parameters"]
 
@@ -44,15 +45,16 @@ def mark_photonic(module: Module) -> Module:
 
 
 def is_photonic(module: nn.Module) -> bool:
-    """Tell whether a module is itself a photonic one: a `QuantumLayer` or a marked module.
+    """Tell whether a module is itself a photonic one: a photonic layer or a marked module.
 
     Args:
         module: Any module; what it contains is not looked at.
 
     Returns:
-        True for a `QuantumLayer` (or a subclass) and for modules given to `mark_photonic`.
+        True for a `QuantumLayer`, a `QuantumLayerStack` or a subclass, and for modules given to
+        `mark_photonic`.
     """
-    return isinstance(module, QuantumLayer) or _is_marked(module)
+    return isinstance(module, PhotonicCircuit) or _is_marked(module)
 
 
 def photonic_modules(model: nn.Module) -> dict[str, nn.Module]:

@@ -7,8 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import integer
-from hybridlit.validation import choice
+from hybridlit.photonics.validation import choice, integer
 
 __all__ = ["NormalizationLayer", "NormalizationMethod"]
 

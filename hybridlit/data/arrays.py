@@ -14,8 +14,7 @@ from torch.utils.data import DataLoader
 from hybridlit.data.batches import batches
 from hybridlit.data.scaling import SCALINGS, Scaler
 from hybridlit.data.splits import split_rows
-from hybridlit.photonics.validation import integer
-from hybridlit.validation import choice, number
+from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["Array", "ArrayDataModule"]
 

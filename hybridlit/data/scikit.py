@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, Literal, get_args
 
 from hybridlit.data.arrays import ArrayDataModule
-from hybridlit.validation import choice
+from hybridlit.photonics.validation import choice
 
 __all__ = ["SklearnDataModule"]
 

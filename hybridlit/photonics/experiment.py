@@ -240,7 +240,7 @@ class Ansatz:
 
 
 class AnsatzFactory:
-    """Makes an :class:`Ansatz`; here for the call that the guide writes."""
+    """Makes an :class:`Ansatz`, with the call that MerLin's users know."""
 
     @staticmethod
     def create(

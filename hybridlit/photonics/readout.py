@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hybridlit.photonics.experiment import OutputMappingStrategy
 
@@ -11,10 +12,11 @@ __all__ = ["GroupingReadout", "LinearReadout", "make_readout"]
 
 
 class LinearReadout(nn.Linear):
-    r"""Affine map of the probabilities relative to their uniform value, :math:`W (D p) + b`.
+    r"""Affine map of the probabilities relative to their uniform value, :math:`W (D p - 1) + b`.
 
-    A probability is about 1/D, so that a plain affine map of p would start, and learn, D times too
-    slowly at the usual initialisation and learning rates; relative probabilities are about 1.
+    The maps are the same as those of :math:`W p + b`. But a probability is about 1/D, so that a
+    plain affine map would start, and learn, D times too slowly at the usual initialisation and
+    learning rates; relative probabilities vary by about 1 around 0.
 
     Args:
         states: number of outcomes D.
@@ -23,7 +25,10 @@ class LinearReadout(nn.Linear):
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map probabilities (..., states) to outputs (..., output_size)."""
-        return super().forward(probabilities * self.in_features)
+        # The factor on the weights, which are fewer than the probabilities of a batch.
+        return functional.linear(
+            probabilities, self.weight * self.in_features, self.bias - self.weight.sum(1)
+        )
 
 
 class GroupingReadout(nn.Module):

@@ -149,7 +149,7 @@ class QuantumLayerStack(PhotonicCircuit):
 
 
 class StackedLinearReadout(nn.Module):
-    r"""One :class:`~hybridlit.photonics.readout.LinearReadout` a layer: :math:`W_k (D p_k) + b_k`.
+    r"""One linear readout a layer: :math:`W_k (D p_k - 1) + b_k`.
 
     Args:
         count: number of layers.
@@ -171,8 +171,9 @@ class StackedLinearReadout(nn.Module):
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map probabilities (count, batch, states) to outputs (count, batch, output_size)."""
-        scaled = probabilities * self.weight.shape[2]
-        return torch.baddbmm(self.bias[:, None], scaled, self.weight.mT)
+        offset = self.bias - self.weight.sum(2)
+        scaled = self.weight * self.weight.shape[2]
+        return torch.baddbmm(offset[:, None], probabilities, scaled.mT)
 
     def extra_repr(self) -> str:
         """Return the sizes for ``repr``."""

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MetricCollection
 
 from hybridlit.components import split_parameters
-from hybridlit.photonics.validation import integer
+from hybridlit.photonics.validation import choice, integer, number
 from hybridlit.templates.hyperparameters import constructor_calls, plain
 from hybridlit.templates.normalizers import fit_normalizers
-from hybridlit.templates.schedule import SCHEDULES, learning_rate_factor
+from hybridlit.templates.schedule import SCHEDULES, schedule_groups
 from hybridlit.templates.tasks import Task, make_task
-from hybridlit.validation import choice, number
 
 __all__ = ["HybridModule"]
 
@@ -62,8 +58,8 @@ class HybridModule(LightningModule):
         *,
         output_dim: int,
         task: Literal["multiclass", "binary", "regression"] = "multiclass",
-        classical_lr: float = 1e-3,
-        quantum_lr: float = 1e-3,
+        classical_lr: float = 3e-3,
+        quantum_lr: float = 1e-2,
         weight_decay: float = 0.0,
         schedule: Literal["constant", "cosine"] = "constant",
         warmup_epochs: float = 0.0,
@@ -186,9 +182,10 @@ class HybridModule(LightningModule):
         if not groups:
             raise ValueError("the model has no trainable parameters: unfreeze some before fit")
         optimizer = torch.optim.AdamW(groups)
-        scheduler = self._scheduler(optimizer)
-        if scheduler is None:
+        plans = self._schedules()
+        if all(plan == ("constant", 0) for plan in plans.values()):
             return optimizer
+        scheduler = schedule_groups(optimizer, plans, self.trainer)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
@@ -287,6 +284,14 @@ class HybridModule(LightningModule):
             self.log(name, metric, prog_bar=main, on_step=False, on_epoch=True, batch_size=rows)
         return loss
 
+    def _schedules(self) -> dict[str, tuple[str, float]]:
+        """Return schedule and epochs of warm-up by name of the optimizer group."""
+        names = ("schedule", "warmup_epochs")
+        shared = [self.hparams[name] for name in names]
+        own = [self.hparams[f"quantum_{name}"] for name in names]
+        chosen = [a if b is None else b for a, b in zip(shared, own, strict=True)]
+        return {"classical": (shared[0], shared[1]), "photonic": (chosen[0], chosen[1])}
+
     def _check_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise RuntimeError(
@@ -295,36 +300,6 @@ class HybridModule(LightningModule):
                 f"quantum_lr={self.hparams['quantum_lr']}, clip gradients with "
                 "Trainer(gradient_clip_val=1.0), or look for bad rows in the data"
             )
-
-    def _scheduler(self, optimizer: torch.optim.Optimizer) -> LambdaLR | None:
-        schedule, warmup = self.hparams["schedule"], self.hparams["warmup_epochs"]
-        own_schedule = self.hparams["quantum_schedule"]
-        own_warmup = self.hparams["quantum_warmup_epochs"]
-        chosen = {
-            "classical": (schedule, warmup),
-            "photonic": (
-                schedule if own_schedule is None else own_schedule,
-                warmup if own_warmup is None else own_warmup,
-            ),
-        }
-        plans = [chosen[group["name"]] for group in optimizer.param_groups]
-        if all(plan == ("constant", 0) for plan in plans):
-            return None
-        total = float(self.trainer.estimated_stepping_batches)
-        batches = float(self.trainer.num_training_batches)
-        if not (0 < total < math.inf and batches < math.inf):
-            raise ValueError(
-                "warm-up and schedule='cosine' need a run of known length: set "
-                "Trainer(max_epochs=...), and Trainer(limit_train_batches=...) for a data loader "
-                "without a length"
-            )
-        steps_per_epoch = math.ceil(batches / self.trainer.accumulate_grad_batches)
-
-        def factor_of(plan: tuple[str, float]) -> Callable[[int], float]:
-            name, epochs = plan
-            return lambda step: learning_rate_factor(name, step, epochs * steps_per_epoch, total)
-
-        return LambdaLR(optimizer, [factor_of(plan) for plan in plans])
 
 
 def _epsilon(parameters: list[nn.Parameter]) -> float:

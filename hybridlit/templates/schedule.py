@@ -1,8 +1,15 @@
 """Learning rates over a run: linear warm-up, then constant or a cosine down to zero."""
 
-import math
+from __future__ import annotations
 
-__all__ = ["SCHEDULES", "learning_rate_factor"]
+import math
+from collections.abc import Callable, Mapping
+
+from lightning.pytorch import Trainer
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+__all__ = ["SCHEDULES", "learning_rate_factor", "schedule_groups"]
 
 SCHEDULES = ("constant", "cosine")
 
@@ -34,3 +41,36 @@ def learning_rate_factor(
         return 0.0
     progress = (step - warmup_steps) / (total_steps - warmup_steps)
     return (1 + math.cos(math.pi * progress)) / 2
+
+
+def schedule_groups(
+    optimizer: Optimizer, schedules: Mapping[str, tuple[str, float]], trainer: Trainer
+) -> LambdaLR:
+    """Give every parameter group of an optimizer its own schedule over the Trainer's run.
+
+    Args:
+        optimizer: The optimizer; its groups have names.
+        schedules: Schedule and epochs of warm-up by name of the group.
+        trainer: The Trainer about to run.
+
+    Returns:
+        A scheduler to be stepped after every optimizer step.
+
+    Raises:
+        ValueError: If the length of the run or of an epoch is not known.
+    """
+    total = float(trainer.estimated_stepping_batches)
+    batches = float(trainer.num_training_batches)
+    if not (0 < total < math.inf and batches < math.inf):
+        raise ValueError(
+            "warm-up and schedule='cosine' need a run of known length: set "
+            "Trainer(max_epochs=...), and Trainer(limit_train_batches=...) for a data loader "
+            "without a length"
+        )
+    steps_per_epoch = math.ceil(batches / trainer.accumulate_grad_batches)
+
+    def factor_of(group: str) -> Callable[[int], float]:
+        schedule, epochs = schedules[group]
+        return lambda step: learning_rate_factor(schedule, step, epochs * steps_per_epoch, total)
+
+    return LambdaLR(optimizer, [factor_of(group["name"]) for group in optimizer.param_groups])

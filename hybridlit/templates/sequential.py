@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from hybridlit.blocks import NormalizationLayer, RowSafeBatchNorm1d
 from hybridlit.photonics import Experiment, QuantumLayer
-from hybridlit.photonics.validation import integer
+from hybridlit.photonics.validation import integer, number
 from hybridlit.templates.base import HybridModule
-from hybridlit.validation import number
 
 __all__ = ["SequentialHybrid"]
 

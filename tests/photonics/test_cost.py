@@ -103,7 +103,7 @@ def test_bad_estimates(arguments, error, message):
 
 
 def test_what_cannot_fit_is_refused_before_it_is_built():
-    with pytest.raises(MemoryError, match="834,451,800 states.*unbunched.*2,704,156"):
+    with pytest.raises(MemoryError, match=r"834,451,800 states.*unbunched.*2,704,156"):
         QuantumLayer(23, 4, experiment=Experiment("series", 24, 12))
     with pytest.raises(MemoryError, match="mode_expectations"):
         QuantumLayer(59, 4, experiment=Experiment("series", 60, 30))
@@ -115,7 +115,7 @@ def test_a_batch_that_cannot_fit_is_refused(monkeypatch):
     layer = QuantumLayer(11, 4, experiment=Experiment("series", 12, 6))
     monkeypatch.setattr(memory, "available_memory", lambda: 2**26)
     assert layer(torch.rand(64, 11)).shape == (64, 4)
-    with pytest.raises(MemoryError, match="a batch of 4096 needs about .*what would fit: a batch"):
+    with pytest.raises(MemoryError, match=r"a batch of 4096 needs about .*what would fit: a batch"):
         layer(torch.rand(4096, 11))
 
 

@@ -48,5 +48,5 @@ def test_grouping_is_lexgrouping():
 
 def test_linear_maps_relative_probabilities():
     readout = LinearReadout(6, 2)
-    expected = SIX * 6 @ readout.weight.T + readout.bias
+    expected = (SIX * 6 - 1) @ readout.weight.T + readout.bias
     torch.testing.assert_close(readout(SIX), expected)

@@ -1,11 +1,11 @@
-"""The command line: `hybridlit fit|validate|test|predict --config recipe.yaml`."""
+"""`hybridlit fit|validate|test|predict --config recipe.yaml`: Lightning's command line, set up."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import hybridlit.data  # noqa: F401  # short class names work for what is import
 from hybridlit import __version__
 from hybridlit.templates import HybridModule
 
-__all__ = ["HybridCLI", "main"]
+__all__ = ["HybridCLI", "run"]
 
 _HARMLESS = (
     ".*LeafSpec.*",  # Lightning uses a name that torch deprecates
@@ -53,17 +53,19 @@ class HybridCLI(LightningCLI):
             logger = TensorBoardLogger("runs", name=self._run_name(), default_hp_metric=False)
         callbacks = given.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-        fit = self.subcommand == "fit"
-        if not fit:  # callbacks of training are left out on purpose
+
+        def missing(kind: type[Callback]) -> bool:
+            return not any(isinstance(callback, kind) for callback in callbacks)
+
+        if given.enable_progress_bar is not False and missing(ProgressBar):
+            callbacks.append(TQDMProgressBar())
+        if self.subcommand == "fit":
+            if given.enable_checkpointing is not False and missing(ModelCheckpoint):
+                callbacks += _best_and_last()
+            if logger is not False and missing(LearningRateMonitor):
+                callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+        else:  # the callbacks of training are left out on purpose
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
-        defaults: list[tuple[bool, type[Callback], Callable[[], Callback]]] = [
-            (given.enable_progress_bar is not False, ProgressBar, TQDMProgressBar),
-            (fit and given.enable_checkpointing is not False, ModelCheckpoint, _best_and_last),
-            (fit and logger is not False, LearningRateMonitor, _rate_each_epoch),
-        ]
-        for wanted, kind, make in defaults:
-            if wanted and not any(isinstance(callback, kind) for callback in callbacks):
-                callbacks.append(make())
         return super().instantiate_trainer(logger=logger, callbacks=callbacks, **kwargs)
 
     def fit(self, **kwargs: Any) -> None:
@@ -82,9 +84,7 @@ class HybridCLI(LightningCLI):
             return
         checkpoint = self.trainer.checkpoint_callback
         best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-        tested = self._has_test_data() and any(
-            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best or None)
-        )
+        tested = self._has_test_data() and any(self._test(best))
         lines = []
         if isinstance(checkpoint, ModelCheckpoint) and best:
             score = checkpoint.best_model_score
@@ -97,13 +97,17 @@ class HybridCLI(LightningCLI):
         self._say(*lines)
 
     def predict(self, **kwargs: Any) -> None:
-        """Predict, and save the predictions as `predictions.pt` in the directory of the run."""
+        """Predict, and save the predictions as `predictions.pt` in the directory of the run.
+
+        Of several processes, each saves the rows that it was given.
+        """
         batches: list[Any] | None = self.trainer.predict(**kwargs)
         if not batches:
             self._say("No predictions: there are no prediction data.")
             return
         predictions = torch.cat(batches) if isinstance(batches[0], torch.Tensor) else batches
-        path = Path(self.trainer.log_dir or ".") / "predictions.pt"
+        rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
+        path = Path(self.trainer.log_dir or ".") / f"predictions{rank}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(predictions, path)
         self._say(f"Predictions: {path}")
@@ -119,11 +123,20 @@ class HybridCLI(LightningCLI):
             "test_dataloader", self.model
         )
 
+    def _test(self, checkpoint: str) -> Sequence[Mapping[str, float]]:
+        with warnings.catch_warnings():  # an empty test loader is our way to say that there is none
+            warnings.filterwarnings("ignore", message=".*across ranks is zero.*")
+            return self.trainer.test(
+                self.model, datamodule=self.datamodule, ckpt_path=checkpoint or None
+            )
+
     def _interrupted(self) -> list[str]:
-        checkpoint = self.trainer.checkpoint_callback
-        last = checkpoint.last_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-        if not last:
+        kept = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
+        paths = [Path(c.last_model_path or c.best_model_path) for c in kept]
+        files = [path for path in paths if path.is_file()]  # the very first may be half written
+        if not files:
             return ["", "Interrupted before the first checkpoint."]
+        last = max(files, key=lambda path: path.stat().st_mtime)
         return ["", f"Interrupted. Last checkpoint: {last}", f"Resume: add --ckpt_path {last}"]
 
     @rank_zero_only
@@ -131,42 +144,46 @@ class HybridCLI(LightningCLI):
         print(*lines, sep="\n")
 
 
-def main(args: ArgsType = None) -> None:
-    """Run the command line.
+def run(args: ArgsType = None) -> None:
+    """Run `hybridlit fit|validate|test|predict`.
 
     Args:
         args: Arguments as a list of strings or a nested dictionary; None: those of the process.
     """
-    for message in _HARMLESS:
-        warnings.filterwarnings("ignore", message=message)
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
-    try:
-        HybridCLI(
-            HybridModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,  # the templates have their own
-            parser_kwargs={"prog": "hybridlit", "version": __version__},
-            args=args,
-        )
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
+    with warnings.catch_warnings():
+        for message in _HARMLESS:
+            warnings.filterwarnings("ignore", message=message)
+        try:
+            HybridCLI(
+                HybridModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,  # the templates have their own
+                parser_kwargs={
+                    "prog": "hybridlit",
+                    "version": __version__,
+                    "description": "Train hybrid models; `hybridlit plan --help` for the cost of a "
+                    "circuit before it is built.",
+                },
+                args=args,
+            )
+        except KeyboardInterrupt:
+            print("Interrupted.", file=sys.stderr)
+            raise SystemExit(130) from None
 
 
-def _best_and_last() -> ModelCheckpoint:
-    return ModelCheckpoint(
+def _best_and_last() -> list[Callback]:
+    best = ModelCheckpoint(
         monitor="val/loss",
         filename="best-epoch{epoch:03d}-step{step}",
         auto_insert_metric_name=False,
-        save_last=True,
     )
-
-
-def _rate_each_epoch() -> LearningRateMonitor:
-    return LearningRateMonitor(logging_interval="epoch")
+    # not save_last=True of the first: Lightning then writes it only when the best improves
+    last = ModelCheckpoint(filename="last", enable_version_counter=False)
+    return [best, last]
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -1,0 +1,58 @@
+"""`hybridlit plan`: what a circuit will take, before it is built."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jsonargparse import auto_cli
+
+from hybridlit.photonics import Experiment
+from hybridlit.photonics.cost import estimate
+from hybridlit.photonics.memory import available_memory, in_bytes, require_memory
+
+__all__ = ["plan", "run"]
+
+
+def plan(
+    modes: int,
+    photons: int,
+    batch: int = 64,
+    features: int | None = None,
+    circuit_type: Literal["series", "parallel", "parallel_columns"] = "series",
+    space: Literal["fock", "unbunched"] = "fock",
+    dtype: Literal["float32", "float64"] = "float32",
+) -> None:
+    """Print states, memory and time of a forward and backward pass through a circuit.
+
+    Args:
+        modes: Number of modes, at least 2.
+        photons: Number of photons, at least 1.
+        batch: Samples in a step, at least 1.
+        features: Number of features; one fewer than modes if not given.
+        circuit_type: Where the features enter the circuit.
+        space: All outcomes, or only those with at most one photon a mode.
+        dtype: Precision of the simulation.
+    """
+    experiment = Experiment(circuit_type, modes, photons, computation_space=space)
+    precision: torch.dtype = getattr(torch, dtype)
+    cost = estimate(experiment, modes - 1 if features is None else features, batch, precision)
+    print(f"{modes} modes, {photons} photons, {space} space, batch of {batch}, {dtype}\n{cost}")
+    try:
+        require_memory(experiment.fock_space, batch, precision, "cpu")
+    except MemoryError as refusal:
+        print(f"does not fit       {refusal}")
+    else:
+        print(f"fits               {in_bytes(available_memory())} of memory are free")
+
+
+def run(arguments: list[str]) -> None:
+    """Run `hybridlit plan`.
+
+    Args:
+        arguments: What follows the word `plan`.
+    """
+    try:
+        auto_cli(plan, args=arguments, prog="hybridlit plan", as_positional=False)
+    except (TypeError, ValueError) as error:
+        raise SystemExit(f"hybridlit plan: {error}") from None

@@ -1,0 +1,132 @@
+"""Fill the tables of the README from the results.
+
+python recipes/benchmarks/report.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from peers import PEERS
+from timing import rounded
+
+HERE = Path(__file__).parent
+
+
+def main(folder: Path = HERE / "results", readme: Path = HERE / "README.md") -> int:
+    """Rewrite what stands between ``<!-- name -->`` and ``<!-- /name -->``.
+
+    Args:
+        folder: where the results are.
+        readme: the file to fill.
+
+    Returns:
+        Exit status 0.
+    """
+    text = readme.read_text()
+    tables = {"layer_grid": layer_grid, "scaling": scaling, "roofline": roofline}
+    for name, table in tables.items():
+        marks = re.compile(f"(<!-- {name} -->\n).*(<!-- /{name} -->)", re.DOTALL)
+        filled = table(folder)
+        text = marks.sub(lambda found, filled=filled: found[1] + filled + found[2], text)
+    readme.write_text(text)
+    return 0
+
+
+def layer_grid(folder: Path) -> str:
+    """Return the tables of all peers as Markdown."""
+    parts = []
+    for name, peer in PEERS.items():
+        result = _load(folder / f"{name}.json")
+        if result is None:
+            parts.append(f"**{peer.label}**: not measured.\n")
+            continue
+        versions = ", ".join(
+            f"{package} {result['versions'][package]}" for package in peer.distributions
+        )
+        parts.append(
+            f"**{peer.label}** ({versions}; {result['dtype']['peer']}). {result['note']}\n"
+            f"\n`{result['command']}`\\\n{_circumstances(result)}\n\n"
+            "| modes, photons, batch | space | outcomes | | hybridlit ms | peer ms | ratio | "
+            "quartiles | distributions differ by |\n|---|---|---|---|---|---|---|---|---|\n"
+            + "".join(_rows(point) for point in result["points"])
+            + "".join(
+                f"| geometric mean | | | {direction} | | | **{rounded(mean)}** | | |\n"
+                for direction, mean in result["geometric_means"].items()
+            )
+        )
+    return "\n".join(parts)
+
+
+def scaling(folder: Path) -> str:
+    """Return the table of time and memory as Markdown."""
+    result = _load(folder / "scaling.json")
+    if result is None:
+        return "Not measured.\n"
+    rows = [
+        f"| {point['modes']}, {point['photons']}, {point['batch']} | {point['outcomes']} | "
+        f"{rounded(point['forward_ms'])} | {rounded(point['forward+backward_ms'])} | "
+        f"{point['memory_mib']:.1f} | {point['states_mib']:.1f} |\n"
+        for points in result["sweeps"].values()
+        for point in points
+    ]
+    return (
+        f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
+        "| modes, photons, batch | outcomes | forward ms | forward+backward ms | peak MiB | "
+        "amplitudes of all layers MiB |\n|---|---|---|---|---|---|\n" + "".join(rows)
+    )
+
+
+def roofline(folder: Path) -> str:
+    """Return the table of the recursion's achieved rates as Markdown."""
+    result = _load(folder / "roofline.json")
+    if result is None:
+        return "Not measured.\n"
+    peaks = ", ".join(f"{value:.0f} by {name}" for name, value in result["peak_gflops"].items())
+    rows = [
+        f"| {entry['modes']}, {entry['photons']}, {entry['batch']} | {direction} | "
+        f"{rounded(entry[direction]['ms'])} | {rounded(entry[direction]['gflops'])} | "
+        f"{entry[direction]['share_of_peak']:.1%} | {entry[direction]['bound']} | "
+        f"{entry[direction]['share_of_bound']:.1%} |\n"
+        for entry in result["recursion"]
+        for direction in ("forward", "forward+backward")
+    ]
+    return (
+        f"`{result['command']}`\\\n{_circumstances(result)}\\\n"
+        f"Peak in float32, GFLOP/s: {peaks}. Copying: {result['copy_gbytes_per_s']:.0f} GB/s.\n\n"
+        "| modes, photons, batch | | ms | GFLOP/s | of the highest peak | bound by | of the bound "
+        "|\n|---|---|---|---|---|---|---|\n" + "".join(rows)
+    )
+
+
+def _rows(point: dict[str, Any]) -> str:
+    agreement = point["agreement"]
+    differ = f"{agreement['total_variation_distance']:.0e}" if agreement else "other physics"
+    return "".join(
+        f"| {point['modes']}, {point['photons']}, {point['batch']} | {point['space']} | "
+        f"{point['outcomes']} | {direction} | {rounded(times['ours_ms'])} | "
+        f"{rounded(times['peer_ms'])} | **{rounded(times['ratio'])}** | "
+        f"{' to '.join(rounded(end) for end in times['ratio_quartiles'])} | {differ} |\n"
+        for direction, times in point["times"].items()
+    )
+
+
+def _circumstances(result: dict[str, Any]) -> str:
+    machine = result["machine"]
+    return (
+        f"{machine['cpu']}, {machine['cores_used']} of {machine['cores']} cores, "
+        f"{machine['vector_instructions']}, {result['torch_threads']} torch thread(s), "
+        f"torch {result['versions']['torch']}, {result['date'][:10]}"
+    )
+
+
+def _load(file: Path) -> dict[str, Any] | None:
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

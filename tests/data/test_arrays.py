@@ -1,0 +1,214 @@
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from hybridlit.data import ArrayDataModule
+
+
+def rows(count=100, features=3, classes=4, seed=0):
+    generator = np.random.default_rng(seed)
+    x = generator.normal(5, 3, (count, features))
+    return x, generator.integers(0, classes, count)
+
+
+def parts(module):
+    return [part for part in (module.train, module.val, module.test) if part is not None]
+
+
+def test_the_splits_share_no_row_and_lose_none():
+    x = np.arange(97.0)[:, None]
+    module = ArrayDataModule(x, np.zeros(97, dtype=int), scaling=None)
+    seen = torch.cat([inputs[:, 0] for inputs, _ in parts(module)])
+    assert sorted(seen.tolist()) == x[:, 0].tolist()
+    assert [len(inputs) for inputs, _ in parts(module)] == [97 - 19 - 19, 19, 19]
+
+
+def test_classes_keep_their_shares():
+    y = np.repeat([0, 1, 2], [100, 50, 10])
+    module = ArrayDataModule(np.random.default_rng(0).normal(size=(160, 2)), y)
+    assert [torch.bincount(t).tolist() for _, t in parts(module)] == [
+        [60, 30, 6],
+        [20, 10, 2],
+        [20, 10, 2],
+    ]
+
+
+@pytest.mark.parametrize("counts", [[7, 5, 3], [1, 1, 40], [2] * 20])
+def test_stratified_sizes_are_exact_and_shares_off_by_one_at_most(counts):
+    y = np.repeat(range(len(counts)), counts)
+    total = len(y)
+    module = ArrayDataModule(np.arange(total)[:, None], y, val_fraction=0.25, test_fraction=0.25)
+    assert len(module.test[1]) == len(module.val[1]) == round(total / 4)
+    share = torch.bincount(module.test[1], minlength=len(counts))
+    assert all(abs(got - n / 4) < 1 for got, n in zip(share.tolist(), counts, strict=True))
+
+
+def test_the_seed_decides_the_split():
+    x, y = rows()
+    one, same, other = (ArrayDataModule(x, y, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one.test[0], same.test[0])
+    assert not torch.equal(one.test[0], other.test[0])
+
+
+def test_test_rows_do_not_depend_on_the_validation_fraction():
+    x, y = rows()
+    few = ArrayDataModule(x, y, val_fraction=0.1, scaling=None)
+    many = ArrayDataModule(x, y, val_fraction=0.4, scaling=None)
+    assert torch.equal(few.test[0], many.test[0])
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_scaling_is_fitted_on_training_rows_only(given):
+    x, y = rows()
+    shifted = (x + 100, y)
+    options = dict(val=shifted, test=shifted) if given else {}
+    module = ArrayDataModule(x, y, **options)
+    train = module.train[0].double()
+    assert torch.allclose(train.mean(0), torch.zeros(3).double(), atol=1e-6)
+    assert torch.allclose(train.std(0, correction=0), torch.ones(3).double(), atol=1e-6)
+    if given:
+        assert (module.test[0] > 20).all()
+        expected = (x + 100 - x.mean(0)) / x.std(0)
+        np.testing.assert_allclose(module.test[0], expected, rtol=1e-4)
+        np.testing.assert_allclose(module.scale(x + 100), expected, rtol=1e-4)
+    else:
+        assert not torch.allclose(module.test[0].mean(0), torch.zeros(3), atol=1e-6)
+
+
+def test_minmax_and_no_scaling():
+    x, y = rows()
+    module = ArrayDataModule(x, y, scaling="minmax")
+    assert torch.equal(module.train[0].amin(0), torch.zeros(3))
+    assert torch.equal(module.train[0].amax(0), torch.ones(3))
+    raw = ArrayDataModule(x, y, scaling=None, val_fraction=0, test_fraction=0)
+    np.testing.assert_array_equal(raw.train[0], x.astype(np.float32))
+    assert raw.val is None and raw.test is None
+
+
+@pytest.mark.parametrize("scaling", ["standard", "minmax"])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e9])
+def test_a_constant_feature_becomes_zero(scaling, value):
+    x, y = rows()
+    x[:, 1] = value
+    module = ArrayDataModule(x, y, scaling=scaling)
+    for inputs, _ in parts(module):
+        assert torch.allclose(inputs[:, 1], torch.zeros(len(inputs)), atol=1e-6)
+        assert torch.isfinite(inputs).all()
+
+
+def test_dtypes():
+    x, y = rows()
+    module = ArrayDataModule(x, y.astype(np.uint8))
+    assert module.train[0].dtype == torch.float32 and module.train[1].dtype == torch.int64
+    assert module.num_features == 3 and module.num_classes == 4
+    real = ArrayDataModule(torch.from_numpy(x), x[:, :2])
+    assert real.train[1].dtype == torch.float32 and real.train[1].shape[1:] == (2,)
+    with pytest.raises(ValueError, match="num_classes needs integer targets"):
+        _ = real.num_classes
+    assert ArrayDataModule(x, y > 1).train[1].dtype == torch.int64
+    assert ArrayDataModule(x.tolist(), y.tolist()).train[0].shape == (60, 3)
+
+
+@pytest.mark.parametrize("shape", [(100,), (100, 2)])
+def test_scaled_targets_can_be_brought_back(shape):
+    x, _ = rows()
+    y = np.random.default_rng(1).normal(150, 70, shape)
+    module = ArrayDataModule(x, y, target_scaling="standard")
+    raw = ArrayDataModule(x, y)
+    assert module.train[1].abs().max() < 5
+    assert torch.allclose(module.unscale_targets(module.test[1]), raw.test[1], rtol=1e-5)
+    column = module.test[1].reshape(len(module.test[1]), -1)
+    assert torch.allclose(
+        module.unscale_targets(column), raw.test[1].reshape(column.shape), rtol=1e-5
+    )
+
+
+def test_batches_hold_every_row_once_and_match_their_targets():
+    x = np.arange(50.0)[:, None]
+    module = ArrayDataModule(
+        x, x[:, 0], scaling=None, val_fraction=0, test_fraction=0, batch_size=8
+    )
+    batches = list(module.train_dataloader())
+    assert [len(b[0]) for b in batches] == [8] * 6 + [2]
+    inputs, targets = (torch.cat(column) for column in zip(*batches, strict=True))
+    assert torch.equal(inputs[:, 0], targets)
+    assert sorted(targets.tolist()) == list(range(50)) and targets.tolist() != list(range(50))
+
+
+def test_evaluation_batches_are_in_order():
+    x, y = rows()
+    module = ArrayDataModule(x, y, batch_size=7)
+    for loader, part in [
+        (module.val_dataloader(), module.val),
+        (module.test_dataloader(), module.test),
+        (module.predict_dataloader(), module.test),
+    ]:
+        assert torch.equal(torch.cat([b[0] for b in loader]), part[0])
+    empty = ArrayDataModule(x, y, val_fraction=0, test_fraction=0)
+    assert empty.val_dataloader() == empty.test_dataloader() == []
+
+
+def order(loader, epoch):
+    loader.sampler.set_epoch(epoch)
+    return torch.cat([batch[1] for batch in loader]).tolist()
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    x = np.arange(40.0)[:, None]
+
+    def loader(seed=0):
+        module = ArrayDataModule(x, x[:, 0], seed=seed, val_fraction=0, test_fraction=0)
+        return module.train_dataloader()
+
+    one = loader()
+    first, second = order(one, 0), order(one, 1)
+    assert first != second
+    torch.rand(5)
+    assert order(one, 0) == first and order(loader(), 1) == second
+    assert order(loader(seed=1), 0) not in (first, second)
+
+
+@pytest.mark.parametrize("num_workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_global_generator_is_not_touched(num_workers):
+    x, y = rows()
+    with isolate_rng():
+        state = torch.get_rng_state()
+        module = ArrayDataModule(x, y, num_workers=num_workers)
+        for loader in (module.train_dataloader(), module.val_dataloader()):
+            assert sum(len(b[0]) for b in loader) > 0
+        assert torch.equal(torch.get_rng_state(), state)
+
+
+X, Y = rows(20)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((X, Y[:-1]), {}, ValueError, "one entry for each of the 20 rows .* got shape .19,."),
+        ((X[:, 0], Y), {}, ValueError, r"inputs must have shape \(rows, features\).* got \(20,\)"),
+        ((X[:0], Y[:0]), {}, ValueError, r"got \(0, 3\)"),
+        ((X[:, :0], Y), {}, ValueError, r"got \(20, 0\)"),
+        ((np.where(X > 9, np.nan, X), Y), {}, ValueError, "inputs must be finite, got .* first at"),
+        ((X, np.full(20, np.inf)), {}, ValueError, "targets must be finite, got 20"),
+        ((X.astype(complex), Y), {}, TypeError, "inputs must hold real numbers, got dtype complex"),
+        ((X, Y.astype(str)), {}, TypeError, "targets must hold real numbers, got dtype <U"),
+        ((X, Y), dict(val=(X[:, :2], Y)), ValueError, "val inputs must have rows like"),
+        ((X, Y), dict(test=(X, Y * 1.0)), ValueError, "test targets must have rows like"),
+        ((X, Y), dict(test=(X, Y[:3])), ValueError, "test targets must have one entry"),
+        ((X, Y), dict(val_fraction=0.6, test_fraction=0.5), ValueError, "must be below 1, got 0.6"),
+        ((X, Y), dict(val_fraction=1.0), ValueError, "val_fraction must be at least 0 and below 1"),
+        ((X, Y), dict(test_fraction=0.001), ValueError, "the test split of 20 rows is empty"),
+        ((X[:1], Y[:1]), {}, ValueError, "split of 1 rows is empty"),
+        ((X, Y), dict(scaling="robust"), ValueError, "scaling must be one of"),
+        ((X, Y), dict(target_scaling="standard"), ValueError, "needs real targets, got integers"),
+        ((X, Y), dict(batch_size=0), ValueError, "batch_size must be at least 1, got 0"),
+        ((X, Y), dict(batch_size=2.5), TypeError, "batch_size must be an integer"),
+        ((X, Y), dict(seed=-1), ValueError, "seed must be at least 0"),
+        ((X, Y), dict(num_workers=-1), ValueError, "num_workers must be at least 0"),
+    ],
+)
+def test_bad_arguments(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        ArrayDataModule(*arguments, **options)

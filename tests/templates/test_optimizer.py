@@ -1,0 +1,163 @@
+"""Optimizer groups and learning rates of a template."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from hybridlit.components import split_parameters
+from hybridlit.templates import HybridModule, SequentialHybrid
+from hybridlit.templates.schedule import learning_rate_factor
+
+
+class Rates(Callback):
+    """Records the learning rates that each step uses."""
+
+    def __init__(self):
+        self.steps = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.steps.append([group["lr"] for group in optimizer.param_groups])
+
+
+def test_groups_follow_the_components(make_model):
+    model = make_model(classical_lr=1e-2, quantum_lr=1e-4, weight_decay=0.1)
+    groups = {group["name"]: group for group in model.configure_optimizers().param_groups}
+    assert list(groups) == ["classical", "photonic"]
+    for name, parameters in split_parameters(model).items():
+        assert {id(p) for p in groups[name]["params"]} == {id(p) for p in parameters.values()}
+    assert groups["classical"]["lr"] == 1e-2 and groups["photonic"]["lr"] == 1e-4
+    assert groups["classical"]["weight_decay"] == 0.1 and groups["photonic"]["weight_decay"] == 0
+    assert id(model.quantum_layer.readout.weight) in {id(p) for p in groups["classical"]["params"]}
+
+
+@pytest.mark.parametrize("absent", ["classical", "photonic"])
+def test_a_component_with_nothing_to_train_has_no_group(absent, make_model):
+    model = make_model()
+    for parameter in split_parameters(model)[absent].values():
+        parameter.requires_grad_(False)
+    (group,) = model.configure_optimizers().param_groups
+    assert group["name"] != absent
+
+
+def test_a_frozen_model_is_refused(make_model):
+    with pytest.raises(ValueError, match="no trainable parameters"):
+        make_model().requires_grad_(False).configure_optimizers()
+
+
+def test_a_reservoir_trains_classically(data, make_model, make_trainer):
+    model = make_model(reservoir_mode=True, use_bandwidth_tuning=False)
+    phases = model.quantum_layer.phases.clone()
+    make_trainer().fit(model, data)
+    (group,) = model.configure_optimizers().param_groups
+    assert group["name"] == "classical"
+    assert torch.equal(model.quantum_layer.phases, phases)
+
+
+def test_rates_warm_up_and_fall_per_group(data, make_model, make_trainer):
+    rates = Rates()
+    model = make_model(
+        classical_lr=1.0e-2,
+        quantum_lr=1.0e-3,
+        schedule="cosine",
+        warmup_epochs=0.5,
+        quantum_schedule="constant",
+        quantum_warmup_epochs=1,
+    )
+    make_trainer(max_epochs=2, callbacks=[rates]).fit(model, data)
+    steps = 8  # 36 rows in batches of 10, twice
+    assert len(rates.steps) == steps
+    classical = [1e-2 * learning_rate_factor("cosine", s, 2, steps) for s in range(steps)]
+    photonic = [1e-3 * min(1, (s + 1) / 4) for s in range(steps)]
+    assert [step[0] for step in rates.steps] == pytest.approx(classical)
+    assert [step[1] for step in rates.steps] == pytest.approx(photonic)
+
+
+def test_accumulated_batches_count_as_one_step(data, make_model, make_trainer):
+    rates = Rates()
+    trainer = make_trainer(max_epochs=3, accumulate_grad_batches=2, callbacks=[rates])
+    trainer.fit(make_model(schedule="cosine", warmup_epochs=1, classical_lr=1.0), data)
+    expected = [learning_rate_factor("cosine", s, 2, 6) for s in range(6)]
+    assert [step[0] for step in rates.steps] == pytest.approx(expected)
+
+
+def test_a_schedule_longer_than_the_run_is_no_error(data, make_model, make_trainer):
+    trainer = make_trainer(fast_dev_run=True)
+    trainer.fit(make_model(schedule="cosine", warmup_epochs=5), data)
+    assert trainer.global_step == 1
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        for i in range(4):
+            yield torch.randn(5), i % 3
+
+
+@pytest.mark.parametrize("options", [dict(schedule="cosine"), dict(warmup_epochs=1)])
+def test_a_schedule_needs_a_known_length(options, make_model, make_trainer):
+    with pytest.raises(ValueError, match="need a run of known length"):
+        make_trainer(max_epochs=1).fit(make_model(**options), DataLoader(Stream(), batch_size=2))
+
+
+def test_a_constant_rate_does_not(make_model, make_trainer):
+    trainer = make_trainer()
+    trainer.fit(make_model(), DataLoader(Stream(), batch_size=2))
+    assert trainer.global_step == 2
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("warmup", [0, 0.5, 3])
+def test_factors_stay_in_range(schedule, warmup):
+    factors = [learning_rate_factor(schedule, s, warmup, 10) for s in range(12)]
+    assert all(0 <= f <= 1 for f in factors) and factors[0] > 0
+    assert max(factors) == 1
+    assert math.isclose(factors[10], 1.0 if schedule == "constant" else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        (dict(classical_lr=0.0), ValueError, "classical_lr must be above 0, got 0.0"),
+        (dict(quantum_lr=-1.0), ValueError, "quantum_lr must be above 0"),
+        (dict(quantum_lr=math.nan), ValueError, "quantum_lr must be above 0, got nan"),
+        (dict(classical_lr="fast"), TypeError, "classical_lr must be a number, got str 'fast'"),
+        (dict(weight_decay=-0.1), ValueError, "weight_decay must be at least 0"),
+        (dict(schedule="step"), ValueError, "schedule must be one of .* got 'step'"),
+        (dict(quantum_schedule="step"), ValueError, "quantum_schedule must be one of"),
+        (dict(warmup_epochs=-1), ValueError, "warmup_epochs must be at least 0"),
+        (dict(quantum_warmup_epochs=math.inf), ValueError, "quantum_warmup_epochs"),
+        (dict(output_dim=0), ValueError, "output_dim must be at least 1"),
+        (dict(output_dim=2.0), TypeError, "output_dim must be an integer"),
+        (dict(speed=1), TypeError, "unexpected keyword argument 'speed'"),
+    ],
+)
+def test_bad_arguments(changes, error, message, make_model):
+    with pytest.raises(error, match=message):
+        make_model(**changes)
+
+
+def test_a_user_may_bring_another_optimizer(data, make_model, make_trainer):
+    class Plain(SequentialHybrid):
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    trainer = make_trainer()
+    trainer.fit(make_model(Plain), data)
+    assert isinstance(trainer.optimizers[0], torch.optim.SGD)
+
+
+def test_a_model_from_scratch_needs_forward_only(data, make_trainer):
+    class Linear(HybridModule):
+        def __init__(self, width=5):
+            super().__init__(output_dim=3, classical_lr=0.1)
+            self.net = nn.Linear(width, 3)
+
+        def forward(self, x):
+            return self.net(x)
+
+    trainer = make_trainer(max_epochs=20)
+    trainer.fit(Linear(), data)
+    assert trainer.callback_metrics["train/acc"] > 0.6

@@ -1,0 +1,295 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import LightningDataModule
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import hybridlit
+from hybridlit import SequentialHybrid, SklearnDataModule
+from hybridlit.cli import main
+
+MODEL = ["--model=SequentialHybrid", "--model.input_dim=4", "--model.quantum_dim=2"]
+MODEL += ["--model.output_dim=3", "--model.n_modes=4", "--model.n_photons=2"]
+DATA = ["--data=SklearnDataModule", "--data.dataset=iris"]
+SHORT = ["--trainer.accelerator=cpu", "--trainer.enable_model_summary=false"]
+
+pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fit(*options):
+    main(["fit", *MODEL, *DATA, *SHORT, "--trainer.max_epochs=2", *options])
+
+
+class Untested(SklearnDataModule):
+    """Data without a test split."""
+
+    def __init__(self, val_fraction: float = 0.2):
+        super().__init__("iris", val_fraction=val_fraction, test_fraction=0.0)
+
+
+class NoTestLoader(LightningDataModule):
+    """Data that never heard of a test."""
+
+    def train_dataloader(self):
+        return SklearnDataModule("iris").train_dataloader()
+
+    def val_dataloader(self):
+        return SklearnDataModule("iris").val_dataloader()
+
+
+class Fixed(SequentialHybrid):
+    """A subclass with an argument of its own and one fixed."""
+
+    def __init__(self, depth: int = 2, **kwargs):
+        super().__init__(n_modes=5, **kwargs)
+
+
+class Declining(SequentialHybrid):
+    """Gets worse with every epoch."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.register_buffer("decline", torch.zeros(3))
+
+    def on_train_epoch_start(self):
+        self.decline[0] += 5
+
+    def forward(self, x):
+        return super().forward(x) + self.decline
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.strip() == f"hybridlit {hybridlit.__version__}"
+
+
+def test_help_explains_every_argument_of_a_template(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--model.help=SequentialHybrid"])
+    assert stop.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--model.n_photons" in shown and "Number of photons, at least 1." in shown
+    assert "--model.quantum_lr" in shown and "Learning rate of the photonic" in shown
+
+
+def test_fit_logs_keeps_checkpoints_and_tests_the_best(place, capsys):
+    fit()
+    run = place / "runs" / "SequentialHybrid" / "version_0"
+    out = capsys.readouterr().out
+    (best,) = (run / "checkpoints").glob("best-epoch*.ckpt")
+    assert (run / "checkpoints" / "last.ckpt").exists() and (run / "config.yaml").exists()
+    assert "test/acc" in out and "test/loss" in out
+    assert f"Best checkpoint: {best.relative_to(place)} (val/loss " in out
+    assert out.rstrip().endswith("TensorBoard: tensorboard --logdir runs")
+    events = EventAccumulator(str(run)).Reload().Tags()["scalars"]
+    wanted = {"train/loss", "val/acc", "lr-AdamW/classical", "lr-AdamW/photonic"}
+    assert wanted <= set(events)
+    content = torch.load(best, weights_only=True)
+    assert content["hyper_parameters"]["input_dim"] == 4
+    restored = SequentialHybrid.load_from_checkpoint(best)
+    assert restored.quantum_layer.experiment.n_modes == 4
+
+
+def test_the_test_is_of_the_best_checkpoint_not_of_the_last(capsys, place):
+    main(
+        [
+            "fit",
+            f"--model={__name__}.Declining",
+            *MODEL[1:],
+            *DATA,
+            *SHORT,
+            "--trainer.max_epochs=3",
+        ]
+    )
+    checkpoints = place / "runs" / "Declining" / "version_0" / "checkpoints"
+    (best,) = checkpoints.glob("best-epoch000-*.ckpt")
+    shown = capsys.readouterr().out.partition("Test metric")[2]
+    loss = float(shown.partition("test/loss")[2].split()[0])
+    data = SklearnDataModule("iris")
+    losses = {}
+    for path in (best, checkpoints / "last.ckpt"):
+        model = Declining.load_from_checkpoint(path).eval()
+        with torch.no_grad():
+            losses[path] = model.loss(model(data.test[0]), data.test[1]).item()
+    assert loss == pytest.approx(losses[best], rel=1e-4)
+    assert loss < losses[checkpoints / "last.ckpt"] - 1
+
+
+def test_config_file_overrides_and_short_names(place, capsys):
+    config = {
+        "trainer": {"max_epochs": 3, "accelerator": "cpu"},
+        "model": {
+            "class_path": "SequentialHybrid",
+            "init_args": {"input_dim": 4, "quantum_dim": 2, "output_dim": 3, "n_modes": 4},
+        },
+        "data": {"class_path": "SklearnDataModule", "init_args": {"dataset": "iris"}},
+    }
+    (place / "flowers.yaml").write_text(yaml.safe_dump(config))
+    main(
+        ["fit", "--config=flowers.yaml", "--trainer.max_epochs=1", "--model.init_args.dropout=0.3"]
+    )
+    run = place / "runs" / "flowers" / "version_0"
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["trainer"]["max_epochs"] == 1 and saved["seed_everything"] == 0
+    assert saved["model"]["init_args"]["dropout"] == 0.3
+    capsys.readouterr()
+    # the saved settings run again, under the name of the model
+    main(["fit", f"--config={run / 'config.yaml'}"])
+    assert (place / "runs" / "SequentialHybrid" / "version_0").is_dir()
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config=flowers.yaml", "--print_config"])
+    assert stop.value.code == 0
+    printed = yaml.safe_load(capsys.readouterr().out.partition("# lightning")[2].split("\n", 1)[1])
+    assert printed["model"]["init_args"]["quantum_dim"] == 2
+
+
+def test_seeds_decide_everything(place):
+    def weights(version):
+        path = place / "runs" / "SequentialHybrid" / f"version_{version}" / "checkpoints"
+        return torch.load(path / "last.ckpt", weights_only=True)["state_dict"]
+
+    for seed in (1, 1, 2):
+        fit(f"--seed_everything={seed}")
+    one, same, other = (weights(v) for v in range(3))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["quantum_layer.phases"], other["quantum_layer.phases"])
+
+
+def test_validate_test_predict_and_resume(place, capsys):
+    fit()
+    checkpoint = f"--ckpt_path={place}/runs/SequentialHybrid/version_0/checkpoints/last.ckpt"
+    arguments = [*MODEL, *DATA, *SHORT, checkpoint]
+    capsys.readouterr()
+    main(["validate", *arguments])
+    assert "val/acc" in capsys.readouterr().out
+    main(["test", *arguments])
+    assert "test/acc" in capsys.readouterr().out
+    main(["predict", *arguments])
+    path = capsys.readouterr().out.strip().rpartition("Predictions: ")[2]
+    predictions = torch.load(path, weights_only=True)
+    assert predictions.shape == (30, 3)
+    assert torch.allclose(predictions.sum(1), torch.ones(30))
+    fit(checkpoint, "--trainer.max_epochs=3")
+    (run,) = place.glob("runs/SequentialHybrid/version_4/checkpoints/last.ckpt")
+    assert torch.load(run, weights_only=True)["epoch"] == 2
+
+
+def test_a_subclass_with_a_fixed_argument(place):
+    model = [f"--model={__name__}.Fixed", "--model.depth=3", *MODEL[1:4]]
+    main(["fit", *model, *DATA, *SHORT, "--trainer.max_epochs=1"])
+    path = place / "runs" / "Fixed" / "version_0" / "checkpoints" / "last.ckpt"
+    restored = Fixed.load_from_checkpoint(path)
+    assert restored.hparams.depth == 3 and restored.quantum_layer.experiment.n_modes == 5
+
+
+@pytest.mark.parametrize("data", [f"{__name__}.Untested", f"{__name__}.NoTestLoader"])
+def test_data_without_a_test(data, capsys):
+    main(["fit", *MODEL, f"--data={data}", *SHORT, "--trainer.max_epochs=1"])
+    out = capsys.readouterr().out
+    assert "Best checkpoint" in out and "test/acc" not in out
+
+
+def test_data_without_validation_keep_the_last_checkpoint(place, capsys):
+    data = [f"--data={__name__}.Untested", "--data.val_fraction=0"]
+    main(["fit", *MODEL, *data, *SHORT, "--trainer.max_epochs=1"])
+    assert (place / "runs/SequentialHybrid/version_0/checkpoints/last.ckpt").exists()
+    assert "Best checkpoint" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "absent"),
+    [
+        ("--trainer.logger=false", "TensorBoard"),
+        ("--trainer.enable_checkpointing=false", "Best checkpoint"),
+        ("--trainer.fast_dev_run=true", "test/acc"),
+        ("--trainer.enable_progress_bar=false", "Epoch 0"),
+    ],
+)
+def test_defaults_can_be_switched_off(option, absent, place, capsys):
+    fit(option)
+    out = capsys.readouterr().out
+    assert absent not in out
+    assert ("test/acc" in out) == ("fast_dev_run" not in option)
+    assert not (place / "config.yaml").exists()
+
+
+def test_callbacks_of_the_user_replace_ours_of_the_same_kind(place):
+    fit("--trainer.callbacks=ModelCheckpoint", "--trainer.callbacks.filename=mine")
+    checkpoints = place / "runs" / "SequentialHybrid" / "version_0" / "checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == ["mine.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--model.widht=3", "widht"),
+        ("--model.n_modes=few", "n_modes"),
+        ("--model=NoSuchTemplate", "NoSuchTemplate"),
+    ],
+)
+def test_mistakes_are_named(option, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        fit(option)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_module_runs_and_an_interruption_is_clean(place):
+    command = [sys.executable, "-m", "hybridlit", "fit", *MODEL, *DATA, *SHORT]
+    command += ["--trainer.max_epochs=100000", "--trainer.enable_progress_bar=false"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    )
+    last = place / "runs" / "SequentialHybrid" / "version_0" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 90
+    while not last.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    out = err = ""
+    while process.returncode is None and time.monotonic() < deadline:
+        # again, since Python drops an interruption that comes while it cleans up an object
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            out, err = process.communicate(timeout=5)
+    process.kill()
+    assert process.returncode == 130, err
+    assert "Interrupted. Last checkpoint: runs/SequentialHybrid/version_0" in out
+    assert "Resume: add --ckpt_path" in out
+    assert "Traceback" not in err and "LeafSpec" not in err and "Tip:" not in err
+
+
+def test_plan_prints_what_a_circuit_takes(capsys):
+    main(["plan", "--modes", "24", "--photons", "12", "--batch", "16"])
+    printed = capsys.readouterr().out
+    assert "834,451,800" in printed
+    assert "unbunched" in printed
+    main(["plan", "--modes", "6", "--photons", "3", "--space", "unbunched", "--dtype", "float64"])
+    printed = capsys.readouterr().out
+    assert "states             20" in printed
+    assert "fits" in printed
+
+
+def test_plan_needs_no_lightning_and_says_what_is_wrong():
+    code = (
+        "import sys; from hybridlit.cli import main\n"
+        "main(['plan', '--modes', '4', '--photons', '2'])\n"
+        "assert 'lightning' not in sys.modules\n"
+        "main(['plan', '--modes', '1', '--photons', '2'])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "hybridlit plan: n_modes must be at least 2, got 1" in run.stderr

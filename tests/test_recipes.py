@@ -1,0 +1,62 @@
+"""Every recipe parses, and runs for an epoch, from a copy of the working directory's files."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hybridlit.cli import main
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+FILES = sorted(RECIPES.glob("*.yaml"))
+SCRIPTS = sorted(RECIPES.glob("*.py"))
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:LightningCLI's args parameter"),
+    pytest.mark.filterwarnings("ignore:.*logging interval.*"),
+]
+
+
+def name(path):
+    return path.name
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_recipes():
+    assert FILES and SCRIPTS
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_recipe_runs_one_epoch(path, place, capsys):
+    main(["fit", f"--config={path}", "--trainer.max_epochs=1"])
+    assert "Best checkpoint: runs/" + path.stem in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name)
+def test_a_script_runs_one_epoch(path, place):
+    metrics = runpy.run_path(str(path))["main"](seed=0, epochs=1)
+    assert metrics["test/loss"] > 0
+    assert (place / "runs" / path.stem).is_dir()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name)
+def test_a_script_says_what_its_recipe_says(path, place, capsys):
+    """The same arguments give the same weights, hence the same metrics."""
+    main(["fit", f"--config={path.with_suffix('.yaml')}", "--trainer.max_epochs=1"])
+    shown = capsys.readouterr().out.partition("Test metric")[2]
+    metrics = runpy.run_path(str(path))["main"](seed=0, epochs=1)
+    for metric, value in metrics.items():
+        assert float(shown.partition(metric)[2].split()[0]) == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_recipe_is_in_the_table(path):
+    table = (RECIPES / "README.md").read_text()
+    assert f"| `{path.stem}` |" in table and f"--config recipes/{path.name}" in table
+    assert yaml.safe_load(path.read_text())["seed_everything"] == 0

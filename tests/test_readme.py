@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -26,6 +27,19 @@ def test_quickstart_is_short_and_runs(tmp_path, monkeypatch):
     script = tmp_path / "quickstart.py"
     script.write_text(quickstart)
     runpy.run_path(str(script))
+
+
+def test_subclasses_are_short_and_train():
+    subclasses = blocks("python")[1]
+    for part in subclasses.split("\n\n\n")[1:]:
+        assert len(part.strip().splitlines()) < 15
+    names = {}
+    exec(subclasses, names)
+    for name in ("Deeper", "Smoothed"):
+        model = names[name](input_dim=6, quantum_dim=3, output_dim=3, n_modes=4, n_photons=2)
+        loss = model.loss(model(torch.randn(8, 6)), torch.arange(8) % 3)
+        loss.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)", README))))

@@ -16,6 +16,7 @@ from hybridlit.photonics.correlations import mode_expectations, pair_correlation
 from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, OutputMappingStrategy
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
+from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.memory import require_memory
 from hybridlit.photonics.propagation import circuit_columns
 
@@ -31,10 +32,8 @@ class PhotonicCircuit(nn.Module):
     Args:
         ansatz: experiment and sizes.
         count: number of circuits with phases of their own, or None for one without that dimension.
-
-    Attributes:
         recompute: simulate again for the gradient instead of keeping intermediate states: less
-            memory, a third more time. None keeps them up to 5 MiB, while that is faster.
+            memory, up to a third more time. None keeps them up to 5 MiB, while that is faster.
     """
 
     phases: Tensor
@@ -42,13 +41,13 @@ class PhotonicCircuit(nn.Module):
     encoded: Tensor
     photons: Tensor
 
-    def __init__(self, ansatz: Ansatz, count: int | None) -> None:
+    def __init__(self, ansatz: Ansatz, count: int | None, recompute: bool | None = None) -> None:
         super().__init__()
         circuit = ansatz.experiment
         assert ansatz.output_size is not None  # the ansatz has filled it in
         self.ansatz = ansatz
         self.count = count
-        self.recompute: bool | None = None
+        self.recompute = recompute
         self.input_size, self.output_size = ansatz.input_size, ansatz.output_size
         self.input_state = circuit.occupation
         self.fock_space: FockSpace = circuit.fock_space
@@ -116,6 +115,7 @@ class PhotonicCircuit(nn.Module):
             parts.insert(0, f"count={self.count}")
         if circuit.reservoir_mode:
             parts.append("reservoir")
+        parts.append(f"kernel={kernel_for(self.fock_space, self.phases)}")
         return ", ".join(parts)
 
     # --- for subclasses: rows are features (batch, input_size), or (count, batch, input_size) for a

@@ -30,6 +30,7 @@ class QuantumLayerStack(PhotonicCircuit):
         ansatz: as for :class:`QuantumLayer`.
         experiment: as for :class:`QuantumLayer`.
         output_mapping_strategy: as for :class:`QuantumLayer`.
+        recompute: as for :class:`QuantumLayer`.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -53,12 +54,13 @@ class QuantumLayerStack(PhotonicCircuit):
         ansatz: Ansatz | None = None,
         experiment: Experiment | None = None,
         output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
+        recompute: bool | None = None,
     ) -> None:
         chosen = resolved_ansatz(
             input_size, output_size, ansatz, experiment, output_mapping_strategy
         )
         layers = integer(count, "count", 1)
-        super().__init__(chosen, count=layers)
+        super().__init__(chosen, count=layers, recompute=recompute)
         strategy = OutputMappingStrategy(chosen.output_mapping_strategy)
         states = self.fock_space.size
         if strategy is OutputMappingStrategy.LINEAR:

@@ -5,7 +5,14 @@ import pytest
 import torch
 from permanents import all_amplitudes
 
-from hybridlit.photonics import Experiment, FockSpace, QuantumLayer, amplitudes, use_kernel
+from hybridlit.photonics import (
+    Experiment,
+    FockSpace,
+    QuantumLayer,
+    QuantumLayerStack,
+    amplitudes,
+    use_kernel,
+)
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.simulation import probabilities
 
@@ -163,3 +170,49 @@ def test_choice_is_visible_and_can_be_forced():
         kernel_for(many, cpu)
     with pytest.raises(ValueError, match="kernel must be one of"), use_kernel("cuda"):
         pass
+
+
+@pytest.mark.parametrize("space", ["fock", "unbunched"])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_functional_transforms_agree_with_torch_operations(space, stacked):
+    """Ensembles, gradients of each sample, and second derivatives through torch.func."""
+    experiment = Experiment("series", 4, 2, computation_space=space)
+    if stacked:
+        layer = QuantumLayerStack(2, 3, 5, experiment=experiment).double()
+    else:
+        layer = QuantumLayer(3, 5, experiment=experiment).double()
+    x = torch.rand(6, 3, dtype=torch.float64)
+    ensemble = layer.phases.detach() + torch.randn(4, *layer.phases.shape, dtype=torch.float64)
+
+    def loss(phases, x):
+        return torch.func.functional_call(layer, {"phases": phases}, x).pow(3).sum()
+
+    def everything():
+        own = layer.phases.detach()
+        return {
+            "ensemble": torch.func.vmap(loss, (0, None))(ensemble, x),
+            "last": torch.func.vmap(loss, (-1, None))(ensemble.movedim(0, -1), x),
+            "both": torch.func.vmap(loss)(ensemble, x[:4, None]),
+            "each sample": torch.func.vmap(torch.func.grad(loss), (None, 0))(own, x),
+            "each member": torch.func.vmap(torch.func.grad(loss), (0, None))(ensemble, x),
+            "jacobian": torch.func.jacrev(loss, argnums=1)(own, x),
+            "second": torch.func.jacrev(torch.func.jacrev(loss, 1), 1)(own, x[:2]),
+        }
+
+    with use_kernel("compiled"):
+        ours = everything()
+    with use_kernel("torch"):
+        theirs = everything()
+    for name, value in ours.items():
+        torch.testing.assert_close(value, theirs[name], rtol=1e-9, atol=1e-10, msg=name)
+
+
+def test_operators_are_well_formed():
+    phases = torch.rand(2, 6, 2, dtype=torch.float64, requires_grad=True)
+    data = torch.rand(1, 4, 3, dtype=torch.float64, requires_grad=True)
+    for space in ("fock", "unbunched"):
+        torch.library.opcheck(
+            torch.ops.hybridlit.probabilities.default,
+            (phases, data, [0, 2], space),
+            test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
+        )

@@ -196,7 +196,7 @@ def test_bad_features(x, error, message):
 
 def test_nan_features_poison_only_their_sample_where_nothing_checks(monkeypatch):
     """On an accelerator no check is made; the same path on the CPU shows what comes out."""
-    monkeypatch.setattr("hybridlit.photonics.simulation.can_look_at", lambda tensor: False)
+    monkeypatch.setattr("hybridlit.photonics.propagation._can_look_at", lambda tensor: False)
     x = torch.rand(4, 3)
     x[1, 2] = float("nan")
     with use_kernel("torch"):
@@ -258,7 +258,15 @@ def test_ansatz_and_shorthand_are_the_same():
 
 def test_repr_says_what_is_simulated():
     text = repr(make(computation_space="unbunched", reservoir_mode=True))
-    for part in ("modes=4", "photons=2", "|1,0,1,0>", "states=6", "unbunched", "reservoir"):
+    for part in (
+        "modes=4",
+        "photons=2",
+        "|1,0,1,0>",
+        "states=6",
+        "unbunched",
+        "reservoir",
+        "kernel=compiled",
+    ):
         assert part in text
 
 
@@ -414,6 +422,16 @@ def test_activation_checkpointing_changes_no_gradient():
     output = torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=False)
     output.square().sum().backward()
     torch.testing.assert_close(layer.phases.grad, expected, rtol=0, atol=0)
+
+
+def test_recomputing_is_an_argument_and_changes_no_gradient():
+    experiment = Experiment("series", 6, 3)
+    keep, again = (QuantumLayer(5, 4, experiment=experiment, recompute=r) for r in (False, True))
+    again.load_state_dict(keep.state_dict())
+    x = torch.rand(40, 5)
+    for layer in (keep, again):
+        layer(x).square().sum().backward()
+    torch.testing.assert_close(keep.phases.grad, again.phases.grad, rtol=0, atol=1e-6)
 
 
 def test_training_lowers_the_loss():

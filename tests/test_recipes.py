@@ -10,7 +10,7 @@ from hybridlit.cli import main
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 FILES = sorted(RECIPES.glob("*.yaml"))
-SCRIPTS = sorted(RECIPES.glob("*.py"))
+SCRIPTS = [path.with_suffix(".py") for path in FILES if path.with_suffix(".py").exists()]
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:LightningCLI's args parameter"),
@@ -60,3 +60,13 @@ def test_a_recipe_is_in_the_table(path):
     table = (RECIPES / "README.md").read_text()
     assert f"| `{path.stem}` |" in table and f"--config recipes/{path.name}" in table
     assert yaml.safe_load(path.read_text())["seed_everything"] == 0
+
+
+def test_the_picture_shows_a_run(place):
+    pytest.importorskip("matplotlib")
+    main(["fit", f"--config={RECIPES / 'digits_sequential.yaml'}", "--trainer.max_epochs=1"])
+    picture = runpy.run_path(str(RECIPES / "digits_picture.py"))["main"]
+    picture(place / "runs" / "digits_sequential", place / "picture.png")
+    assert (place / "picture.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="no finished run"):
+        picture(place / "nowhere", place / "picture.png")

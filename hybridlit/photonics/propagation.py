@@ -31,7 +31,13 @@ def circuit_columns(phases: Tensor, data_phases: Tensor, inputs: Sequence[int]) 
 
     Returns:
         Shape (modes, inputs, ..., batch), complex.
+
+    Raises:
+        ValueError: on the CPU, if a phase is not finite.
     """
+    for given in (data_phases, phases):
+        if _can_look_at(given) and not bool(torch.isfinite(given).all()):
+            raise not_finite()
     meshes = unitaries(phases)
     shifts = torch.polar(torch.ones_like(data_phases), data_phases)
     columns = meshes[..., 0, :, :][..., list(inputs), None]
@@ -58,8 +64,6 @@ def probabilities_in_torch(
     Raises:
         ValueError: as :func:`~hybridlit.photonics.simulation.probabilities`.
     """
-    if _can_look_at(data_phases) and not bool(torch.isfinite(data_phases).all()):
-        raise not_finite()
     columns = circuit_columns(phases, data_phases, occupied)
     result = amplitudes_from_columns(columns.flatten(2), occupied, space.space)
     weights = (result.real.square() + result.imag.square()).unflatten(0, columns.shape[2:])

@@ -194,6 +194,20 @@ def test_bad_features(x, error, message):
         make()(x)
 
 
+@pytest.mark.parametrize("mapping", ["none", "mode_expectations", "pair_correlations"])
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+@pytest.mark.parametrize("culprit", ["x", "phases"])
+def test_nan_is_found_whatever_reads_the_circuit(mapping, kernel, culprit):
+    layer = make(outputs=None, mapping=mapping)
+    x = torch.rand(4, 3)
+    with torch.no_grad():
+        (x if culprit == "x" else layer.phases)[0] = float("nan")
+    with use_kernel(kernel):
+        for call in (layer, layer.probabilities, layer.unitary):
+            with pytest.raises(ValueError, match="x and the phases must be finite"):
+                call(x)
+
+
 def test_nan_features_poison_only_their_sample_where_nothing_checks(monkeypatch):
     """On an accelerator no check is made; the same path on the CPU shows what comes out."""
     monkeypatch.setattr("hybridlit.photonics.propagation._can_look_at", lambda tensor: False)

@@ -1,10 +1,9 @@
 """The compiled CPU kernel: a whole circuit, its photons and their gradient in one call each way.
 
-:mod:`calls` is the way in for torch tensors, :mod:`dispatch` deals out memory and threads. Numba
-compiles :mod:`forward_kernel`, :mod:`backward_kernel`, :mod:`amplitude_kernels` and
-:mod:`mesh_kernels`, made of :mod:`mesh`, :mod:`propagation`, :mod:`recursion` and :mod:`blocks`, in
-the vectors of :mod:`lanes` and :mod:`arithmetic`. :mod:`plans` and :mod:`tables` hold what the size
-of a circuit fixes, :mod:`layout` where it lies in memory.
+:mod:`calls` is the way in for torch tensors, :mod:`dispatch` deals out memory and threads.
+:mod:`plans` holds what the size of a circuit fixes, :mod:`layout` where it lies in memory.
+:mod:`source` is what numba compiles; :mod:`machine_code` keeps the outcome in files and runs it, so
+that numba is imported only to compile.
 """
 
 from hybridlit.photonics.kernels.compiled.calls import (

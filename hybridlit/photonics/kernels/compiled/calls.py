@@ -7,13 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.kernels.compiled.dispatch import LIKE, Amplitudes, Layer, aligned
-from hybridlit.photonics.kernels.compiled.jit import announced
-from hybridlit.photonics.kernels.compiled.mesh_kernels import (
-    build_unitaries,
-    mesh_scratch,
-    unitaries_gradient,
-)
+from hybridlit.photonics.kernels.compiled.dispatch import Amplitudes, Layer, aligned
+from hybridlit.photonics.kernels.compiled.layout import mesh_scratch
+from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
 __all__ = [
@@ -34,42 +30,6 @@ def _layer(occupied: tuple[int, ...], unbunched: bool, data_phases: Tensor) -> L
     if layer is None:
         layer = plan.layers[depth, itemsize] = Layer(plan, depth, itemsize)
     return layer
-
-
-# Everything that one kind of call needs is compiled or loaded at the first such call, on the
-# smallest circuit, so that a long compilation can be announced as a whole.
-
-_ready: set[tuple[str, torch.dtype]] = set()
-
-
-def _prepare_layers(dtype: torch.dtype) -> None:
-    if ("layers", dtype) in _ready:
-        return
-    _ready.add(("layers", dtype))
-    with announced():
-        phases, data = torch.zeros(2, 1, 2, dtype=dtype), torch.zeros(1, 2, 1, dtype=dtype)
-        result, saved = probabilities_forward(phases, data, (0,), False)
-        assert result is not None
-        probabilities_backward(data, (0,), False, saved, result, None)
-
-
-def _prepare_amplitudes(dtype: torch.dtype) -> None:
-    if ("amplitudes", dtype) in _ready:
-        return
-    _ready.add(("amplitudes", dtype))
-    with announced():
-        columns = torch.zeros(2, 1, 1, dtype=torch.promote_types(dtype, torch.complex64))
-        amplitudes_backward(columns, amplitudes_forward(columns, (0,), False), (0,), False)
-
-
-def _prepare_meshes(dtype: torch.dtype) -> None:
-    if ("meshes", dtype) in _ready:
-        return
-    _ready.add(("meshes", dtype))
-    with announced():
-        phases = torch.zeros(1, 1, 2, dtype=dtype)
-        unitaries = unitaries_forward(phases)
-        unitaries_backward(phases, unitaries, unitaries)
 
 
 def probabilities_forward(
@@ -93,7 +53,6 @@ def probabilities_forward(
         :func:`probabilities_backward`, the first of which is the kept mass (..., batch), empty
         unless unbunched.
     """
-    _prepare_layers(phases.dtype)
     *stack, _, _, batch = data_phases.shape
     circuits = math.prod(stack)
     layer = _layer(occupied, unbunched, data_phases)
@@ -179,14 +138,13 @@ def unitaries_forward(phases: Tensor) -> Tensor:
     Returns:
         Shape (..., meshes, modes, modes), complex.
     """
-    _prepare_meshes(phases.dtype)
     phases = phases.contiguous()
     *stack, meshes, cells, _ = phases.shape
     modes = (1 + math.isqrt(1 + 8 * cells)) // 2
     result = phases.new_empty(*stack, meshes, modes, modes, 2)
     work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
+    build_unitaries = entry_point("mesh_kernels.build_unitaries", phases.element_size())
     build_unitaries(
-        LIKE[phases.element_size()],
         phases.data_ptr(),
         math.prod(stack) * meshes,
         meshes,
@@ -214,8 +172,8 @@ def unitaries_backward(phases: Tensor, unitaries: Tensor, grad: Tensor) -> Tenso
     modes = unitaries.shape[-1]
     result = torch.empty_like(phases)
     work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
+    unitaries_gradient = entry_point("mesh_kernels.unitaries_gradient", phases.element_size())
     unitaries_gradient(
-        LIKE[phases.element_size()],
         phases.data_ptr(),
         unitaries.data_ptr(),
         grad.data_ptr(),
@@ -240,7 +198,6 @@ def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bo
     Returns:
         Shape (batch, D), complex.
     """
-    _prepare_amplitudes(columns.real.dtype)
     planes = _planes(columns)
     modes, _, batch = columns.shape
     run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())

@@ -17,14 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hybridlit.photonics.kernels.compiled.amplitude_kernels import (
-    amplitudes_backward,
-    amplitudes_forward,
-)
-from hybridlit.photonics.kernels.compiled.backward_kernel import layer_backward
-from hybridlit.photonics.kernels.compiled.forward_kernel import layer_forward
+from hybridlit.photonics.kernels.compiled.layout import CHUNK
+from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import Plan
-from hybridlit.photonics.kernels.compiled.tables import CHUNK
 
 #: Photons up to which unnormalised amplitudes stay within float32.
 FLOAT32_PHOTONS = 33
@@ -36,7 +31,6 @@ KEPT_SCRATCH = 16 << 20
 #: less than computing it again, until it no longer comes from warm caches and pages.
 KEEP_BYTES = 5 << 20
 
-LIKE: dict[int, Any] = {4: np.float32(1e-30), 8: np.float64(1e-300)}
 _local = threading.local()
 _pool: tuple[int, int, ThreadPoolExecutor] | None = None
 _pool_lock = threading.Lock()
@@ -61,7 +55,8 @@ def _after_fork() -> None:
     _pool, _pool_lock = None, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def aligned(scalars: int, itemsize: int) -> tuple[npt.NDArray[np.uint8], int]:
@@ -133,7 +128,9 @@ class Layer:
         self._block = width * width
         self._chunk = CHUNK * 2 * width
         self._columns_scratch = 2 * final + 4 * modes * pitch
-        self.like = LIKE[itemsize]
+        # Both now, so that whatever has to be compiled is compiled at once.
+        self._layer_forward = entry_point("forward_kernel.layer_forward", itemsize)
+        self._layer_backward = entry_point("backward_kernel.layer_backward", itemsize)
         self.work = plan.multiply_adds + depth * modes * modes * columns
 
     def tiles(self, batch: int) -> int:
@@ -171,11 +168,11 @@ class Layer:
         need = self._block + self._chunk + (0 if keep else self._forward_tile)
         itemsize = self.itemsize
 
-        def call(worker: int, start: int, stop: int, meshes: bool = False) -> bool:
+        def call(worker: int, start: int, stop: int, meshes: bool = False) -> int:
             _held, address = scratch(need, itemsize)
             tiles = tiles_at if keep else address + (self._block + self._chunk) * itemsize
-            return layer_forward(
-                self.like, plan.layout_at, plan.parents_at, plan.weights_at, angles_at,
+            return self._layer_forward(
+                plan.layout_at, plan.parents_at, plan.weights_at, angles_at,
                 phases_at, probs_at, mass_at, unitaries_at, tiles, address, self.depth, batch,
                 start, stop, stride, keep, meshes,
             )  # fmt: skip
@@ -225,8 +222,8 @@ class Layer:
             if totals is not None:
                 totals_at = totals[worker].ctypes.data
             tiles = address + base * itemsize if recompute else tiles_at
-            layer_backward(
-                self.like, plan.layout_at, plan.parents_at, children_at, plan.weights_at,
+            self._layer_backward(
+                plan.layout_at, plan.parents_at, children_at, plan.weights_at,
                 phases_at, grad_probs_at, strides[0], strides[1], mass_at, grad_mass_at,
                 unitaries_at, tiles, address, totals_at, grad_angles_at, grad_phases_at,
                 self.depth, batch, start, stop, stride, recompute, clear, meshes,
@@ -246,7 +243,7 @@ class Amplitudes:
     def __init__(self, plan: Plan, itemsize: int) -> None:
         if itemsize == 4 and plan.photons > FLOAT32_PHOTONS:
             raise ValueError(f"float32 overflows beyond {FLOAT32_PHOTONS} photons")
-        self.plan, self.itemsize, self.like = plan, itemsize, LIKE[itemsize]
+        self.plan, self.itemsize = plan, itemsize
         width = self.width = 64 // itemsize
         columns = plan.photons * plan.modes * 2 * width
         self._forward_need = (
@@ -262,11 +259,12 @@ class Amplitudes:
     def forward(self, columns_at: int, out_at: int, batch: int, threads: int = 1) -> None:
         """Fill out (2, batch, states) from columns (2, modes, photons, batch)."""
         plan = self.plan
+        amplitudes_forward = entry_point("amplitude_kernels.amplitudes_forward", self.itemsize)
 
         def call(start: int, stop: int) -> None:
             _held, address = scratch(self._forward_need, self.itemsize)
             amplitudes_forward(
-                self.like, plan.layout_at, plan.parents_at, plan.weights_at, columns_at, out_at,
+                plan.layout_at, plan.parents_at, plan.weights_at, columns_at, out_at,
                 address, batch, int(not plan.unbunched), start, stop,
             )  # fmt: skip
 
@@ -277,12 +275,13 @@ class Amplitudes:
     ) -> None:
         """Fill out, the gradient of columns, from grad (2, batch, states)."""
         plan = self.plan
+        amplitudes_backward = entry_point("amplitude_kernels.amplitudes_backward", self.itemsize)
         children_at = plan.children_at
 
         def call(start: int, stop: int) -> None:
             _held, address = scratch(self._backward_need, self.itemsize)
             amplitudes_backward(
-                self.like, plan.layout_at, plan.parents_at, children_at, plan.weights_at,
+                plan.layout_at, plan.parents_at, children_at, plan.weights_at,
                 columns_at, grad_at, out_at, address, batch, int(not plan.unbunched), start, stop,
             )  # fmt: skip
 

@@ -8,25 +8,22 @@ row), in this order; a row is a complex number of every sample of the tile.
 
 from __future__ import annotations
 
-from hybridlit.photonics.kernels.compiled.jit import compiled
-from hybridlit.photonics.kernels.compiled.lanes import Pointer, load
-
 # Fields of a plan: these scalars, then arrays of length photons + 1.
 MODES, PHOTONS, COLUMNS, UNBUNCHED, STATES, ARRAYS = range(6)
 OCCUPIED, COLUMN_OF, LAYER_STATES, LAYER_START, PARENTS, CHILDREN = range(6)
 PLAN_ARRAYS = 6
 
+#: States handled together in the last layer; their rows stay in the first-level cache.
+CHUNK = 128
+#: Bits of a link that hold the mode.  A row of a tile is 128 bytes in either precision, so
+#: with 7 bits both halves of a link turn into byte offsets with one or two instructions.
+BITS = 7
+MASK = (1 << BITS) - 1
 
-@compiled
-def entry(plan: Pointer, array: int, index: int) -> int:
-    """Return one element of one of the plan's arrays."""
-    value: int = load(plan, ARRAYS + array * (load(plan, PHOTONS) + 1) + index)
-    return value
+_WIDEST = 16  # lanes of a vector in float32, which pads rows most
 
 
-@compiled
-def tile_sizes(plan: Pointer, depth: int, width: int) -> tuple[int, int, int]:
-    """Return the scalars of one tile's phase factors, layer inputs and final columns."""
-    modes, columns = load(plan, MODES), load(plan, COLUMNS)
-    columns_size = columns * modes * 2 * width
-    return depth * modes * 2 * width, depth * columns_size, columns_size
+def mesh_scratch(angles: int, modes: int) -> int:
+    """Return how many numbers the kernels of interferometers alone need as scratch memory."""
+    pitch = -(-modes // _WIDEST) * _WIDEST
+    return 2 * (angles + _WIDEST) + 2 * modes * 2 * pitch

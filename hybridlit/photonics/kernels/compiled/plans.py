@@ -11,16 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridlit.photonics.kernels.compiled import layout
-from hybridlit.photonics.kernels.compiled.tables import (
-    BITS,
-    CHUNK,
-    factorial_products,
-    fill_links,
-    rank_weights,
-)
+from hybridlit.photonics.kernels.compiled.layout import BITS, CHUNK
+from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 
 #: States beyond which a plan's tables take more than some tens of megabytes.
 LARGE_STATES = 300_000
+
+
+def rank_weights(modes: int, photons: int, unbunched: bool) -> npt.NDArray[np.int64]:
+    """Return w (modes, photons + 2), the terms of the rank sum (see :mod:`source.tables`)."""
+    weights = np.zeros((modes, photons + 2), dtype=np.int64)
+    for j in range(modes):
+        rest = modes - j - 1
+        for r in range(1, photons + 2):
+            weights[j, r] = comb(rest, r - 1) if unbunched else comb(r - 1 + rest, rest)
+    return weights
 
 
 class Plan:
@@ -92,6 +97,7 @@ class Plan:
         return -(-sizes[k] // CHUNK) * k + sizes[k] + links
 
     def _links(self, step: int, total: int) -> npt.NDArray[np.int32]:
+        fill_links = entry_point("tables.fill_links")
         links = np.empty(total, dtype=np.int32)
         work = np.zeros((CHUNK + 1) * (self.modes + 1), dtype=np.int64)
         layers = range(1, self.photons + 1) if step < 0 else range(self.photons)
@@ -109,6 +115,7 @@ class Plan:
         factorials = np.array([float(factorial(k)) for k in range(self.photons + 1)])
         weights = np.ones(1 if self.unbunched else self.states)
         if not self.unbunched:
+            factorial_products = entry_point("tables.factorial_products")
             work = np.zeros(self.modes + 1, dtype=np.int64)
             factorial_products(
                 self.modes, self.photons, self.states, factorials.ctypes.data,

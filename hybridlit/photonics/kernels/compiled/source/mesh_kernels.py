@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hybridlit.photonics.kernels.compiled.arithmetic import splat
-from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.source.arithmetic import splat
+from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     lane_count,
     load,
@@ -19,7 +19,7 @@ from hybridlit.photonics.kernels.compiled.lanes import (
     store,
     vstore,
 )
-from hybridlit.photonics.kernels.compiled.mesh import (
+from hybridlit.photonics.kernels.compiled.source.mesh import (
     ANGLE_BOUND,
     angle_factors,
     angle_gradients,
@@ -27,15 +27,7 @@ from hybridlit.photonics.kernels.compiled.mesh import (
     padded,
 )
 
-__all__ = ["build_unitaries", "mesh_scratch", "unitaries_gradient"]
-
-_WIDEST = 16  # lanes of a vector in float32, which pads rows most
-
-
-def mesh_scratch(angles: int, modes: int) -> int:
-    """Return how many numbers the kernels below need as scratch memory."""
-    pitch = -(-modes // _WIDEST) * _WIDEST
-    return 2 * (angles + _WIDEST) + 2 * modes * 2 * pitch
+__all__ = ["build_unitaries", "unitaries_gradient"]
 
 
 @compiled

@@ -10,31 +10,11 @@ follow from a prefix and a suffix sum in O(m).
 
 from __future__ import annotations
 
-from math import comb
-
-import numpy as np
-import numpy.typing as npt
 from numba import types
 
-from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
-from hybridlit.photonics.kernels.compiled.lanes import Pointer, load, pointer, shift, store
-
-#: States handled together in the last layer; their rows stay in the first-level cache.
-CHUNK = 128
-#: Bits of a link that hold the mode.  A row of a tile is 128 bytes in either precision, so
-#: with 7 bits both halves of a link turn into byte offsets with one or two instructions.
-BITS = 7
-MASK = (1 << BITS) - 1
-
-
-def rank_weights(modes: int, photons: int, unbunched: bool) -> npt.NDArray[np.int64]:
-    """Return w (modes, photons + 2), the terms of the rank sum."""
-    weights = np.zeros((modes, photons + 2), dtype=np.int64)
-    for j in range(modes):
-        rest = modes - j - 1
-        for r in range(1, photons + 2):
-            weights[j, r] = comb(rest, r - 1) if unbunched else comb(r - 1 + rest, rest)
-    return weights
+from hybridlit.photonics.kernels.compiled.layout import BITS, CHUNK
+from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.source.lanes import Pointer, load, pointer, shift, store
 
 
 @compiled

@@ -8,9 +8,15 @@ keeps every Y_l and every phase factor for the backward pass.
 
 from __future__ import annotations
 
-from hybridlit.photonics.kernels.compiled.arithmetic import any_unusable, cis, fma, fnma, splat
-from hybridlit.photonics.kernels.compiled.jit import compiled
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.source.arithmetic import (
+    any_unusable,
+    cis,
+    fma,
+    fnma,
+    splat,
+)
+from hybridlit.photonics.kernels.compiled.source.jit import compiled
+from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,
@@ -20,7 +26,7 @@ from hybridlit.photonics.kernels.compiled.lanes import (
     vstore,
     vstore_head,
 )
-from hybridlit.photonics.kernels.compiled.mesh import padded
+from hybridlit.photonics.kernels.compiled.source.mesh import padded
 
 
 @compiled

@@ -22,7 +22,7 @@ from numba.core import cgutils
 from numba.core.typing.templates import signature
 from numba.extending import models, register_model
 
-from hybridlit.photonics.kernels.compiled.jit import operation
+from hybridlit.photonics.kernels.compiled.source.jit import operation
 
 #: What compiled functions take and return, for readers: numba infers the actual types.
 Pointer: TypeAlias = Any

@@ -14,9 +14,10 @@ gradient is written, so both may share one memory.
 
 from __future__ import annotations
 
-from hybridlit.photonics.kernels.compiled.arithmetic import fma, fnma, splat
-from hybridlit.photonics.kernels.compiled.jit import compiled
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.layout import BITS, MASK
+from hybridlit.photonics.kernels.compiled.source.arithmetic import fma, fnma, splat
+from hybridlit.photonics.kernels.compiled.source.jit import compiled
+from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,
@@ -24,7 +25,6 @@ from hybridlit.photonics.kernels.compiled.lanes import (
     vload,
     vstore,
 )
-from hybridlit.photonics.kernels.compiled.tables import BITS, MASK
 
 
 @compiled

@@ -8,20 +8,9 @@ from __future__ import annotations
 
 from numba import types
 
-from hybridlit.photonics.kernels.compiled.arithmetic import reciprocal_above, splat
-from hybridlit.photonics.kernels.compiled.blocks import scale_rows, write_probabilities
-from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
-from hybridlit.photonics.kernels.compiled.lanes import (
-    Pointer,
-    lane_count,
-    load,
-    pointer,
-    shift,
-    vstore,
-    vstore_head,
-)
 from hybridlit.photonics.kernels.compiled.layout import (
     ARRAYS,
+    CHUNK,
     COLUMN_OF,
     COLUMNS,
     LAYER_START,
@@ -32,24 +21,34 @@ from hybridlit.photonics.kernels.compiled.layout import (
     PHOTONS,
     STATES,
     UNBUNCHED,
-    entry,
-    tile_sizes,
 )
-from hybridlit.photonics.kernels.compiled.mesh import (
+from hybridlit.photonics.kernels.compiled.source.arithmetic import reciprocal_above, splat
+from hybridlit.photonics.kernels.compiled.source.blocks import scale_rows, write_probabilities
+from hybridlit.photonics.kernels.compiled.source.fields import entry, tile_sizes
+from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.source.lanes import (
+    Pointer,
+    lane_count,
+    load,
+    pointer,
+    shift,
+    vstore,
+    vstore_head,
+)
+from hybridlit.photonics.kernels.compiled.source.mesh import (
     ANGLE_BOUND,
     angle_factors,
     build_unitary,
     factor_planes,
     padded,
 )
-from hybridlit.photonics.kernels.compiled.propagation import (
+from hybridlit.photonics.kernels.compiled.source.propagation import (
     apply_factors,
     apply_unitary,
     first_columns,
     phase_factors,
 )
-from hybridlit.photonics.kernels.compiled.recursion import add_photon
-from hybridlit.photonics.kernels.compiled.tables import CHUNK
+from hybridlit.photonics.kernels.compiled.source.recursion import add_photon
 
 
 @compiled

@@ -7,9 +7,9 @@ first-level cache that is transposed in registers.
 
 from __future__ import annotations
 
-from hybridlit.photonics.kernels.compiled.arithmetic import fma, splat, transpose_square
-from hybridlit.photonics.kernels.compiled.jit import compiled
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.source.arithmetic import fma, splat, transpose_square
+from hybridlit.photonics.kernels.compiled.source.jit import compiled
+from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,

@@ -6,12 +6,21 @@ from math import sqrt
 
 from numba import types
 
-from hybridlit.photonics.kernels.compiled.arithmetic import splat
-from hybridlit.photonics.kernels.compiled.backward_kernel import photons_backward
-from hybridlit.photonics.kernels.compiled.blocks import read_block, write_block
-from hybridlit.photonics.kernels.compiled.forward_kernel import inner_layers, last_chunk
-from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.layout import (
+    CHUNK,
+    LAYER_START,
+    MODES,
+    PARENTS,
+    PHOTONS,
+    STATES,
+)
+from hybridlit.photonics.kernels.compiled.source.arithmetic import splat
+from hybridlit.photonics.kernels.compiled.source.backward_kernel import photons_backward
+from hybridlit.photonics.kernels.compiled.source.blocks import read_block, write_block
+from hybridlit.photonics.kernels.compiled.source.fields import entry
+from hybridlit.photonics.kernels.compiled.source.forward_kernel import inner_layers, last_chunk
+from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     lane_count,
     load,
@@ -22,15 +31,6 @@ from hybridlit.photonics.kernels.compiled.lanes import (
     vstore,
     vstore_head,
 )
-from hybridlit.photonics.kernels.compiled.layout import (
-    LAYER_START,
-    MODES,
-    PARENTS,
-    PHOTONS,
-    STATES,
-    entry,
-)
-from hybridlit.photonics.kernels.compiled.tables import CHUNK
 
 
 @compiled

@@ -11,8 +11,8 @@ from numba import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin
 
-from hybridlit.photonics.kernels.compiled.jit import compiled, operation
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.source.jit import compiled, operation
+from hybridlit.photonics.kernels.compiled.source.lanes import (
     Lanes,
     Vector,
     element_bytes,

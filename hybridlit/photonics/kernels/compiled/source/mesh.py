@@ -13,7 +13,7 @@ Gradients of complex numbers are dL/dRe + i dL/dIm, as in torch.
 
 from __future__ import annotations
 
-from hybridlit.photonics.kernels.compiled.arithmetic import (
+from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     any_unusable,
     cis,
     fma,
@@ -21,8 +21,8 @@ from hybridlit.photonics.kernels.compiled.arithmetic import (
     lane_sum,
     splat,
 )
-from hybridlit.photonics.kernels.compiled.jit import compiled
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.source.jit import compiled
+from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,

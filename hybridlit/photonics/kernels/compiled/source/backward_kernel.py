@@ -10,15 +10,29 @@ from __future__ import annotations
 
 from numba import types
 
-from hybridlit.photonics.kernels.compiled.arithmetic import lane_sum, reciprocal_above, splat
-from hybridlit.photonics.kernels.compiled.blocks import kept_slope, seed_gradient
-from hybridlit.photonics.kernels.compiled.forward_kernel import (
+from hybridlit.photonics.kernels.compiled.layout import (
+    CHILDREN,
+    CHUNK,
+    COLUMN_OF,
+    COLUMNS,
+    LAYER_START,
+    LAYER_STATES,
+    MODES,
+    PARENTS,
+    PHOTONS,
+    STATES,
+    UNBUNCHED,
+)
+from hybridlit.photonics.kernels.compiled.source.arithmetic import lane_sum, reciprocal_above, splat
+from hybridlit.photonics.kernels.compiled.source.blocks import kept_slope, seed_gradient
+from hybridlit.photonics.kernels.compiled.source.fields import entry, tile_sizes
+from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     columns_forward,
     inner_layers,
     last_chunk,
 )
-from hybridlit.photonics.kernels.compiled.jit import compiled, entry_point
-from hybridlit.photonics.kernels.compiled.lanes import (
+from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     lane_count,
     load,
@@ -29,24 +43,9 @@ from hybridlit.photonics.kernels.compiled.lanes import (
     vload_head,
     vstore,
 )
-from hybridlit.photonics.kernels.compiled.layout import (
-    CHILDREN,
-    COLUMN_OF,
-    COLUMNS,
-    LAYER_START,
-    LAYER_STATES,
-    MODES,
-    PARENTS,
-    PHOTONS,
-    STATES,
-    UNBUNCHED,
-    entry,
-    tile_sizes,
-)
-from hybridlit.photonics.kernels.compiled.mesh import angle_gradients, factor_planes, padded
-from hybridlit.photonics.kernels.compiled.propagation import phase_gradient, unitary_gradient
-from hybridlit.photonics.kernels.compiled.recursion import remove_photon, remove_photon_fock
-from hybridlit.photonics.kernels.compiled.tables import CHUNK
+from hybridlit.photonics.kernels.compiled.source.mesh import angle_gradients, factor_planes, padded
+from hybridlit.photonics.kernels.compiled.source.propagation import phase_gradient, unitary_gradient
+from hybridlit.photonics.kernels.compiled.source.recursion import remove_photon, remove_photon_fock
 
 
 @compiled

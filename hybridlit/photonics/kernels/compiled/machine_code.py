@@ -1,0 +1,187 @@
+"""Machine code of the compiled kernels: from a file if there is one, else from numba.
+
+Importing numba and letting it find its own cached code takes several times as long as everything
+else that a first call does. The entry points want integers only, so their machine code runs without
+numba: it is compiled once, kept as an object file, and loaded with llvmlite alone.
+
+A file belongs to one entry point, precision, version of the source and of the tools, and processor,
+all in its name; it starts with a checksum over these and its content, so that a damaged or foreign
+file is compiled again. Files are replaced whole, so processes may share a folder. Folders are, in
+this order: ``HYBRIDLIT_CACHE_DIR`` and no other, if set; ``__pycache__`` beside this module; the
+user's cache folder. If none can be written, every process compiles for itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+__all__ = ["CACHE_VARIABLE", "entry_point", "folders"]
+
+#: Environment variable with the only folder to keep machine code in.
+CACHE_VARIABLE = "HYBRIDLIT_CACHE_DIR"
+
+_SOURCE = Path(__file__).parent
+_DIGEST = hashlib.sha256().digest_size
+_COUNT = struct.Struct("<q")
+_Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)  # gives the GIL away while it runs
+
+_loaded: dict[tuple[str, int], Callable[..., int]] = {}
+_engines: list[Any] = []  # own the memory of what is loaded
+_lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def entry_point(name: str, itemsize: int = 8) -> Callable[..., int]:
+    """Return a compiled entry point, which takes integers and gives the GIL away.
+
+    Args:
+        name: of its module in :mod:`source`, a dot, and of the function.
+        itemsize: bytes of a number, 4 or 8.
+    """
+    found = _loaded.get((name, itemsize))
+    if found is None:
+        with _lock:
+            found = _loaded.get((name, itemsize))
+            if found is None:
+                found = _loaded[name, itemsize] = _callable(name, itemsize)
+    return found
+
+
+def _callable(name: str, itemsize: int) -> Callable[..., int]:
+    symbol = f"hybridlit_{name.replace('.', '_')}_{itemsize}"
+    identity = f"{symbol} {_surroundings()}".encode()
+    file = f"{symbol}-{hashlib.sha256(identity).hexdigest()[:16]}.o"
+    content = next(filter(None, (_read(folder / file, identity) for folder in folders())), None)
+    if content is None:
+        content = _compile(name, itemsize, symbol)
+        _keep(file, hashlib.sha256(identity + content).digest() + content)
+    native = _Native(_load(content[_COUNT.size :], symbol))
+    pack = struct.Struct(f"{_COUNT.unpack_from(content)[0]}q").pack
+
+    # One packed argument costs a third of what ctypes takes to convert twenty integers.
+    def call(*numbers: int) -> int:
+        result: int = native(pack(*numbers))
+        if result < 0:
+            raise RuntimeError(f"{name} failed")
+        return result
+
+    return call
+
+
+def _compile(name: str, itemsize: int, symbol: str) -> bytes:
+    """Return the number of arguments and the object file of an entry point."""
+    module, function = name.split(".")
+    timer = threading.Timer(1.0, _announce)
+    timer.daemon = True
+    timer.start()
+    try:
+        jit = import_module(f"{__package__}.source.jit")
+        source = import_module(f"{__package__}.source.{module}")
+        count, code = jit.object_code(getattr(source, function), itemsize, symbol)
+    finally:
+        timer.cancel()
+    return _COUNT.pack(count) + bytes(code)
+
+
+def _load(code: bytes, symbol: str) -> int:
+    """Return the address of the function in an object file."""
+    from llvmlite import binding  # not needed by those who only import the package
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    target = binding.Target.from_default_triple().create_target_machine()
+    # Each file gets an engine of its own, so that equal names in two files do not meet.
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target)
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    address: int = engine.get_function_address(symbol)
+    if not address:
+        raise RuntimeError(f"{symbol} is missing in its own machine code")
+    _engines.append(engine)
+    return address
+
+
+@cache
+def _surroundings() -> str:
+    """Return what machine code depends on besides the entry point and the precision."""
+    from llvmlite import __version__, binding
+
+    source = hashlib.sha256()
+    for path in sorted(_SOURCE.rglob("*.py")):
+        source.update(path.read_bytes())
+    settings = [f"{k}={os.environ.get(k)}" for k in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")]
+    features = binding.get_host_cpu_features().flatten()
+    versions = [sys.version, metadata.version("numba"), __version__]
+    processor = [binding.get_process_triple(), binding.get_host_cpu_name(), features]
+    return "\n".join([source.hexdigest(), *versions, *processor, *settings])
+
+
+def folders() -> list[Path]:
+    """Return where machine code is looked for and kept, best first."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return [Path(chosen)]
+    home = Path(os.path.expanduser("~"))
+    if sys.platform == "win32":
+        user = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        user = home / "Library" / "Caches"
+    else:
+        user = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    found = [_SOURCE / "__pycache__"]
+    return [*found, user / "hybridlit"] if user.is_absolute() else found  # some have no home
+
+
+def _read(path: Path, identity: bytes) -> bytes | None:
+    """Return the content of a file of this identity, None if there is no sound one."""
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    content = stored[_DIGEST:]
+    sound = stored[:_DIGEST] == hashlib.sha256(identity + content).digest()
+    return content if sound else None
+
+
+def _keep(file: str, stored: bytes) -> None:
+    """Write a file to the first folder that takes it."""
+    for folder in folders():
+        temporary = folder / f"{file}.{uuid4().hex}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(stored)
+            os.replace(temporary, folder / file)
+            return
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+@cache
+def _announce() -> None:
+    """Say on standard error, once, why the first call takes so long."""
+    print(
+        "hybridlit: compiling the CPU kernel, once for this installation (some 10 s) ...",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -10,14 +10,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hybridlit.blocks import NormalizationLayer, RowSafeBatchNorm1d
+    from hybridlit.blocks import (
+        AttentionFusion,
+        ConcatFusion,
+        GatedFusion,
+        GradientScaledQuantumLayer,
+        MatchedMLP,
+        MultiScale,
+        NormalizationLayer,
+        RowSafeBatchNorm1d,
+        SumFusion,
+    )
     from hybridlit.components import (
         is_photonic,
         mark_photonic,
         photonic_modules,
         split_parameters,
     )
-    from hybridlit.data import ArrayDataModule, SklearnDataModule
+    from hybridlit.data import ArrayDataModule, MnistDataModule, SklearnDataModule
+    from hybridlit.optimizers import create_hybrid_optimizer
     from hybridlit.photonics import (
         Ansatz,
         AnsatzFactory,
@@ -33,7 +44,15 @@ if TYPE_CHECKING:
         amplitudes,
         use_kernel,
     )
-    from hybridlit.templates import HybridModule, SequentialHybrid
+    from hybridlit.templates import (
+        HybridModule,
+        HybridNetwork,
+        ParallelBankHybrid,
+        ParallelHybrid,
+        ResidualHybrid,
+        SequentialHybrid,
+        StagedTraining,
+    )
 
 __version__ = "0.1.0"
 
@@ -59,9 +78,28 @@ _HOME = {
         "photonic_modules",
         "split_parameters",
     ),
-    "hybridlit.blocks": ("NormalizationLayer", "RowSafeBatchNorm1d"),
-    "hybridlit.templates": ("HybridModule", "SequentialHybrid"),
-    "hybridlit.data": ("ArrayDataModule", "SklearnDataModule"),
+    "hybridlit.blocks": (
+        "AttentionFusion",
+        "ConcatFusion",
+        "GatedFusion",
+        "GradientScaledQuantumLayer",
+        "MatchedMLP",
+        "MultiScale",
+        "NormalizationLayer",
+        "RowSafeBatchNorm1d",
+        "SumFusion",
+    ),
+    "hybridlit.optimizers": ("create_hybrid_optimizer",),
+    "hybridlit.templates": (
+        "HybridModule",
+        "HybridNetwork",
+        "ParallelBankHybrid",
+        "ParallelHybrid",
+        "ResidualHybrid",
+        "SequentialHybrid",
+        "StagedTraining",
+    ),
+    "hybridlit.data": ("ArrayDataModule", "MnistDataModule", "SklearnDataModule"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -69,21 +107,35 @@ __all__ = [
     "Ansatz",
     "AnsatzFactory",
     "ArrayDataModule",
+    "AttentionFusion",
     "CircuitType",
     "ComputationSpace",
+    "ConcatFusion",
     "Experiment",
     "FockSpace",
+    "GatedFusion",
+    "GradientScaledQuantumLayer",
     "HybridModule",
+    "HybridNetwork",
+    "MatchedMLP",
+    "MnistDataModule",
+    "MultiScale",
     "NormalizationLayer",
     "OutputMappingStrategy",
+    "ParallelBankHybrid",
+    "ParallelHybrid",
     "PhotonicCircuit",
     "QuantumLayer",
     "QuantumLayerStack",
+    "ResidualHybrid",
     "RowSafeBatchNorm1d",
     "SequentialHybrid",
     "SklearnDataModule",
+    "StagedTraining",
     "StatePattern",
+    "SumFusion",
     "amplitudes",
+    "create_hybrid_optimizer",
     "is_photonic",
     "mark_photonic",
     "photonic_modules",

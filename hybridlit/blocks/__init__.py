@@ -1,6 +1,43 @@
 """The `nn.Module`s that templates are made of."""
 
 from hybridlit.blocks.batch_norm import RowSafeBatchNorm1d
+from hybridlit.blocks.dense import dense, layer_widths
+from hybridlit.blocks.fronts import CNNFront, Conv1dFront, GRUFront, make_front
+from hybridlit.blocks.fusion import (
+    AttentionFusion,
+    ConcatFusion,
+    Fusion,
+    GatedFusion,
+    SumFusion,
+    make_fusion,
+)
+from hybridlit.blocks.gradient_scaling import GradientScaledQuantumLayer
+from hybridlit.blocks.matched import MatchedMLP
+from hybridlit.blocks.module_stack import ModuleStack
+from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationLayer
+from hybridlit.blocks.residual_gate import GainGate, InputGate, make_gate
 
-__all__ = ["NormalizationLayer", "RowSafeBatchNorm1d"]
+__all__ = [
+    "AttentionFusion",
+    "CNNFront",
+    "ConcatFusion",
+    "Conv1dFront",
+    "Fusion",
+    "GRUFront",
+    "GainGate",
+    "GatedFusion",
+    "GradientScaledQuantumLayer",
+    "InputGate",
+    "MatchedMLP",
+    "ModuleStack",
+    "MultiScale",
+    "NormalizationLayer",
+    "RowSafeBatchNorm1d",
+    "SumFusion",
+    "dense",
+    "layer_widths",
+    "make_front",
+    "make_fusion",
+    "make_gate",
+]

@@ -1,6 +1,7 @@
-"""LightningDataModules over arrays and over the data sets that scikit-learn ships."""
+"""LightningDataModules over arrays and over data sets that ship inside Python packages."""
 
 from hybridlit.data.arrays import ArrayDataModule
+from hybridlit.data.mnist import MnistDataModule
 from hybridlit.data.scikit import SklearnDataModule
 
-__all__ = ["ArrayDataModule", "SklearnDataModule"]
+__all__ = ["ArrayDataModule", "MnistDataModule", "SklearnDataModule"]

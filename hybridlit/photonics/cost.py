@@ -112,6 +112,9 @@ def _in_seconds(value: float) -> str:
 
 # --- time -----------------------------------------------------------------------------------------
 
+_REUSED = 2**24
+"""Bytes up to which memory that is given back is usually handed out again, already in place."""
+
 _PROBES = [
     # modes, photons, batch, space: from all in the first-level cache to none in any
     (4, 2, 64, ComputationSpace.FOCK),
@@ -123,14 +126,28 @@ _PROBES = [
 
 
 def _seconds(space: FockSpace, batch: int, columns: int, dtype: torch.dtype) -> float:
-    """Overhead and a rate that depends on how much memory one tile of the batch takes."""
+    """Overhead, work at a rate that falls with a tile's memory, and large outputs' fresh memory."""
     overhead, working_sets, rates = _calibration(dtype)
     item = torch.finfo(dtype).bits // 8
+    outputs = batch * space.size * item
+    if outputs > _REUSED:  # the probabilities, their gradient and one product of a loss
+        overhead += 3 * outputs * _fresh_seconds()
     width = 64 // item
     padded = -(-batch // width) * width
     rate = np.interp(math.log(_working_set(space)), np.log(working_sets), np.log(rates))
     mesh = columns * space.modes**2 * min(space.photons, space.modes)
     return overhead + math.exp(float(rate)) * padded * (multiply_adds(space) + mesh)
+
+
+@lru_cache(maxsize=1)
+def _fresh_seconds() -> float:
+    """Seconds for each byte of memory that is new to the process when it is written."""
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        torch.ones(2 * _REUSED, dtype=torch.uint8)
+        taken.append(time.perf_counter() - start)
+    return min(taken) / (2 * _REUSED)
 
 
 def _working_set(space: FockSpace) -> int:

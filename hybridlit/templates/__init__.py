@@ -1,6 +1,19 @@
 """Ready-made hybrid models as LightningModules, meant to be trained as they are or subclassed."""
 
+from hybridlit.templates.bank import ParallelBankHybrid
 from hybridlit.templates.base import HybridModule
+from hybridlit.templates.network import HybridNetwork
+from hybridlit.templates.parallel import ParallelHybrid
+from hybridlit.templates.residual import ResidualHybrid
 from hybridlit.templates.sequential import SequentialHybrid
+from hybridlit.templates.stages import StagedTraining
 
-__all__ = ["HybridModule", "SequentialHybrid"]
+__all__ = [
+    "HybridModule",
+    "HybridNetwork",
+    "ParallelBankHybrid",
+    "ParallelHybrid",
+    "ResidualHybrid",
+    "SequentialHybrid",
+    "StagedTraining",
+]

@@ -6,22 +6,29 @@ import inspect
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import MetricCollection
 
-from hybridlit.components import split_parameters
-from hybridlit.photonics.validation import choice, integer, number
-from hybridlit.templates.hyperparameters import constructor_calls, plain
+from hybridlit.optimizers import grouped_adamw
+from hybridlit.photonics.validation import integer, number
+from hybridlit.templates.hyperparameters import PlainHyperparameters
 from hybridlit.templates.normalizers import fit_normalizers
-from hybridlit.templates.schedule import SCHEDULES, schedule_groups
+from hybridlit.templates.schedule import (
+    PlateauWatch,
+    check_schedules,
+    schedule_groups,
+    schedules_by_group,
+)
+from hybridlit.templates.stages import Component, StagedTraining, check_stages
 from hybridlit.templates.tasks import Task, make_task
 
 __all__ = ["HybridModule"]
 
 
-class HybridModule(LightningModule):
+class HybridModule(PlainHyperparameters):
     """Base class of the templates: everything about training except the network.
 
     A subclass builds its network in `__init__`, after `super().__init__()`, and defines `forward`
@@ -40,13 +47,22 @@ class HybridModule(LightningModule):
         task: `"multiclass"`, `"binary"` or `"regression"`.
         classical_lr: Learning rate of the classical parameters, above 0.
         quantum_lr: Learning rate of the photonic parameters, above 0.
-        weight_decay: Decoupled weight decay of the classical parameters, at least 0. Photonic
-            parameters have none: shrinking an angle towards 0 regularizes nothing.
-        schedule: `"constant"`, or `"cosine"` down to zero at the end of the run.
+        weight_decay: Decoupled weight decay of the classical parameters, at least 0.
+        quantum_weight_decay: That of the photonic parameters; on phases it regularizes nothing.
+        schedule: `"constant"`, `"cosine"` down to zero at the end of the run, or `"plateau"`: lower
+            the learning rate whenever `val/loss` stops falling.
         warmup_epochs: Epochs of linear warm-up of the learning rates, at least 0, fractions
-            allowed.
+            allowed; it goes with every schedule.
         quantum_schedule: Schedule of the photonic parameters; None: as `schedule`.
         quantum_warmup_epochs: Warm-up of the photonic parameters; None: as `warmup_epochs`.
+        plateau_patience: Number of validations without an improvement of `val/loss` after which
+            the next one lowers the rates, at least 0. Groups on `"plateau"` watch the same loss
+            and are lowered together; a group with another schedule is not.
+        plateau_factor: Factor by which a plateau lowers the rates, in (0, 1).
+        stages: Pairs of a component, `"classical"`, `"photonic"` or `"both"`, and its number of
+            epochs, at least 1: what is trained in which part of the run, for instance
+            `[["classical", 10], ["photonic", 5], ["both", 5]]`; see `StagedTraining`. The last
+            stage goes on to the end of the run. None: both throughout.
 
     Raises:
         TypeError: If a number is not a number.
@@ -61,22 +77,24 @@ class HybridModule(LightningModule):
         classical_lr: float = 3e-3,
         quantum_lr: float = 1e-2,
         weight_decay: float = 0.0,
-        schedule: Literal["constant", "cosine"] = "constant",
+        quantum_weight_decay: float = 0.0,
+        schedule: Literal["constant", "cosine", "plateau"] = "constant",
         warmup_epochs: float = 0.0,
-        quantum_schedule: Literal["constant", "cosine"] | None = None,
+        quantum_schedule: Literal["constant", "cosine", "plateau"] | None = None,
         quantum_warmup_epochs: float | None = None,
+        plateau_patience: int = 10,
+        plateau_factor: float = 0.1,
+        stages: list[tuple[Component, int]] | None = None,
     ) -> None:
         super().__init__()
-        self._keep_hyperparameters(constructor_calls(self, inspect.currentframe()))
+        self.keep_hyperparameters(inspect.currentframe())
         number(classical_lr, "classical_lr", above=0.0)
         number(quantum_lr, "quantum_lr", above=0.0)
         number(weight_decay, "weight_decay", minimum=0.0)
-        choice(schedule, "schedule", SCHEDULES)
-        number(warmup_epochs, "warmup_epochs", minimum=0.0)
-        if quantum_schedule is not None:
-            choice(quantum_schedule, "quantum_schedule", SCHEDULES)
-        if quantum_warmup_epochs is not None:
-            number(quantum_warmup_epochs, "quantum_warmup_epochs", minimum=0.0)
+        number(quantum_weight_decay, "quantum_weight_decay", minimum=0.0)
+        check_schedules(self.hparams)
+        if stages is not None:
+            check_stages(stages)
         self.task: Task = make_task(task, integer(output_dim, "output_dim", 1))
         metrics = self.build_metrics()
         self.train_metrics = metrics.clone(prefix="train/")
@@ -155,41 +173,45 @@ class HybridModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build one AdamW with a group `"classical"` and a group `"photonic"`.
 
-        A group without trainable parameters is left out. With warm-up or a cosine, one `LambdaLR`
-        with a schedule per group is stepped after every optimizer step.
+        A group without trainable parameters is left out. Unless all rates are constant, one
+        scheduler with a schedule per group is stepped after every optimizer step.
 
         Returns:
             What Lightning accepts from `configure_optimizers`.
 
         Raises:
-            ValueError: If nothing is trainable, or if a cosine has no known end.
+            ValueError: If nothing is trainable, or if a cosine or warm-up has no known end.
         """
-        rates = {"classical": self.hparams["classical_lr"], "photonic": self.hparams["quantum_lr"]}
-        groups = []
-        for name, parameters in split_parameters(self).items():
-            trainable = [p for p in parameters.values() if p.requires_grad]
-            if trainable:
-                decay = self.hparams["weight_decay"] if name == "classical" else 0.0
-                groups.append(
-                    {
-                        "params": trainable,
-                        "name": name,
-                        "lr": rates[name],
-                        "weight_decay": decay,
-                        "eps": _epsilon(trainable),
-                    }
-                )
-        if not groups:
-            raise ValueError("the model has no trainable parameters: unfreeze some before fit")
-        optimizer = torch.optim.AdamW(groups)
-        plans = self._schedules()
-        if all(plan == ("constant", 0) for plan in plans.values()):
+        given = self.hparams
+        optimizer = grouped_adamw(
+            self,
+            lr={"classical": given["classical_lr"], "photonic": given["quantum_lr"]},
+            weight_decay={
+                "classical": given["weight_decay"],
+                "photonic": given["quantum_weight_decay"],
+            },
+        )
+        schedules = schedules_by_group(given)
+        if all(schedule == ("constant", 0) for schedule in schedules.values()):
             return optimizer
-        scheduler = schedule_groups(optimizer, plans, self.trainer)
+        scheduler = schedule_groups(
+            optimizer, schedules, self.trainer, given["plateau_patience"], given["plateau_factor"]
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Return the callbacks that `schedule` and `stages` need in training."""
+        callbacks: list[Callback] = []
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            return callbacks  # Lightning would announce that they replace those of the fit
+        if "plateau" in (schedule.name for schedule in schedules_by_group(self.hparams).values()):
+            callbacks.append(PlateauWatch())
+        if self.hparams["stages"] is not None:
+            callbacks.append(StagedTraining(self.hparams["stages"]))
+        return callbacks
 
     def check_features(self, x: Tensor) -> None:
         """Check the inputs of `forward` against `self.hparams.input_dim`.
@@ -243,24 +265,7 @@ class HybridModule(LightningModule):
         inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
         return self.predictions(self(inputs))
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep only the hyperparameters that the constructor of this class takes."""
-        kept = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
-        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
-            name: value
-            for name, value in kept.items()
-            if name in self._own_arguments or name.startswith("_")
-        }
-
     # --- inside -----------------------------------------------------------------------------------
-
-    def _keep_hyperparameters(self, calls: list[dict[str, Any]]) -> None:
-        self.save_hyperparameters()
-        merged = {name: plain(value) for call in calls for name, value in call.items()}
-        self._own_arguments = frozenset(calls[-1])
-        for name in [n for n in self.hparams if n not in merged and not n.startswith("_")]:
-            del self.hparams[name]
-        self.hparams.update(merged)
 
     def _step(self, batch: Any, stage: str, metrics: MetricCollection) -> Tensor:
         inputs, targets = self.unpack(batch)
@@ -284,14 +289,6 @@ class HybridModule(LightningModule):
             self.log(name, metric, prog_bar=main, on_step=False, on_epoch=True, batch_size=rows)
         return loss
 
-    def _schedules(self) -> dict[str, tuple[str, float]]:
-        """Return schedule and epochs of warm-up by name of the optimizer group."""
-        names = ("schedule", "warmup_epochs")
-        shared = [self.hparams[name] for name in names]
-        own = [self.hparams[f"quantum_{name}"] for name in names]
-        chosen = [a if b is None else b for a, b in zip(shared, own, strict=True)]
-        return {"classical": (shared[0], shared[1]), "photonic": (chosen[0], chosen[1])}
-
     def _check_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise RuntimeError(
@@ -300,8 +297,3 @@ class HybridModule(LightningModule):
                 f"quantum_lr={self.hparams['quantum_lr']}, clip gradients with "
                 "Trainer(gradient_clip_val=1.0), or look for bad rows in the data"
             )
-
-
-def _epsilon(parameters: list[nn.Parameter]) -> float:
-    """Adam's epsilon: its usual 1e-8 is 0 in float16, and 0 / 0 ends the run at the first step."""
-    return 1e-4 if any(p.dtype == torch.float16 for p in parameters) else 1e-8

@@ -15,8 +15,39 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+from lightning.pytorch import LightningModule
 
-__all__ = ["constructor_calls", "plain"]
+__all__ = ["PlainHyperparameters", "constructor_calls", "plain"]
+
+
+class PlainHyperparameters(LightningModule):
+    """A LightningModule with all constructor arguments in `self.hparams`, as plain values.
+
+    A checkpoint keeps those that the constructor of the class itself takes.
+    """
+
+    def keep_hyperparameters(self, frame: FrameType | None) -> None:
+        """Record the arguments; to be called in the innermost `__init__`.
+
+        Args:
+            frame: The frame of that `__init__`.
+        """
+        self.save_hyperparameters()
+        calls = constructor_calls(self, frame)
+        merged = {name: plain(value) for call in calls for name, value in call.items()}
+        self._own_arguments = frozenset(calls[-1])
+        for name in [n for n in self.hparams if n not in merged and not n.startswith("_")]:
+            del self.hparams[name]
+        self.hparams.update(merged)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep only the hyperparameters that the constructor of this class takes."""
+        kept = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
+            name: value
+            for name, value in kept.items()
+            if name in self._own_arguments or name.startswith("_")
+        }
 
 
 def constructor_calls(obj: object, frame: FrameType | None) -> list[dict[str, Any]]:
@@ -54,11 +85,13 @@ def plain(value: Any) -> Any:
     """Turn an enum member or a numpy scalar into the plain value it stands for.
 
     Args:
-        value: Anything.
+        value: Anything; lists and tuples are looked into.
 
     Returns:
         The plain value, which a checkpoint can hold safely; other values as they are.
     """
     if isinstance(value, Enum):
         return plain(value.value)
+    if type(value) in (list, tuple):
+        return type(value)(plain(entry) for entry in value)
     return value.item() if isinstance(value, np.generic) else value

@@ -1,16 +1,20 @@
 """Optimizer groups and learning rates of a template."""
 
+import csv
 import math
 
 import pytest
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
 
 from hybridlit.components import split_parameters
 from hybridlit.templates import HybridModule, SequentialHybrid
-from hybridlit.templates.schedule import learning_rate_factor
+from hybridlit.templates.schedule import GroupSchedules, learning_rate_factor
 
 
 class Rates(Callback):
@@ -24,14 +28,22 @@ class Rates(Callback):
 
 
 def test_groups_follow_the_components(make_model):
-    model = make_model(classical_lr=1e-2, quantum_lr=1e-4, weight_decay=0.1)
+    model = make_model(
+        classical_lr=1e-2, quantum_lr=1e-4, weight_decay=0.1, quantum_weight_decay=0.2
+    )
     groups = {group["name"]: group for group in model.configure_optimizers().param_groups}
     assert list(groups) == ["classical", "photonic"]
     for name, parameters in split_parameters(model).items():
         assert {id(p) for p in groups[name]["params"]} == {id(p) for p in parameters.values()}
     assert groups["classical"]["lr"] == 1e-2 and groups["photonic"]["lr"] == 1e-4
-    assert groups["classical"]["weight_decay"] == 0.1 and groups["photonic"]["weight_decay"] == 0
+    assert groups["classical"]["weight_decay"] == 0.1
+    assert groups["photonic"]["weight_decay"] == 0.2
     assert id(model.quantum_layer.readout.weight) in {id(p) for p in groups["classical"]["params"]}
+
+
+def test_weight_decay_is_classical_unless_asked_for(make_model):
+    groups = make_model(weight_decay=0.1).configure_optimizers().param_groups
+    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
 
 
 @pytest.mark.parametrize("absent", ["classical", "photonic"])
@@ -108,13 +120,114 @@ def test_a_constant_rate_does_not(make_model, make_trainer):
     assert trainer.global_step == 2
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+class Stuck(SequentialHybrid):
+    """A model whose losses stay where they are."""
+
+    def loss(self, outputs, targets):
+        return 0 * super().loss(outputs, targets) + 1
+
+
+def test_rates_fall_at_plateaus_as_in_torch():
+    generator = torch.Generator().manual_seed(1)
+    losses = [1 / (1 + n // 3) + 0.2 * torch.rand((), generator=generator) for n in range(40)]
+    losses[20] = torch.tensor(math.nan)
+    losses += [torch.tensor(0.05 - 1e-6 * n) for n in range(6)]  # too little to be improvements
+    own, torchs = (torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0) for _ in range(2))
+    schedule = GroupSchedules(own, [lambda step: 1.0], [True], patience=2, reduction=0.5)
+    reference = ReduceLROnPlateau(torchs, patience=2, factor=0.5)
+    rates = []
+    for loss in losses:
+        own.step()
+        schedule.step()
+        schedule.observe(loss.item())
+        torchs.step()
+        reference.step(loss)
+        rates.append(own.param_groups[0]["lr"])
+        assert rates[-1] == torchs.param_groups[0]["lr"]
+    assert rates[0] == 1 and 0 < rates[-1] < 0.1
+
+
+def test_a_plateau_goes_with_warm_up_and_spares_the_other_group(data, make_model, make_trainer):
+    rates = Rates()
+    model = make_model(
+        Stuck,
+        classical_lr=1.0,
+        quantum_lr=1e-3,
+        schedule="plateau",
+        quantum_schedule="constant",
+        warmup_epochs=0.5,
+        quantum_warmup_epochs=0,
+        plateau_patience=1,
+        plateau_factor=0.1,
+    )
+    make_trainer(max_epochs=6, callbacks=[rates]).fit(model, data)
+    classical, photonic = zip(*rates.steps, strict=True)
+    # the first validation sets the best loss, one more is tolerated, the third lowers the rate
+    by_epoch = [1, 1, 1, 0.1, 0.1, 0.01]
+    expected = [rate for rate in by_epoch for _ in range(4)]
+    assert classical == pytest.approx([0.5, *expected[1:]])
+    assert set(photonic) == {1e-3}
+
+
+def test_both_groups_fall_together_and_are_logged(tmp_path, data, make_model, make_trainer):
+    logger = CSVLogger(tmp_path, name="run")
+    model = make_model(Stuck, schedule="plateau", plateau_patience=0, plateau_factor=0.5)
+    monitor = LearningRateMonitor("epoch")
+    make_trainer(max_epochs=3, logger=logger, callbacks=[monitor]).fit(model, data)
+    with open(logger.experiment.metrics_file_path) as file:
+        rows = [row for row in csv.DictReader(file) if row["lr-AdamW/classical"]]
+    logged = {name: [float(row[name]) for row in rows] for name in rows[0] if "lr" in name}
+    assert logged["lr-AdamW/classical"] == pytest.approx([3e-3, 3e-3, 1.5e-3])
+    assert logged["lr-AdamW/photonic"] == pytest.approx([1e-2, 1e-2, 5e-3])
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 3])
+def test_a_resumed_run_remembers_the_plateau(last, tmp_path, data, make_model, make_trainer):
+    def rates(path=None, **options):
+        seen = Rates()
+        model = make_model(Stuck, schedule="plateau", plateau_patience=1, quantum_schedule="cosine")
+        kept = ModelCheckpoint(tmp_path, save_top_k=-1, filename="{epoch}", **options)
+        trainer = make_trainer(max_epochs=5, enable_checkpointing=True, callbacks=[seen, kept])
+        trainer.fit(model, data, ckpt_path=path)
+        return seen.steps
+
+    whole = rates(monitor="val/loss")  # written at the end of validation
+    resumed = rates(tmp_path / f"epoch={last}.ckpt", every_n_epochs=9)
+    assert resumed == whole[4 * (last + 1) :]
+
+
+def test_a_plateau_needs_no_known_length(make_model, make_trainer):
+    trainer = make_trainer()
+    loader = DataLoader(Stream(), batch_size=2)
+    trainer.fit(make_model(schedule="plateau"), loader, loader)
+    assert trainer.global_step == 2
+
+
+def test_a_plateau_without_validation_is_refused(data, make_model, make_trainer):
+    for trainer, loaders in [
+        (make_trainer(limit_val_batches=0), dict(datamodule=data)),
+        (make_trainer(), dict(train_dataloaders=DataLoader(Stream(), batch_size=2))),
+        (make_trainer(), dict(train_dataloaders=DataLoader(Stream()), val_dataloaders=[])),
+    ]:
+        with pytest.raises(ValueError, match="follows val/loss and this run has no validation"):
+            trainer.fit(make_model(quantum_schedule="plateau"), **loaders)
+
+
+def test_validation_apart_from_a_run_is_not_observed(data, make_model, make_trainer):
+    model, trainer = make_model(Stuck, schedule="plateau"), make_trainer()
+    trainer.fit(model, data)
+    schedules = trainer.lr_scheduler_configs[0].scheduler
+    trainer.validate(model, data, verbose=False)
+    assert schedules.best == 1 and schedules.waited == 0
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
 @pytest.mark.parametrize("warmup", [0, 0.5, 3])
 def test_factors_stay_in_range(schedule, warmup):
     factors = [learning_rate_factor(schedule, s, warmup, 10) for s in range(12)]
     assert all(0 <= f <= 1 for f in factors) and factors[0] > 0
     assert max(factors) == 1
-    assert math.isclose(factors[10], 1.0 if schedule == "constant" else 0.0)
+    assert math.isclose(factors[10], 0.0 if schedule == "cosine" else 1.0)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +238,11 @@ def test_factors_stay_in_range(schedule, warmup):
         (dict(quantum_lr=math.nan), ValueError, "quantum_lr must be above 0, got nan"),
         (dict(classical_lr="fast"), TypeError, "classical_lr must be a number, got str 'fast'"),
         (dict(weight_decay=-0.1), ValueError, "weight_decay must be at least 0"),
+        (dict(quantum_weight_decay=-1), ValueError, "quantum_weight_decay must be at least 0"),
+        (dict(plateau_patience=-1), ValueError, "plateau_patience must be at least 0"),
+        (dict(plateau_patience=1.5), TypeError, "plateau_patience must be an integer"),
+        (dict(plateau_factor=1.0), ValueError, "plateau_factor must be above 0 and below 1"),
+        (dict(schedule=None), ValueError, "schedule must be one of"),
         (dict(schedule="step"), ValueError, "schedule must be one of .* got 'step'"),
         (dict(quantum_schedule="step"), ValueError, "quantum_schedule must be one of"),
         (dict(warmup_epochs=-1), ValueError, "warmup_epochs must be at least 0"),

@@ -1,0 +1,67 @@
+"""Fully connected layers with an activation between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from hybridlit.photonics.validation import integer, number
+
+__all__ = ["dense", "layer_widths"]
+
+
+def dense(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
+    """Build linear layers with a ReLU after each but the last.
+
+    The last layer stays linear, so that what reads it, a photonic encoding for instance, sees both
+    signs.
+
+    Args:
+        widths: Number of features before, between and after the layers, at least two of them, each
+            at least 1.
+        dropout: Share of values dropped after each ReLU in training, in [0, 1).
+
+    Returns:
+        A module from (..., widths[0]) to (..., widths[-1]).
+
+    Raises:
+        TypeError: If a width is no integer.
+        ValueError: If there are fewer than two widths, or an argument is out of range.
+
+    Example:
+        >>> [type(layer).__name__ for layer in dense([4, 8, 2])]
+        ['Linear', 'ReLU', 'Linear']
+    """
+    sizes = [integer(width, "each entry of widths", 1) for width in widths]
+    if len(sizes) < 2:
+        raise ValueError(f"widths must name at least two numbers of features, got {sizes}")
+    number(dropout, "dropout", minimum=0.0, below=1.0)
+    layers: list[nn.Module] = []
+    for wide, narrow in pairwise(sizes[:-1]):
+        layers += [nn.Linear(wide, narrow), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+def layer_widths(hidden_dims: Sequence[int] | None, default: list[int]) -> list[int]:
+    """Return the widths of a template's layers, checked.
+
+    Args:
+        hidden_dims: The template's argument of that name: at least one width, each at least 1.
+        default: The widths for None.
+
+    Returns:
+        A list of its own.
+
+    Raises:
+        TypeError: If a width is no integer.
+        ValueError: If there are no widths or one is out of range.
+    """
+    if hidden_dims is None:
+        return list(default)
+    if isinstance(hidden_dims, str) or not isinstance(hidden_dims, Sequence) or not hidden_dims:
+        raise ValueError(f"hidden_dims must name at least one width, got {hidden_dims!r}")
+    return [integer(width, "each entry of hidden_dims", 1) for width in hidden_dims]

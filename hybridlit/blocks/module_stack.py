@@ -1,0 +1,70 @@
+"""Any modules behind the interface of a stack of photonic layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ModuleStack"]
+
+
+class ModuleStack(nn.Module):
+    """Modules of equal sizes that run one after another, called like a `QuantumLayerStack`.
+
+    For layers that cannot be simulated as one: those of another library, or classical ones.
+
+    Args:
+        layers: At least one module from (..., features) to (..., output_size).
+
+    Attributes:
+        layers: The modules.
+        output_size: `output_size` of the first one, or None if it has no such attribute.
+
+    Raises:
+        ValueError: If there are no layers.
+
+    Example:
+        >>> stack = ModuleStack(nn.Linear(3, 5) for _ in range(2))
+        >>> stack(torch.rand(4, 3)).shape, stack.each(torch.rand(4, 2, 3)).shape
+        (torch.Size([4, 2, 5]), torch.Size([4, 2, 5]))
+    """
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        if not len(self.layers):
+            raise ValueError("layers must hold at least one module, got none")
+        self.output_size = getattr(self.layers[0], "output_size", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give every layer the same features.
+
+        Args:
+            x: Features of shape (..., features).
+
+        Returns:
+            Shape (..., layers, output_size).
+        """
+        return torch.stack([layer(x) for layer in self.layers], -2)
+
+    def each(self, x: Tensor) -> Tensor:
+        """Give every layer features of its own.
+
+        Args:
+            x: Features of shape (..., layers, features).
+
+        Returns:
+            Shape (..., layers, output_size).
+
+        Raises:
+            ValueError: If there are not as many rows of features as layers.
+        """
+        if x.shape[-2] != len(self.layers):
+            raise ValueError(
+                f"x must have shape (..., layers={len(self.layers)}, features), got "
+                f"{tuple(x.shape)}"
+            )
+        pairs = zip(self.layers, x.unbind(-2), strict=True)
+        return torch.stack([layer(rows) for layer, rows in pairs], -2)

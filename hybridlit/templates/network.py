@@ -1,0 +1,298 @@
+"""What the templates' networks share: a classical front, the photonic layer, and its twin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from typing_extensions import Self
+
+from hybridlit.blocks.fronts import make_front
+from hybridlit.blocks.fusion import Fusion, make_fusion
+from hybridlit.photonics.validation import integer
+from hybridlit.templates.base import HybridModule
+from hybridlit.templates.quantum import make_quantum
+
+__all__ = ["HybridNetwork"]
+
+
+class HybridNetwork(HybridModule):
+    """Base class of the templates: the parts of a network that do not depend on its topology.
+
+    A subclass builds its modules in `__init__`, after `super().__init__()`, from builders that can
+    be overridden, and defines `forward`, which starts with `self.front_features(x)`. Every template
+    has the builders `build_front`, for any classical backbone, and `build_quantum`, for any
+    photonic layer: one of another library goes through `mark_photonic`, and needs an attribute
+    `output_size`.
+
+    Logged besides what `HybridModule` logs: `fusion/weight_<component>`, the mean weight of each
+    component over the rows of a training epoch, by a fusion that has weights.
+
+    Args:
+        input_dim: Number of features, at least 1; None: the product of `input_shape`.
+        output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
+        input_shape: Shape of one input, without the batch: [features], [steps, features] of a
+            sequence or [channels, height, width] of an image; None: [`input_dim`]. A batch may also
+            come flat, with shape (batch, input_dim).
+        front: Classical network before everything else: `"cnn"` for images, `"conv1d"` or `"gru"`
+            for sequences, None for none. What follows then sees `front_dim` features; without a
+            front it sees `input_dim`.
+        front_dim: Number of features that the front gives, at least 1; None: 32, or whatever an
+            overridden `build_front` gives.
+        freeze_front: Never train the front: its parameters need no gradient, and it stays in
+            evaluation mode.
+        quantum: `"photonic"`, or `"mlp"` for a classical twin: a block with one hidden layer, of as
+            many parameters as the photonic layer would have had (`MatchedMLP`), in its place.
+        circuit_type: Where the features enter the circuit: `"series"`, `"parallel"` or
+            `"parallel_columns"`.
+        n_modes: Number of modes of the circuit, at least 2.
+        n_photons: Number of photons, at least 1.
+        computation_space: `"fock"` for all outcomes, `"unbunched"` for those with at most one
+            photon in a mode.
+        state_pattern: Where the photons enter: `"periodic"`, `"spaced"` or `"sequential"`.
+        output_mapping_strategy: How photon statistics become the outputs of the photonic layer:
+            `"linear"`, `"lexgrouping"` (also `"grouping"`) or `"modgrouping"` of the outcome
+            probabilities, `"none"` for all of them; `"mode_expectations"` or `"pair_correlations"`
+            of the photon numbers, cheap at any size.
+        quantum_output_dim: Number of outputs of the photonic layer; None: what the template says,
+            or the only possible one with the last three strategies.
+        use_bandwidth_tuning: Learn a factor for every encoded phase.
+        reservoir_mode: Keep the interferometers as they were drawn.
+        checkpoint_quantum: Keep nothing of the photonic layer for the gradient but its input, and
+            run it again instead: less memory, more time, the same gradients.
+        **training: `task`, learning rates, schedules and the other arguments of `HybridModule`.
+
+    Attributes:
+        front: The front, or None.
+        feature_shape: Shape of what comes out of the front, or of the inputs, without the batch.
+        feature_dim: Number of these features.
+        components: Widths of what a fusion combines by name, in a template that has one.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range, unknown or contradicts another.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_dim: int | None,
+        output_dim: int,
+        input_shape: list[int] | None = None,
+        front: Literal["cnn", "conv1d", "gru"] | None = None,
+        front_dim: int | None = None,
+        freeze_front: bool = False,
+        quantum: Literal["photonic", "mlp"] = "photonic",
+        circuit_type: Literal["series", "parallel", "parallel_columns"] = "series",
+        n_modes: int = 6,
+        n_photons: int = 3,
+        computation_space: Literal["fock", "unbunched"] = "fock",
+        state_pattern: Literal["periodic", "spaced", "sequential"] = "periodic",
+        output_mapping_strategy: Literal[
+            "linear",
+            "grouping",
+            "lexgrouping",
+            "modgrouping",
+            "none",
+            "mode_expectations",
+            "pair_correlations",
+        ] = "linear",
+        quantum_output_dim: int | None = None,
+        use_bandwidth_tuning: bool = True,
+        reservoir_mode: bool = False,
+        checkpoint_quantum: bool = False,
+        **training: Any,
+    ) -> None:
+        super().__init__(output_dim=output_dim, **training)
+        self._input_shape = self.feature_shape = _input_shape(input_dim, input_shape)
+        self.hparams["input_dim"] = math.prod(self._input_shape)
+        for name in ("front_dim", "quantum_output_dim"):
+            if self.hparams[name] is not None:
+                integer(self.hparams[name], name, 1)
+        for name in ("freeze_front", "checkpoint_quantum"):
+            if not isinstance(self.hparams[name], bool):
+                raise TypeError(f"{name} must be a bool, got {self.hparams[name]!r}")
+        self.components: dict[str, int] = {}
+        self.front = self.build_front()
+        if self.front is not None:
+            self.feature_shape = [self._front_width(self.front)]
+            if freeze_front:
+                self.front.requires_grad_(False).eval()
+        elif freeze_front or front_dim is not None:
+            argument = "freeze_front" if freeze_front else "front_dim"
+            raise ValueError(
+                f"{argument}={self.hparams[argument]!r} needs a front: choose one with "
+                "front='cnn', 'conv1d' or 'gru', or override build_front"
+            )
+        self.feature_dim = math.prod(self.feature_shape)
+
+    # --- to override ------------------------------------------------------------------------------
+
+    def build_front(self) -> nn.Module | None:
+        """Build the module from (batch, *input_shape) to (batch, front_dim), if there is one.
+
+        Override it for any backbone of your own; give `input_shape` to the constructor then.
+
+        Returns:
+            The front that the argument `front` names; None without one.
+        """
+        if self.hparams["front"] is None:
+            return None
+        width = self.hparams["front_dim"] or 32
+        return make_front(self.hparams["front"], self._input_shape, width)
+
+    # --- for subclasses ---------------------------------------------------------------------------
+
+    def front_features(self, x: Tensor) -> Tensor:
+        """Check the inputs of `forward` and run the front.
+
+        Args:
+            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
+
+        Returns:
+            Features of shape (batch, feature_dim).
+
+        Raises:
+            TypeError: If `x` is no floating tensor, or float64 in a float32 model.
+            ValueError: If the shape of `x` is wrong.
+        """
+        self.check_features(x)
+        if self.front is None:
+            return x.flatten(1)
+        features: Tensor = self.front(x.reshape(x.shape[0], *self._input_shape))
+        return features
+
+    def run_quantum(self, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Run the photonic layer, keeping only its input if `checkpoint_quantum` is set.
+
+        Args:
+            run: The layer, or a method of it.
+            x: What it takes.
+
+        Returns:
+            What it returns. In training with gradients, `checkpoint_quantum` makes the backward
+            pass compute it again.
+        """
+        if self.hparams["checkpoint_quantum"] and self.training and torch.is_grad_enabled():
+            outputs: Tensor = checkpoint(run, x, use_reentrant=False)
+            return outputs
+        return run(x)
+
+    def make_quantum(
+        self, input_size: int, output_size: int, count: int | None = None
+    ) -> nn.Module:
+        """Build the photonic layer that the arguments describe, or its classical twin.
+
+        Args:
+            input_size: Number of features in [0, 1], at least 1.
+            output_size: Number of outputs, unless `quantum_output_dim` is given or the mapping
+                strategy leaves no choice.
+            count: Number of layers to stack, or None for one without that dimension.
+
+        Returns:
+            A `QuantumLayer` or `QuantumLayerStack`; for `quantum="mlp"`, a `MatchedMLP` or a
+            `ModuleStack` of them. All have an attribute `output_size`.
+        """
+        return make_quantum(self.hparams, input_size, output_size, count)
+
+    def make_fusion(self, components: Mapping[str, int]) -> Fusion:
+        """Build the fusion that the arguments `fusion` and `fusion_dim` of a template describe.
+
+        Args:
+            components: Number of features by name of the component.
+
+        Returns:
+            A block from a list of (batch, features) to (batch, output_dim).
+        """
+        outputs, width = self.hparams["output_dim"], self.hparams["fusion_dim"]
+        return make_fusion(self.hparams["fusion"], list(components.values()), outputs, width)
+
+    # --- Lightning and torch ----------------------------------------------------------------------
+
+    def check_features(self, x: Tensor) -> None:
+        """Check the inputs of `forward` against `input_shape` or `input_dim`.
+
+        Args:
+            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
+
+        Raises:
+            TypeError: If `x` is no floating tensor, or float64 in a float32 model.
+            ValueError: If the shape of `x` is wrong.
+        """
+        shape = self._input_shape
+        if list(x.shape[1:]) == shape and x.dim() > 1:
+            x = x.flatten(1)
+        elif len(shape) > 1 and (x.dim() != 2 or x.shape[1] != math.prod(shape)):
+            raise ValueError(
+                f"x must have shape (batch, {', '.join(map(str, shape))}) or (batch, "
+                f"input_dim={math.prod(shape)}), got {tuple(x.shape)}"
+            )
+        super().check_features(x)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; a frozen front stays in evaluation mode."""
+        super().train(mode)
+        if self.hparams["freeze_front"] and self.front is not None:
+            self.front.eval()
+        return self
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss of a training batch and log it, and the fusion's weights."""
+        loss = super().training_step(batch, batch_idx)
+        fusion = getattr(self, "fusion", None)
+        weights = fusion.weights if isinstance(fusion, Fusion) else None
+        if weights is not None:
+            means = weights.float().mean(0)
+            for name, mean in zip(self.components, means, strict=True):
+                self.log(
+                    f"fusion/weight_{name}",
+                    mean,
+                    on_step=False,
+                    on_epoch=True,
+                    sync_dist=True,
+                    batch_size=len(weights),
+                )
+        return loss
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _front_width(self, front: nn.Module) -> int:
+        """Run the front once, so that a wrong one is refused before training."""
+        modes = {module: module.training for module in front.modules()}
+        front.eval()
+        with torch.no_grad():
+            features = front(torch.zeros(2, *self._input_shape))
+        for module, mode in modes.items():
+            module.training = mode
+        wanted = self.hparams["front_dim"]
+        if features.dim() != 2 or wanted not in (None, features.shape[1]):
+            raise ValueError(
+                f"build_front must give a module from (batch, "
+                f"{', '.join(map(str, self._input_shape))}) to (batch, front_dim="
+                f"{'any' if wanted is None else wanted}), got outputs of shape "
+                f"{tuple(features.shape)} for 2 inputs"
+            )
+        return int(features.shape[1])
+
+
+def _input_shape(input_dim: int | None, input_shape: list[int] | None) -> list[int]:
+    if input_shape is None:
+        if input_dim is None:
+            raise ValueError("give input_dim or input_shape, got neither")
+        return [integer(input_dim, "input_dim", 1)]
+    if not isinstance(input_shape, (list, tuple)) or not 1 <= len(input_shape) <= 3:
+        raise ValueError(
+            "input_shape must be [features], [steps, features] or [channels, height, width], got "
+            f"{input_shape!r}"
+        )
+    shape = [integer(size, "each entry of input_shape", 1) for size in input_shape]
+    if input_dim is not None and integer(input_dim, "input_dim", 1) != math.prod(shape):
+        raise ValueError(
+            f"input_dim must be {math.prod(shape)}, the product of input_shape={shape}, or None, "
+            f"got {input_dim}"
+        )
+    return shape

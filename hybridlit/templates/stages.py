@@ -1,0 +1,163 @@
+"""Training in stages: one component of a hybrid model at a time, the other one frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.optim import Optimizer
+
+from hybridlit.components import split_parameters
+from hybridlit.optimizers import trainable_parameters
+from hybridlit.photonics.validation import choice, integer
+
+__all__ = ["Component", "Stage", "StagedTraining", "check_stages"]
+
+Component = Literal["classical", "photonic", "both"]
+
+_TRAINED = {
+    "classical": ("classical",),
+    "photonic": ("photonic",),
+    "both": ("classical", "photonic"),
+}
+
+
+class Stage(NamedTuple):
+    """A part of a run.
+
+    Attributes:
+        component: What is trained: `"classical"`, `"photonic"` or `"both"`.
+        start: The first epoch, from 0.
+    """
+
+    component: str
+    start: int
+
+
+def check_stages(stages: Sequence[tuple[Component, int]]) -> list[Stage]:
+    """Check a list of stages and place them in the run.
+
+    Args:
+        stages: Pairs of a component and its number of epochs, at least 1, in order.
+
+    Returns:
+        The stages with their first epochs.
+
+    Raises:
+        TypeError: If `stages` is no list of pairs, or a number of epochs no integer.
+        ValueError: If there is no stage, a component is unknown or an epoch count is below 1.
+    """
+    if not isinstance(stages, (list, tuple)):
+        raise TypeError(
+            "stages must be a list of pairs [component, epochs], such as "
+            f"[['classical', 10], ['photonic', 5]], got {type(stages).__name__} {stages!r}"
+        )
+    if not stages:
+        raise ValueError("stages must name at least one stage, got []; None trains both throughout")
+    placed, start = [], 0
+    for position, stage in enumerate(stages):
+        if not isinstance(stage, (list, tuple)) or len(stage) != 2:
+            raise TypeError(f"stages[{position}] must be a pair [component, epochs], got {stage!r}")
+        component, epochs = stage
+        choice(component, f"the component of stages[{position}]", _TRAINED)
+        placed.append(Stage(component, start))
+        start += integer(epochs, f"the epochs of stages[{position}]", 1)
+    return placed
+
+
+class StagedTraining(Callback):
+    """Train the components of a model in stages: classical, then photonic, then both, say.
+
+    What is not trained in a stage stays bit for bit as it is, and so do its moments in the
+    optimizer: its gradients are taken away before gradients are clipped and the optimizer steps,
+    so neither clipping nor weight decay knows of it. (Optimizers that, like all of `torch.optim`
+    but LBFGS, skip parameters without a gradient.) The forward pass is the usual one in every
+    stage, batch normalization and dropout included, and learning rate schedules run on.
+
+    The stage depends on the epoch alone, so a resumed run is in the right one. The last stage goes
+    on to the end of the run. Its number, from 1, is logged as `train/stage`. Templates attach
+    this callback themselves if they have `stages`; with other LightningModules, give it to the
+    Trainer.
+
+    Args:
+        stages: Pairs of a component (`"classical"`, `"photonic"` or `"both"`) and its number of
+            epochs, at least 1, in order.
+
+    Raises:
+        TypeError: If `stages` is no list of pairs, or a number of epochs no integer.
+        ValueError: If there is no stage, a component is unknown or an epoch count is below 1.
+
+    Example:
+        >>> staged = StagedTraining([("classical", 10), ("photonic", 5), ("both", 1)])
+        >>> [staged.component(epoch) for epoch in (0, 9, 10, 14, 15, 99)]
+        ['classical', 'classical', 'photonic', 'photonic', 'both', 'both']
+    """
+
+    def __init__(self, stages: Sequence[tuple[Component, int]]) -> None:
+        self.stages = check_stages(stages)
+        self._announced = 0
+
+    def number(self, epoch: int) -> int:
+        """Return the number of the stage that an epoch belongs to.
+
+        Args:
+            epoch: The epoch, from 0.
+
+        Returns:
+            The number, from 1.
+        """
+        return sum(epoch >= stage.start for stage in self.stages)
+
+    def component(self, epoch: int) -> str:
+        """Return what is trained in an epoch.
+
+        Args:
+            epoch: The epoch, from 0.
+
+        Returns:
+            `"classical"`, `"photonic"` or `"both"`.
+        """
+        return self.stages[self.number(epoch) - 1].component
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse stages that could train nothing; say which ones this run does not reach."""
+        self._announced = 0
+        trainable = trainable_parameters(pl_module)
+        for stage in self.stages:
+            for component in _TRAINED[stage.component]:
+                if not trainable[component]:
+                    raise ValueError(
+                        f"a stage trains {stage.component!r}, and the model has no trainable "
+                        f"{component} parameters: unfreeze some, or leave that stage out"
+                    )
+        epochs = trainer.max_epochs
+        last = self.stages[-1].start
+        if epochs is not None and 0 <= epochs <= last and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            rank_zero_warn(
+                f"max_epochs={epochs} ends before stage {len(self.stages)} "
+                f"({self.stages[-1].component}) begins in epoch {last}"
+            )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the stage, and announce it where it begins or a run is resumed."""
+        epoch = trainer.current_epoch
+        number = self.number(epoch)
+        pl_module.log("train/stage", float(number), on_step=False, on_epoch=True)
+        if number != self._announced:
+            self._announced = number
+            rank_zero_info(
+                f"Epoch {epoch}: stage {number} of {len(self.stages)} trains "
+                f"{self.stages[number - 1].component}."
+            )
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Take away the gradients of what this stage does not train."""
+        trained = _TRAINED[self.component(trainer.current_epoch)]
+        for component, parameters in split_parameters(pl_module).items():
+            if component not in trained:
+                for parameter in parameters.values():
+                    parameter.grad = None

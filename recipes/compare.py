@@ -1,0 +1,250 @@
+"""Does the photonic layer of a recipe help? Runs it against its twins, on equal terms.
+
+  python recipes/compare.py recipes/wine_parallel.yaml --seeds 5
+  python recipes/compare.py --all --seeds 5     # every recipe, and the table in recipes/README.md
+
+Three arms share data, epochs, learning rates and everything else that the recipe says:
+
+  hybrid     the recipe
+  classical  the photonic layer replaced by a classical block with as many parameters
+  untrained  interferometers drawn at random and kept; all else trains
+
+Beside them stands a support vector machine with scikit-learn's default settings.
+
+A seed decides initial weights and split alike, so that arms are compared pair by pair. A score is
+the test score of the checkpoint with the lowest validation loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule
+from lightning.pytorch.callbacks import ModelCheckpoint
+from paired import interval, verdict
+from sklearn.svm import SVC, SVR
+
+from hybridlit import HybridModule, split_parameters
+from hybridlit.cli.training import HybridCLI
+
+HERE = Path(__file__).parent
+ARMS = {
+    "hybrid": [],
+    "classical": ["--model.init_args.quantum=mlp"],
+    "untrained": [
+        "--model.init_args.reservoir_mode=true",
+        "--model.init_args.use_bandwidth_tuning=false",
+    ],
+}
+SCORES = {"multiclass": "acc", "binary": "acc", "regression": "r2"}  # more is better
+MARGIN = 0.01  # of accuracy or R2: what is surely less than this is called neutral
+BEGIN, END = "<!-- compare.py --all writes from here -->", "<!-- to here -->"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one training run gave; parameters are those that train."""
+
+    metric: str
+    score: float
+    seconds: float
+    epochs: int
+    parameters: int
+    photonic_parameters: int
+    test_per_train: float
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipes", type=Path, nargs="*", help="YAML files")
+    parser.add_argument("--all", action="store_true", help="every recipe, and the README's table")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each arm, at least 2")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's, for every arm")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "compare")
+    parser.add_argument("--readme", type=Path, default=HERE / "README.md")
+    options = parser.parse_args(arguments)
+    recipes = sorted(HERE.glob("*.yaml")) if options.all else options.recipes
+    if not recipes or options.seeds < 2:
+        parser.error("give recipes or --all, and at least 2 seeds")
+
+    text = options.readme.read_text() if options.all else ""
+    if options.all and not (BEGIN in text and END in text):
+        parser.error(
+            f"{options.readme} lacks the lines between which the table goes: {BEGIN} {END}"
+        )
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = []
+    for recipe in recipes:
+        results.append(compare(recipe, options.seeds, options.epochs))
+        stem = options.out / recipe.stem
+        stem.with_suffix(".json").write_text(json.dumps(results[-1], indent=2) + "\n")
+        stem.with_suffix(".md").write_text(table(results[-1:]))
+    print("\n" + table(results), end="")
+    if options.all:
+        before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+        options.readme.write_text(f"{before}{BEGIN}\n{table(results)}{END}{after}")
+
+
+def compare(recipe: Path, seeds: int, epochs: int | None = None) -> dict[str, Any]:
+    """Run all arms of a recipe with seeds 0, 1, ... and return everything that is to be known."""
+    runs: dict[str, list[Run]] = {arm: [] for arm in ARMS}
+    for seed in range(seeds):  # seeds outside: whatever else the machine does hits all arms alike
+        for arm in ARMS:
+            run = train(recipe, arm, seed, epochs)
+            runs[arm].append(run)
+            done = sum(map(len, runs.values()))
+            print(
+                f"{recipe.stem}  {done:2} of {seeds * len(ARMS)}  seed {seed}  {arm:9}"
+                f"  {run.metric} {run.score:.4f}  {run.seconds:.1f} s",
+                flush=True,
+            )
+    machines = [support_vectors(recipe, seed) for seed in range(seeds)]
+    scores = {arm: [run.score for run in runs[arm]] for arm in ARMS}
+    first = runs["hybrid"][0]
+    differences = {}
+    for arm in ("classical", "untrained"):
+        pairs = zip(scores["hybrid"], scores[arm], strict=True)
+        difference = interval([ours - theirs for ours, theirs in pairs], first.test_per_train)
+        differences[arm] = {**asdict(difference), "verdict": verdict(difference, MARGIN)}
+    return {
+        "recipe": recipe.stem,
+        "metric": first.metric,
+        "epochs": first.epochs,
+        "test_per_train": first.test_per_train,
+        "margin": MARGIN,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "arms": {
+            arm: {
+                "scores": scores[arm],
+                **asdict(interval(scores[arm])),
+                "parameters": runs[arm][0].parameters,
+                "photonic_parameters": runs[arm][0].photonic_parameters,
+                "seconds": median(run.seconds for run in runs[arm]),
+            }
+            for arm in ARMS
+        },
+        "hybrid_minus": differences,
+        "svm": {"scores": machines, **asdict(interval(machines))},
+    }
+
+
+def train(recipe: Path, arm: str, seed: int, epochs: int | None = None) -> Run:
+    """Train one arm with one seed, and test its best checkpoint."""
+    with TemporaryDirectory() as folder, _quiet():
+        best = ModelCheckpoint(folder, monitor="val/loss")
+        cli = _build(recipe, arm, seed, epochs, best)
+        model, data, trainer = cli.model, cli.datamodule, cli.trainer
+        start = time.perf_counter()
+        trainer.fit(model, data)
+        seconds = time.perf_counter() - start
+        (metrics,) = trainer.test(model, data, ckpt_path=best.best_model_path, verbose=False)
+    metric = SCORES[model.hparams["task"]]
+    counts = {
+        kind: sum(p.numel() for p in parameters.values() if p.requires_grad)
+        for kind, parameters in split_parameters(model).items()
+    }
+    return Run(
+        metric=metric,
+        score=metrics[f"test/{metric}"],
+        seconds=seconds,
+        epochs=trainer.current_epoch,
+        parameters=sum(counts.values()),
+        photonic_parameters=counts["photonic"],
+        test_per_train=len(data.test[0]) / len(data.train[0]),
+    )
+
+
+def support_vectors(recipe: Path, seed: int) -> float:
+    """Score a support vector machine, settings untouched, on the same rows as all arms."""
+    with _quiet():
+        data = _build(recipe, "hybrid", seed).datamodule
+    (x, y), (test_x, test_y) = ((x.flatten(1), y) for x, y in (data.train, data.test))
+    machine = SVR() if y.is_floating_point() else SVC()
+    return float(machine.fit(x.numpy(), y.numpy()).score(test_x.numpy(), test_y.numpy()))
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """Return results as a table in Markdown."""
+    lines = [
+        "| recipe | score | hybrid | classical twin | untrained photons | SVM "
+        "| hybrid - classical | hybrid - untrained | parameters | seconds a run |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        arms, differences = result["arms"], result["hybrid_minus"]
+        cells = [
+            f"`{result['recipe']}`",
+            f"{result['metric']}, {len(arms['hybrid']['scores'])} seeds",
+            *(_shown(arms[arm], ".3f") for arm in ARMS),
+            _shown(result["svm"], ".3f"),
+            *(f"{_shown(d, '+.3f')}: {d['verdict']}" for d in differences.values()),
+            " / ".join(str(arms[arm]["parameters"]) for arm in ARMS),
+            " / ".join(f"{arms[arm]['seconds']:.1f}" for arm in ARMS),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _build(
+    recipe: Path, arm: str, seed: int, epochs: int | None = None, *callbacks: Callback
+) -> HybridCLI:
+    """Build model, data and Trainer of an arm as the command line does, without running them."""
+    return HybridCLI(
+        HybridModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        auto_configure_optimizers=False,
+        trainer_defaults={"callbacks": list(callbacks), "enable_model_summary": False},
+        run=False,
+        args=[
+            f"--config={recipe}",
+            f"--seed_everything={seed}",
+            f"--data.init_args.seed={seed}",
+            "--trainer.logger=false",
+            "--trainer.enable_progress_bar=false",
+            *([] if epochs is None else [f"--trainer.max_epochs={epochs}"]),
+            *ARMS[arm],
+        ],
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning says a dozen lines a run, which would bury the progress."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _shown(values: dict[str, Any], digits: str) -> str:
+    high = min(values["high"], 1.0)  # neither accuracy nor R2 goes beyond
+    return f"{values['mean']:{digits}} ({values['low']:{digits}} to {high:{digits}})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Comparing arms: the statistics against known numbers, and the script from end to end."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from hybridlit import SklearnDataModule, split_parameters, templates
+from hybridlit.cli import main as command_line
+
+SVC = pytest.importorskip("sklearn.svm", reason="recipes extra").SVC
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:LightningCLI's args parameter"),
+    pytest.mark.filterwarnings("ignore:.*logging interval.*"),
+]
+
+
+@pytest.fixture
+def paired(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPES))
+    return importlib.import_module("paired")
+
+
+@pytest.fixture
+def compare(monkeypatch):
+    monkeypatch.syspath_prepend(str(RECIPES))
+    return importlib.import_module("compare")
+
+
+def test_an_interval_is_students(paired):
+    """t(0.975, 4) = 2.7764 and t(0.975, 1) = 12.7062, from printed tables."""
+    five = paired.interval([1, 2, 3, 4, 5])
+    assert five.mean == 3 and five.high - 3 == pytest.approx(2.7764 * np.sqrt(2.5 / 5), rel=1e-4)
+    assert five.high - 3 == pytest.approx(3 - five.low)
+    two = paired.interval([0.0, 1.0])
+    assert two.high - 0.5 == pytest.approx(12.7062 * np.sqrt(0.5 / 2), rel=1e-4)
+
+
+def test_the_correction_of_nadeau_and_bengio(paired):
+    corrected = paired.interval([1, 2, 3, 4, 5], test_per_train=1 / 3)
+    assert corrected.high - 3 == pytest.approx(2.7764 * np.sqrt((1 / 5 + 1 / 3) * 2.5), rel=1e-4)
+
+
+def test_an_interval_covers_the_truth_19_times_in_20(paired, generator):
+    intervals = [paired.interval(row) for row in generator.normal(2.0, 3.0, (2000, 4))]
+    share = np.mean([each.low <= 2.0 <= each.high for each in intervals])
+    assert share == pytest.approx(0.95, abs=0.015)  # three standard errors
+
+
+def test_one_run_is_refused(paired):
+    with pytest.raises(ValueError, match="at least 2 values, got 1: run more seeds"):
+        paired.interval([0.9])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.002, 0.030, "helps"),
+        (-0.030, -0.002, "hurts"),
+        (-0.030, 0.002, "inconclusive"),
+        (-0.004, 0.009, "neutral"),
+        (0.001, 0.009, "neutral"),
+        (0.0, 0.0, "neutral"),
+        (0.011, 0.012, "helps"),
+    ],
+)
+def test_a_plain_word(paired, low, high, word):
+    difference = paired.Interval((low + high) / 2, low, high)
+    assert paired.verdict(difference, margin=0.01) == word
+
+
+def test_a_recipe_against_its_twins(compare, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    recipe = RECIPES / "iris_sequential.yaml"
+    compare.main([str(recipe), "--seeds=2", "--epochs=2", "--out=results"])
+    shown = capsys.readouterr()
+    result = json.loads((tmp_path / "results" / "iris_sequential.json").read_text())
+    arms = result["arms"]
+    assert list(arms) == ["hybrid", "classical", "untrained"] and result["epochs"] == 2
+
+    for arm, counts in arms.items():
+        assert len(counts["scores"]) == 2 and counts["seconds"] > 0
+        assert counts["mean"] == pytest.approx(np.mean(counts["scores"]))
+        assert (counts["photonic_parameters"] > 0) == (arm == "hybrid")
+    hybrid, classical, untrained = (arms[arm] for arm in arms)
+    assert classical["parameters"] == pytest.approx(hybrid["parameters"], rel=0.1)
+    assert untrained["parameters"] == hybrid["parameters"] - hybrid["photonic_parameters"]
+
+    for arm, difference in result["hybrid_minus"].items():
+        pairs = zip(hybrid["scores"], arms[arm]["scores"], strict=True)
+        assert difference["mean"] == pytest.approx(np.mean([a - b for a, b in pairs]))
+        assert difference["verdict"] in ("helps", "neutral", "hurts", "inconclusive")
+    data = [SklearnDataModule("iris", seed=seed) for seed in range(2)]
+    machines = [SVC().fit(*each.train).score(*each.test) for each in data]
+    assert result["svm"]["scores"] == pytest.approx(machines)
+    row = (tmp_path / "results" / "iris_sequential.md").read_text()
+    assert row in shown.out and "| `iris_sequential` | acc, 2 seeds |" in row
+    assert (
+        "iris_sequential   6 of 6  seed 1  untrained" in shown.out
+        and "Tip" not in shown.out + shown.err
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_classical_twin_of_a_recipe_is_as_large(path):
+    model = yaml.safe_load(path.read_text())["model"]
+    template = getattr(templates, model["class_path"])
+    sizes = []
+    for quantum in ("photonic", "mlp"):
+        twin = template(**model["init_args"], quantum=quantum)
+        sizes.append(sum(parameter.numel() for parameter in twin.parameters()))
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
+    assert not split_parameters(twin)["photonic"]
+
+
+def test_an_arm_is_trained_and_tested_as_the_command_line_does(
+    compare, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    recipe = RECIPES / "iris_sequential.yaml"
+    seed = ["--seed_everything=1", "--data.seed=1", "--trainer.max_epochs=5"]
+    command_line(["fit", f"--config={recipe}", *seed])
+    shown = capsys.readouterr().out.partition("test/acc")[2].split()[0]
+    assert compare.train(recipe, "hybrid", seed=1, epochs=5).score == pytest.approx(float(shown))
+
+
+def test_arms_share_their_rows_and_seeds_do_not(compare, monkeypatch):
+    built = []
+
+    class Recording(compare.HybridCLI):
+        def after_instantiate_classes(self):
+            weights = torch.nn.utils.parameters_to_vector(self.model.parameters()).detach()
+            built.append((self.datamodule.test[0], self.datamodule.train[0], weights))
+
+    monkeypatch.setattr(compare, "HybridCLI", Recording)
+    for arm, seed in [("hybrid", 0), ("untrained", 0), ("hybrid", 1)]:
+        compare.train(RECIPES / "iris_sequential.yaml", arm, seed, epochs=1)
+    one, other_arm, other_seed = built
+    for kind in range(2):
+        assert torch.equal(one[kind], other_arm[kind])
+        assert not torch.equal(one[kind], other_seed[kind])
+    assert not torch.equal(one[2], other_seed[2])
+
+
+def test_the_table_of_all_goes_between_its_lines(compare, tmp_path, monkeypatch):
+    recipe = (RECIPES / "iris_sequential.yaml").read_text()
+    (tmp_path / "small.yaml").write_text(recipe)
+    readme = tmp_path / "README.md"
+    monkeypatch.setattr(compare, "HERE", tmp_path)
+    options = ["--all", "--seeds=2", "--epochs=1", f"--out={tmp_path}", f"--readme={readme}"]
+    readme.write_text("no place for a table")
+    with pytest.raises(SystemExit):
+        compare.main(options)
+    readme.write_text(f"before\n{compare.BEGIN}\nold\n{compare.END}\nafter\n")
+    for _ in range(2):
+        compare.main(options)
+        text = readme.read_text()
+        assert text.startswith(f"before\n{compare.BEGIN}\n| recipe |") and "old" not in text
+        assert text.endswith(f" |\n{compare.END}\nafter\n") and text.count("| `small` |") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["recipe.yaml", "--seeds=1"]])
+def test_what_cannot_be_compared(compare, arguments, capsys):
+    with pytest.raises(SystemExit):
+        compare.main(arguments)
+    assert "at least 2 seeds" in capsys.readouterr().err

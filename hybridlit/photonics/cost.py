@@ -119,7 +119,7 @@ _PROBES = [
     # modes, photons, batch, space: from all in the first-level cache to none in any
     (4, 2, 64, ComputationSpace.FOCK),
     (8, 4, 256, ComputationSpace.FOCK),
-    (12, 6, 64, ComputationSpace.FOCK),
+    (12, 6, 32, ComputationSpace.FOCK),
     (16, 8, 32, ComputationSpace.UNBUNCHED),
     (20, 10, 16, ComputationSpace.UNBUNCHED),
 ]

@@ -1,7 +1,7 @@
 """Single numbers that no grid holds, each measured in a process of its own.
 
     python recipes/benchmarks/claims.py            # all of them
-    python recipes/benchmarks/claims.py startup    # one: large, modes, startup, estimate, stack
+    python recipes/benchmarks/claims.py startup    # one of them; --help names all
 
 Writes ``claims.json``.
 """
@@ -162,24 +162,31 @@ _ESTIMATED = [
 ]
 
 
-def stack() -> dict[str, Any]:
-    """A step of four layers as one stack against one layer, at 4 modes, 2 photons, batch 64."""
+def bank() -> dict[str, Any]:
+    """A step of ParallelBankHybrid: 4 layers against 1 at 4 modes, 2 photons, batch 64."""
     import torch
     from timing import alternate
 
-    from hybridlit.photonics import Experiment, QuantumLayer, QuantumLayerStack
+    from hybridlit import ParallelBankHybrid
 
     torch.set_num_threads(1)
-    experiment = Experiment("parallel", 4, 2)
-    one = QuantumLayer(8, 32, experiment=experiment)
-    four = QuantumLayerStack(4, 8, 32, experiment=experiment)
-    x = torch.rand(64, 8)
-    comparison = alternate(
-        lambda: one(x).square().sum().backward(),
-        lambda: four(x).square().sum().backward(),
-        repeats=20,
-        min_seconds=0.05,
-    )
+
+    def step_of(layers: int) -> Callable[[], object]:
+        model = ParallelBankHybrid(
+            8, 3, n_layers=layers, n_modes=4, n_photons=2, circuit_type="parallel"
+        )
+        optimizer = model.configure_optimizers()
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        x, y = torch.randn(64, 8), torch.arange(64) % 3
+
+        def step() -> None:
+            optimizer.zero_grad()
+            model.loss(model(x), y).backward()
+            optimizer.step()
+
+        return step
+
+    comparison = alternate(step_of(1), step_of(4), repeats=20, min_seconds=0.05)
     return {
         "one_ms": statistics.median(comparison.ours),
         "four_ms": statistics.median(comparison.peer),
@@ -187,12 +194,45 @@ def stack() -> dict[str, Any]:
     }
 
 
+def checkpoint() -> dict[str, Any]:
+    """Peak memory of a step with and without ``checkpoint_quantum``, wide classical head."""
+    found = {}
+    for name, flag in (("without", False), ("with", True)):
+        code = _CHECKPOINT.format(flag=flag)
+        found[f"peak_mib_{name}"] = _run_python(code, dict(os.environ))["mib"]
+    return found
+
+
+_CHECKPOINT = """
+import json, torch
+from pathlib import Path
+from hybridlit import SequentialHybrid
+
+def resident(what):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(what))) / 1024
+
+def step(batch):
+    model.loss(model(torch.randn(batch, 31)), torch.arange(batch) % 3).backward()
+
+model = SequentialHybrid(
+    31, 8, 3, circuit_type="parallel", n_modes=32, n_photons=8, hidden_dim=31, head_dim=8192,
+    output_mapping_strategy="mode_expectations", checkpoint_quantum={flag})
+step(8)
+Path("/proc/self/clear_refs").write_text("5")
+before = resident("VmRSS")
+step(2048)
+print(json.dumps({{"mib": resident("VmHWM") - before}}))
+"""
+
+
 CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "large": large,
     "modes": modes,
     "startup": startup,
     "estimate": estimate,
-    "stack": stack,
+    "bank": bank,
+    "checkpoint": checkpoint,
 }
 
 

@@ -28,7 +28,12 @@ def main(folder: Path = HERE / "results", readme: Path = HERE / "README.md") -> 
         Exit status 0.
     """
     text = readme.read_text()
-    tables = {"layer_grid": layer_grid, "scaling": scaling, "roofline": roofline}
+    tables = {
+        "layer_grid": layer_grid,
+        "scaling": scaling,
+        "roofline": roofline,
+        "claims": claims,
+    }
     for name, table in tables.items():
         marks = re.compile(f"(<!-- {name} -->\n).*(<!-- /{name} -->)", re.DOTALL)
         filled = table(folder)
@@ -101,6 +106,28 @@ def roofline(folder: Path) -> str:
         "| modes, photons, batch | | ms | GFLOP/s | of the highest peak | bound by | of the bound "
         "|\n|---|---|---|---|---|---|---|\n" + "".join(rows)
     )
+
+
+def claims(folder: Path) -> str:
+    """Return the list of single numbers as Markdown."""
+    result = _load(folder / "claims.json")
+    if result is None:
+        return "Not measured.\n"
+    parts = []
+    for entry in result.values():
+        found = entry["found"]
+        points = found.pop("points", [])
+        values = [f"{name} {rounded(value)}" for name, value in found.items()]
+        values += [
+            f"{tuple(p['point'])} predicted {rounded(p['predicted_ms'])} ms, measured "
+            f"{rounded(p['measured_ms'])} ms"
+            for p in points
+        ]
+        parts.append(
+            f"**{entry['what']}** `{entry['command']}`\\\n{_circumstances(entry)}\n\n"
+            + "".join(f"- {value}\n" for value in values)
+        )
+    return "\n".join(parts)
 
 
 def _rows(point: dict[str, Any]) -> str:

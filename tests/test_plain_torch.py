@@ -1,45 +1,10 @@
 """Hybrid models written by hand in plain torch, as MerLin users know them, train as they are."""
 
 import torch
+from guide_models import SequentialHybrid
 from torch import nn
 
 import hybridlit as ML
-
-
-class SequentialHybrid(nn.Module):
-    def __init__(self, input_dim, quantum_dim, output_dim):
-        super().__init__()
-
-        # Classical preprocessing
-        self.classical_pre = nn.Sequential(
-            nn.Linear(input_dim, quantum_dim * 2),
-            nn.BatchNorm1d(quantum_dim * 2),
-            nn.ReLU(),
-            nn.Linear(quantum_dim * 2, quantum_dim),
-            nn.Sigmoid(),  # Normalize for quantum layer
-        )
-
-        # Quantum processing
-        experiment = ML.Experiment(
-            circuit_type=ML.CircuitType.SERIES, n_modes=6, n_photons=3, use_bandwidth_tuning=True
-        )
-        ansatz = ML.AnsatzFactory.create(
-            experiment=experiment, input_size=quantum_dim, output_size=quantum_dim * 2
-        )
-        self.quantum_layer = ML.QuantumLayer(input_size=quantum_dim, ansatz=ansatz)
-
-        # Classical postprocessing
-        self.classical_post = nn.Sequential(
-            nn.Linear(quantum_dim * 2, output_dim * 2),
-            nn.ReLU(),
-            nn.Dropout(0.1),
-            nn.Linear(output_dim * 2, output_dim),
-        )
-
-    def forward(self, x):
-        x = self.classical_pre(x)
-        x = self.quantum_layer(x)
-        return self.classical_post(x)
 
 
 def test_a_handwritten_model_trains():

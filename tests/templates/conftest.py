@@ -2,10 +2,19 @@
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from hybridlit.data import ArrayDataModule
 from hybridlit.templates import SequentialHybrid
+
+
+class LeaveGroup(Callback):
+    """Ends the process group before its processes end, which otherwise may abort on the way out."""
+
+    def teardown(self, trainer, pl_module, stage):
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
 
 
 @pytest.fixture
@@ -36,6 +45,7 @@ def make_trainer(tmp_path):
             enable_progress_bar=False,
             enable_model_summary=False,
             default_root_dir=tmp_path,
+            callbacks=[LeaveGroup()] if "strategy" in changes else None,
         )
         return Trainer(**(quiet | changes))
 

@@ -281,6 +281,8 @@ def test_plan_prints_what_a_circuit_takes(capsys):
     printed = capsys.readouterr().out
     assert "states             20" in printed
     assert "fits" in printed
+    main(["plan", "--modes", "3000", "--photons", "1500"])
+    assert "e+1241" in capsys.readouterr().out
 
 
 def test_plan_needs_no_lightning_and_says_what_is_wrong():

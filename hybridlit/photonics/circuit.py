@@ -17,7 +17,7 @@ from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, Outp
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
 from hybridlit.photonics.kernels.choice import kernel_for
-from hybridlit.photonics.memory import require_memory
+from hybridlit.photonics.memory import in_digits, require_memory
 from hybridlit.photonics.propagation import circuit_columns
 
 __all__ = ["PhotonicCircuit"]
@@ -103,13 +103,11 @@ class PhotonicCircuit(nn.Module):
             "explicit" if circuit.circuit_type is None else CircuitType(circuit.circuit_type).value
         )
         state = ",".join(str(photons) for photons in self.input_state)
-        states = self.fock_space.size
-        shown = str(states) if states < 10**9 else f"{states:.2e}"
         parts = [
             f"input_size={self.input_size}, output_size={self.output_size}, circuit={kind}",
             f"modes={circuit.n_modes}, photons={circuit.n_photons}, data_columns={self.columns}",
             f"input_state=|{state}>, space={self.fock_space.space.value}",
-            f"states={shown}, phases={self.phases.numel()}",
+            f"states={in_digits(self.fock_space.size)}, phases={self.phases.numel()}",
         ]
         if self.count is not None:
             parts.insert(0, f"count={self.count}")
@@ -133,7 +131,8 @@ class PhotonicCircuit(nn.Module):
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""
-        columns = circuit_columns(self._circuit_phases(), self._data_phases(rows), self._inputs)
+        data_phases = self._data_phases(rows)  # first: it brings the constants up to date
+        columns = circuit_columns(self._circuit_phases(), data_phases, self._inputs)
         expectation = _EXPECTATIONS[OutputMappingStrategy(self.ansatz.output_mapping_strategy)]
         outputs: Tensor = expectation(columns.flatten(2), self.photons)
         return outputs.view(*columns.shape[2:], self.output_size)
@@ -156,7 +155,7 @@ class PhotonicCircuit(nn.Module):
         kept = x.dim() - lead
         before = x.shape[:kept]
         rows = x if kept == 1 else x.reshape(math.prod(before), *x.shape[kept:])
-        if torch.is_autocast_enabled(x.device.type):
+        if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 result = compute(rows)
         else:
@@ -189,6 +188,8 @@ class PhotonicCircuit(nn.Module):
 
     def _data_phases(self, rows: Tensor) -> Tensor:
         """Phases of the data in radians, shape (..., columns, modes, batch)."""
+        if self.encoding.dtype != torch.promote_types(self.phases.dtype, torch.float32):
+            self._set_constants()  # a state of another precision was assigned
         factors = self.encoding
         if self.bandwidth is not None:
             tuned = self.bandwidth.to(factors.dtype)
@@ -211,9 +212,10 @@ class PhotonicCircuit(nn.Module):
         photons = [float(self.input_state[mode]) for mode in self._inputs]
         dtype = torch.promote_types(self.phases.dtype, torch.float32)
         device = self.phases.device
-        self.encoding = torch.tensor(factors * math.pi, dtype=dtype, device=device)
-        self.encoded = torch.tensor(np.flatnonzero(factors.any(axis=1)), device=device)
-        self.photons = torch.tensor(photons, dtype=dtype, device=device)
+        with torch.inference_mode(False):  # training after inference needs them too
+            self.encoding = torch.tensor(factors * math.pi, dtype=dtype, device=device)
+            self.encoded = torch.tensor(np.flatnonzero(factors.any(axis=1)), device=device)
+            self.photons = torch.tensor(photons, dtype=dtype, device=device)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow ``.to()``, ``.half()`` and the like, but never below float32."""

@@ -14,7 +14,7 @@ from hybridlit.photonics.experiment import Experiment, OutputMappingStrategy
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import compiled_refuses
 from hybridlit.photonics.layer import QuantumLayer
-from hybridlit.photonics.memory import in_bytes, layer_sizes, multiply_adds, peak_bytes
+from hybridlit.photonics.memory import in_bytes, in_digits, layer_sizes, multiply_adds, peak_bytes
 from hybridlit.photonics.validation import integer
 
 __all__ = ["Cost", "estimate"]
@@ -44,9 +44,9 @@ class Cost:
         time_taken = "not calibrated" if self.seconds is None else f"{_in_seconds(self.seconds)}"
         return "\n".join(
             [
-                f"states             {self.states:,}",
+                f"states             {in_digits(self.states)}",
                 f"photonic phases    {self.parameters:,}",
-                f"multiply-adds      {self.multiply_adds:,} a sample, complex, forward",
+                f"multiply-adds      {in_digits(self.multiply_adds)} a sample, complex, forward",
                 f"peak memory        {in_bytes(self.peak_bytes)}, forward and backward",
                 f"time of a step     {time_taken}, forward and backward, one thread",
                 f"kernel             {self.kernel}",

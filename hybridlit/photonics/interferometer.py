@@ -6,7 +6,8 @@ m(m-1)/2 in all. A cell on modes (j, j+1) is two 50:50 beam splitters
 and one more phase shifter b on mode j, either behind the splitters or before them. The first form
 reaches every unitary up to phases on its input, which a Fock state does not feel; the second every
 unitary up to phases on its output, which photon counting does not feel. A circuit uses the first
-form for all of its interferometers but the last, so that no phase is without effect.
+form for all of its interferometers but the last, so that no phase is without effect for every input
+state; a cell of the first mesh that only vacuum reaches has none.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.kernels import compiled
-from hybridlit.photonics.kernels.choice import serves_any, transformed
+from hybridlit.photonics.kernels.choice import refuse_batches, serves_any, transformed
 from hybridlit.photonics.tables import on_device
 
 __all__ = ["cells", "haar_phases", "unitaries", "unitaries_in_torch"]
@@ -98,6 +99,7 @@ class _Unitaries(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         phases, result = ctx.saved_tensors
+        refuse_batches(grad)
         if torch.is_grad_enabled():  # a derivative of this derivative is wanted
             again = unitaries_in_torch(phases)
             found: Tensor = torch.autograd.grad(again, phases, grad, create_graph=True)[0]

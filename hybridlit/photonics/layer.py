@@ -73,7 +73,8 @@ class QuantumLayer(PhotonicCircuit):
         )
         super().__init__(chosen, count=None, recompute=recompute)
         strategy = OutputMappingStrategy(chosen.output_mapping_strategy)
-        self.readout = make_readout(strategy, self.fock_space.size, self.output_size)
+        readout = make_readout(strategy, self.fock_space.size, self.output_size)
+        self.readout = readout.to(self.phases.dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from decimal import Decimal
 from pathlib import Path
 
 import torch
@@ -13,6 +15,7 @@ from hybridlit.photonics.kernels.choice import compiled_refuses
 __all__ = [
     "available_memory",
     "in_bytes",
+    "in_digits",
     "layer_sizes",
     "multiply_adds",
     "peak_bytes",
@@ -112,12 +115,12 @@ def require_memory(
         if not space.unbunched and space.photons < space.modes:
             unbunched = FockSpace(space.modes, space.photons, ComputationSpace.UNBUNCHED)
             if peak_bytes(unbunched, batch, dtype, "compiled") <= free:
-                advice.append(f"computation_space='unbunched' ({unbunched.size:,} states)")
+                advice.append(f"computation_space='unbunched' ({in_digits(unbunched.size)} states)")
     advice.append("output_mapping_strategy='mode_expectations', which needs no states at all")
     raise MemoryError(
-        f"{space.modes} modes and {space.photons} photons have {space.size:,} states: a batch of "
-        f"{batch} needs about {in_bytes(needed)} of the {in_bytes(free)} free; what would fit: "
-        + ", or ".join(advice)
+        f"{space.modes} modes and {space.photons} photons have {in_digits(space.size)} states: "
+        f"a batch of {batch} needs about {in_bytes(needed)} of the {in_bytes(free)} free; "
+        "what would fit: " + ", or ".join(advice)
     )
 
 
@@ -127,21 +130,33 @@ def available_memory() -> int:
     Returns:
         Bytes; what the machine has in all where neither can be read.
     """
+    if not hasattr(os, "sysconf"):  # Windows: nothing is known, so nothing is refused
+        return sys.maxsize
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 found.append(int(line.split()[1]) * 1024)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    group = Path("/sys/fs/cgroup")
+    limit, used, kinds = (group / f"memory.{name}" for name in ("max", "current", "stat"))
     if limit.exists() and used.exists() and limit.read_text().strip() != "max":
-        found.append(max(0, int(limit.read_text()) - int(used.read_text())))
+        taken = int(used.read_text())
+        if kinds.exists():  # cached files count as used but make room when it is needed
+            rows = (line.split() for line in kinds.read_text().splitlines())
+            taken -= sum(int(n) for kind, n in rows if kind in ("active_file", "inactive_file"))
+        found.append(max(0, int(limit.read_text()) - taken))
     return min(found)
+
+
+def in_digits(number: int) -> str:
+    """Return a count for people: all digits, or three of them and an exponent."""
+    return f"{number:,}" if number < 10**12 else f"{Decimal(number):.3g}"
 
 
 def in_bytes(number: int) -> str:
     """Return a number of bytes for people."""
-    value, unit = float(number), 0
+    value, unit = Decimal(number), 0  # states of hundreds of photons are beyond a float
     while value >= 1024 and unit < 5:
         value, unit = value / 1024, unit + 1
     return f"{value:.3g} {('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB')[unit]}"

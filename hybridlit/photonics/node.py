@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled
+from hybridlit.photonics.kernels.choice import refuse_batches
 from hybridlit.photonics.propagation import check_kept, not_finite, probabilities_in_torch
 
 __all__ = ["Simulation", "TransformableSimulation"]
@@ -53,6 +54,7 @@ class Simulation(torch.autograd.Function):
         phases, data_phases, *saved = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this derivative is wanted
             return *_differentiably(ctx, phases, data_phases, grad, grad_kept), None, None, None
+        refuse_batches(grad, grad_kept)
         if grad is None:  # only the kept mass was used
             shape = (*data_phases.shape[:-3], data_phases.shape[-1], ctx.space.size)
             grad = phases.new_zeros(1).expand(shape)
@@ -120,7 +122,12 @@ class TransformableSimulation(torch.autograd.Function):
             assert in_dims[1] is not None
             batch = data_phases.movedim(in_dims[1], -1).flatten(-2)
             result, kept = TransformableSimulation.apply(phases, batch, occupied, space)  # type: ignore[no-untyped-call]
-            size = (-1, info.batch_size)
+            size = (
+                data_phases.shape[-1]
+                if in_dims[1] not in (-1, data_phases.dim() - 1)
+                else data_phases.shape[-2],
+                info.batch_size,
+            )
             return (result.unflatten(-2, size), kept.unflatten(-1, size)), (result.dim() - 1, -1)
         circuits = _as_circuits(info.batch_size, in_dims, (phases, data_phases))
         stack = phases.movedim(in_dims[0], 0).shape[1:-3]

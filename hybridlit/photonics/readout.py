@@ -26,9 +26,8 @@ class LinearReadout(nn.Linear):
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map probabilities (..., states) to outputs (..., output_size)."""
         # The factor on the weights, which are fewer than the probabilities of a batch.
-        return functional.linear(
-            probabilities, self.weight * self.in_features, self.bias - self.weight.sum(1)
-        )
+        weight, bias = self.weight.to(probabilities.dtype), self.bias.to(probabilities.dtype)
+        return functional.linear(probabilities, weight * self.in_features, bias - weight.sum(1))
 
 
 class GroupingReadout(nn.Module):

@@ -64,7 +64,8 @@ class QuantumLayerStack(PhotonicCircuit):
         strategy = OutputMappingStrategy(chosen.output_mapping_strategy)
         states = self.fock_space.size
         if strategy is OutputMappingStrategy.LINEAR:
-            self.readout = StackedLinearReadout(layers, states, self.output_size)
+            linear = StackedLinearReadout(layers, states, self.output_size)
+            self.readout = linear.to(self.phases.dtype)
         else:
             readout = make_readout(strategy, states, self.output_size)
             assert not isinstance(readout, nn.Linear)
@@ -84,23 +85,31 @@ class QuantumLayerStack(PhotonicCircuit):
         Raises:
             ValueError: if there is none, or two differ in their ansatz.
         """
-        if not layers or any(layer.ansatz != layers[0].ansatz for layer in layers):
+        layers = list(layers)
+        kinds = {_kind(layer) for layer in layers}
+        if len(kinds) != 1:
             raise ValueError(
-                "layers must be at least one and have the same ansatz, got "
-                f"{len(layers)} with {len({layer.ansatz for layer in layers})} different ones"
+                "layers must be at least one and have the same ansatz, recompute and trainable "
+                f"parameters, got {len(layers)} with {len(kinds)} different ones"
             )
-        stack = cls(len(layers), layers[0].input_size, ansatz=layers[0].ansatz)
-        stack.to(layers[0].phases)
+        first = layers[0]
+        stack = cls(len(layers), first.input_size, ansatz=first.ansatz, recompute=first.recompute)
+        stack.to(first.phases)
         states = [layer.state_dict() for layer in layers]
         stack.load_state_dict({name: torch.stack([s[name] for s in states]) for name in states[0]})
+        for name, parameter in first.named_parameters():
+            stack.get_parameter(name).requires_grad_(parameter.requires_grad)
         return stack
 
     def layers(self) -> list[QuantumLayer]:
         """Return the layers one by one, as copies."""
         made = []
         for index in range(len(self.phases)):
-            layer = QuantumLayer(self.input_size, ansatz=self.ansatz).to(self.phases)
+            layer = QuantumLayer(self.input_size, ansatz=self.ansatz, recompute=self.recompute)
+            layer.to(self.phases)
             layer.load_state_dict({k: value[index] for k, value in self.state_dict().items()})
+            for name, parameter in layer.named_parameters():
+                parameter.requires_grad_(self.get_parameter(name).requires_grad)
             made.append(layer)
         return made
 
@@ -150,6 +159,12 @@ class QuantumLayerStack(PhotonicCircuit):
         return outputs.transpose(0, 1)
 
 
+def _kind(layer: QuantumLayer) -> tuple[object, ...]:
+    """What layers of one stack must have in common."""
+    trainable = tuple((name, p.requires_grad) for name, p in layer.named_parameters())
+    return layer.ansatz, layer.recompute, trainable
+
+
 class StackedLinearReadout(nn.Module):
     r"""One linear readout a layer: :math:`W_k (D p_k - 1) + b_k`.
 
@@ -173,8 +188,9 @@ class StackedLinearReadout(nn.Module):
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map probabilities (count, batch, states) to outputs (count, batch, output_size)."""
-        offset = self.bias - self.weight.sum(2)
-        scaled = self.weight * self.weight.shape[2]
+        weight, bias = self.weight.to(probabilities.dtype), self.bias.to(probabilities.dtype)
+        offset = bias - weight.sum(2)
+        scaled = weight * weight.shape[2]
         return torch.baddbmm(offset[:, None], probabilities, scaled.mT)
 
     def extra_repr(self) -> str:

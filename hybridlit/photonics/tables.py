@@ -32,7 +32,8 @@ def on_device(
     place = (key, device)
     found = _kept.get(place)
     if found is None:
-        found = tuple(torch.tensor(array, device=device) for array in make())
+        with torch.inference_mode(False):  # training after inference needs them too
+            found = tuple(torch.tensor(array, device=device) for array in make())
         # A tensor made while tracing or under torch.func means nothing outside of it.
         if all(
             type(tensor) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)

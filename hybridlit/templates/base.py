@@ -148,7 +148,7 @@ class HybridModule(PlainHyperparameters):
         Returns:
             A scalar: the mean cross entropy, or the mean squared error for regression.
         """
-        return self.task.loss(outputs, self.task.prepare(outputs, targets))
+        return self.task.loss(outputs, targets)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Turn outputs into predictions, for `predict_step` and the metrics.

@@ -34,8 +34,10 @@ class PlainHyperparameters(LightningModule):
         """
         self.save_hyperparameters()
         calls = constructor_calls(self, frame)
-        merged = {name: plain(value) for call in calls for name, value in call.items()}
-        self._own_arguments = frozenset(calls[-1])
+        # What a subclass passes on may differ from what it was given: builders go by the former,
+        # a checkpoint by the latter, which its constructor will be given again.
+        merged = {name: plain(value) for call in reversed(calls) for name, value in call.items()}
+        self._own_arguments = {name: plain(value) for name, value in calls[-1].items()}
         for name in [n for n in self.hparams if n not in merged and not n.startswith("_")]:
             del self.hparams[name]
         self.hparams.update(merged)
@@ -43,11 +45,8 @@ class PlainHyperparameters(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only the hyperparameters that the constructor of this class takes."""
         kept = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
-        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {
-            name: value
-            for name, value in kept.items()
-            if name in self._own_arguments or name.startswith("_")
-        }
+        private = {name: value for name, value in kept.items() if name.startswith("_")}
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**self._own_arguments, **private}
 
 
 def constructor_calls(obj: object, frame: FrameType | None) -> list[dict[str, Any]]:

@@ -223,6 +223,8 @@ class HybridNetwork(HybridModule):
             TypeError: If `x` is no floating tensor, or float64 in a float32 model.
             ValueError: If the shape of `x` is wrong.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a tensor, got {type(x).__name__}; use torch.as_tensor(x)")
         shape = self._input_shape
         if list(x.shape[1:]) == shape and x.dim() > 1:
             x = x.flatten(1)

@@ -163,7 +163,13 @@ class PlateauWatch(Callback):
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a run without validation, in which no rate would ever fall."""
+        """Refuse a run in which no rate would ever fall."""
+        if not any(isinstance(c.scheduler, GroupSchedules) for c in trainer.lr_scheduler_configs):
+            raise ValueError(
+                "schedule='plateau' needs the schedules that configure_optimizers of the template "
+                "makes, and this model overrides it: return your own scheduler there and leave "
+                "schedule='constant'"
+            )
         batches = trainer.num_val_batches
         if not trainer.enable_validation or (batches and not any(batches)):
             raise ValueError(

@@ -387,8 +387,54 @@ def test_a_low_precision_state_dict_assigned_still_computes_in_float32():
     layer = make()
     state = {name: value.to(torch.bfloat16) for name, value in layer.state_dict().items()}
     layer.load_state_dict(state, assign=True)
-    total = layer.probabilities(torch.rand(5, 3)).sum(-1)
-    torch.testing.assert_close(total, torch.ones(5), rtol=0, atol=1e-5)
+    x = torch.rand(5, 3)
+    torch.testing.assert_close(layer.probabilities(x).sum(-1), torch.ones(5), rtol=0, atol=1e-5)
+    assert layer(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("mapping", ["linear", "mode_expectations", "pair_correlations"])
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+def test_a_state_of_another_precision_assigned_brings_that_precision(mapping, kernel):
+    outputs = 4 if mapping == "linear" else None
+    single, double = make(outputs=outputs, mapping=mapping), make(outputs=outputs, mapping=mapping)
+    double.double()
+    state = copy.deepcopy(double.state_dict())
+    x = torch.rand(5, 3)
+    with use_kernel(kernel):
+        expected = double(x.double())
+        single.load_state_dict(state, assign=True)
+        torch.testing.assert_close(single(x.double()), expected, rtol=0, atol=1e-14)
+        back = make(outputs=outputs, mapping=mapping)
+        double.load_state_dict(back.state_dict(), assign=True)
+        torch.testing.assert_close(double(x), back(x), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+def test_inference_first_and_training_afterwards(kernel):
+    with use_kernel(kernel), torch.inference_mode():
+        layer = QuantumLayer(2, 3, experiment=Experiment("series", 9, 2))
+        layer.double().float()
+        layer(torch.rand(3, 2))
+    again = QuantumLayer(2, 3, experiment=Experiment("series", 9, 2))
+    with use_kernel(kernel):
+        again(torch.rand(3, 2)).sum().backward()
+    assert again.phases.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("mapping", ["linear", "mode_expectations"])
+def test_batches_of_gradients_are_refused_with_what_to_use(mapping):
+    layer = make(outputs=4, mapping=mapping).double()
+    x = torch.rand(3, 3, dtype=torch.float64)
+    with pytest.raises(NotImplementedError, match=r"use torch.func.jacrev"):
+        torch.autograd.functional.jacobian(layer, x, vectorize=True)
+    expected = torch.autograd.functional.jacobian(layer, x)
+    torch.testing.assert_close(torch.func.jacrev(layer)(x), expected)
+
+
+def test_mapping_over_no_samples_and_meta_tensors():
+    layer = make()
+    assert torch.func.vmap(layer)(torch.rand(2, 0, 3)).shape == (2, 0, 4)
+    assert layer.to("meta")(torch.rand(5, 3, device="meta")).shape == (5, 4)
 
 
 @pytest.mark.parametrize("mapping", ["linear", "lexgrouping", "modgrouping"])

@@ -11,7 +11,14 @@ from torch import Tensor
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels import compiled
 
-__all__ = ["compiled_refuses", "kernel_for", "serves_any", "transformed", "use_kernel"]
+__all__ = [
+    "compiled_refuses",
+    "kernel_for",
+    "refuse_batches",
+    "serves_any",
+    "transformed",
+    "use_kernel",
+]
 
 KERNELS = ("auto", "compiled", "torch")
 _forced = "auto"
@@ -88,6 +95,23 @@ def transformed(*tensors: Tensor) -> bool:
         True if some tensor wraps another and has no memory of its own.
     """
     return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
+def refuse_batches(*grads: Tensor | None) -> None:
+    """Raise for a batch of gradients as ``is_grads_batched`` makes them, which have no memory.
+
+    Args:
+        grads: what a backward pass was given.
+
+    Raises:
+        NotImplementedError: with what to use instead.
+    """
+    for grad in grads:
+        if grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad):
+            raise NotImplementedError(
+                "photonic layers take no batches of gradients (is_grads_batched=True, "
+                "vectorize=True); use torch.func.jacrev or torch.func.vmap"
+            )
 
 
 def compiled_refuses(space: FockSpace, device: str, dtype: torch.dtype) -> str | None:

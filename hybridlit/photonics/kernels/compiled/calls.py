@@ -53,6 +53,8 @@ def probabilities_forward(
         :func:`probabilities_backward`, the first of which is the kept mass (..., batch), empty
         unless unbunched.
     """
+    if phases.dtype != data_phases.dtype:  # below this, numbers are addresses
+        raise TypeError(f"phases are {phases.dtype} and data phases {data_phases.dtype}")
     *stack, _, _, batch = data_phases.shape
     circuits = math.prod(stack)
     layer = _layer(occupied, unbunched, data_phases)

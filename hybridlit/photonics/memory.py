@@ -32,7 +32,11 @@ def layer_sizes(space: FockSpace) -> list[int]:
     Returns:
         n + 1 numbers.
     """
-    return [FockSpace(space.modes, k, space.space).size for k in range(space.photons + 1)]
+    sizes = [1]
+    for k in range(1, space.photons + 1):  # each binomial from the one before: n can be hundreds
+        choices = space.modes - k + 1 if space.unbunched else space.modes + k - 1
+        sizes.append(sizes[-1] * choices // k)
+    return sizes
 
 
 def multiply_adds(space: FockSpace) -> int:
@@ -105,13 +109,14 @@ def require_memory(
         fitting //= 2
     advice = [f"a batch of {fitting}"] if fitting else []
     if not fitting:
-        fewer = space.photons - 1
-        while fewer:
-            smaller = FockSpace(space.modes, fewer, space.space)
-            if peak_bytes(smaller, batch, dtype, "compiled") <= free:
-                advice.append(f"{fewer} photons")
+        fewer = 0
+        while fewer + 1 < space.photons:
+            smaller = FockSpace(space.modes, fewer + 1, space.space)
+            if peak_bytes(smaller, batch, dtype, "compiled") > free:
                 break
-            fewer -= 1
+            fewer += 1
+        if fewer:
+            advice.append(f"{fewer} photons")
         if not space.unbunched and space.photons < space.modes:
             unbunched = FockSpace(space.modes, space.photons, ComputationSpace.UNBUNCHED)
             if peak_bytes(unbunched, batch, dtype, "compiled") <= free:

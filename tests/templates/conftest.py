@@ -2,19 +2,11 @@
 
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
+from process_group import LeaveGroup
 
 from hybridlit.data import ArrayDataModule
 from hybridlit.templates import SequentialHybrid
-
-
-class LeaveGroup(Callback):
-    """Ends the process group before its processes end, which otherwise may abort on the way out."""
-
-    def teardown(self, trainer, pl_module, stage):
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
-            torch.distributed.destroy_process_group()
 
 
 @pytest.fixture

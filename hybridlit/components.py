@@ -4,6 +4,9 @@ The answer comes from types and explicit marks, never from names: a `QuantumLaye
 `QuantumLayerStack`, owns its phases and bandwidths, and everything attached to it as a submodule
 (its linear readout) stays classical. A layer of another library is declared once with
 `mark_photonic`.
+
+Beside these two components, a network has parts: the submodules that it is put together from, such
+as `classical_pre`, `quantum_layer` and `classical_post`.
 """
 
 from __future__ import annotations
@@ -16,7 +19,14 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from hybridlit.photonics import PhotonicCircuit
 
-__all__ = ["is_photonic", "mark_photonic", "photonic_modules", "split_parameters"]
+__all__ = [
+    "is_photonic",
+    "mark_photonic",
+    "model_parts",
+    "part_parameters",
+    "photonic_modules",
+    "split_parameters",
+]
 
 _MARK = "_hybridlit_photonic"
 
@@ -104,6 +114,80 @@ def split_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
         if first_name == name:
             groups[kind][name] = parameter
     return groups
+
+
+def model_parts(model: nn.Module) -> dict[str, nn.Module]:
+    """Find the parts that a network is put together from.
+
+    They are the direct submodules that have parameters or are photonic. A submodule that mixes a
+    photonic module with classical parameters of its own is looked into, and so is one that holds
+    the whole network; a photonic module belongs to one part, together with its readout.
+
+    Args:
+        model: The model to look at.
+
+    Returns:
+        The parts by qualified name, in the order of registration. `""` names the model itself, if
+        it cannot be taken apart.
+
+    Example:
+        >>> from hybridlit import SequentialHybrid
+        >>> list(model_parts(SequentialHybrid(input_dim=5, quantum_dim=2, output_dim=3)))
+        ['classical_pre', 'quantum_layer', 'classical_post']
+    """
+    parts: dict[str, nn.Module] = {}
+    _collect_parts(model, "", parts, set(), whole=True)
+    return parts
+
+
+def part_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
+    """Split the parameters of a model by its parts.
+
+    Args:
+        model: The model to look at, frozen parameters included.
+
+    Returns:
+        Parameters with qualified names as keys, by name of the part as in `model_parts`; parts
+        without parameters are left out. Every parameter occurs exactly once, a shared one in the
+        first part that holds it. Parameters of no part, which modules that were looked into hold
+        themselves, stand under `"other"`.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    split: dict[str, dict[str, nn.Parameter]] = {}
+    for part, module in model_parts(model).items():
+        own = {names.pop(id(p)): p for p in module.parameters() if id(p) in names}
+        if own:
+            split[part] = own
+    rest = {name: p for name, p in model.named_parameters() if id(p) in names}
+    return split | ({"other": rest} if rest else {})
+
+
+def _collect_parts(
+    module: nn.Module, name: str, parts: dict[str, nn.Module], seen: set[int], whole: bool
+) -> None:
+    """Add a module to `parts`, or else what it is put together from."""
+    if id(module) in seen:
+        return
+    children = {
+        child_name: child
+        for child_name, child in module.named_children()
+        if next(child.parameters(), None) is not None or photonic_modules(child)
+    }
+    if not children or is_photonic(module) or not (whole or _is_mixed(module)):
+        parts[name] = module
+        seen.add(id(module))
+        return
+    for child_name, child in children.items():
+        inside = f"{name}.{child_name}" if name else child_name
+        _collect_parts(child, inside, parts, seen, whole=whole and len(children) == 1)
+
+
+def _is_mixed(module: nn.Module) -> bool:
+    photonic = photonic_modules(module)
+    covered = {id(p) for layer in photonic.values() for p in layer.parameters()}
+    return len(photonic) > 1 or (
+        len(photonic) == 1 and any(id(p) not in covered for p in module.parameters())
+    )
 
 
 def _walk(

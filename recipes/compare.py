@@ -33,10 +33,10 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import ModelCheckpoint
-from paired import interval, verdict
 from sklearn.svm import SVC, SVR
 
 from hybridlit import HybridModule, split_parameters
+from hybridlit.analysis.statistics import interval, verdict
 from hybridlit.cli.training import HybridCLI
 
 HERE = Path(__file__).parent

@@ -1,4 +1,4 @@
-"""Comparing arms: the statistics against known numbers, and the script from end to end."""
+"""Comparing arms: the script from end to end."""
 
 import importlib
 import json
@@ -23,57 +23,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def paired(monkeypatch):
-    monkeypatch.syspath_prepend(str(RECIPES))
-    return importlib.import_module("paired")
-
-
-@pytest.fixture
 def compare(monkeypatch):
     monkeypatch.syspath_prepend(str(RECIPES))
     return importlib.import_module("compare")
-
-
-def test_an_interval_is_students(paired):
-    """t(0.975, 4) = 2.7764 and t(0.975, 1) = 12.7062, from printed tables."""
-    five = paired.interval([1, 2, 3, 4, 5])
-    assert five.mean == 3 and five.high - 3 == pytest.approx(2.7764 * np.sqrt(2.5 / 5), rel=1e-4)
-    assert five.high - 3 == pytest.approx(3 - five.low)
-    two = paired.interval([0.0, 1.0])
-    assert two.high - 0.5 == pytest.approx(12.7062 * np.sqrt(0.5 / 2), rel=1e-4)
-
-
-def test_the_correction_of_nadeau_and_bengio(paired):
-    corrected = paired.interval([1, 2, 3, 4, 5], test_per_train=1 / 3)
-    assert corrected.high - 3 == pytest.approx(2.7764 * np.sqrt((1 / 5 + 1 / 3) * 2.5), rel=1e-4)
-
-
-def test_an_interval_covers_the_truth_19_times_in_20(paired, generator):
-    intervals = [paired.interval(row) for row in generator.normal(2.0, 3.0, (2000, 4))]
-    share = np.mean([each.low <= 2.0 <= each.high for each in intervals])
-    assert share == pytest.approx(0.95, abs=0.015)  # three standard errors
-
-
-def test_one_run_is_refused(paired):
-    with pytest.raises(ValueError, match="at least 2 values, got 1: run more seeds"):
-        paired.interval([0.9])
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "word"),
-    [
-        (0.002, 0.030, "helps"),
-        (-0.030, -0.002, "hurts"),
-        (-0.030, 0.002, "inconclusive"),
-        (-0.004, 0.009, "neutral"),
-        (0.001, 0.009, "neutral"),
-        (0.0, 0.0, "neutral"),
-        (0.011, 0.012, "helps"),
-    ],
-)
-def test_a_plain_word(paired, low, high, word):
-    difference = paired.Interval((low + high) / 2, low, high)
-    assert paired.verdict(difference, margin=0.01) == word
 
 
 def test_a_recipe_against_its_twins(compare, tmp_path, monkeypatch, capsys):

@@ -8,8 +8,23 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from hybridlit import Experiment, QuantumLayer
-from hybridlit.components import is_photonic, mark_photonic, photonic_modules, split_parameters
+from hybridlit import (
+    Experiment,
+    GradientScaledQuantumLayer,
+    ParallelBankHybrid,
+    ParallelHybrid,
+    QuantumLayer,
+    ResidualHybrid,
+    SequentialHybrid,
+)
+from hybridlit.components import (
+    is_photonic,
+    mark_photonic,
+    model_parts,
+    part_parameters,
+    photonic_modules,
+    split_parameters,
+)
 
 
 def quantum_layer(**options):
@@ -131,3 +146,65 @@ def test_parametrized_phases_stay_photonic():
     model = quantum_layer()
     parametrize.register_parametrization(model, "phases", Doubled())
     assert names(model)["photonic"] == {"parametrizations.phases.original"}
+
+
+def test_the_parts_of_every_template():
+    def parts(cls, **options):
+        return list(model_parts(cls(input_dim=5, output_dim=3, **options)))
+
+    assert parts(SequentialHybrid, quantum_dim=2) == [
+        "classical_pre",
+        "quantum_layer",
+        "classical_post",
+    ]
+    assert parts(ParallelHybrid) == ["classical_path", "quantum_path", "fusion"]
+    assert parts(ParallelHybrid, quantum_input_dim=2) == [
+        "classical_path",
+        "projection",
+        "quantum_path",
+        "fusion",
+    ]
+    assert parts(ResidualHybrid) == [
+        "classical_backbone",
+        "projection",
+        "quantum_residual",
+        "gate",
+        "output_layer",
+    ]
+    assert parts(ParallelBankHybrid) == ["quantum_layers", "fusion"]
+
+
+def test_a_network_within_a_module_and_a_mixed_block_are_taken_apart():
+    circuit = Experiment("series", n_modes=4, n_photons=2)
+    block = nn.Sequential(nn.Linear(3, 2), QuantumLayer(2, 4, experiment=circuit))
+    scaled = GradientScaledQuantumLayer(QuantumLayer(4, 4, experiment=circuit), 0.1)
+    network = nn.Sequential(nn.Linear(3, 3), block, scaled, nn.Linear(4, 1))
+    assert list(model_parts(nn.ModuleDict({"net": network}))) == [
+        "net.0",
+        "net.1.0",
+        "net.1.1",
+        "net.2",
+        "net.3",
+    ]
+
+
+def test_what_cannot_be_taken_apart_is_one_part():
+    assert list(model_parts(nn.Linear(2, 2))) == [""]
+    circuit = Experiment("series", n_modes=4, n_photons=2)
+    assert list(model_parts(QuantumLayer(2, 4, experiment=circuit))) == [""]
+
+
+def test_every_parameter_is_in_one_part():
+    class Loose(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+            self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+            self.second.weight = self.first.weight
+
+    split = part_parameters(Loose())
+    assert {part: list(names) for part, names in split.items()} == {
+        "first": ["first.weight", "first.bias"],
+        "second": ["second.bias"],
+        "other": ["scale"],
+    }

@@ -38,22 +38,12 @@ class ModuleStack(nn.Module):
             raise ValueError("layers must hold at least one module, got none")
         self.output_size = getattr(self.layers[0], "output_size", None)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give every layer the same features.
+    def forward(self, x: Tensor, each: bool = False) -> Tensor:
+        """Give every layer the same features, or features of its own.
 
         Args:
-            x: Features of shape (..., features).
-
-        Returns:
-            Shape (..., layers, output_size).
-        """
-        return torch.stack([layer(x) for layer in self.layers], -2)
-
-    def each(self, x: Tensor) -> Tensor:
-        """Give every layer features of its own.
-
-        Args:
-            x: Features of shape (..., layers, features).
+            x: Features of shape (..., features); with `each`, (..., layers, features).
+            each: Whether every layer has features of its own.
 
         Returns:
             Shape (..., layers, output_size).
@@ -61,6 +51,8 @@ class ModuleStack(nn.Module):
         Raises:
             ValueError: If there are not as many rows of features as layers.
         """
+        if not each:
+            return torch.stack([layer(x) for layer in self.layers], -2)
         if x.shape[-2] != len(self.layers):
             raise ValueError(
                 f"x must have shape (..., layers={len(self.layers)}, features), got "
@@ -68,3 +60,15 @@ class ModuleStack(nn.Module):
             )
         pairs = zip(self.layers, x.unbind(-2), strict=True)
         return torch.stack([layer(rows) for layer, rows in pairs], -2)
+
+    def each(self, x: Tensor) -> Tensor:
+        """Give every layer features of its own: `stack(x, each=True)`, hooks included.
+
+        Args:
+            x: Features of shape (..., layers, features).
+
+        Returns:
+            Shape (..., layers, output_size).
+        """
+        outputs: Tensor = self(x, each=True)
+        return outputs

@@ -119,27 +119,13 @@ class QuantumLayerStack(PhotonicCircuit):
         if not isinstance(self.readout, nn.Identity):
             self.readout.reset_parameters()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Give every layer the same features.
+    def forward(self, x: Tensor, each: bool = False) -> Tensor:
+        """Give every layer the same features, or features of its own.
 
         Args:
-            x: features, shape (..., input_size), real floating.
-
-        Returns:
-            Shape (..., count, output_size).
-
-        Raises:
-            TypeError: if ``x`` is no floating tensor, or float64 in a float32 stack.
-            ValueError: if its width is wrong or, on the CPU, if a feature is not finite.
-        """
-        self._check(x, (self.input_size,))
-        return self._island(x, self._outputs)
-
-    def each(self, x: Tensor) -> Tensor:
-        """Give every layer features of its own.
-
-        Args:
-            x: features, shape (..., count, input_size), real floating.
+            x: features, shape (..., input_size), real floating; with ``each``
+                (..., count, input_size).
+            each: whether every layer has features of its own.
 
         Returns:
             Shape (..., count, output_size).
@@ -148,8 +134,23 @@ class QuantumLayerStack(PhotonicCircuit):
             TypeError: if ``x`` is no floating tensor, or float64 in a float32 stack.
             ValueError: if its shape is wrong or, on the CPU, if a feature is not finite.
         """
-        self._check(x, (len(self.phases), self.input_size))
-        return self._island(x, lambda rows: self._outputs(rows.transpose(0, 1)), lead=2)
+        if each:
+            self._check(x, (len(self.phases), self.input_size))
+            return self._island(x, lambda rows: self._outputs(rows.transpose(0, 1)), lead=2)
+        self._check(x, (self.input_size,))
+        return self._island(x, self._outputs)
+
+    def each(self, x: Tensor) -> Tensor:
+        """Give every layer features of its own: ``stack(x, each=True)``, hooks included.
+
+        Args:
+            x: features, shape (..., count, input_size), real floating.
+
+        Returns:
+            Shape (..., count, output_size).
+        """
+        outputs: Tensor = self(x, each=True)
+        return outputs
 
     def _outputs(self, rows: Tensor) -> Tensor:
         """Outputs (batch, count, output_size) of rows (..., batch, input_size)."""

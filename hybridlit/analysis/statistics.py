@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+
+__all__ = ["CONFIDENCE", "Interval", "interval", "verdict"]
 
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with the interval in which the true mean lies at 95 % confidence."""
+    """A mean with the interval in which the true mean lies at 95 % confidence.
+
+    Attributes:
+        mean: The mean.
+        low: Lower end.
+        high: Upper end.
+    """
 
     mean: float
     low: float
@@ -30,9 +37,20 @@ def interval(values: Sequence[float], test_per_train: float = 0.0) -> Interval:
     Args:
         values: One value a run, at least two.
         test_per_train: Test rows for each training row; 0 leaves the correction out.
+
+    Returns:
+        The interval.
+
+    Raises:
+        ValueError: If there are fewer than two values.
+        ImportError: If scipy, of the extra `analysis`, is not installed.
     """
     if len(values) < 2:
         raise ValueError(f"an interval needs at least 2 values, got {len(values)}: run more seeds")
+    try:
+        from scipy.stats import t as student
+    except ImportError as error:
+        raise ImportError("intervals need scipy: pip install 'hybridlit[analysis]'") from error
     quantile = student.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
     half = quantile * np.std(values, ddof=1) * np.sqrt(1 / len(values) + test_per_train)
     mean = float(np.mean(values))
@@ -44,6 +62,13 @@ def verdict(difference: Interval, margin: float) -> str:
 
     `neutral` comes first: a difference that is surely too small to matter neither helps nor hurts.
     `inconclusive` says that these runs cannot tell.
+
+    Args:
+        difference: How much better the model with the component is than the one without.
+        margin: The smallest difference that matters, at least 0.
+
+    Returns:
+        `"helps"`, `"neutral"`, `"hurts"` or `"inconclusive"`.
     """
     if -margin <= difference.low and difference.high <= margin:
         return "neutral"

@@ -1,0 +1,66 @@
+"""Whatever a block does to a model and to random numbers, nothing of it is left."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hybridlit.analysis.untouched import untouched
+
+
+@pytest.fixture
+def model():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 1))
+    model(torch.randn(8, 3)).sum().backward()
+    model[3].bias.grad = None
+    model[0].bias.requires_grad_(False)
+    model[1].eval()
+    return model
+
+
+def snapshot(model):
+    return {
+        "state": {name: value.clone() for name, value in model.state_dict().items()},
+        "grad": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
+        "needed": [p.requires_grad for p in model.parameters()],
+        "modes": [module.training for module in model.modules()],
+        "random": [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()],
+    }
+
+
+def same(one, other):
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    return np.array_equal(one, other)
+
+
+def disturb(model):
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model.train().requires_grad_()
+    model(torch.randn(8, 3)).sum().backward()
+    optimizer.step()
+    model.zero_grad()
+    model.eval()
+    random.random()
+    np.random.rand()
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
+def test_all_is_as_before(model, error):
+    before, parameters = snapshot(model), list(model.parameters())
+    try:
+        with untouched(model):
+            disturb(model)
+            assert not same(snapshot(model), before)
+            if error:
+                raise error
+    except (RuntimeError, KeyboardInterrupt):
+        pass
+    assert same(snapshot(model), before)
+    assert all(now is then for now, then in zip(model.parameters(), parameters, strict=True))

@@ -115,3 +115,16 @@ def test_a_checkpoint_brings_it_back(library, tmp_path, data):
     x = torch.randn(7, 5)
     with torch.no_grad():
         torch.testing.assert_close(restored.eval()(x), model.eval()(x), rtol=0, atol=0)
+
+
+def test_an_unmarked_layer_is_noticed():
+    class Unmarked(WithLayer):
+        def build_quantum(self):
+            return plain(self.hparams.quantum_dim)
+
+    data = ArrayDataModule(torch.rand(20, 5), torch.arange(20) % 3)
+    trainer = Trainer(
+        fast_dev_run=True, accelerator="cpu", enable_progress_bar=False, enable_model_summary=False
+    )
+    with pytest.warns(UserWarning, match="Unmarked has no photonic module, so all of it counts"):
+        trainer.fit(Unmarked(), data)

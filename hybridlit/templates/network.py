@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
 from hybridlit.blocks.fronts import make_front
 from hybridlit.blocks.fusion import Fusion, make_fusion
+from hybridlit.components import photonic_modules
 from hybridlit.photonics.validation import integer
 from hybridlit.templates.base import HybridModule
 from hybridlit.templates.quantum import make_quantum
@@ -241,6 +243,17 @@ class HybridNetwork(HybridModule):
         if self.hparams["freeze_front"] and self.front is not None:
             self.front.eval()
         return self
+
+    def on_fit_start(self) -> None:
+        """Fit the normalizers; tell when `build_quantum` gave nothing that counts as photonic."""
+        super().on_fit_start()
+        if self.hparams["quantum"] == "photonic" and not photonic_modules(self):
+            rank_zero_warn(
+                f"{type(self).__name__} has no photonic module, so all of it counts as classical: "
+                "learning rate, stages and analyses for the photonic component have no effect. "
+                "Let build_quantum return mark_photonic(layer) if the layer is one of another "
+                "library; give quantum='mlp' if the model is meant to be classical"
+            )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a training batch and log it, and the fusion's weights."""

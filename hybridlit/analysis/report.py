@@ -1,0 +1,127 @@
+"""A report of text, tables and pictures as one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Report"]
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+       color: #1b1f24; background: #fff; }
+h1 { font-size: 1.8rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d0d7de; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }
+th, td { border: 1px solid #d0d7de; padding: 0.25rem 0.6rem; text-align: left; }
+th { background: #f3f5f7; }
+pre { background: #f3f5f7; padding: 0.8rem; overflow-x: auto; line-height: 1.25; }
+figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
+figcaption { color: #57606a; font-size: 0.9rem; }
+"""
+
+
+class Report:
+    """Text in Markdown and figures in order, written as HTML or Markdown.
+
+    Args:
+        title: The heading.
+
+    Example:
+        >>> report = Report("Digits")
+        >>> report.text("All is *well*.")
+        >>> "<em>well</em>" in report.html()
+        True
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._pieces: list[str | tuple[bytes, str]] = []
+
+    def text(self, markdown: str) -> None:
+        """Add text.
+
+        Args:
+            markdown: Paragraphs, headings from `##` on, lists, tables and fenced code.
+        """
+        self._pieces.append(markdown)
+
+    def figure(self, figure: Figure, caption: str) -> None:
+        """Add a picture.
+
+        Args:
+            figure: The figure, drawn at once, so that it may be closed or changed afterwards.
+            caption: What it shows, in a sentence.
+        """
+        picture = BytesIO()
+        figure.savefig(picture, format="png", dpi=110, bbox_inches="tight")
+        self._pieces.append((picture.getvalue(), caption))
+
+    def html(self) -> str:
+        """Return the report as one HTML page with its pictures inside.
+
+        Raises:
+            ImportError: If the package markdown, of the extra `analysis`, is not installed.
+        """
+        try:
+            from markdown import markdown
+        except ImportError as error:
+            raise ImportError(
+                "HTML reports need the package markdown: pip install 'hybridlit[analysis]', or "
+                "write a Markdown report, with a file name that ends in .md"
+            ) from error
+        body = []
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                body.append(markdown(piece, extensions=["tables", "fenced_code", "sane_lists"]))
+            else:
+                data, caption = base64.b64encode(piece[0]).decode(), escape(piece[1])
+                body.append(
+                    f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
+                    f"<figcaption>{caption}</figcaption></figure>"
+                )
+        title = escape(self.title)
+        return (
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+            f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n"
+            + "\n".join(body)
+            + "\n</body></html>\n"
+        )
+
+    def write(self, path: str | Path) -> list[Path]:
+        """Write the report.
+
+        Args:
+            path: A file name that ends in `.html`, for one page with everything inside, or in
+                `.md`, for text with numbered PNG files beside it.
+
+        Returns:
+            The files written, the report first.
+
+        Raises:
+            ValueError: If the name ends otherwise.
+        """
+        path = Path(path)
+        if path.suffix not in (".html", ".md"):
+            raise ValueError(f"path must end in .html or .md, got {path.name!r}")
+        content = self.html() if path.suffix == ".html" else ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".html":
+            path.write_text(content, encoding="utf-8")
+            return [path]
+        parts = [f"# {self.title}"]
+        pictures: list[Path] = []
+        for piece in self._pieces:
+            if isinstance(piece, str):
+                parts.append(piece)
+                continue
+            pictures.append(path.with_name(f"{path.stem}-{len(pictures) + 1}.png"))
+            pictures[-1].write_bytes(piece[0])
+            parts.append(f"![{piece[1]}]({pictures[-1].name})\n\n*{piece[1]}*")
+        path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        return [path, *pictures]

@@ -1,0 +1,113 @@
+"""What the callbacks cost: the digits recipe with and without them, in turns.
+
+    python recipes/benchmarks/callbacks.py            # all together, and each alone
+    python recipes/benchmarks/callbacks.py --repeats 3
+
+A run is `hybridlit fit --config recipes/digits_sequential.yaml` with TensorBoard, up to the end
+of training; the callbacks are those of `recipes/digits_callbacks.yaml` as they stand there. Writes
+``callbacks.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import time
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from lightning.pytorch import LightningDataModule
+from timing import circumstances
+
+from hybridlit import HybridModule
+from hybridlit.cli.training import HybridCLI
+
+HERE = Path(__file__).parent
+RECIPE = HERE.parent / "digits_sequential.yaml"
+CALLBACKS = HERE.parent / "digits_callbacks.yaml"
+RESULTS = HERE / "results"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each arm")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--together", action="store_true", help="leave out each alone")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args(arguments)
+    callbacks = yaml.safe_load(CALLBACKS.read_text())["trainer"]["callbacks"]
+    arms: dict[str, list[Any]] = {"none": [], "all": callbacks}
+    if not options.together:
+        arms |= {callback["class_path"]: [callback] for callback in callbacks}
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
+    seconds: dict[str, list[float]] = {arm: [] for arm in arms}
+    train([], 2)  # kernels loaded, files cached
+    for repeat in range(options.repeats):
+        for arm, chosen in arms.items():
+            seconds[arm].append(train(chosen, options.epochs))
+            print(f"{repeat + 1} of {options.repeats}  {arm:24} {seconds[arm][-1]:.2f} s")
+    results = {arm: summary(taken, seconds["none"]) for arm, taken in seconds.items()}
+    options.out.mkdir(parents=True, exist_ok=True)
+    content = {"circumstances": circumstances("lightning"), "arms": results}
+    (options.out / "callbacks.json").write_text(json.dumps(content, indent=2) + "\n")
+    print("\n" + table(results), end="")
+
+
+def train(callbacks: list[Any], epochs: int | None) -> float:
+    """Return the seconds of one fit."""
+    with TemporaryDirectory() as folder:
+        cli = HybridCLI(
+            HybridModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            run=False,
+            args=[
+                f"--config={RECIPE}",
+                f"--trainer.callbacks={json.dumps(callbacks)}",
+                f"--trainer.default_root_dir={folder}",
+                "--trainer.logger.class_path=lightning.pytorch.loggers.TensorBoardLogger",
+                f"--trainer.logger.init_args.save_dir={folder}",
+                "--trainer.enable_progress_bar=false",
+                "--trainer.enable_model_summary=false",
+                *([] if epochs is None else [f"--trainer.max_epochs={epochs}"]),
+            ],
+        )
+        start = time.perf_counter()
+        cli.trainer.fit(cli.model, cli.datamodule)
+        return time.perf_counter() - start
+
+
+def summary(taken: list[float], bare: list[float]) -> dict[str, Any]:
+    """Return seconds and the share that came on top, run by run against the bare run beside it."""
+    shares = [with_it / without - 1 for with_it, without in zip(taken, bare, strict=True)]
+    return {
+        "seconds": statistics.median(taken),
+        "cost": statistics.median(shares),
+        "costs": shares,
+        "runs": taken,
+    }
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """Return the results as a table in Markdown."""
+    lines = ["| callbacks | seconds | on top | from ... to |", "|---|---|---|---|"]
+    for arm, result in results.items():
+        low, high = min(result["costs"]), max(result["costs"])
+        spread = "" if arm == "none" else f"{low:+.1%} ... {high:+.1%}"
+        share = "" if arm == "none" else f"{result['cost']:+.1%}"
+        lines.append(f"| {arm} | {result['seconds']:.2f} | {share} | {spread} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,7 +11,10 @@ from torch import nn
 from hybridlit.components import split_parameters
 from hybridlit.photonics.validation import number
 
-__all__ = ["create_hybrid_optimizer", "grouped_adamw", "trainable_parameters"]
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+__all__ = ["create_hybrid_optimizer", "grouped_adamw", "only_optimizer", "trainable_parameters"]
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -109,6 +113,39 @@ def create_hybrid_optimizer(
         torch.optim.Adam(parameters["classical"], lr=classical_lr),
         torch.optim.Adam(parameters["photonic"], lr=quantum_lr),
     )
+
+
+def only_optimizer(
+    trainer: Trainer, pl_module: LightningModule, needed_by: str
+) -> torch.optim.Optimizer:
+    """Return the optimizer of a run in which every update has one gradient.
+
+    Args:
+        trainer: The Trainer, from `on_fit_start` on.
+        pl_module: The module that it trains.
+        needed_by: Name of the callback that needs such a run, for the message.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        ValueError: If optimization is manual, there is not one optimizer, or it is LBFGS, which
+            takes many gradients for an update.
+    """
+    if not pl_module.automatic_optimization:
+        raise ValueError(
+            f"{needed_by} needs automatic optimization, and {type(pl_module).__name__} sets "
+            "automatic_optimization=False: return one optimizer with a group per component from "
+            "configure_optimizers, or leave the callback out"
+        )
+    optimizers = trainer.optimizers
+    if len(optimizers) != 1 or isinstance(optimizers[0], torch.optim.LBFGS):
+        names = ", ".join(type(optimizer).__name__ for optimizer in optimizers) or "none"
+        raise ValueError(
+            f"{needed_by} needs one optimizer that takes one gradient a step, got {names}: choose "
+            "AdamW or SGD in configure_optimizers, or leave the callback out"
+        )
+    return optimizers[0]
 
 
 def _epsilon(parameters: list[nn.Parameter]) -> float:

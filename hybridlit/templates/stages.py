@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch.optim import Optimizer
+from torch import nn
 
 from hybridlit.components import split_parameters
 from hybridlit.optimizers import trainable_parameters
 from hybridlit.photonics.validation import choice, integer
 
-__all__ = ["Component", "Stage", "StagedTraining", "check_stages"]
+__all__ = ["Component", "ComponentsInTurn", "Stage", "StagedTraining", "check_stages"]
 
 Component = Literal["classical", "photonic", "both"]
 
@@ -67,14 +68,53 @@ def check_stages(stages: Sequence[tuple[Component, int]]) -> list[Stage]:
     return placed
 
 
-class StagedTraining(Callback):
+class ComponentsInTurn(Callback):
+    """Base class of callbacks that train some components at a step and leave the others alone.
+
+    The gradients of the others are taken away after every backward pass, before anything looks at
+    them: unscaling, gradient clipping, other callbacks, the optimizer.
+    """
+
+    _parameters: dict[str, list[nn.Parameter]]
+
+    @abstractmethod
+    def trained(self, trainer: Trainer) -> Collection[str]:
+        """Return the components that are trained now.
+
+        Args:
+            trainer: The Trainer; the answer may depend on its epoch and optimizer step only, so
+                that it is the same for all batches of one step and in a resumed run.
+
+        Returns:
+            `"classical"`, `"photonic"` or both.
+        """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look the parameters of the components up."""
+        split = split_parameters(pl_module)
+        self._parameters = {name: list(parameters.values()) for name, parameters in split.items()}
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take away the gradients of what is not trained."""
+        trained = self.trained(trainer)
+        for component, parameters in self._parameters.items():
+            if component not in trained:
+                for parameter in parameters:
+                    parameter.grad = None
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the parameters."""
+        self._parameters = {}
+
+
+class StagedTraining(ComponentsInTurn):
     """Train the components of a model in stages: classical, then photonic, then both, say.
 
     What is not trained in a stage stays bit for bit as it is, and so do its moments in the
-    optimizer: its gradients are taken away before gradients are clipped and the optimizer steps,
-    so neither clipping nor weight decay knows of it. (Optimizers that, like all of `torch.optim`
-    but LBFGS, skip parameters without a gradient.) The forward pass is the usual one in every
-    stage, batch normalization and dropout included, and learning rate schedules run on.
+    optimizer: its gradients are computed, and taken away before gradients are clipped and the
+    optimizer steps, so neither clipping nor weight decay knows of it. (Optimizers that, like all of
+    `torch.optim` but LBFGS, skip parameters without a gradient.) The forward pass is the usual one
+    in every stage, batch normalization and dropout included, and learning rate schedules run on.
 
     The stage depends on the epoch alone, so a resumed run is in the right one. The last stage goes
     on to the end of the run. Its number, from 1, is logged as `train/stage`. Templates attach
@@ -121,6 +161,10 @@ class StagedTraining(Callback):
         """
         return self.stages[self.number(epoch) - 1].component
 
+    def trained(self, trainer: Trainer) -> Collection[str]:
+        """Return the components that the stage of the current epoch trains."""
+        return _TRAINED[self.component(trainer.current_epoch)]
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse stages that could train nothing; say which ones this run does not reach."""
         self._announced = 0
@@ -151,13 +195,3 @@ class StagedTraining(Callback):
                 f"Epoch {epoch}: stage {number} of {len(self.stages)} trains "
                 f"{self.stages[number - 1].component}."
             )
-
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
-    ) -> None:
-        """Take away the gradients of what this stage does not train."""
-        trained = _TRAINED[self.component(trainer.current_epoch)]
-        for component, parameters in split_parameters(pl_module).items():
-            if component not in trained:
-                for parameter in parameters.values():
-                    parameter.grad = None

@@ -1,0 +1,93 @@
+"""Who is to blame for overfitting: what parts of a model did to training and validation losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hybridlit.analysis.loss_change import mean_interval
+from hybridlit.analysis.statistics import Interval
+
+__all__ = ["PartCost", "diagnosis", "guilty_parts", "summed_costs"]
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """What a part of a model did to the losses.
+
+    Attributes:
+        train: Change of the training loss, below 0 if the part lowered it.
+        val: Change of the validation loss, with its interval over rows.
+    """
+
+    train: float
+    val: Interval
+
+    def overfitting_ratio(self, floor: float) -> float:
+        """Return the overfitting-to-generalization ratio (Wang, Tran and Feiszli, CVPR 2020).
+
+        Args:
+            floor: The smallest denominator, above 0.
+
+        Returns:
+            `O / max(G, floor)`, where `O = val - train` is by how much the gap grew, and `G = -val`
+            by how much the validation loss fell.
+        """
+        return (self.val.mean - self.train) / max(-self.val.mean, floor)
+
+
+def summed_costs(stretches: Sequence[Mapping[str, Any]]) -> dict[str, PartCost]:
+    """Sum what parts did over consecutive stretches of a run.
+
+    Args:
+        stretches: At least one mapping with `"train"`, the changes of the mean training loss by
+            part, and `"val"`, the changes of the validation losses by part, of shape (groups,).
+
+    Returns:
+        The costs by part.
+    """
+    return {
+        part: PartCost(
+            sum(stretch["train"][part] for stretch in stretches),
+            mean_interval(torch.stack([stretch["val"][part] for stretch in stretches]).sum(0)),
+        )
+        for part in stretches[-1]["train"]
+    }
+
+
+def guilty_parts(costs: Mapping[str, PartCost], matters: float) -> list[str]:
+    """Find the parts that lowered the training loss and raised the validation loss.
+
+    Args:
+        costs: What the parts did.
+        matters: The smallest rise that matters, at least 0.
+
+    Returns:
+        Parts whose whole interval lies above `matters`, the costliest first.
+    """
+    guilty = [part for part, cost in costs.items() if cost.train < 0 and cost.val.low > matters]
+    return sorted(guilty, key=lambda part: -costs[part].val.mean)
+
+
+def diagnosis(named: str, others: Sequence[str], costs: Mapping[str, PartCost], steps: int) -> str:
+    """Say in plain words what a part did.
+
+    Args:
+        named: The part.
+        others: Parts that are guilty as well.
+        costs: What the parts did.
+        steps: Over how many optimizer steps.
+
+    Returns:
+        The beginning of a sentence.
+    """
+    cost = costs[named]
+    also = "".join(f", {part} {costs[part].val.mean:+.3g}" for part in others)
+    return (
+        f"{named or 'the model'} overfits: over the last {steps} steps it changed the training "
+        f"loss by {cost.train:+.3g} and the validation loss by {cost.val.mean:+.3g} (95 % interval "
+        f"{cost.val.low:+.3g} to {cost.val.high:+.3g}{also and '; also' + also[1:]})"
+    )

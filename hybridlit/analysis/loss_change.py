@@ -1,0 +1,205 @@
+"""Which part of a model changed its losses, and how sure that is: loss change allocation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from statistics import NormalDist
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hybridlit.analysis.evaluation import to_device_of
+from hybridlit.analysis.statistics import CONFIDENCE, Interval
+from hybridlit.components import model_parts, part_parameters, photonic_modules, split_parameters
+from hybridlit.templates import HybridModule
+
+__all__ = ["allocate_loss_change", "mean_interval", "modules_by", "row_losses", "tensors_by"]
+
+
+def tensors_by(model: nn.Module, by: str) -> dict[str, dict[str, Tensor]]:
+    """Split all that a model has learned, parameters and persistent buffers, by who owns it.
+
+    Args:
+        model: The model.
+        by: `"part"`: as `part_parameters` does; a buffer belongs to the part that it lies in.
+            `"component"`: `"classical"` and `"photonic"`, as `split_parameters` does; a buffer is
+            photonic if it lies in a photonic module.
+
+    Returns:
+        The model's own tensors by qualified name, by name of the owner; owners without parameters
+        are left out, and buffers of no other owner stand under `"other"` or `"classical"`.
+    """
+    parameters = part_parameters(model) if by == "part" else split_parameters(model)
+    split: dict[str, dict[str, Tensor]] = {
+        name: dict(own) for name, own in parameters.items() if own
+    }
+    owners = {
+        id(buffer): name
+        for name, modules in modules_by(model, by).items()
+        for module in modules
+        for buffer in module.buffers()
+        if name in split
+    }
+    rest = "other" if by == "part" else "classical"
+    kept = model.state_dict(keep_vars=True)
+    for name, buffer in model.named_buffers():
+        if name in kept:
+            split.setdefault(owners.get(id(buffer), rest), {})[name] = buffer
+    return split
+
+
+def modules_by(model: nn.Module, by: str) -> dict[str, list[nn.Module]]:
+    """Find the modules whose outputs are what an owner in `tensors_by` has to say.
+
+    Args:
+        model: The model.
+        by: `"part"`: each part is one module. `"component"`: all photonic modules together; what is
+            classical has no outputs of its own.
+
+    Returns:
+        Modules by name of the owner.
+    """
+    if by == "part":
+        return {name: [module] for name, module in model_parts(model).items()}
+    return {"photonic": list(photonic_modules(model).values())}
+
+
+def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Tensor:
+    """Evaluate a model on batches, without gradients, and keep the losses of their rows apart.
+
+    Args:
+        model: A `HybridModule`, in the mode it is to be run in, or any module with a method
+            `probe_losses(batch)` that returns the loss of each row, of shape (rows,).
+        batches: Batches as its data loader yields them.
+        groups: Into how many groups the rows of a batch are split, at least 1, where only means
+            over rows are known: for a `HybridModule` without that method.
+
+    Returns:
+        Losses of shape (groups of all batches,) or (rows,), float64, on the CPU. Groups are
+        weighted by their rows, so that their mean is the mean over all rows.
+
+    Raises:
+        TypeError: If the losses of this model are unknown.
+        ValueError: If `probe_losses` returns another shape, or there are no rows.
+    """
+    losses, sizes = [], []
+    with torch.no_grad():
+        for batch in batches:
+            found, rows = _group_losses(model, to_device_of(model, batch), groups)
+            losses.append(found.double().cpu())
+            sizes += rows
+    if not sizes:
+        raise ValueError("batches must hold at least one row, got none")
+    weights = torch.tensor(sizes, dtype=torch.float64)
+    return torch.cat(losses) * weights * (len(sizes) / weights.sum())
+
+
+def allocate_loss_change(
+    tensors: Mapping[str, Mapping[str, Tensor]],
+    start: Mapping[str, Tensor],
+    losses: Callable[[], Tensor],
+    before: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Divide the change of losses between two points of a training run among parts of the model.
+
+    Loss change allocation (Lan et al., NeurIPS 2019) integrates the gradient along the path of the
+    parameters, `A_c = ∫ ∇_c L · dθ_c`, and its trapezoid rule is good for single steps. Over a
+    stretch of many steps this function moves one part after the other from its earlier to its
+    present values, notes by how much each move changes the losses, and takes the mean over this
+    order and its reverse. Where third derivatives do not matter both agree. Here the changes of the
+    parts add up to the whole change at any distance, buffers such as the running statistics of
+    batch normalization are included, every row has changes of its own, and nothing but forward
+    passes is needed: twice the number of parts that moved, less one.
+
+    The model is as it was when the function returns or raises.
+
+    Args:
+        tensors: The model's own tensors by qualified name, by part, as from `tensors_by`.
+        start: Their earlier values by qualified name.
+        losses: Evaluates the model as it is, to losses of shape (groups,).
+        before: The losses at `start`, if they are known.
+
+    Returns:
+        The losses now, and by part the changes, of shape (groups,); those of a part that has not
+        moved are 0.
+    """
+    own = {
+        part: [(tensor, start[name].to(tensor.device)) for name, tensor in named.items()]
+        for part, named in tensors.items()
+    }
+    moved = [part for part, pairs in own.items() if any(not torch.equal(*pair) for pair in pairs)]
+    now = {part: [tensor.detach().clone() for tensor, _ in own[part]] for part in moved}
+
+    def put(part: str, earlier: bool) -> None:
+        for (tensor, value), present in zip(own[part], now[part], strict=True):
+            # .data: the value will be the old one again, and a graph somewhere may count on it
+            tensor.data.copy_(value if earlier else present)
+
+    after = losses()
+    changes = {part: torch.zeros_like(after) for part in own}
+    try:
+        for order in (moved, moved[::-1]):
+            for part in order:
+                put(part, earlier=True)
+            if before is None:
+                before = losses()
+            last = before
+            for part in order:
+                put(part, earlier=False)
+                current = after if part == order[-1] else losses()
+                changes[part] += (current - last) / 2
+                last = current
+    finally:
+        for part in moved:
+            put(part, earlier=False)
+    return after, changes
+
+
+def mean_interval(values: Tensor) -> Interval:
+    """Return Student's t interval of the mean at 95 % confidence, for 5 values and more.
+
+    Args:
+        values: Independent values of shape (groups,).
+
+    Returns:
+        The interval; infinitely wide for fewer than 5 values, which say too little.
+    """
+    mean, degrees = float(values.mean()), len(values) - 1
+    if degrees < 4:
+        return Interval(mean, -math.inf, math.inf)
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    # Abramowitz and Stegun 26.7.5: right to 0.3 % from 4 degrees of freedom on, and without scipy
+    quantile = (
+        z
+        + (z**3 + z) / (4 * degrees)
+        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
+    )
+    half = quantile * float(values.std()) / math.sqrt(len(values))
+    return Interval(mean, mean - half, mean + half)
+
+
+def _group_losses(model: nn.Module, batch: Any, groups: int) -> tuple[Tensor, list[int]]:
+    """Return the mean losses of groups of rows, and how many rows each has."""
+    if callable(of_rows := getattr(model, "probe_losses", None)):
+        found = of_rows(batch)
+        if not isinstance(found, Tensor) or found.dim() != 1:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(
+                "probe_losses(batch) must return the loss of each row, a tensor of shape (rows,), "
+                f"got {got}"
+            )
+        return found, [1] * len(found)
+    if not isinstance(model, HybridModule):
+        raise TypeError(
+            f"{type(model).__name__} is no HybridModule, so its loss is unknown: give it a method "
+            "probe_losses(batch) that returns the loss of each row, of shape (rows,)"
+        )
+    inputs, given = model.unpack(batch)
+    outputs = model(inputs)
+    targets = model.prepare_targets(outputs, given)
+    groups = min(groups, len(outputs))
+    split = list(zip(outputs.tensor_split(groups), targets.tensor_split(groups), strict=True))
+    return torch.stack([model.loss(*pair) for pair in split]), [len(rows) for rows, _ in split]

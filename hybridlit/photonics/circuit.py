@@ -150,7 +150,7 @@ class PhotonicCircuit(nn.Module):
             lead: number of trailing dimensions to keep.
 
         Returns:
-            Shape (..., *outputs), in the dtype of ``x`` unless autocast is on.
+            Shape (..., *outputs), in the dtype of ``x``; under autocast in at least float32.
         """
         kept = x.dim() - lead
         before = x.shape[:kept]
@@ -158,6 +158,8 @@ class PhotonicCircuit(nn.Module):
         if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 result = compute(rows)
+            if result.dtype == torch.float64:  # autocast casts no float64, so that a Linear raises
+                result = result.to(torch.promote_types(x.dtype, torch.float32))
         else:
             result = compute(rows)
             if result.is_floating_point():

@@ -1,0 +1,271 @@
+"""Activation checkpointing: compute parts of a model again instead of keeping what they saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils.checkpoint import checkpoint
+
+from hybridlit.analysis.untouched import random_state_kept
+from hybridlit.callbacks.copies import copy_of, has_forward, inputs_of, run_forward
+from hybridlit.components import model_parts, photonic_modules
+from hybridlit.templates.network import HybridNetwork
+
+__all__ = ["ActivationCheckpointing"]
+
+
+class ActivationCheckpointing(Callback):
+    """Keep only the inputs of chosen parts for the backward pass, and run these parts again there.
+
+    Less memory for one more forward pass of these parts (Chen et al., arXiv:1604.06174); what is
+    trained is the same bit for bit: random numbers are replayed, and buffers, such as the running
+    statistics of batch normalization, are updated once. (Not replayed are generators of a module's
+    own.) Only training with gradients is affected, and all is undone when the run ends, be it by an
+    error. Parts must be called as modules, `self.part(x)`; a part in evaluation mode, such as a
+    frozen front, is left alone, and so is the photonic layer of a template with
+    `checkpoint_quantum`, which does the same.
+
+    What of a photonic layer is no longer kept are the probabilities of all outcomes, which a linear
+    readout needs, and the intermediate states of the simulation. They come back for a moment in the
+    backward pass, part after part, so that the peak falls where several parts take turns or much
+    else is kept, and not for one large circuit alone.
+
+    Logged in the first epoch, measured once on a copy of the model and the first training batch;
+    several processes log the largest of their values:
+
+    - `checkpointing/kept_bytes`: what the forward pass keeps for the backward pass, parameters and
+      the batch itself not counted.
+    - `checkpointing/saved_bytes`: how much more it would be without this callback.
+
+    Args:
+        components: What to checkpoint: `"photonic"` for every photonic layer, `"classical"` for
+            every classical part, or names of parts, such as `"classical_path"`; see `model_parts`.
+
+    Raises:
+        TypeError: If `components` is no list of strings.
+        ValueError: If it is empty; when training begins, if a name is unknown.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> sparing = ActivationCheckpointing(["photonic", "classical_path"])
+        >>> trainer = Trainer(accelerator="cpu", callbacks=[sparing])
+    """
+
+    def __init__(self, components: Sequence[str] = ("photonic",)) -> None:
+        if isinstance(components, str) or not all(isinstance(name, str) for name in components):
+            raise TypeError(
+                f"components must be a list of strings, such as ['photonic'], got {components!r}"
+            )
+        if not components:
+            raise ValueError("components must name something to checkpoint, got none")
+        self.components = list(components)
+        self._active: dict[str, nn.Module] = {}
+        self._measured = False
+
+    # --- hooks ------------------------------------------------------------------------------------
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse unknown names, before anything is changed."""
+        self._chosen(pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Turn recomputation on."""
+        chosen = self._chosen(pl_module)
+        if isinstance(pl_module, HybridNetwork) and pl_module.hparams["checkpoint_quantum"]:
+            already = [name for name, module in chosen.items() if photonic_modules(module)]
+            if already:
+                rank_zero_info(f"checkpoint_quantum recomputes {_listed(already)} already.")
+            chosen = {name: module for name, module in chosen.items() if name not in already}
+        elif not chosen:
+            rank_zero_warn(f"the model has nothing that is {_listed(self.components)}")
+        self._measured = not chosen
+        for name, module in chosen.items():
+            _recompute(module)
+            self._active[name] = module
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure what is saved, on the first batch."""
+        if self._measured:
+            return
+        self._measured = True
+        if not has_forward(pl_module):
+            rank_zero_warn(
+                "what activation checkpointing saves is not measured: "
+                f"{type(pl_module).__name__} defines no forward(inputs)"
+            )
+            return
+        kept, without, idle = self._measure(trainer, pl_module, batch)
+        if idle:
+            rank_zero_warn(
+                f"{_listed(idle)} did not run as a module in training mode, so nothing of it is "
+                "recomputed: call it as self.part(x), or leave it out of components"
+            )
+        names = _listed(self._active)
+        if without > kept:
+            rank_zero_info(
+                f"Activation checkpointing of {names} saves {_mib(without - kept)} of "
+                f"{_mib(without)} MiB that a batch keeps for the backward pass."
+            )
+        else:
+            rank_zero_info(f"Activation checkpointing of {names} saves nothing here; leave it out.")
+        pl_module.log_dict(
+            {
+                "checkpointing/kept_bytes": float(kept),
+                "checkpointing/saved_bytes": float(without - kept),
+            },
+            on_step=False,
+            on_epoch=True,
+            reduce_fx="max",
+            sync_dist=True,
+        )
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Turn recomputation off."""
+        self._restore()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Turn recomputation off."""
+        self._restore()
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _chosen(self, model: nn.Module) -> dict[str, nn.Module]:
+        """Return the modules by name, none of them inside another one."""
+        parts = model_parts(model)
+        groups = {
+            "photonic": photonic_modules(model),
+            "classical": {name: m for name, m in parts.items() if not photonic_modules(m)},
+        }
+        chosen: dict[str, nn.Module] = {}
+        for name in self.components:
+            if name not in groups and name not in parts:
+                raise ValueError(
+                    f"components must be among {[*groups, *parts]} for this model, got {name!r}"
+                )
+            chosen |= groups[name] if name in groups else {name: parts[name]}
+        inside = {id(m) for outer in chosen.values() for m in outer.modules() if m is not outer}
+        return {name: module for name, module in chosen.items() if id(module) not in inside}
+
+    def _restore(self) -> None:
+        for module in self._active.values():
+            _keep(module)
+        self._active = {}
+
+    def _measure(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any
+    ) -> tuple[int, int, list[str]]:
+        """Return the bytes kept with and without checkpointing, and which modules did not run."""
+        model, ran = copy_of(pl_module), set[str]()
+
+        def note(name: str, module: nn.Module, _: Any) -> None:
+            if module.training:
+                ran.add(name)
+
+        def run() -> None:
+            run_forward(model, batch, trainer.precision_plugin)
+
+        copies = {name: model.get_submodule(name) for name in self._active}
+        for name, module in copies.items():
+            module.register_forward_pre_hook(partial(note, name))
+        held = [*model.parameters(), *model.buffers(), inputs_of(model, batch)]
+        with random_state_kept():
+            kept = _kept_bytes(run, held)
+        for module in copies.values():
+            _keep(module)
+        with random_state_kept():
+            without = _kept_bytes(run, held)
+        return kept, without, [name for name in copies if name not in ran]
+
+
+def _recompute(module: nn.Module) -> None:
+    """Let a module keep nothing but its input in training."""
+    saved = module.state_dict()
+    # what is not saved with a model follows from what is, and does not change in training
+    buffers = [name for name, _ in module.named_buffers() if name in saved]
+    module.forward = partial(_recomputed, module, module.forward, buffers)
+
+
+def _keep(module: nn.Module) -> None:
+    """Undo `_recompute`; on a copy of the module, too."""
+    forward = vars(module).pop("forward").args[1]
+    if getattr(forward, "__func__", None) is not type(module).forward:
+        module.forward = forward  # others had replaced it before
+
+
+def _recomputed(
+    module: nn.Module, forward: Callable[..., Any], buffers: list[str], *args: Any, **kwargs: Any
+) -> Any:
+    if not (module.training and torch.is_grad_enabled()):
+        return forward(*args, **kwargs)
+    contexts = partial(_contexts, module, buffers)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
+
+
+def _contexts(
+    module: nn.Module, buffers: list[str]
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    before = {name: module.get_buffer(name).clone() for name in buffers}
+    return nullcontext(), _as_before(module, before, torch.get_default_dtype())
+
+
+@contextmanager
+def _as_before(module: nn.Module, before: dict[str, Tensor], dtype: torch.dtype) -> Iterator[None]:
+    """Run a module with the buffers and the default dtype it had, and without changing its own."""
+    now, ambient = {name: module.get_buffer(name) for name in before}, torch.get_default_dtype()
+    _set_buffers(module, {name: value.clone() for name, value in before.items()})
+    torch.set_default_dtype(dtype)  # the backward pass runs outside the Trainer's precision
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(ambient)
+        _set_buffers(module, now)
+
+
+def _set_buffers(module: nn.Module, values: dict[str, Tensor]) -> None:
+    for name, value in values.items():
+        owner, _, leaf = name.rpartition(".")
+        setattr(module.get_submodule(owner), leaf, value)
+
+
+def _kept_bytes(run: Callable[[], object], held: list[Any]) -> int:
+    """Return the size of all storages that a forward pass keeps, other than those held anyway.
+
+    Nothing is kept while it is counted, so that this takes no more memory than an evaluation.
+    """
+    sizes: dict[StorageWeakRef, int] = {}  # weak references keep an address from being used twice
+
+    def pack(tensor: Tensor) -> None:
+        if tensor.layout is torch.strided:
+            storage = tensor.untyped_storage()
+            sizes[StorageWeakRef(storage)] = storage.nbytes()
+
+    def unpack(_: None) -> Tensor:
+        raise RuntimeError("this forward pass has no backward pass")
+
+    with torch.enable_grad(), saved_tensors_hooks(pack, unpack):
+        run()
+    for tensor in held:
+        if isinstance(tensor, Tensor) and tensor.layout is torch.strided:
+            sizes.pop(StorageWeakRef(tensor.untyped_storage()), None)
+    return sum(sizes.values())
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.3g}"

@@ -1,0 +1,77 @@
+"""Run a copy of a model on a training batch, so that training itself sees nothing of it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor, nn
+
+from hybridlit.templates import HybridModule
+
+__all__ = ["copy_of", "has_forward", "inputs_of", "run_forward"]
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def copy_of(model: Module) -> Module:
+    """Copy a model that may be in the middle of training.
+
+    Args:
+        model: The model. Activations that it keeps as attributes are copied without their graph.
+
+    Returns:
+        The copy; a LightningModule comes without its Trainer.
+    """
+    activations = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(model, activations)
+
+
+def has_forward(model: LightningModule) -> bool:
+    """Tell whether a LightningModule defines what it computes, not only how it is trained.
+
+    Args:
+        model: The module.
+
+    Returns:
+        Whether its class defines `forward`.
+    """
+    return is_overridden("forward", model, LightningModule)
+
+
+def inputs_of(model: LightningModule, batch: Any) -> Any:
+    """Return what `forward` takes of a batch.
+
+    Args:
+        model: The module.
+        batch: A batch of the training data.
+
+    Returns:
+        What a `HybridModule` unpacks; otherwise the first entry of a tuple or list, or the batch.
+    """
+    if isinstance(model, HybridModule):
+        return model.unpack(batch)[0]
+    return batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def run_forward(model: LightningModule, batch: Any, precision: Precision) -> Any:
+    """Run a model on a batch as a Trainer of some precision would.
+
+    Args:
+        model: The module, converted to that precision.
+        batch: The batch, converted and on its device.
+        precision: The Trainer's precision plugin.
+
+    Returns:
+        The outputs.
+    """
+    with precision.forward_context():
+        return model(inputs_of(model, batch))

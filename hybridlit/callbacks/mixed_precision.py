@@ -1,0 +1,335 @@
+"""Precision of a hybrid model: what the Trainer's choice does, the core's own, and their errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.plugins import DoublePrecision
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor, nn
+
+from hybridlit.analysis.untouched import random_state_kept
+from hybridlit.callbacks.copies import copy_of, has_forward, run_forward
+from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.validation import choice, integer, number
+
+__all__ = ["MixedPrecision"]
+
+_CORES = {"float32": torch.float32, "float64": torch.float64}
+
+_CLASSICAL = {
+    "32-true": "classical parts are stored and computed in float32",
+    "64-true": "classical parts are stored and computed in float64",
+    "bf16-mixed": "classical parts are stored in float32 and computed in bfloat16 where autocast "
+    "deems it safe",
+    "16-mixed": "classical parts are stored in float32 and computed in float16 where autocast "
+    "deems it safe, with a scaled loss, and steps whose gradients overflow are skipped",
+    "bf16-true": "classical parts are stored and computed in bfloat16, which rounds away updates "
+    "below about 1/256 of a weight",
+    "16-true": "classical parts are stored and computed in float16 without a loss scale, so "
+    "gradients below 6e-8 become 0",
+}
+
+
+class MixedPrecision(Callback):
+    """Say what the Trainer's precision means for a hybrid model, and watch what it does to it.
+
+    The precision itself is the Trainer's: `Trainer(precision=...)`. Photonic circuits
+    (`QuantumLayer`, `QuantumLayerStack`) are islands that never go below float32. On a CPU:
+
+    | precision | classical parts | photonic circuits | mind |
+    |---|---|---|---|
+    | `32-true` | float32 | float32 | the default |
+    | `64-true` | float64 | float64 | about twice the time and memory |
+    | `bf16-mixed` | computed in bfloat16 | float32 | mostly slower than `32-true` on a CPU |
+    | `16-mixed` | computed in float16, scaled loss | float32 | Lightning makes it `bf16-mixed` |
+    | `bf16-true` | bfloat16 | float32 | small updates are rounded away |
+    | `16-true` | float16 | float32 | Adam's usual epsilon is 0 in float16 |
+
+    With `core="float64"` the circuits, readouts included, compute in float64 under every precision.
+    They take the features as they come and give outputs in their dtype (float32 under autocast).
+    They are cast before a checkpoint is loaded and before optimizers are made, so that a run
+    resumed with this callback goes on exactly. They stay float64 after `fit`, and checkpoints hold
+    float64 phases; a float32 model that loads these rounds them.
+
+    Every `every_n_steps` steps, a copy of the model runs on the batch in evaluation mode, in the
+    Trainer's precision and then in float64 with the same weights. Training goes on bit for bit as
+    without it. If a tolerance is exceeded, this is told once, or training stops.
+
+    Logged, each once an epoch:
+
+    - `precision/probability_drift`: largest |sum p - 1| over all samples and circuits, and over the
+      measured batches of the epoch. Circuits whose outputs are expectations, and foreign photonic
+      modules, have no probabilities.
+    - `precision/shadow_error`: |y - y64| / |y64|, Euclidean norms over the outputs y of a batch;
+      the largest of the epoch.
+    - `precision/loss_scale`: of `16-mixed`, at the end of the epoch.
+    - `precision/skipped_steps`: steps skipped for an overflow since training began, also across
+      checkpoints; of `16-mixed`.
+
+    Several processes log the largest of their values. What is not finite is logged as infinity.
+
+    Args:
+        core: Precision of the photonic circuits, `"float32"` or `"float64"`; None: as they are,
+            that is float64 under `64-true` and otherwise as they were built.
+        every_n_steps: Optimizer steps from one measurement to the next, at least 1; None: no
+            measurements. One takes about the time of two training steps of a small model.
+        tolerance: Largest `probability_drift` that goes unmentioned, above 0.
+        shadow_tolerance: Largest `shadow_error` that goes unmentioned, above 0.
+        on_drift: What to do beyond a tolerance: `"warn"` or `"stop"`.
+
+    Raises:
+        TypeError: If an argument has the wrong type; in `setup`, if the model defines no `forward`
+            to be measured.
+        ValueError: If an argument is out of range or unknown; in `setup`, if a parameter is
+            complex, or if `core="float32"` meets `64-true`.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> watch = MixedPrecision(core="float64", on_drift="stop")
+        >>> trainer = Trainer(precision="bf16-mixed", accelerator="cpu", callbacks=[watch])
+    """
+
+    def __init__(
+        self,
+        core: Literal["float32", "float64"] | None = None,
+        every_n_steps: int | None = 200,
+        tolerance: float = 1e-4,
+        shadow_tolerance: float = 0.1,
+        on_drift: Literal["warn", "stop"] = "warn",
+    ) -> None:
+        if core is not None:
+            choice(core, "core", _CORES)
+        if every_n_steps is not None:
+            integer(every_n_steps, "every_n_steps", 1)
+        number(tolerance, "tolerance", above=0.0)
+        number(shadow_tolerance, "shadow_tolerance", above=0.0)
+        choice(on_drift, "on_drift", ("warn", "stop"))
+        self.core = core
+        self.every_n_steps = every_n_steps
+        self.tolerances = {"probability_drift": tolerance, "shadow_error": shadow_tolerance}
+        self.on_drift = on_drift
+        self.skipped_steps = 0
+        self._told: set[str] = set()
+        self._measured = -1
+        self._scale = 0.0
+
+    # --- before training --------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Cast the circuits, and say what this precision means; refuse what it cannot train."""
+        precision, circuits = str(trainer.precision), _circuits(pl_module)
+        _refuse_complex(pl_module)
+        if self.core == "float32" and precision == "64-true":
+            raise ValueError(
+                "core must be 'float64' or None under precision='64-true', which converts the "
+                "whole model, got 'float32'; for float32 circuits use precision='32-true'"
+            )
+        if self.core is not None:
+            # here, so that neither a checkpoint nor an optimizer ever sees the other precision
+            for circuit in circuits:
+                circuit.to(_CORES[self.core])
+        if stage != "fit":
+            return
+        if self.every_n_steps is not None and not has_forward(pl_module):
+            raise TypeError(
+                f"{type(pl_module).__name__} must define forward(inputs) to be measured; define "
+                "it, or set every_n_steps=None"
+            )
+        if self.core is not None and not circuits:
+            rank_zero_warn(f"core={self.core!r} changes nothing: the model has no photonic circuit")
+        self.skipped_steps, self._told, self._measured = 0, set(), -1
+        _explain(precision, circuits, trainer.strategy.root_device)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check what was only made after `setup`: late circuits and the optimizers."""
+        for circuit in _circuits(pl_module):
+            if self.core is not None and circuit.phases.dtype != _CORES[self.core]:
+                raise RuntimeError(
+                    f"a photonic circuit is {circuit.phases.dtype} in spite of core={self.core!r}: "
+                    "circuits made in configure_model must be cast there, as in "
+                    f"self.quantum_layer.to(torch.{self.core})"
+                )
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                half = any(p.dtype == torch.float16 for p in group["params"])
+                epsilon = group.get("eps", 1.0)
+                if half and not torch.tensor(epsilon, dtype=torch.float16):
+                    rank_zero_warn(
+                        f"eps={epsilon:g} of {type(optimizer).__name__} is 0 in float16, so a zero "
+                        "gradient makes parameters NaN; use eps=1e-4, or precision='16-mixed'"
+                    )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remember the loss scale that training begins with."""
+        scaler = _scaler(trainer)
+        if scaler is not None:
+            self._scale = scaler.get_scale()
+
+    # --- in training ------------------------------------------------------------------------------
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Measure, if this step's turn has come."""
+        step = trainer.global_step
+        # accumulated gradients take several batches a step
+        if self.every_n_steps is None or step % self.every_n_steps or step == self._measured:
+            return
+        self._measured = step
+        for name, own in _measure(trainer, pl_module, batch).items():
+            finite = torch.nan_to_num(own, nan=math.inf, posinf=math.inf).float()
+            value = trainer.strategy.reduce(finite, reduce_op="max")
+            pl_module.log(
+                f"precision/{name}",
+                value,
+                on_step=False,
+                on_epoch=True,
+                reduce_fx="max",
+                sync_dist=True,
+            )
+            self._judge(trainer, name, float(value))
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the step if it was skipped: nothing else lowers the loss scale."""
+        scaler = _scaler(trainer)
+        if scaler is not None:
+            scale = scaler.get_scale()
+            self.skipped_steps += scale < self._scale
+            self._scale = scale
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the loss scale and the skipped steps."""
+        if _scaler(trainer) is not None:
+            pl_module.log_dict(
+                {
+                    "precision/loss_scale": self._scale,
+                    "precision/skipped_steps": float(self.skipped_steps),
+                },
+                reduce_fx="max",
+                sync_dist=True,
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of skipped steps."""
+        return {"skipped_steps": self.skipped_steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the number of skipped steps."""
+        self.skipped_steps = state_dict["skipped_steps"]
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _judge(self, trainer: Trainer, name: str, value: float) -> None:
+        tolerance = self.tolerances[name]
+        if value <= tolerance or name in self._told:
+            return
+        self._told.add(name)
+        stop = self.on_drift == "stop"
+        rank_zero_warn(
+            f"{_FOUND[name]} {value:.2g} at step {trainer.global_step}, more than the tolerance "
+            f"{tolerance:g}, under precision={trainer.precision!r}. {_REMEDY[name]}"
+            + (" Training stops." if stop else "")
+        )
+        trainer.should_stop = trainer.should_stop or stop
+
+
+_FOUND = {
+    "probability_drift": "probabilities of a photonic circuit miss a sum of 1 by",
+    "shadow_error": "the model's outputs differ from those in float64 by a relative",
+}
+_REMEDY = {
+    "probability_drift": "Set core='float64', or look for NaN and for a custom simulation that "
+    "does not normalize.",
+    "shadow_error": "Use a higher precision, lower learning rates or gradient clipping.",
+}
+
+
+def _circuits(model: nn.Module) -> list[PhotonicCircuit]:
+    return [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
+
+
+def _scaler(trainer: Trainer) -> torch.amp.GradScaler | None:
+    scaler: torch.amp.GradScaler | None = getattr(trainer.precision_plugin, "scaler", None)
+    return scaler
+
+
+def _refuse_complex(model: nn.Module) -> None:
+    names = [name for name, parameter in model.named_parameters() if parameter.is_complex()]
+    if names:
+        raise ValueError(
+            f"all parameters must be real, got complex {names}: loss scaling fails on them, and "
+            "half precision drops their imaginary parts; keep real and imaginary parts, or "
+            "absolute values and phases, as two real parameters"
+        )
+
+
+def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.device) -> None:
+    if precision not in _CLASSICAL:
+        rank_zero_warn(
+            f"precision={precision!r} is none of {list(_CLASSICAL)}: its effect on photonic "
+            "circuits is unknown"
+        )
+        return
+    kinds = {circuit.phases.dtype for circuit in circuits}
+    if precision == "64-true" and circuits:
+        kinds = {torch.float64}
+    names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    core = f"photonic circuits in {names}" if circuits else "there is no photonic circuit"
+    rank_zero_info(f"Precision {precision}: {_CLASSICAL[precision]}; {core}.")
+    if device.type == "cpu" and precision.endswith("-mixed"):
+        rank_zero_warn(
+            f"precision={precision!r} on a CPU is mostly slower than '32-true' (3.2 times for a "
+            "small network on a CPU with bfloat16 instructions, but no matrix unit): time both"
+        )
+
+
+def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[str, Tensor]:
+    """Return the drift, if a circuit has probabilities, and the error against the shadow."""
+    model, shadow = copy_of(pl_module).eval(), DoublePrecision()
+    # both runs draw the same random numbers, should the model draw any
+    with random_state_kept(), torch.no_grad(), _drifts(model) as drifts:
+        outputs = run_forward(model, batch, trainer.precision_plugin)
+    if not isinstance(outputs, Tensor):
+        raise TypeError(
+            f"forward of {type(pl_module).__name__} must return a tensor to be measured, got "
+            f"{type(outputs).__name__}; set every_n_steps=None"
+        )
+    shadow.convert_module(model)
+    with random_state_kept(), torch.no_grad():
+        exact = run_forward(model, shadow.convert_input(batch), shadow)
+    difference = (outputs.double() - exact).norm()
+    error = difference / exact.norm() if difference > 0 else difference  # 0 / 0 is no error
+    found = {"probability_drift": torch.stack(drifts).max()} if drifts else {}
+    return found | {"shadow_error": error}
+
+
+@contextmanager
+def _drifts(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect max |sum p - 1| of what photonic circuits give to their readouts."""
+    drifts: list[Tensor] = []
+
+    def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        sums = inputs[0].double().sum(-1)
+        if sums.numel():
+            drifts.append((sums - 1).abs().max())
+
+    readouts = [getattr(circuit, "readout", None) for circuit in _circuits(model)]
+    handles = [r.register_forward_pre_hook(look) for r in readouts if r is not None]
+    try:
+        yield drifts
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -18,9 +18,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
     """Restore a model, and all random number generators, at the end of a block.
 
     Restored are the values of parameters and buffers, gradients, which parameters require a
-    gradient, the mode (training or evaluation) of every module, and the generators of torch (CPU
-    and accelerators), numpy and Python; after an error or Ctrl-C as well. Tensors are restored in
-    place, so optimizers keep theirs. Modules that the block exchanges it must put back itself.
+    gradient, the mode (training or evaluation) and plain attributes of every module, and the
+    generators of torch (CPU and accelerators), numpy and Python; after an error or Ctrl-C as well.
+    Tensors are restored in place, so optimizers keep theirs. Modules that the block exchanges it
+    must put back itself.
 
     Args:
         model: The model. For the time of the block its parameters and buffers are held twice.
@@ -28,7 +29,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    modes = {module: module.training for module in model.modules()}
+    attributes = {module: dict(vars(module)) for module in model.modules()}  # modes among them
     gradients = {p: (p.requires_grad, p.grad) for p in model.parameters()}
     kept_gradients = {
         p: grad.detach().clone() for p, (_, grad) in gradients.items() if grad is not None
@@ -47,8 +48,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 if grad is not None:
                     grad.copy_(kept_gradients[parameter])
                 parameter.grad = grad
-        for module, mode in modes.items():
-            module.training = mode
+        for module, before in attributes.items():
+            for name in vars(module).keys() - before.keys():
+                del vars(module)[name]
+            vars(module).update(before)
 
 
 @contextmanager

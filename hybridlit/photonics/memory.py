@@ -11,15 +11,19 @@ import torch
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import compiled_refuses
+from hybridlit.photonics.kernels.compiled.dispatch import KEEP_BYTES
 
 __all__ = [
     "available_memory",
     "in_bytes",
     "in_digits",
+    "kept_bytes",
     "layer_sizes",
     "multiply_adds",
     "peak_bytes",
     "require_memory",
+    "scratch_bytes",
+    "table_bytes",
 ]
 
 
@@ -54,7 +58,9 @@ def multiply_adds(space: FockSpace) -> int:
     return space.modes * sum(sizes)
 
 
-def peak_bytes(space: FockSpace, batch: int, dtype: torch.dtype, kernel: str) -> int:
+def peak_bytes(
+    space: FockSpace, batch: int, dtype: torch.dtype, kernel: str, recompute: bool | None = None
+) -> int:
     """Return the memory of a forward and backward pass at its peak.
 
     Args:
@@ -62,6 +68,8 @@ def peak_bytes(space: FockSpace, batch: int, dtype: torch.dtype, kernel: str) ->
         batch: samples.
         dtype: real dtype.
         kernel: ``"compiled"`` or ``"torch"``.
+        recompute: as for the layer: False keeps the intermediate states of the whole batch, None at
+            most 5 MiB of them, which are left out here.
 
     Returns:
         Bytes above what was in use before.
@@ -73,17 +81,99 @@ def peak_bytes(space: FockSpace, batch: int, dtype: torch.dtype, kernel: str) ->
         # All layers, complex, the gradient of the last two, and the terms of a step in flight.
         step = min(space.modes * sizes[-2] * batch, max(2**24, sizes[-2] * batch))
         return outputs + 2 * item * (batch * (sum(sizes) + 2 * sizes[-1]) + 3 * step)
-    links = 4 * (2 * multiply_adds(space) + sum(sizes))
-    weights = 0 if space.unbunched else 8 * space.size
     width = 64 // item
     tiles = -(-batch // width)
     workers = min(torch.get_num_threads(), tiles)
     rows = 2 * width * item * sum(sizes)
-    return outputs + links + weights + workers * rows
+    held = tiles if recompute is False else 0
+    return outputs + table_bytes(space) + (workers + held) * rows
+
+
+def table_bytes(space: FockSpace) -> int:
+    """Return the memory of the compiled kernel's tables, which all layers of a shape share.
+
+    Args:
+        space: the outcomes.
+
+    Returns:
+        Bytes.
+    """
+    links = 4 * (2 * multiply_adds(space) + sum(layer_sizes(space)))
+    return links + (0 if space.unbunched else 8 * space.size)
+
+
+def kept_bytes(
+    space: FockSpace,
+    batch: int,
+    dtype: torch.dtype,
+    columns: int,
+    inputs: int,
+    recompute: bool | None = None,
+    circuits: int = 1,
+) -> int:
+    """Return what the compiled kernel keeps of its intermediate states for the backward pass.
+
+    Args:
+        space: the outcomes.
+        batch: samples of each circuit.
+        dtype: real dtype.
+        columns: columns of data phases.
+        inputs: occupied input modes.
+        recompute: as for the layer; None keeps the states while all of them fit into 5 MiB.
+        circuits: circuits simulated as one.
+
+    Returns:
+        Bytes.
+    """
+    if recompute:
+        return 0
+    width = _width(dtype)
+
+    def of(rows: int) -> int:
+        return -(-rows // width) * _tile_bytes(space, columns, inputs)
+
+    if recompute is None and of(circuits * batch) > KEEP_BYTES:
+        return 0
+    return circuits * of(batch)
+
+
+def scratch_bytes(space: FockSpace, dtype: torch.dtype, columns: int, inputs: int) -> int:
+    """Return the compiled kernel's working memory in a backward pass that simulates again.
+
+    Args:
+        space: the outcomes.
+        dtype: real dtype.
+        columns: columns of data phases.
+        inputs: occupied input modes.
+
+    Returns:
+        Bytes for each thread.
+    """
+    width, modes = _width(dtype), space.modes
+    pitch = -(-modes // width) * width
+    vectors = 4 * inputs * modes + 2 * (columns + 1) * modes**2
+    numbers = width**2 + width * vectors + 4 * modes * pitch
+    return _tile_bytes(space, columns, inputs) + numbers * (64 // width)
+
+
+def _width(dtype: torch.dtype) -> int:
+    """Samples in a tile of the compiled kernel: as many as numbers in 64 bytes."""
+    return 512 // torch.finfo(dtype).bits
+
+
+def _tile_bytes(space: FockSpace, columns: int, inputs: int) -> int:
+    """Bytes of a tile: phase factors, columns before and after each interferometer, states."""
+    rows = columns * space.modes + (columns + 1) * inputs * space.modes + sum(layer_sizes(space))
+    return 128 * rows  # 64 bytes each of real and imaginary parts
 
 
 def require_memory(
-    space: FockSpace, batch: int, dtype: torch.dtype, device: str, more: int = 0
+    space: FockSpace,
+    batch: int,
+    dtype: torch.dtype,
+    device: str,
+    more: int = 0,
+    recompute: bool | None = None,
 ) -> None:
     """Refuse a simulation that cannot fit into the memory of this machine.
 
@@ -93,6 +183,7 @@ def require_memory(
         dtype: real dtype.
         device: where it would run; only the CPU's memory is known beforehand.
         more: bytes needed beside the simulation.
+        recompute: as for :func:`peak_bytes`.
 
     Raises:
         MemoryError: with the estimate and what would fit.
@@ -100,14 +191,16 @@ def require_memory(
     if device != "cpu":
         return
     kernel = "torch" if compiled_refuses(space, device, dtype) else "compiled"
-    needed = peak_bytes(space, batch, dtype, kernel) + more
+    needed = peak_bytes(space, batch, dtype, kernel, recompute) + more
     free = available_memory()
     if needed <= free:
         return
     fitting = batch
-    while fitting and peak_bytes(space, fitting, dtype, kernel) + more > free:
+    while fitting and peak_bytes(space, fitting, dtype, kernel, recompute) + more > free:
         fitting //= 2
     advice = [f"a batch of {fitting}"] if fitting else []
+    if recompute is False:
+        advice.append("recompute=True or None, which keeps no intermediate states")
     if not fitting:
         fewer = 0
         while fewer + 1 < space.photons:
@@ -143,15 +236,43 @@ def available_memory() -> int:
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 found.append(int(line.split()[1]) * 1024)
-    group = Path("/sys/fs/cgroup")
-    limit, used, kinds = (group / f"memory.{name}" for name in ("max", "current", "stat"))
-    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
-        taken = int(used.read_text())
-        if kinds.exists():  # cached files count as used but make room when it is needed
-            rows = (line.split() for line in kinds.read_text().splitlines())
-            taken -= sum(int(n) for kind, n in rows if kind in ("active_file", "inactive_file"))
-        found.append(max(0, int(limit.read_text()) - taken))
-    return min(found)
+    return min(found + _left_by_control_groups(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))
+
+
+def _left_by_control_groups(root: Path, membership: Path) -> list[int]:
+    """Return what the limits of this process's control groups, of version 1 and 2, leave."""
+    places = {root, root / "memory"}  # the own group is the root where a container hides the rest
+    if membership.exists():
+        for line in membership.read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            if kinds == "" or "memory" in kinds.split(","):
+                own = (root / "memory" if kinds else root) / path.lstrip("/")
+                places.update([own, *own.parents])
+    left = []
+    for place in places:
+        for limit, used, cached in _CONTROL_FILES:
+            if not (place / limit).exists() or not (place / used).exists():
+                continue
+            allowed = (place / limit).read_text().strip()
+            if allowed == "max":
+                continue
+            taken = int((place / used).read_text())
+            if (place / "memory.stat").exists():  # cached files make room when it is needed
+                rows = map(str.split, (place / "memory.stat").read_text().splitlines())
+                taken -= sum(int(amount) for kind, amount in rows if kind in cached)
+            left.append(max(0, int(allowed) - taken))
+    return left
+
+
+_CONTROL_FILES = [
+    ("memory.max", "memory.current", ("active_file", "inactive_file")),
+    (
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_active_file", "total_inactive_file"),
+    ),
+]
+"""Limit, use, and the statistics of cached files, of control groups of version 2 and 1."""
 
 
 def in_digits(number: int) -> str:

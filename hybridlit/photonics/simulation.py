@@ -54,7 +54,7 @@ def probabilities(
     """
     batch = data_phases.shape[-1] * data_phases.shape[:-3].numel()
     if not torch.compiler.is_compiling() and batch * space.size > _LARGE:
-        require_memory(space, batch, phases.dtype, phases.device.type)
+        require_memory(space, batch, phases.dtype, phases.device.type, recompute=recompute)
     if kernel_for(space, phases) == "torch":
         return probabilities_in_torch(phases, data_phases, occupied, space)
     if torch.compiler.is_compiling():

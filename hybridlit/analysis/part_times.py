@@ -1,0 +1,301 @@
+"""When each part of a network runs, in a real forward and backward pass.
+
+The forward pass is cut by hooks before and after each part. In the backward pass every node of the
+autograd graph belongs to the part in whose forward pass it was made, and a hook before each node
+tells where another part begins: this needs no gradient at a part's input, follows lists of inputs
+and parts that are called repeatedly or run in parallel branches, and counts a parameter's gradient
+where it is used. Both passes are thereby cut without gaps, so that the pieces sum to the whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.utils.hooks import RemovableHandle
+
+from hybridlit.components import model_parts
+
+__all__ = ["OTHER", "PartTimer", "Span", "StepTimes", "labelled_parts", "tensors_in"]
+
+OTHER = "other"
+"""What belongs to no part: modules without parameters, functions between parts, the loss."""
+
+Phase = Literal["forward", "backward"]
+
+_TAKEN = (OTHER, "classical", "photonic")
+
+
+class Span(NamedTuple):
+    """A time in which one part ran.
+
+    Attributes:
+        part: Label of the part, or `OTHER`.
+        phase: `"forward"` or `"backward"`.
+        start: Seconds since the step began.
+        end: Seconds since the step began.
+    """
+
+    part: str
+    phase: Phase
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """One forward and backward pass, cut into pieces.
+
+    Attributes:
+        spans: The pieces in order, each beginning where the one before it ends.
+        calls: How often each part was called in the forward pass.
+    """
+
+    spans: tuple[Span, ...]
+    calls: Mapping[str, int]
+
+    def seconds(self, part: str | None = None, phase: Phase | None = None) -> float:
+        """Return how long a part ran.
+
+        Args:
+            part: Its label; None for everything.
+            phase: `"forward"` or `"backward"`; None for both.
+
+        Returns:
+            Seconds.
+        """
+        return sum(
+            span.end - span.start
+            for span in self.spans
+            if part in (None, span.part) and phase in (None, span.phase)
+        )
+
+
+def labelled_parts(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the parts of a network, as `model_parts`, under names that can be shown and logged.
+
+    Args:
+        model: The network.
+
+    Returns:
+        The parts by label: its name, or the name of its type where the model itself is the only
+        part; a part called `classical`, `photonic` or `other` is labelled `classical_part`, ...
+    """
+    return {
+        f"{name}_part" if name in _TAKEN else name or type(module).__name__: module
+        for name, module in model_parts(model).items()
+    }
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists and dicts.
+
+    Args:
+        value: A tensor, such a structure, or anything else, which holds none.
+
+    Yields:
+        The tensors in order.
+    """
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+
+
+class _Call(NamedTuple):
+    """What the graph of one call of a part lies between."""
+
+    part: str
+    inputs: list[Node]
+    outputs: list[Node]
+
+
+class PartTimer:
+    """Stopwatch of the parts of a network.
+
+    Use: `attach`, then for each step `start`, the forward pass, `begin_backward(loss)`, the
+    backward pass, `end_backward`, `finish`; at the end `detach`. A step may have any number of
+    backward passes. Nothing that the model computes is changed.
+
+    What belongs to what: a part's forward time is that of its outermost call; a part that another
+    part contains counts with that one. Nodes of the graph belong to the part whose call made them,
+    with the gradients of its parameters; a parameter that two parts share counts with the first. A
+    part whose outputs are computed again in the backward pass (activation checkpoints) has that
+    time in its backward pass. Checkpoints with `use_reentrant=True` hide the graph inside, so that
+    their backward pass counts as `OTHER`. Sums of gradients from several branches, which autograd
+    forms between nodes, count with what ran before them.
+
+    On accelerators, every change from one part to another waits for the device.
+
+    Args:
+        model: The network.
+
+    Attributes:
+        parts: Its parts by label.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.parts = labelled_parts(model)
+        first = next(model.parameters(), None)
+        self._waits = first is not None and first.device.type not in ("cpu", "meta")
+        self._handles: list[RemovableHandle] = []
+        self._node_handles: list[RemovableHandle] = []
+        self._phase: Phase | None = None
+        self._reset()
+
+    @property
+    def running(self) -> str:
+        """Label of the part that runs now, or `OTHER`."""
+        return self._running
+
+    def now(self) -> float:
+        """Return the time in seconds, when the device has done all it was given."""
+        if self._waits:
+            torch.accelerator.synchronize()
+        return time.perf_counter()
+
+    def attach(self) -> None:
+        """Put hooks on the parts."""
+        for label, module in self.parts.items():
+            before = module.register_forward_pre_hook(
+                partial(self._before_forward, label), with_kwargs=True
+            )
+            after = module.register_forward_hook(partial(self._after_forward, label))
+            self._handles += [before, after]
+
+    def detach(self) -> None:
+        """Remove all hooks, in the middle of a step as well."""
+        for handle in self._handles + self._node_handles:
+            handle.remove()
+        self._handles, self._node_handles = [], []
+        self._phase = None
+        self._reset()
+
+    def start(self) -> None:
+        """Begin a step with its forward pass."""
+        self._reset()
+        self._open("forward")
+
+    def begin_backward(self, loss: Tensor) -> None:
+        """End the forward pass and prepare the backward pass, which is not counted.
+
+        Args:
+            loss: What the backward pass starts from.
+        """
+        self._close()
+        owner = self._owners()
+        waiting, seen = [node for node in [loss.grad_fn] if node is not None], set()
+        while waiting:
+            node = waiting.pop()
+            if node not in seen:
+                seen.add(node)
+                hook = partial(self._before_node, owner.get(node, OTHER))
+                self._node_handles.append(node.register_prehook(hook))
+                waiting += _next(node)
+        self._graph_calls.clear()
+        self._open("backward")
+
+    def end_backward(self) -> None:
+        """End the backward pass; what follows counts as forward pass again."""
+        self._close()
+        for handle in self._node_handles:
+            handle.remove()
+        self._node_handles = []
+        self._open("forward")
+
+    def finish(self) -> StepTimes:
+        """End the step.
+
+        Returns:
+            What was measured since `start`.
+        """
+        self._close()
+        last = self._spans[-1]
+        if last[:2] == (OTHER, "forward") and any(span.phase == "backward" for span in self._spans):
+            self._spans.pop()  # an optimizer's step, say: no part of the forward pass
+        found = StepTimes(tuple(self._spans), dict(self._calls))
+        self._reset()
+        return found
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def _reset(self) -> None:
+        self._spans: list[Span] = []
+        self._calls = dict.fromkeys(self.parts, 0)
+        self._graph_calls: list[_Call] = []
+        self._inside: list[tuple[str, list[Node]]] = []
+        self._running, self._since, self._passed = OTHER, 0.0, 0.0
+
+    def _open(self, phase: Phase) -> None:
+        """Let time run."""
+        self._phase, self._running = phase, OTHER
+        self._began = self._since = self.now()
+
+    def _close(self) -> None:
+        """Stop time."""
+        if self._phase is None:
+            return
+        self._switch(None)
+        self._passed += self._since - self._began
+        self._phase = None
+
+    def _switch(self, part: str | None) -> None:
+        """Let another part run from now on."""
+        if part == self._running or self._phase is None:
+            return
+        now = self.now()
+        offset = self._passed - self._began
+        span = Span(self._running, self._phase, self._since + offset, now + offset)
+        self._spans.append(span)
+        self._running, self._since = part or OTHER, now
+
+    # --- hooks ------------------------------------------------------------------------------------
+
+    def _before_forward(
+        self, label: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        if self._phase == "forward":
+            self._inside.append((label, _nodes((args, kwargs))))
+            if len(self._inside) == 1:
+                self._calls[label] += 1
+                self._switch(label)
+
+    def _after_forward(self, label: str, _: nn.Module, __: Any, output: Any) -> None:
+        if self._phase == "forward" and self._inside:
+            inputs = self._inside.pop()[1]
+            if not self._inside:
+                self._switch(OTHER)
+                self._graph_calls.append(_Call(label, inputs, _nodes(output)))
+
+    def _before_node(self, part: str, _: Any) -> None:
+        self._switch(part)
+
+    def _owners(self) -> dict[Node, str]:
+        """Return which part each node belongs to: made by the first call that leads to it."""
+        owner: dict[Node, str] = {}
+        for part, inputs, outputs in self._graph_calls:
+            stop, waiting = set(inputs), list(outputs)
+            while waiting:
+                node = waiting.pop()
+                if node not in stop and node not in owner:
+                    owner[node] = part
+                    waiting += _next(node)
+        return owner
+
+
+def _nodes(value: Any) -> list[Node]:
+    return [tensor.grad_fn for tensor in tensors_in(value) if tensor.grad_fn is not None]
+
+
+def _next(node: Node) -> list[Node]:
+    return [following for following, _ in node.next_functions if following is not None]

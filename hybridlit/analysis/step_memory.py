@@ -1,0 +1,255 @@
+"""How much memory a training step takes at its peak, for any batch, from two small batches.
+
+Every allocation and release of a step is recorded, in order, at two small batches. Each is linear
+in the number of rows, and so is the memory in use after each of them: extrapolated one by one,
+their maximum is the peak, whatever moment of a large step it comes at. That holds for the buffers
+of the backward pass as well as for what the forward pass keeps.
+
+Two things follow from the circuits instead. The compiled kernel keeps intermediate states only up
+to a limit, so the small steps are made to keep none; and its working memory and tables are not
+torch's, so they are not recorded.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from hybridlit.analysis.part_times import tensors_in
+from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.kernels.choice import kernel_for
+from hybridlit.photonics.memory import kept_bytes, scratch_bytes, table_bytes
+
+__all__ = ["Bytes", "StepMemory", "bytes_in_use", "held_bytes", "measure_memory"]
+
+Bytes = npt.NDArray[np.int64]
+
+_MARK = "hybridlit step"
+_DEVICE_TYPES = {"cpu": 0, "cuda": 1}  # as a trace numbers them
+
+
+@dataclass(frozen=True)
+class _Circuit:
+    """A photonic layer with the compiled kernel, and the samples it gets for each row."""
+
+    layer: PhotonicCircuit
+    per_row: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Columns of data phases and occupied input modes."""
+        return self.layer.columns, sum(1 for photons in self.layer.input_state if photons)
+
+    def kept(self, rows: int, recompute: bool | None) -> int:
+        space, dtype = self.layer.fock_space, self.layer.phases.dtype
+        batch, circuits = round(rows * self.per_row), self.layer.count or 1
+        return kept_bytes(space, batch, dtype, *self.shape, recompute, circuits)
+
+    def scratch(self) -> int:
+        return scratch_bytes(self.layer.fock_space, self.layer.phases.dtype, *self.shape)
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """Memory of a training step as a function of the batch.
+
+    Attributes:
+        held: Bytes of parameters, buffers, gradients, optimizer state and the kernel's tables.
+        rows: The two batches measured.
+        in_use: Bytes in use after each allocation and release beyond what was in use before the
+            step, for each of them.
+        circuits: The photonic layers.
+        threads: Threads of the compiled kernel.
+    """
+
+    held: int
+    rows: tuple[int, int]
+    in_use: tuple[Bytes, Bytes]
+    circuits: tuple[_Circuit, ...]
+    threads: int
+
+    def peak(self, rows: int) -> int:
+        """Predict the peak of a training step.
+
+        Args:
+            rows: Rows of the batch.
+
+        Returns:
+            Bytes, with what is held between steps and with the batch itself.
+        """
+        (first, second), (few, more) = self.rows, self.in_use
+        if not np.array_equal(np.sign(np.diff(few)), np.sign(np.diff(more))):
+            # the two steps took different ways: only their peaks compare
+            few, more = few.max(keepdims=True), more.max(keepdims=True)
+        slope = (more - few) / (second - first)
+        step = int((few + slope * (rows - first)).max())
+        kept = sum(circuit.kept(rows, circuit.layer.recompute) for circuit in self.circuits)
+        return self.held + step + kept + self.working
+
+    @property
+    def working(self) -> int:
+        """Working memory of the compiled kernel; layers run one after another."""
+        return self.threads * max((circuit.scratch() for circuit in self.circuits), default=0)
+
+
+def measure_memory(
+    model: nn.Module,
+    optimizer: Optimizer,
+    forward: Callable[[int], Any],
+    step: Callable[[int], None],
+    rows: tuple[int, int],
+    device: torch.device,
+) -> StepMemory:
+    """Measure a training step at two small batches.
+
+    Args:
+        model: The model; it is trained in the course of this.
+        optimizer: Its optimizer.
+        forward: Makes its forward pass with a number of rows.
+        step: Makes the whole step.
+        rows: The two batches, the smaller one first.
+        device: Where the model is.
+
+    Returns:
+        The memory for any batch.
+    """
+    with _recorded_circuits(model, rows[0]) as circuits:
+        forward(rows[0])  # alone: activation checkpoints call layers in the backward pass again
+    with _nothing_kept(model):
+        found = []
+        for count in rows:
+            optimizer.zero_grad()
+            found.append(bytes_in_use(partial(step, count), device))
+    tables = {c.layer.fock_space: table_bytes(c.layer.fock_space) for c in circuits}
+    held = held_bytes(model, optimizer) + sum(tables.values())
+    threads = torch.get_num_threads()
+    return StepMemory(held, rows, (found[0], found[1]), tuple(circuits), threads)
+
+
+def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
+    """Return the memory of a model between two steps, as it is now.
+
+    Args:
+        model: The model.
+        optimizer: Its optimizer, whose state counts too.
+
+    Returns:
+        Bytes of parameters, buffers, gradients and optimizer state.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    tensors += [p.grad for p in model.parameters() if p.grad is not None]
+    if optimizer is not None:
+        tensors += tensors_in(dict(optimizer.state))
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    return sum(storages.values())
+
+
+def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
+    """Record how much memory is in use during a training step that follows another one.
+
+    Args:
+        step: Makes a step; it is called twice, since the release of memory can be recorded only
+            where its allocation was. No parameter may have a gradient before.
+        device: Whose memory; `cpu` or `cuda`.
+
+    Returns:
+        Bytes in use after each allocation and release of the second step, beyond those before it.
+
+    Raises:
+        ValueError: If the device is of another type.
+    """
+    if device.type not in _DEVICE_TYPES:
+        raise ValueError(f"memory can be measured on cpu and cuda, got {device.type}")
+    with _quiet(), _no_collection(), tempfile.TemporaryDirectory() as folder:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+            step()
+            with record_function(_MARK):
+                step()
+        path = Path(folder) / "trace.json"
+        recorded.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    begin = next(event["ts"] for event in events if event.get("name") == _MARK)
+    changes = [
+        (event["ts"], event["args"]["Bytes"])
+        for event in events
+        if event.get("name") == "[memory]"
+        and event["args"]["Device Type"] == _DEVICE_TYPES[device.type]
+        and event["ts"] >= begin
+    ]
+    changes.sort(key=lambda change: change[0])
+    return np.cumsum([0, *(size for _, size in changes)], dtype=np.int64)
+
+
+@contextmanager
+def _recorded_circuits(model: nn.Module, rows: int) -> Iterator[list[_Circuit]]:
+    """Collect the photonic layers that run, one entry a call."""
+    found: list[_Circuit] = []
+
+    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        x = next(tensors_in((args, kwargs)), None)
+        assert isinstance(layer, PhotonicCircuit)
+        if isinstance(x, Tensor) and kernel_for(layer.fock_space, layer.phases) == "compiled":
+            own = layer.count if layer.count and kwargs.get("each") else 1
+            found.append(_Circuit(layer, x.numel() / (layer.input_size * own * rows)))
+
+    layers = [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
+    handles = [layer.register_forward_pre_hook(hook, with_kwargs=True) for layer in layers]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _nothing_kept(model: nn.Module) -> Iterator[None]:
+    """Let photonic layers keep no intermediate states."""
+    layers = [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
+    before = [layer.recompute for layer in layers]
+    try:
+        for layer in layers:
+            layer.recompute = True
+        yield
+    finally:
+        for layer, recompute in zip(layers, before, strict=True):
+            layer.recompute = recompute
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python from collecting cycles, which could release memory at any time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the profiler's own messages off the terminal, which tell when it starts and stops."""
+    name = "KINETO_LOG_LEVEL"
+    given = os.environ.get(name)
+    os.environ.setdefault(name, "6")
+    try:
+        yield
+    finally:
+        if given is None:
+            os.environ.pop(name, None)

@@ -1,0 +1,185 @@
+"""Training steps with any number of rows, which leave no trace on a model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
+from hybridlit.analysis.part_times import tensors_in
+from hybridlit.analysis.step_memory import StepMemory, bytes_in_use, measure_memory
+from hybridlit.analysis.untouched import untouched
+from hybridlit.photonics.validation import choice
+
+__all__ = ["OptimizerFactory", "TrialSteps", "trial_steps"]
+
+OptimizerFactory = Callable[[list[nn.Parameter]], Optimizer]
+"""From parameters to their optimizer."""
+
+_OPTIMIZERS: dict[str, OptimizerFactory] = {
+    "adamw": lambda parameters: torch.optim.AdamW(parameters),
+    "adam": lambda parameters: torch.optim.Adam(parameters),
+    "sgd": lambda parameters: torch.optim.SGD(parameters),
+    "momentum": lambda parameters: torch.optim.SGD(parameters, momentum=0.9),
+}
+
+_CALIBRATION_ROWS = 64  # with fewer, libraries may take other paths
+
+
+@dataclass(frozen=True)
+class TrialSteps:
+    """Training steps of a model, in the order of Lightning's: gradients go after the forward pass.
+
+    Attributes:
+        model: The model.
+        sample: A batch, on the model's device.
+        optimizer: Its optimizer.
+        loss: From (model, batch) to the mean loss.
+        device: Where the model is.
+    """
+
+    model: nn.Module
+    sample: Any
+    optimizer: Optimizer
+    loss: LossFunction
+    device: torch.device
+
+    def step(self, rows: int) -> None:
+        """Make a step.
+
+        Args:
+            rows: Rows of the batch, which repeat those of the sample.
+        """
+        batch = self._batch(rows)
+        value = self.loss(self.model, batch)
+        self.optimizer.zero_grad()
+        value.backward()
+        self.optimizer.step()
+
+    def memory(self, usable: int) -> StepMemory:
+        """Measure the memory of small steps: up to 64 and 128 rows, if an eighth of it allows.
+
+        Args:
+            usable: Bytes of memory.
+
+        Returns:
+            The memory for any batch.
+        """
+        found, rows = self._memory(2), 2
+        while rows < _CALIBRATION_ROWS and found.peak(4 * rows) - found.held <= usable / 8:
+            rows *= 2
+        return found if rows == 2 else self._memory(rows)
+
+    def peak(self, memory: StepMemory, rows: int) -> int:
+        """Measure the peak of a step.
+
+        Args:
+            memory: For what the recorded allocations do not hold.
+            rows: Rows of the batch.
+
+        Returns:
+            Bytes, as `memory.peak` predicts them.
+        """
+        self.optimizer.zero_grad()
+        step = int(bytes_in_use(partial(self.step, rows), self.device).max())
+        return memory.held + step + memory.working
+
+    def seconds(self, rows: int) -> float:
+        """Measure the time of a step: the median of three, after one that is not counted.
+
+        Args:
+            rows: Rows of the batch.
+
+        Returns:
+            Seconds.
+        """
+        taken = []
+        for _ in range(4):
+            start = self._now()
+            self.step(rows)
+            taken.append(self._now() - start)
+        return float(np.median(taken[1:]))
+
+    def _memory(self, rows: int) -> StepMemory:
+        return measure_memory(
+            self.model,
+            self.optimizer,
+            lambda rows: self.loss(self.model, self._batch(rows)),
+            self.step,
+            (rows, 2 * rows),
+            self.device,
+        )
+
+    def _batch(self, rows: int) -> Any:
+        return apply_to_collection(self.sample, Tensor, _repeated, rows)
+
+    def _now(self) -> float:
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize()
+        return time.perf_counter()
+
+
+def _repeated(tensor: Tensor, rows: int) -> Tensor:
+    if not tensor.dim():
+        return tensor
+    return tensor[torch.arange(rows, device=tensor.device) % len(tensor)]
+
+
+@contextmanager
+def trial_steps(
+    model: nn.Module, sample: Any, optimizer: str | OptimizerFactory, loss: LossFunction | None
+) -> Iterator[TrialSteps]:
+    """Make a model ready for training steps that leave no trace on it.
+
+    Args:
+        model: A `HybridModule`, or any module with `loss`.
+        sample: A batch of at least 2 rows.
+        optimizer: `"adamw"`, `"adam"`, `"sgd"`, `"momentum"`, or a function from a list of
+            parameters to an optimizer.
+        loss: From (model, batch) to the mean loss, or None.
+
+    Yields:
+        The steps.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is unknown, nothing is trainable, or `sample` is no such batch.
+    """
+    function = loss_function(model, loss)
+    if isinstance(optimizer, str):
+        choice(optimizer, "optimizer", _OPTIMIZERS)
+        optimizer = _OPTIMIZERS[optimizer]
+    elif not callable(optimizer):
+        raise TypeError(
+            f"optimizer must be one of {list(_OPTIMIZERS)} or a function from a list of parameters "
+            f"to an optimizer, got {optimizer!r}"
+        )
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise ValueError("the model has no trainable parameters: unfreeze some first")
+    _check(sample)
+    with untouched(model), torch.enable_grad():
+        model.train()
+        model.zero_grad()
+        given = to_device_of(model, sample)
+        device = parameters[0].device
+        yield TrialSteps(model, given, optimizer(parameters), function, device)
+
+
+def _check(sample: Any) -> None:
+    counts = {len(tensor) for tensor in tensors_in(sample) if tensor.dim()}
+    if len(counts) != 1 or min(counts) < 2:
+        raise ValueError(
+            "sample must be a batch whose tensors all have the same number of rows, at least 2 "
+            f"(batch normalization needs two), got {sorted(counts) or 'no tensors'}"
+        )

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from hybridlit.analysis.statistics import Interval, interval, verdict
+from hybridlit.analysis.statistics import (
+    Interval,
+    bootstrap_interval,
+    holm,
+    interval,
+    p_value,
+    paired_shares,
+    row_error,
+    runs_needed,
+    verdict,
+)
 
 pytest.importorskip("scipy", reason="analysis extra")
 
@@ -48,3 +58,143 @@ def test_one_run_is_refused():
 def test_a_plain_word(low, high, word):
     difference = Interval((low + high) / 2, low, high)
     assert verdict(difference, margin=0.01) == word
+
+
+def test_a_corrected_p_value_withholds_the_verdict():
+    assert verdict(Interval(0.02, 0.002, 0.038), 0.01, p=0.04) == "helps"
+    assert verdict(Interval(0.02, 0.002, 0.038), 0.01, p=0.06) == "inconclusive"
+    assert verdict(Interval(0.00, -0.002, 0.002), 0.01, p=0.9) == "neutral"
+
+
+def test_a_p_value_is_students():
+    """t = 3 / sqrt(2.5 / 5) = 4.2426 with 4 degrees of freedom has p = 0.0132, from tables."""
+    assert p_value([1, 2, 3, 4, 5]) == pytest.approx(0.0132, abs=5e-5)
+    assert p_value([0.0, 0.0]) == 1 and p_value([0.5, 0.5]) == 0
+
+
+def test_a_p_value_agrees_with_the_interval(generator):
+    for row in generator.normal(0.7, 1.0, (200, 5)):
+        for share in (0.0, 0.3):
+            found = interval(row, share)
+            assert (p_value(row, share) < 0.05) == (found.low > 0 or found.high < 0)
+
+
+def test_p_values_are_uniform_where_there_is_nothing(generator):
+    found = [p_value(row) for row in generator.normal(0.0, 3.0, (2000, 4))]
+    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.015)
+
+
+def test_holm_by_hand():
+    """0.01 * 4, 0.02 * 3, then no less than those before."""
+    assert holm([0.02, 0.01, 0.025, 0.9]) == pytest.approx([0.06, 0.04, 0.06, 0.9])
+    assert holm([0.4, 0.6]) == pytest.approx([0.8, 0.8]) and holm([]) == []
+
+
+def test_holm_seldom_finds_anything_in_noise(generator):
+    families = generator.uniform(size=(3000, 5))
+    wrong = np.mean([min(holm(list(family))) < 0.05 for family in families])
+    assert wrong == pytest.approx(0.05, abs=0.015)
+
+
+def test_a_bootstrap_covers_the_truth_19_times_in_20(generator):
+    """Of squared normal numbers, which are far from symmetric, it covers slightly less."""
+    samples = generator.normal(size=(400, 200)) ** 2
+    found = [bootstrap_interval(row, 1000)[0] for row in samples]
+    assert np.mean([each.low <= 1 <= each.high for each in found]) == pytest.approx(0.94, abs=0.03)
+
+
+def test_a_bootstrap_agrees_with_students_where_there_are_many(generator):
+    rows = generator.normal(0.1, 1.0, 500)
+    found, probability = bootstrap_interval(rows)
+    students = interval(rows)
+    assert found.mean == pytest.approx(rows.mean())
+    assert found.low == pytest.approx(students.low, abs=0.006)
+    assert found.high == pytest.approx(students.high, abs=0.006)
+    assert probability == pytest.approx(p_value(rows), abs=0.02)
+
+
+def test_a_bootstrap_of_zeros_and_of_one_value():
+    assert bootstrap_interval(np.zeros(9)) == (Interval(0.0, 0.0, 0.0), 1.0)
+    assert bootstrap_interval(np.ones(9))[1] < 0.001
+    with pytest.raises(ValueError, match="at least 2 values, got 1: use more test rows"):
+        bootstrap_interval([1.0])
+
+
+def test_paired_shares_of_agresti_and_min():
+    """40 rows, 8 against 2 discordant: (8.5 - 2.5) / 42 with error sqrt(11 - 36 / 42) / 42."""
+    rows = [1] * 8 + [-1] * 2 + [0] * 30
+    found, probability = paired_shares(rows)
+    error = np.sqrt(11 - 36 / 42) / 42
+    assert found.mean == pytest.approx(6 / 40)
+    assert found.low == pytest.approx(6 / 42 - 1.95996 * error, rel=1e-4)
+    assert found.high == pytest.approx(6 / 42 + 1.95996 * error, rel=1e-4)
+    assert probability == pytest.approx(0.0596, abs=5e-4)  # z = 1.8838
+
+
+def test_agreement_on_few_rows_proves_little():
+    assert verdict(paired_shares(np.zeros(20))[0], 0.01) == "inconclusive"
+    assert verdict(paired_shares(np.zeros(400))[0], 0.01) == "neutral"
+
+
+def test_paired_shares_cover_the_truth(generator):
+    drawn = generator.choice([1, 0, -1], p=[0.10, 0.87, 0.03], size=(2000, 60))
+    found = [paired_shares(row)[0] for row in drawn]
+    assert np.mean([each.low <= 0.07 <= each.high for each in found]) == pytest.approx(
+        0.955, abs=0.02
+    )
+
+
+@pytest.mark.parametrize("bad", [[], [2.0, 0.0]])
+def test_shares_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match=r"in \[-1, 1\], got"):
+        paired_shares(bad)
+
+
+def test_the_runs_needed_are_enough(generator):
+    values = list(generator.normal(0.004, 0.02, 5))
+    needed = runs_needed(values, 0.01)
+    for count, wanted in ((needed, True), (needed - 1, False)):
+        mean, spread = np.mean(values), np.std(values, ddof=1)
+        ideal = generator.normal(size=count)
+        ideal = mean + spread * (ideal - ideal.mean()) / ideal.std(ddof=1)
+        assert (verdict(interval(ideal), 0.01) != "inconclusive") == wanted
+
+
+def test_no_number_of_splits_may_be_enough():
+    values = [0.05, -0.05, 0.04, -0.045]
+    assert runs_needed(values, 0.01, test_per_train=0.3) is None
+    assert 140 < runs_needed(values, 0.01) < 150  # (1.98 * 0.0534 / 0.00875)^2
+
+
+def test_seeds_and_rows_together_cover_the_truth(generator):
+    """Five runs on the same 100 rows, with effects of the run, of the row, and of both."""
+    covered = []
+    for _ in range(600):
+        runs, rows = generator.normal(0, 0.05, (5, 1)), generator.normal(0, 0.5, (1, 100))
+        table = 0.2 + runs + rows + generator.normal(0, 0.5, (5, 100))
+        found = interval(list(table.mean(1)), 0.0, row_error(table.mean(0), shares=False))
+        covered.append(found.low <= 0.2 <= found.high)
+    assert np.mean(covered) == pytest.approx(0.96, abs=0.02)  # both spreads hold the third effect
+
+
+def test_the_error_of_rows_is_a_part_of_the_interval():
+    """Errors 0.0577 and 0.05 make 0.0764, with 2 (0.0764 / 0.0577)^4 = 6.1 degrees of freedom."""
+    both = interval([0.1, 0.2, 0.3], 0.0, 0.05)
+    assert both.high - both.mean == pytest.approx(2.434 * 0.0764, abs=5e-4)
+    certain = interval([0.1, 0.1], 0.0, 0.05)
+    assert certain.high == pytest.approx(0.1 + 1.96 * 0.05, abs=1e-4)  # normal: no spread of runs
+    assert p_value([0.1, 0.1], 0.0, 0.05) == pytest.approx(0.0455, abs=1e-4)
+
+
+def test_row_errors():
+    rows = [0.5, -0.5, 0.25, 0.0]
+    assert row_error(rows, shares=False) == pytest.approx(np.std(rows, ddof=1) / 2)
+    assert row_error(np.zeros(98), shares=True) == pytest.approx(1 / 100)
+
+
+def test_more_comparisons_and_errors_of_rows_take_more_runs():
+    values = [0.03, 0.01, 0.04, 0.02, 0.0]
+    few, many = runs_needed(values, 0.001), runs_needed(values, 0.001, comparisons=7)
+    assert 4 <= few < many < 15
+    assert few < runs_needed(values, 0.001, error_of_rows=0.009)
+    assert runs_needed(values, 0.001, error_of_rows=0.02) is None

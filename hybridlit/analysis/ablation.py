@@ -1,0 +1,241 @@
+"""Does the photonic part of a model contribute? Ablations after training, and trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule
+from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+from hybridlit.analysis.ablation_result import AblationStudy
+from hybridlit.analysis.arms import ARMS
+from hybridlit.analysis.measure import Forward, Measure, RowScore
+from hybridlit.analysis.part_means import chosen_parts
+from hybridlit.analysis.posthoc import REPLACEMENTS, posthoc_arms
+from hybridlit.analysis.retrained import applicable_arms, retrained_arms
+from hybridlit.analysis.retraining import Build, Recipe, seeded
+from hybridlit.analysis.splits import prepared
+from hybridlit.analysis.statistics import interval
+from hybridlit.analysis.untouched import untouched
+from hybridlit.components import photonic_modules
+from hybridlit.photonics.validation import choice, integer, number
+
+__all__ = ["ablation_study"]
+
+Data = LightningDataModule | Callable[[int], LightningDataModule]
+"""A datamodule, or a function from a seed to the datamodule of that split."""
+
+
+def ablation_study(
+    model: LightningModule,
+    datamodule: Data,
+    *,
+    posthoc: bool = True,
+    retrained: bool | Sequence[str] = True,
+    components: Sequence[str] | None = None,
+    seeds: int | Sequence[int] = 5,
+    max_epochs: int | None = None,
+    margin: float = 0.01,
+    permutations: int = 100,
+    draws: int = 5,
+    build: Build | None = None,
+    score: RowScore | None = None,
+    forward: Forward | None = None,
+    monitor: str | None = "val/loss",
+    trainer_options: dict[str, Any] | None = None,
+    progress: bool = True,
+) -> AblationStudy:
+    """Measure what the photonic part of a model is worth, on test rows, with intervals.
+
+    Two kinds of comparison answer two questions. *Post-hoc* arms replace the output of a part of
+    the trained model: they tell what this model relies on. *Retrained* arms are trained from
+    scratch with something else in the place of the photonic layers, the same data, epochs, seeds
+    and optimizer settings: they tell what the photonic layers are good for. A large loss post-hoc
+    and none retrained is common, and means that something simpler would have done.
+
+    Post-hoc, for each part: `zero`, `mean` (its mean over the training data), `permutation` (its
+    outputs exchanged between test rows) and `reinitialised` (parameters drawn anew; of photonic
+    layers the phases and bandwidths). Retrained:
+
+    - `hybrid`: the model as it is, the reference.
+    - `classical_only`: zeros, if something goes around the photonic layers.
+    - `linear`: linear layers.
+    - `mlp`: classical layers with as many trained parameters (`MatchedMLP`).
+    - `random_features`: as many frozen random Fourier features as the circuit has outcomes, and the
+      same linear readout; if it has none, or is unknown, as many as there are outputs.
+    - `untrained`: the photonic layers, their phases and bandwidths kept as drawn.
+    - `distinguishable`: the same circuits with photons that do not interfere with one another.
+    - `single_photon`: the same circuits with one photon, in the first occupied mode. It has fewer
+      outcomes to read, so `distinguishable` is the purer test of interference.
+
+    Arms of a seed start from the same weights wherever they share a module. What stands in for a
+    photonic layer is classical and learns at the classical rate, unless the training has a stage
+    for photonic parameters, which it then takes part in at their rate. The weights of the lowest
+    `monitor` are tested; the test data choose nothing. All arms have the model's learning rates and
+    other settings: if these were tuned for the hybrid model, tune them for an arm as well (train
+    it as a model of its own) before you say that it is worse.
+
+    Differences are the model's score minus the arm's, so that more than 0 speaks for the photonic
+    part. Intervals have 95 % confidence; p values are corrected for the number of arms (Holm), and
+    only those below 0.05 count as `helps` or `hurts`. `neutral` says that the interval lies within
+    `margin`. On one split, intervals are over seeds and test rows; over splits they are corrected
+    for shared rows (Nadeau and Bengio, 2003). Post-hoc intervals are over test rows.
+
+    The model is left as it was, and so are all random number generators; after an error as well.
+
+    Args:
+        model: A trained model. Photonic layers of other libraries go through `mark_photonic`; their
+            circuits are unknown, so that some arms do not apply.
+        datamodule: Training, validation and test data, all test batches held in memory. Or a
+            function from a seed to the datamodule of that split: then a seed decides the split as
+            well, and intervals cover splits; otherwise only the training rows of this one. Post-hoc
+            arms use the split of the first seed: the model must have been trained on it.
+        posthoc: Whether to run the post-hoc arms.
+        retrained: Whether to run the retrained arms: all that apply, or those named.
+        components: Qualified names of the parts to replace post-hoc, as in `model_parts` or
+            `photonic_modules`; None: the photonic layers.
+        seeds: Number of seeds, 0, 1, ..., or a list of them; at least two.
+        max_epochs: Epochs of each training; None: those of the Trainer that the model is attached
+            to.
+        margin: The smallest difference of the score that matters, above 0.
+        permutations: Number of permutations, at least 30.
+        draws: Number of draws of a part's parameters, at least 1.
+        build: Makes an untrained model like `model`; None: its class is called with the arguments
+            that it was constructed with. Needed for models that are no `HybridModule`, and where
+            layers were frozen or exchanged after the construction.
+        score: From outputs and targets of all rows to one number a row, more is better, shape
+            (rows,); the score is their mean. None: accuracy, or R2 for regression.
+        forward: From (model, batch) to outputs and targets, each of shape (batch, ...), for models
+            that are no `HybridModule`.
+        monitor: What validations are judged by, less is better; None, or without validation data:
+            the last weights are tested.
+        trainer_options: More arguments of the Trainer, the same for all arms, such as
+            `accelerator`, `gradient_clip_val` or `callbacks`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The study: print it, or use `to_markdown()`, `to_dict()` and `figure()`.
+
+    Raises:
+        TypeError: If an argument has the wrong type, or a model that is no `HybridModule` lacks
+            `build`, `score` or `forward`.
+        ValueError: If an argument is out of range or unknown, the model has no photonic layer, or
+            there are no test data.
+        RuntimeError: If an arm cannot be trained; the message names arm and seed.
+        ImportError: If scipy, of the extra `analysis`, is not installed.
+
+    Example:
+        >>> from hybridlit import ParallelHybrid, SklearnDataModule
+        >>> model = ParallelHybrid(input_dim=13, output_dim=3, quantum_input_dim=3)
+        >>> data = SklearnDataModule("wine")
+        >>> study = ablation_study(
+        ...     model, data, retrained=["linear"], seeds=2, max_epochs=1, progress=False
+        ... )
+        >>> [arm.name for arm in study.retrained]
+        ['hybrid', 'linear']
+    """
+    number(margin, "margin", above=0.0)
+    integer(permutations, "permutations", 30)
+    integer(draws, "draws", 1)
+    if not isinstance(model, LightningModule):
+        raise TypeError(f"model must be a LightningModule, got {type(model).__name__}")
+    measure = Measure(model, score, forward)
+    wanted = _arms(retrained)
+    numbers = _seeds(seeds, 2 if wanted else 1)
+    if wanted and not photonic_modules(model):
+        raise ValueError(
+            f"{type(model).__name__} holds no photonic layer, so there is nothing to replace: "
+            "declare one with mark_photonic, or give retrained=False"
+        )
+    parts = chosen_parts(model, components, photonic_modules(model)) if posthoc else {}
+    epochs = _epochs(model, max_epochs) if wanted else 0
+    recipe = Recipe(model, build, epochs, monitor, dict(trainer_options or {}))
+    fixed_split = isinstance(datamodule, LightningDataModule)
+    if not fixed_split and not callable(datamodule):
+        raise TypeError(
+            "datamodule must be a LightningDataModule, or a function from a seed to one, got "
+            f"{type(datamodule).__name__}"
+        )
+    if wanted:
+        interval([0.0, 0.0])  # asks for scipy before hours of training, not after
+
+    def data_of(seed: int) -> AbstractContextManager[LightningDataModule]:
+        if isinstance(datamodule, LightningDataModule):
+            return prepared(datamodule)
+        return prepared(datamodule(seed))
+
+    with untouched(model), tqdm(desc="ablation", disable=not progress) as bar:
+        with data_of(numbers[0]) as data:
+            seeded(numbers[0])
+            arms = applicable_arms(wanted, recipe, measure, data)
+            bar.reset(total=len(REPLACEMENTS) * len(parts) + len(numbers) * len(arms.names))
+            seeded(numbers[0])
+            trained = posthoc_arms(
+                model,
+                data,
+                measure,
+                parts,
+                margin=margin,
+                permutations=permutations,
+                draws=draws,
+                advance=bar.update,
+            )
+        again = retrained_arms(
+            arms,
+            recipe,
+            measure,
+            data_of,
+            numbers,
+            splits_vary=not fixed_split,
+            margin=margin,
+            advance=bar.update,
+        )
+    return AblationStudy(
+        model=type(model).__name__,
+        metric=measure.name,
+        margin=float(margin),
+        seeds=tuple(numbers),
+        splits_vary=not fixed_split,
+        score=trained.score,
+        test_rows=trained.rows,
+        posthoc=trained.arms,
+        retrained=again,
+        left_out=arms.left_out | trained.left_out,
+    )
+
+
+def _arms(retrained: bool | Sequence[str]) -> list[str]:
+    if isinstance(retrained, bool):
+        return list(ARMS) if retrained else []
+    if isinstance(retrained, str):
+        raise TypeError(f"retrained must be a bool or a list of arms, got the string {retrained!r}")
+    for arm in retrained:
+        choice(arm, "each entry of retrained", ARMS)
+    return [arm for arm in ARMS if arm == "hybrid" or arm in retrained] if retrained else []
+
+
+def _seeds(seeds: int | Sequence[int], least: int) -> list[int]:
+    if isinstance(seeds, Sequence) and not isinstance(seeds, str):
+        numbers = [integer(seed, "each entry of seeds", 0) for seed in seeds]
+    else:
+        numbers = list(range(integer(seeds, "seeds", 1)))
+    if len(set(numbers)) < max(least, len(numbers)):
+        raise ValueError(
+            f"seeds must be {least} or more different ones, got {numbers}: from fewer, nothing is "
+            "known about the spread between runs"
+        )
+    return numbers
+
+
+def _epochs(model: LightningModule, max_epochs: int | None) -> int:
+    if max_epochs is not None:
+        return integer(max_epochs, "max_epochs", 1)
+    trainer = model._trainer  # the property raises if there is none
+    if trainer is None or trainer.max_epochs is None or trainer.max_epochs < 1:
+        raise ValueError(
+            "max_epochs must be given: the model is attached to no Trainer that has a number of "
+            "epochs, and a fair comparison needs the same for all arms"
+        )
+    return int(trainer.max_epochs)

@@ -1,0 +1,124 @@
+"""The parts of a model that can be replaced, and what each of them gives on average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor, nn
+
+from hybridlit.analysis.measure import Measure
+from hybridlit.analysis.splits import loader_of
+from hybridlit.components import model_parts, photonic_modules
+
+__all__ = ["chosen_parts", "mean_outputs", "replaced_by"]
+
+
+def chosen_parts(
+    model: nn.Module, names: Sequence[str] | None, default: Mapping[str, nn.Module]
+) -> dict[str, nn.Module]:
+    """Return the parts that were asked for.
+
+    Args:
+        model: The model.
+        names: Qualified names as in `model_parts` or `photonic_modules`; None: `default`.
+        default: Parts by name.
+
+    Returns:
+        The parts by name.
+
+    Raises:
+        TypeError: If `names` is one string.
+        ValueError: If there is none, or a name is unknown.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"parts must be given as a list of names, got the string {names!r}")
+    known = model_parts(model) | photonic_modules(model)
+    chosen = list(default) if names is None else list(names)
+    known.pop("", None)  # the whole model is no part of it
+    for name in chosen:
+        if name not in known:
+            raise ValueError(f"parts must be some of {list(known)}, got {name!r}")
+    if not chosen:
+        raise ValueError(
+            f"{type(model).__name__} has no part to replace: it holds no photonic layer; declare "
+            f"one with mark_photonic, or name parts out of {list(known)}"
+        )
+    return {name: known[name] for name in chosen}
+
+
+def mean_outputs(
+    model: LightningModule,
+    datamodule: LightningDataModule,
+    measure: Measure,
+    parts: Mapping[str, nn.Module],
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the mean output of parts over the training data.
+
+    Args:
+        model: The model, inside `untouched`.
+        datamodule: A datamodule that is set up.
+        measure: How the model is run.
+        parts: The parts by name.
+
+    Returns:
+        Means of shape (...) by name, and reasons by name of those that have no mean.
+
+    Raises:
+        ValueError: If there are no training data.
+    """
+    sums: dict[str, Tensor] = {}
+    reasons: dict[str, str] = {}
+    count = 0
+    for batch in loader_of(datamodule, "train"):
+        with ExitStack() as stack:
+            records = {name: stack.enter_context(_recorded(part)) for name, part in parts.items()}
+            rows = len(measure.outputs(model, [batch])[0])
+        count += rows
+        for name, outputs in records.items():
+            reason = _not_once_per_row(outputs, rows)
+            if reason is not None:
+                reasons[name] = reason
+            elif name not in reasons:
+                total = outputs[0].cpu().double().sum(0)  # not every device knows double
+                sums[name] = sums[name] + total if name in sums else total
+    if not count:
+        raise ValueError(f"{type(datamodule).__name__} has no training data to take means over")
+    return {name: total / count for name, total in sums.items() if name not in reasons}, reasons
+
+
+def replaced_by(mean: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return what puts the same output in the place of every row's.
+
+    Args:
+        mean: The output, of shape (...).
+
+    Returns:
+        From outputs of shape (batch, ...) to `mean` in every row.
+    """
+    return lambda output: mean.to(output).expand_as(output)
+
+
+def _not_once_per_row(outputs: Sequence[Any], rows: int) -> str | None:
+    if not outputs:
+        return "it is not called in the forward pass"
+    if len(outputs) > 1:
+        return f"it is called {len(outputs)} times for each batch"
+    if not isinstance(outputs[0], Tensor):
+        return f"it returns a {type(outputs[0]).__name__}, not a tensor"
+    if outputs[0].dim() < 1 or len(outputs[0]) != rows:
+        return "its output has not one row for each row of the batch"
+    return None
+
+
+@contextmanager
+def _recorded(part: nn.Module) -> Iterator[list[Any]]:
+    """Collect whatever a part returns."""
+    outputs: list[Any] = []
+    handle = part.register_forward_hook(lambda _, __, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        handle.remove()

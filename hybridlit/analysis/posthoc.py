@@ -1,0 +1,218 @@
+"""What a trained model loses when the output of a part is replaced, without training again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor, nn
+
+from hybridlit.analysis.measure import Measure
+from hybridlit.analysis.part_means import mean_outputs, replaced_by
+from hybridlit.analysis.redraw import cannot_draw, draw_anew
+from hybridlit.analysis.replacement import recorded_output, replaced_output
+from hybridlit.analysis.splits import batches_of
+from hybridlit.analysis.statistics import (
+    Interval,
+    bootstrap_interval,
+    holm,
+    paired_shares,
+    verdict,
+)
+from hybridlit.analysis.untouched import untouched
+
+__all__ = ["REPLACEMENTS", "Posthoc", "PosthocArm", "posthoc_arms"]
+
+REPLACEMENTS = {
+    "zero": "output replaced by zero",
+    "mean": "output replaced by its mean over the training data",
+    "permutation": "outputs exchanged between the test rows at random",
+    "reinitialised": "parameters drawn anew, all else as trained",
+}
+"""What the post-hoc arms do, by name."""
+
+Rows = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class PosthocArm:
+    """A trained model with one part replaced.
+
+    Attributes:
+        part: Qualified name of the part.
+        replacement: A key of `REPLACEMENTS`.
+        score: Test score, the mean over the draws.
+        draws: Number of permutations or of draws of the parameters; 1 where nothing is drawn.
+        difference: Score of the model minus this score, with an interval over the test rows.
+        p_value: Of a difference of 0, corrected by Holm for the other post-hoc arms.
+        verdict: What the difference means: does the part, as it is, help?
+        permutation_p_value: Of the hypothesis that it does not matter which row gets which output:
+            the share of permutations that score at least as well as the model, itself included.
+    """
+
+    part: str
+    replacement: str
+    score: float
+    draws: int
+    difference: Interval
+    p_value: float
+    verdict: str
+    permutation_p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Posthoc:
+    """A trained model and what was replaced in it.
+
+    Attributes:
+        score: Test score of the model; None if nothing was to be replaced.
+        rows: Number of test rows.
+        arms: The arms.
+        left_out: Why other parts or arms are missing, by name.
+    """
+
+    score: float | None
+    rows: int
+    arms: tuple[PosthocArm, ...]
+    left_out: dict[str, str]
+
+
+def posthoc_arms(
+    model: LightningModule,
+    datamodule: LightningDataModule,
+    measure: Measure,
+    parts: Mapping[str, nn.Module],
+    *,
+    margin: float,
+    permutations: int,
+    draws: int,
+    advance: Callable[[], object],
+) -> Posthoc:
+    """Replace the output of each part in turn, and compare the scores row by row.
+
+    Args:
+        model: The trained model; call this inside `untouched`.
+        datamodule: A datamodule that is set up.
+        measure: How a row is scored.
+        parts: The parts by qualified name.
+        margin: The smallest difference that matters.
+        permutations: Number of permutations.
+        draws: Number of draws of a part's parameters.
+        advance: Called after each arm.
+
+    Returns:
+        Score of the model, the arms, and why others were left out.
+    """
+    if not parts:
+        return Posthoc(None, 0, (), {})
+    test = batches_of(datamodule, "test")
+    rows, outputs = measure(model, test)
+    means, without_mean = mean_outputs(model, datamodule, measure, parts)
+    arms: list[PosthocArm] = []
+    left_out: dict[str, str] = {}
+
+    def compare(part: str, replacement: str, runs: Iterator[tuple[Rows, Tensor]]) -> None:
+        scores, same = [], True
+        for other, other_outputs in runs:
+            scores.append(other)
+            same &= torch.equal(other_outputs, outputs)
+        drawn = np.stack(scores)
+        found, p = _over_rows(rows, drawn, same)
+        chance = None
+        if replacement == "permutation":
+            as_good = np.count_nonzero(drawn.mean(1) >= rows.mean() - 1e-12)
+            chance = (1 + int(as_good)) / (1 + len(drawn))
+        score = float(drawn.mean())
+        arms.append(PosthocArm(part, replacement, score, len(drawn), found, p, "", chance))
+        advance()
+
+    for name, part in parts.items():
+        if name in without_mean:
+            left_out[name] = without_mean[name]
+            for _ in REPLACEMENTS:
+                advance()
+            continue
+        by_mean = replaced_by(means[name])
+        compare(name, "zero", _replaced(model, measure, test, part, torch.zeros_like))
+        compare(name, "mean", _replaced(model, measure, test, part, by_mean))
+        compare(name, "permutation", _permuted(model, measure, test, part, permutations))
+        fixed = cannot_draw(part)
+        if fixed is None:
+            compare(name, "reinitialised", _reinitialised(model, measure, test, part, draws))
+        else:
+            left_out[f"{name}: reinitialised"] = (
+                f"{fixed} has parameters and no reset_parameters() to draw them"
+            )
+            advance()
+    corrected = holm([arm.p_value for arm in arms])
+    judged = tuple(
+        replace(arm, p_value=p, verdict=verdict(arm.difference, margin, p))
+        for arm, p in zip(arms, corrected, strict=True)
+    )
+    return Posthoc(float(rows.mean()), len(rows), judged, left_out)
+
+
+def _over_rows(rows: Rows, drawn: Rows, same_outputs: bool) -> tuple[Interval, float]:
+    """Interval and p value of the mean difference between the model and its replacements."""
+    if same_outputs:  # the very same numbers: no row of any data could tell
+        return Interval(0.0, 0.0, 0.0), 1.0
+    differences = rows - drawn.mean(0)
+    if np.isin(rows, (0, 1)).all() and np.isin(drawn, (0, 1)).all():
+        return paired_shares(differences)
+    return bootstrap_interval(differences)
+
+
+# Nothing is yielded inside a block that must be left again: an error in whoever asks for the next
+# run would leave a generator waiting in it.
+
+
+def _replaced(
+    model: LightningModule,
+    measure: Measure,
+    test: Sequence[Any],
+    part: nn.Module,
+    replacement: Callable[[Tensor], Tensor],
+) -> Iterator[tuple[Rows, Tensor]]:
+    with replaced_output(part, replacement):
+        result = measure(model, test)
+    yield result
+
+
+def _permuted(
+    model: LightningModule, measure: Measure, test: Sequence[Any], part: nn.Module, count: int
+) -> Iterator[tuple[Rows, Tensor]]:
+    with recorded_output(part) as recorded:
+        measure.outputs(model, test)
+    outputs = torch.cat(recorded)
+    for _ in range(count):
+        order = torch.randperm(len(outputs)).to(outputs.device)
+        yield from _replaced(model, measure, test, part, _in_turn(outputs[order]))
+
+
+def _in_turn(rows: Tensor) -> Callable[[Tensor], Tensor]:
+    """Hand out rows batch by batch."""
+    first = 0
+
+    def replacement(output: Tensor) -> Tensor:
+        nonlocal first
+        first += len(output)
+        return rows[first - len(output) : first]
+
+    return replacement
+
+
+def _reinitialised(
+    model: LightningModule, measure: Measure, test: Sequence[Any], part: nn.Module, count: int
+) -> Iterator[tuple[Rows, Tensor]]:
+    for _ in range(count):
+        seed = int(torch.randint(2**31, ()))  # untouched gives the generator back, so move it here
+        with untouched(part):
+            torch.manual_seed(seed)
+            draw_anew(part)
+            result = measure(model, test)
+        yield result

@@ -1,0 +1,124 @@
+"""The batches of a datamodule, outside any Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, Literal
+
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["batches_of", "count_rows", "first_batches", "loader_of", "prepared"]
+
+Split = Literal["train", "val", "test"]
+
+
+@contextmanager
+def prepared(datamodule: LightningDataModule) -> Iterator[LightningDataModule]:
+    """Set a datamodule up for training and testing; give it back to its Trainer at the end.
+
+    Args:
+        datamodule: The datamodule.
+
+    Yields:
+        The same datamodule.
+
+    Raises:
+        TypeError: If it is no LightningDataModule.
+    """
+    if not isinstance(datamodule, LightningDataModule):
+        raise TypeError(
+            "datamodule must be a LightningDataModule, or a function from a seed to one, got "
+            f"{type(datamodule).__name__}"
+        )
+    trainer = datamodule.trainer
+    try:
+        datamodule.prepare_data()
+        datamodule.setup("fit")
+        datamodule.setup("test")
+        yield datamodule
+    finally:
+        datamodule.trainer = trainer
+
+
+def loader_of(datamodule: LightningDataModule, split: Split) -> Iterable[Any]:
+    """Return the loader of a split.
+
+    Args:
+        datamodule: A datamodule that is set up.
+        split: Which data.
+
+    Returns:
+        The loader, or an empty list if the datamodule defines none.
+
+    Raises:
+        ValueError: If there are several.
+    """
+    name = f"{split}_dataloader"
+    if not is_overridden(name, datamodule, LightningDataModule):
+        return []
+    loader = getattr(datamodule, name)()
+    if not isinstance(loader, (list, tuple, dict)) or not len(loader):
+        found: Iterable[Any] = loader
+        return found
+    if isinstance(loader, dict) or len(loader) > 1:
+        raise ValueError(
+            f"{name} must return one loader, got a {type(loader).__name__} of {len(loader)}"
+        )
+    return loader[0]  # type: ignore[no-any-return]
+
+
+def batches_of(datamodule: LightningDataModule, split: Split) -> list[Any]:
+    """Return all batches of a split, in memory, so that every model sees the same rows.
+
+    Args:
+        datamodule: A datamodule that is set up.
+        split: Which data.
+
+    Returns:
+        At least one batch.
+
+    Raises:
+        ValueError: If there are none.
+    """
+    found = list(loader_of(datamodule, split))
+    if not found:
+        raise ValueError(
+            f"{type(datamodule).__name__} has no {split} data: scores are taken on test rows that "
+            "neither training nor the choice of a checkpoint has seen"
+        )
+    return found
+
+
+def first_batches(datamodule: LightningDataModule, split: Split, count: int) -> list[Any]:
+    """Return the first batches of a split.
+
+    Args:
+        datamodule: A datamodule that is set up.
+        split: Which data.
+        count: How many.
+
+    Returns:
+        Fewer, or none, if there are no more.
+    """
+    return list(islice(loader_of(datamodule, split), count))
+
+
+def count_rows(datamodule: LightningDataModule, split: Split) -> int:
+    """Count the rows of a split.
+
+    Args:
+        datamodule: A datamodule that is set up.
+        split: Which data.
+
+    Returns:
+        The number of rows, by the first tensor of every batch.
+    """
+    return sum(
+        next(len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor))
+        for batch in loader_of(datamodule, split)
+    )

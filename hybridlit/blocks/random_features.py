@@ -1,0 +1,84 @@
+"""Random features that are never trained: what a random circuit must beat to be worth its name."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hybridlit.photonics.validation import integer, number
+
+__all__ = ["RandomFeatures"]
+
+
+class RandomFeatures(nn.Module):
+    r"""Frozen random Fourier features, and a trainable linear readout of them.
+
+    The features are :math:`\sqrt2 \cos(\omega_k \cdot \pi (x - 1/2) + b_k)` with normal
+    frequencies and uniform offsets (Rahimi and Recht, NeurIPS 2007): those of a Gaussian kernel.
+    A photonic circuit turns features in [0, 1] into phases of 0 to pi as well, and its
+    probabilities are Fourier series in them; here the series is random, and nothing is quantum.
+    Each feature has mean 0 and variance 1 over the draws.
+
+    Args:
+        input_size: Number of inputs, at least 1; expected in [0, 1].
+        output_size: Number of outputs, at least 1.
+        features: Number of random features that the readout reads, at least 1; None: there is no
+            readout, and the outputs are the features.
+        scale: Standard deviation of the frequencies, above 0: larger ones give rougher functions.
+
+    Attributes:
+        frequencies: Buffer of shape (features, input_size), saved with the state.
+        offsets: Buffer of shape (features,).
+        readout: The linear layer, or an identity.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> block = RandomFeatures(3, 2, features=20)
+        >>> block(torch.rand(4, 3)).shape, sum(p.numel() for p in block.parameters())
+        (torch.Size([4, 2]), 42)
+    """
+
+    frequencies: Tensor
+    offsets: Tensor
+
+    def __init__(
+        self, input_size: int, output_size: int, features: int | None = None, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.input_size = integer(input_size, "input_size", 1)
+        self.output_size = integer(output_size, "output_size", 1)
+        count = self.output_size if features is None else integer(features, "features", 1)
+        number(scale, "scale", above=0.0)
+        self.scale = scale
+        self.register_buffer("frequencies", torch.empty(count, self.input_size))
+        self.register_buffer("offsets", torch.empty(count))
+        self.readout: nn.Module = nn.Identity()
+        if features is not None:
+            self.readout = nn.Linear(count, self.output_size)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw other features, and the readout anew."""
+        self.frequencies.normal_(0.0, self.scale)
+        self.offsets.uniform_(0.0, 2 * math.pi)
+        if isinstance(self.readout, nn.Linear):
+            self.readout.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map inputs (..., input_size) to outputs (..., output_size)."""
+        phases = nn.functional.linear(math.pi * (x - 0.5), self.frequencies, self.offsets)
+        outputs: Tensor = self.readout(math.sqrt(2) * torch.cos(phases))
+        return outputs
+
+    def extra_repr(self) -> str:
+        """Return the sizes for `repr`."""
+        features = len(self.frequencies)
+        return (
+            f"input_size={self.input_size}, output_size={self.output_size}, features={features}, "
+            f"scale={self.scale:g}"
+        )

@@ -1,0 +1,189 @@
+r"""The same circuits with distinguishable photons: what is left without interference between them.
+
+A photon that entered at mode k leaves at mode j with probability :math:`|U_{jk}|^2`, whatever the
+others do. So the outcome t of an input s has probability
+
+.. math:: p(t) = \mathrm{perm}(|U[t, s]|^2) / \prod_j t_j!
+
+where ``U[t, s]`` repeats row j :math:`t_j` times and column k :math:`s_k` times (Aaronson and
+Arkhipov, Quantum Inf. Comput. 14, 1383 (2014)). Photons of one input mode are told apart as well,
+so there is no :math:`\prod s!`. Each single photon still interferes with itself. A permanent of
+non-negative numbers has no cancellation, and is easy to sample and to approximate; a circuit that
+does no better than this one gains nothing from the interference of photons.
+
+It is computed photon by photon, :math:`p_k[t + e_j] \mathrel{+}= |u_{jk}|^2\, p_{k-1}[t]`, in torch
+operations, for any device and any order of derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from hybridlit.photonics.circuit import PhotonicCircuit
+from hybridlit.photonics.experiment import OutputMappingStrategy
+from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
+from hybridlit.photonics.layer import QuantumLayer
+from hybridlit.photonics.propagation import check_kept, circuit_columns
+from hybridlit.photonics.stack import QuantumLayerStack
+from hybridlit.photonics.tables import on_device
+
+__all__ = [
+    "DistinguishableLayer",
+    "DistinguishableLayerStack",
+    "distinguishable_pair_correlations",
+    "distinguishable_probabilities",
+]
+
+
+def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:
+    """Return the probabilities of all outcomes of photons that do not interfere with one another.
+
+    Args:
+        transfer: probability that photon k leaves at mode j, shape (modes, photons, batch), real.
+        space: the outcomes; unbunched ones are not renormalised.
+
+    Returns:
+        Shape (batch, D); each row sums to 1 in the Fock space if the columns of ``transfer`` do.
+    """
+    modes, photons, batch = transfer.shape
+    state = transfer.new_ones(1, batch)
+    for photon in range(photons):
+        target, possible = _transitions(modes, photon, space.space, transfer)
+        terms = transfer[:, photon, None] * state * possible
+        size = FockSpace(modes, photon + 1, space.space).size
+        state = terms.new_zeros(size, batch).index_add(0, target, terms.flatten(0, 1))
+    return state.T
+
+
+def distinguishable_pair_correlations(transfer: Tensor, photons: Tensor) -> Tensor:
+    r"""Return the normal-ordered correlations of all pairs of output modes.
+
+    Sums over pairs of different photons: :math:`N_i N_j - \sum_k s_k T_{ik} T_{jk}` with the mean
+    photon numbers :math:`N_i = \sum_k s_k T_{ik}`. The mean numbers themselves are the same with
+    and without interference between photons.
+
+    Args:
+        transfer: probability that a photon of input k leaves at mode j, shape
+            (modes, inputs, batch), real.
+        photons: photons in each of these input modes, shape (inputs,), real.
+
+    Returns:
+        Entries (i, j) with i <= j, row by row, shape (batch, modes (modes + 1) / 2).
+    """
+    rows = transfer.permute(2, 0, 1)
+    mean = rows @ photons
+    pairs = mean[:, :, None] * mean[:, None] - (rows * photons) @ rows.mT
+    first, second = torch.triu_indices(*pairs.shape[1:], device=pairs.device)
+    return pairs[:, first, second]
+
+
+class _Distinguishable(PhotonicCircuit):
+    """Replaces what a circuit says about its photons, and nothing else."""
+
+    def extra_repr(self) -> str:
+        """Return sizes, circuit and states for ``repr``."""
+        without_kernel = super().extra_repr().rpartition(", kernel=")[0]
+        return f"{without_kernel}, distinguishable photons"
+
+    def _probabilities(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        transfer = self._transfer(rows, self._occupied)
+        weights = distinguishable_probabilities(transfer.flatten(2), self.fock_space)
+        weights = weights.unflatten(0, transfer.shape[2:])
+        if not self.fock_space.unbunched:
+            return weights, None
+        kept = weights.sum(-1)
+        check_kept(kept)
+        return weights / kept[..., None], kept
+
+    def _expectations(self, rows: Tensor) -> Tensor:
+        if self.ansatz.output_mapping_strategy is OutputMappingStrategy.MODE_EXPECTATIONS:
+            return super()._expectations(rows)
+        transfer = self._transfer(rows, self._inputs)
+        outputs = distinguishable_pair_correlations(transfer.flatten(2), self.photons)
+        return outputs.view(*transfer.shape[2:], self.output_size)
+
+    def _transfer(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:
+        data_phases = self._data_phases(rows)  # first: it brings the constants up to date
+        columns = circuit_columns(self._circuit_phases(), data_phases, inputs)
+        return columns.real.square() + columns.imag.square()
+
+
+class DistinguishableLayer(_Distinguishable, QuantumLayer):
+    """A :class:`QuantumLayer` whose photons do not interfere with one another.
+
+    Arguments, parameters and outputs are those of :class:`QuantumLayer`; it is slower, since it
+    runs in torch operations. With ``"mode_expectations"``, and with one photon, both are the same.
+
+    Example:
+        >>> from hybridlit import Experiment
+        >>> layer = QuantumLayer(2, 3, experiment=Experiment("series", n_modes=4, n_photons=2))
+        >>> classical = DistinguishableLayer.from_layer(layer)
+        >>> x = torch.rand(5, 2)
+        >>> torch.equal(classical.unitary(x), layer.unitary(x))
+        True
+        >>> torch.allclose(classical.probabilities(x), layer.probabilities(x))
+        False
+    """
+
+    @classmethod
+    def from_layer(cls, layer: QuantumLayer) -> DistinguishableLayer:
+        """Copy a layer, with phases, bandwidths and readout, and take the interference away.
+
+        Args:
+            layer: the layer to copy.
+
+        Returns:
+            A layer of the same circuit, on the same device and with the same precision.
+        """
+        made = cls(layer.input_size, ansatz=layer.ansatz, recompute=layer.recompute)
+        _copy(layer, made)
+        return made
+
+
+class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
+    """A :class:`QuantumLayerStack` whose photons do not interfere with one another."""
+
+    @classmethod
+    def from_stack(cls, stack: QuantumLayerStack) -> DistinguishableLayerStack:
+        """Copy a stack, with phases, bandwidths and readouts, and take the interference away.
+
+        Args:
+            stack: the stack to copy.
+
+        Returns:
+            A stack of the same circuits, on the same device and with the same precision.
+        """
+        assert stack.count is not None  # a stack has one
+        made = cls(stack.count, stack.input_size, ansatz=stack.ansatz, recompute=stack.recompute)
+        _copy(stack, made)
+        return made
+
+    def layers(self) -> list[QuantumLayer]:
+        """Return the layers one by one, as copies."""
+        return [DistinguishableLayer.from_layer(layer) for layer in super().layers()]
+
+
+def _copy(source: PhotonicCircuit, made: PhotonicCircuit) -> None:
+    made.to(source.phases)
+    made.load_state_dict(source.state_dict())
+    for name, parameter in source.named_parameters():
+        made.get_parameter(name).requires_grad_(parameter.requires_grad)
+    made.train(source.training)
+
+
+def _transitions(
+    modes: int, before: int, space: ComputationSpace, like: Tensor
+) -> tuple[Tensor, ...]:
+    """Target states (modes * D,) of one more photon, and 1 or 0 (modes, D, 1) if there is one."""
+    dtype = np.float64 if like.dtype == torch.float64 else np.float32
+
+    def make() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]:
+        target = raising_table(modes, before, space)
+        return np.maximum(target, 0).ravel(), (target >= 0)[..., None].astype(dtype)
+
+    return on_device(("distinguishable", modes, before, space, dtype), make, like.device)

@@ -1,1 +1,19 @@
-"""What each component of a trained model costs, and what it contributes: plain functions."""
+"""What each part of a trained model costs, and what it contributes: plain functions."""
+
+from hybridlit.analysis.ablation import AblationStudy, Shapley, ablation_study, shapley_values
+from hybridlit.analysis.batch_size import BatchSize, find_batch_size, predict_memory
+from hybridlit.analysis.profiling import ComponentProfile, profile_components
+from hybridlit.analysis.report import Report
+
+__all__ = [
+    "AblationStudy",
+    "BatchSize",
+    "ComponentProfile",
+    "Report",
+    "Shapley",
+    "ablation_study",
+    "find_batch_size",
+    "predict_memory",
+    "profile_components",
+    "shapley_values",
+]

@@ -8,6 +8,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -17,8 +21,8 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
        color: #1b1f24; background: #fff; }
 h1 { font-size: 1.8rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d0d7de; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }
-th, td { border: 1px solid #d0d7de; padding: 0.25rem 0.6rem; text-align: left; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 0.8rem; }
+th, td { border: 1px solid #d0d7de; padding: 0.25rem 0.5rem; white-space: nowrap; }
 th { background: #f3f5f7; }
 pre { background: #f3f5f7; padding: 0.8rem; overflow-x: auto; line-height: 1.25; }
 figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
@@ -52,15 +56,26 @@ class Report:
         self._pieces.append(markdown)
 
     def figure(self, figure: Figure, caption: str) -> None:
-        """Add a picture.
+        """Add a figure of matplotlib.
 
         Args:
             figure: The figure, drawn at once, so that it may be closed or changed afterwards.
             caption: What it shows, in a sentence.
         """
-        picture = BytesIO()
-        figure.savefig(picture, format="png", dpi=110, bbox_inches="tight")
-        self._pieces.append((picture.getvalue(), caption))
+        file = BytesIO()
+        figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
+        self._pieces.append((file.getvalue(), caption))
+
+    def picture(self, pixels: npt.NDArray[np.uint8], caption: str) -> None:
+        """Add a picture that is an array.
+
+        Args:
+            pixels: Red, green and blue of each pixel, shape (height, width, 3).
+            caption: What it shows, in a sentence.
+        """
+        file = BytesIO()
+        Image.fromarray(pixels).save(file, format="PNG")
+        self._pieces.append((file.getvalue(), caption))
 
     def html(self) -> str:
         """Return the report as one HTML page with its pictures inside.

@@ -10,9 +10,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from hybridlit.analysis.component_profile import ComponentProfile
-from hybridlit.analysis.part_times import PartTimer, StepTimes, tensors_in
-from hybridlit.analysis.profile import summarize
+from hybridlit.analysis.profiling.component_profile import ComponentProfile
+from hybridlit.analysis.profiling.part_times import PartTimer, StepTimes, tensors_in
+from hybridlit.analysis.profiling.profile import summarize
 from hybridlit.photonics.validation import integer
 
 __all__ = ["ComponentProfiler"]

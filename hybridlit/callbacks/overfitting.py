@@ -15,14 +15,14 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hybridlit.analysis.blame import diagnosis, guilty_parts, summed_costs
-from hybridlit.analysis.loss_change import (
+from hybridlit.analysis.loss_change.allocation import (
     allocate_loss_change,
     modules_by,
     row_losses,
     tensors_by,
 )
-from hybridlit.analysis.mean_replacement import losses_without
+from hybridlit.analysis.loss_change.blame import diagnosis, guilty_parts, summed_costs
+from hybridlit.analysis.loss_change.mean_replacement import losses_without
 from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.blocks import Fusion
 from hybridlit.components import part_parameters, split_parameters

@@ -24,8 +24,8 @@ from hybridlit import (
     SequentialHybrid,
     mark_photonic,
 )
-from hybridlit.analysis.ablation import ablation_study
-from hybridlit.analysis.retraining import seeded
+from hybridlit.analysis.ablation.retraining import seeded
+from hybridlit.analysis.ablation.study import ablation_study
 
 pytest.importorskip("scipy", reason="analysis extra")
 

@@ -15,7 +15,7 @@ from hybridlit import (
     photonic_modules,
     split_parameters,
 )
-from hybridlit.analysis.arms import ARMS, DoesNotApply, Widths, apply_arm, observed_widths
+from hybridlit.analysis.ablation.arms import ARMS, DoesNotApply, Widths, apply_arm, observed_widths
 from hybridlit.blocks.module_stack import ModuleStack
 from hybridlit.blocks.random_features import RandomFeatures
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack

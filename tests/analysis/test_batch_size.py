@@ -21,8 +21,8 @@ from hybridlit import (
     ResidualHybrid,
     SequentialHybrid,
 )
-from hybridlit.analysis.batch_size import _in_bytes, find_batch_size, predict_memory
-from hybridlit.analysis.trial_steps import TrialSteps, trial_steps
+from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, predict_memory
+from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
 from hybridlit.photonics import memory
 from hybridlit.photonics.kernels.compiled.dispatch import Layer
 from hybridlit.photonics.kernels.compiled.plans import plan_for
@@ -66,7 +66,7 @@ MEASURED_STEP = """
 import torch
 from pathlib import Path
 from hybridlit import *
-from hybridlit.analysis.batch_size import predict_memory
+from hybridlit.analysis.batch_size.search import predict_memory
 
 torch.set_num_threads(1)
 model = {model}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hybridlit.analysis.conclusion import conclusion
-from hybridlit.analysis.posthoc import PosthocArm
-from hybridlit.analysis.retrained import RetrainedArm
+from hybridlit.analysis.ablation.conclusion import conclusion
+from hybridlit.analysis.ablation.posthoc import PosthocArm
+from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.statistics import Interval
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from hybridlit import ParallelHybrid, SequentialHybrid
 from hybridlit.analysis.evaluation import loss_function
-from hybridlit.analysis.loss_change import (
+from hybridlit.analysis.loss_change.allocation import (
     allocate_loss_change,
     mean_interval,
     modules_by,

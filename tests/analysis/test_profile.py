@@ -18,8 +18,8 @@ from hybridlit import (
     SequentialHybrid,
     mark_photonic,
 )
-from hybridlit.analysis.part_times import PartTimer
-from hybridlit.analysis.profile import profile_components
+from hybridlit.analysis.profiling.part_times import PartTimer
+from hybridlit.analysis.profiling.profile import profile_components
 
 TEMPLATES = {
     "sequential": (SequentialHybrid, dict(quantum_dim=2)),

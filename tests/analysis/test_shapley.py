@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from hybridlit import ArrayDataModule, HybridModule, ParallelHybrid, SequentialHybrid
-from hybridlit.analysis.shapley import shapley_values
+from hybridlit.analysis.ablation.shapley import shapley_values
 
 
 class Additive(HybridModule):

@@ -13,10 +13,10 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from hybridlit.analysis.arms import DoesNotApply, Widths, apply_arm, observed_widths
-from hybridlit.analysis.measure import Measure
+from hybridlit.analysis.ablation.arms import DoesNotApply, Widths, apply_arm, observed_widths
+from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.ablation.retraining import Recipe, Training, seeded
 from hybridlit.analysis.replacement import replaced_output
-from hybridlit.analysis.retraining import Recipe, Training, seeded
 from hybridlit.analysis.splits import batches_of, count_rows, first_batches
 from hybridlit.analysis.statistics import (
     Interval,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hybridlit.analysis.loss_change import mean_interval
+from hybridlit.analysis.loss_change.allocation import mean_interval
 from hybridlit.analysis.statistics import Interval
 
 __all__ = ["PartCost", "diagnosis", "guilty_parts", "summed_costs"]

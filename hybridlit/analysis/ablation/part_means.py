@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
-from hybridlit.analysis.measure import Measure
+from hybridlit.analysis.ablation.measure import Measure
 from hybridlit.analysis.splits import loader_of
 from hybridlit.components import model_parts, photonic_modules
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from hybridlit.analysis.component_profile import ComponentProfile, PartProfile, Timing
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
-from hybridlit.analysis.part_times import OTHER, PartTimer, StepTimes, tensors_in
+from hybridlit.analysis.profiling.component_profile import ComponentProfile, PartProfile, Timing
+from hybridlit.analysis.profiling.part_times import OTHER, PartTimer, StepTimes, tensors_in
 from hybridlit.analysis.untouched import untouched
 from hybridlit.components import photonic_modules
 from hybridlit.photonics.validation import integer

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from hybridlit.analysis.part_times import tensors_in
+from hybridlit.analysis.profiling.part_times import tensors_in
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.memory import kept_bytes, scratch_bytes, table_bytes

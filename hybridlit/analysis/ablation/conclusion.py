@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybridlit.analysis.posthoc import PosthocArm
-from hybridlit.analysis.retrained import RetrainedArm
+from hybridlit.analysis.ablation.posthoc import PosthocArm
+from hybridlit.analysis.ablation.retrained import RetrainedArm
 
 __all__ = ["conclusion"]
 

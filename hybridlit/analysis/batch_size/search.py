@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
+from hybridlit.analysis.batch_size.step_memory import StepMemory, held_bytes
+from hybridlit.analysis.batch_size.trial_steps import OptimizerFactory, TrialSteps, trial_steps
 from hybridlit.analysis.evaluation import LossFunction
-from hybridlit.analysis.step_memory import StepMemory, held_bytes
-from hybridlit.analysis.trial_steps import OptimizerFactory, TrialSteps, trial_steps
 from hybridlit.photonics.memory import available_memory, in_bytes
 from hybridlit.photonics.validation import choice, integer, number
 

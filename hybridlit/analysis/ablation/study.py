@@ -9,13 +9,13 @@ from typing import Any
 from lightning.pytorch import LightningDataModule, LightningModule
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from hybridlit.analysis.ablation_result import AblationStudy
-from hybridlit.analysis.arms import ARMS
-from hybridlit.analysis.measure import Forward, Measure, RowScore
-from hybridlit.analysis.part_means import chosen_parts
-from hybridlit.analysis.posthoc import REPLACEMENTS, posthoc_arms
-from hybridlit.analysis.retrained import applicable_arms, retrained_arms
-from hybridlit.analysis.retraining import Build, Recipe, seeded
+from hybridlit.analysis.ablation.arms import ARMS
+from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
+from hybridlit.analysis.ablation.part_means import chosen_parts
+from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, posthoc_arms
+from hybridlit.analysis.ablation.result import AblationStudy
+from hybridlit.analysis.ablation.retrained import applicable_arms, retrained_arms
+from hybridlit.analysis.ablation.retraining import Build, Recipe, seeded
 from hybridlit.analysis.splits import prepared
 from hybridlit.analysis.statistics import interval
 from hybridlit.analysis.untouched import untouched

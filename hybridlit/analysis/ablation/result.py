@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from hybridlit.analysis.conclusion import conclusion
-from hybridlit.analysis.posthoc import PosthocArm
-from hybridlit.analysis.retrained import RetrainedArm
+from hybridlit.analysis.ablation.conclusion import conclusion
+from hybridlit.analysis.ablation.posthoc import PosthocArm
+from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.statistics import Interval
 
 if TYPE_CHECKING:

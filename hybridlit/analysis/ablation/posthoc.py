@@ -12,9 +12,9 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
-from hybridlit.analysis.measure import Measure
-from hybridlit.analysis.part_means import mean_outputs, replaced_by
-from hybridlit.analysis.redraw import cannot_draw, draw_anew
+from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.ablation.part_means import mean_outputs, replaced_by
+from hybridlit.analysis.ablation.redraw import cannot_draw, draw_anew
 from hybridlit.analysis.replacement import recorded_output, replaced_output
 from hybridlit.analysis.splits import batches_of
 from hybridlit.analysis.statistics import (

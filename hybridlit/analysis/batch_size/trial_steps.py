@@ -15,9 +15,9 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hybridlit.analysis.batch_size.step_memory import StepMemory, bytes_in_use, measure_memory
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
-from hybridlit.analysis.part_times import tensors_in
-from hybridlit.analysis.step_memory import StepMemory, bytes_in_use, measure_memory
+from hybridlit.analysis.profiling.part_times import tensors_in
 from hybridlit.analysis.untouched import untouched
 from hybridlit.photonics.validation import choice
 

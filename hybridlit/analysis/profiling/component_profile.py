@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hybridlit.analysis.part_times import OTHER, Span
+from hybridlit.analysis.profiling.part_times import OTHER, Span
 from hybridlit.photonics.memory import in_bytes
 
 if TYPE_CHECKING:

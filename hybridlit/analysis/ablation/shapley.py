@@ -11,8 +11,8 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from hybridlit.analysis.measure import Forward, Measure, RowScore
-from hybridlit.analysis.part_means import chosen_parts, mean_outputs, replaced_by
+from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
+from hybridlit.analysis.ablation.part_means import chosen_parts, mean_outputs, replaced_by
 from hybridlit.analysis.replacement import replaced_output
 from hybridlit.analysis.splits import batches_of, prepared
 from hybridlit.analysis.untouched import untouched

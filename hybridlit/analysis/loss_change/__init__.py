@@ -1,0 +1,1 @@
+"""Which part of a model changed the losses, and which one is to blame for overfitting."""

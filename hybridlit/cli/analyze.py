@@ -1,0 +1,173 @@
+"""`hybridlit analyze`: what the parts of a trained model cost and contribute, as one report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped]
+from jsonargparse import ArgumentParser
+from torch import nn
+
+from hybridlit import __version__
+from hybridlit.analysis.ablation.study import ablation_study
+from hybridlit.analysis.circuit_text import summarize_circuit
+from hybridlit.analysis.drawing import draw_circuit
+from hybridlit.analysis.evaluation import to_device_of
+from hybridlit.analysis.heat_map import Picture
+from hybridlit.analysis.layer_pictures import layer_pictures
+from hybridlit.analysis.module_calls import recorded_calls, rows_of_calls
+from hybridlit.analysis.photon_statistics import group_samples
+from hybridlit.analysis.profiling.component_profile import ComponentProfile
+from hybridlit.analysis.profiling.profile import profile_components
+from hybridlit.analysis.report import Report
+from hybridlit.analysis.splits import batches_of, prepared
+from hybridlit.analysis.untouched import untouched
+from hybridlit.cli.loading import load_run, recipe_of
+from hybridlit.components import photonic_modules, split_parameters
+from hybridlit.photonics import PhotonicCircuit
+from hybridlit.templates import HybridModule
+
+__all__ = ["analyze", "run"]
+
+_CAPTIONS = {
+    "outcomes": "Mean probability of each outcome of the photon counters, by class.",
+    "modes": "Mean number of photons in each output mode, by class.",
+    "output": "Mean output, by class.",
+    "interferometers": "Magnitudes of the interferometers: light of each mode into each mode.",
+    "phases": "Phases of each cell of each interferometer.",
+    "readout": "Weights of the linear readout of the outcomes.",
+}
+
+
+def analyze(
+    ckpt: str,
+    out: str | None = None,
+    retrain: bool = True,
+    arms: list[str] | None = None,
+    seeds: int = 3,
+    max_epochs: int | None = None,
+    margin: float = 0.01,
+    batches: int = 20,
+    template: str | None = None,
+) -> list[Path]:
+    """Write a report on a trained model: what its parts cost and contribute, what its photons do.
+
+    Args:
+        ckpt: Checkpoint that hybridlit fit has made.
+        out: The report, .html for one page, .md for text with pictures beside it. Without it,
+            report.html in the folder of the run.
+        retrain: Train the arms of the ablation study, each with every seed; the longest part.
+        arms: Retrained arms, such as linear, mlp, untrained, distinguishable; all without it.
+        seeds: Number of seeds of each retrained arm, at least 2.
+        max_epochs: Epochs of each retraining; those of the run without it.
+        margin: Smallest difference of the score that matters.
+        batches: Number of training steps that are timed.
+        template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
+
+    Returns:
+        The files written, the report first.
+    """
+    start = time.perf_counter()
+    path = recipe_of(ckpt).with_name("report.html") if out is None else Path(out)
+    if path.suffix not in (".html", ".md"):
+        raise ValueError(f"out must end in .html or .md, got {path.name!r}")
+    model, data = load_run(ckpt, template)
+    report = Report(f"{type(model).__name__}: what its parts cost and contribute")
+    with prepared(data):
+        training, test = batches_of(data, "train"), batches_of(data, "test")
+        profile = profile_components(model, training, batches=batches)
+        study = ablation_study(
+            model,
+            data,
+            retrained=(arms or True) if retrain else False,
+            seeds=seeds,
+            max_epochs=max_epochs or _epochs(recipe_of(ckpt)),
+            margin=margin,
+        )
+        report.text(f"## In short\n\n{study.conclusion}\n\n{_time(profile)}")
+        report.text(f"## The model\n\n{_parameters(model)}")
+        _add_circuits(report, model, len(training[0][0]))
+        report.text(f"## What it costs\n\n{profile.to_markdown()}")
+        report.figure(profile.figure(), "Time of each part in a training step.")
+        report.text(f"## What it contributes\n\n{study.to_markdown()}")
+        report.figure(study.figure(), "What the model scores above each arm, with 95 % intervals.")
+        report.text("## What the photons do\n\nThese pictures are of the test data.")
+        for name, picture in _pictures(model, test):
+            report.picture(picture, _CAPTIONS[name.rpartition("/")[2]])
+    seconds = time.perf_counter() - start
+    report.text(
+        f"## How this was made\n\n`hybridlit analyze --ckpt {ckpt}`, hybridlit {__version__} with "
+        f"torch {torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s."
+    )
+    return report.write(path)
+
+
+def run(arguments: list[str]) -> None:
+    """Run `hybridlit analyze`.
+
+    Args:
+        arguments: What follows the word `analyze`.
+    """
+    parser = ArgumentParser(prog="hybridlit analyze", description="Report on a trained model.")
+    parser.add_function_arguments(analyze, as_group=False)
+    try:
+        for path in analyze(**parser.parse_args(arguments).as_dict()):
+            print(path)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        raise SystemExit(f"hybridlit analyze: {error}") from None
+
+
+def _epochs(recipe: Path) -> int | None:
+    """Return for how many epochs the run was to train."""
+    content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    epochs: int | None = content.get("trainer", {}).get("max_epochs")
+    return epochs
+
+
+def _time(profile: ComponentProfile) -> str:
+    shares = ", ".join(f"{share:.0%} {name}" for name, share in profile.shares.items())
+    return f"A training step of {profile.rows} rows takes {profile.step} ms: {shares}."
+
+
+def _parameters(model: nn.Module) -> str:
+    rows = [
+        f"| {component} | {sum(p.numel() for p in parameters.values()):,} | "
+        f"{sum(p.numel() for p in parameters.values() if p.requires_grad):,} |"
+        for component, parameters in split_parameters(model).items()
+    ]
+    return "\n".join(["| component | parameters | of these trained |", "|---|---|---|", *rows])
+
+
+def _add_circuits(report: Report, model: nn.Module, batch_size: int) -> None:
+    for name, module in photonic_modules(model).items():
+        report.text(f"### `{name or type(model).__name__}`")
+        if isinstance(module, PhotonicCircuit):
+            report.figure(draw_circuit(module), "Light runs from left to right; a line is a mode.")
+            report.text(summarize_circuit(module, batch_size))
+        else:
+            report.text(f"`{type(module).__name__}`, a layer of another library.")
+
+
+def _pictures(model: HybridModule, batches: list[Any]) -> Iterator[tuple[str, Picture]]:
+    """Yield name and picture of everything that there is to see of the photonic modules."""
+    modules = photonic_modules(model)
+    targets = []
+    with untouched(model), torch.no_grad(), recorded_calls(modules) as calls:
+        model.eval()
+        for batch in batches:
+            inputs, given = model.unpack(to_device_of(model, batch))
+            model(inputs)
+            targets.append(given)
+        groups = group_samples(torch.cat(targets))
+        for name, module in modules.items():
+            rows = rows_of_calls(module, calls[name], groups)
+            samples = f"{len(groups.of_sample)} test samples"
+            yield from layer_pictures(module, rows, None, name or "model", samples)

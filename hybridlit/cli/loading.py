@@ -1,0 +1,183 @@
+"""Models and data from recipes and checkpoints."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped]
+from jsonargparse import ArgumentError, ArgumentParser
+from lightning.pytorch import LightningDataModule
+
+import hybridlit.data  # noqa: F401  # short class names work for what is imported
+from hybridlit.templates import HybridModule
+
+__all__ = ["datamodule_of_recipe", "load_model", "load_run", "model_of_recipe", "recipe_of"]
+
+
+def model_of_recipe(config: str | Path) -> HybridModule:
+    """Build the model that a recipe, or the `config.yaml` of a run, describes.
+
+    Args:
+        config: Path of the YAML file.
+
+    Returns:
+        The model, with fresh weights.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it describes no model, or arguments do not fit.
+    """
+    model: HybridModule = _section(Path(config), "model", HybridModule)
+    return model
+
+
+def datamodule_of_recipe(config: str | Path) -> LightningDataModule:
+    """Build the data module that a recipe, or the `config.yaml` of a run, describes.
+
+    Args:
+        config: Path of the YAML file.
+
+    Returns:
+        The data module.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it describes no data, or arguments do not fit.
+    """
+    data: LightningDataModule = _section(Path(config), "data", LightningDataModule)
+    return data
+
+
+def load_model(checkpoint: str | Path, template: str | None = None) -> HybridModule:
+    """Load a model on the CPU, in evaluation mode, as the class that it was.
+
+    Checkpoints of `hybridlit fit` know their class. Others do not, so that it has to be given.
+
+    Args:
+        checkpoint: Path of the checkpoint.
+        template: Name of the class: of a template, such as `"SequentialHybrid"`, or with its
+            module, such as `"mypackage.models.Mine"`.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the class is not known, not found, or no `HybridModule`.
+    """
+    path = _existing(Path(checkpoint))
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, RuntimeError, UnpicklingError) as error:
+        why = str(error).partition(".")[0]
+        raise ValueError(f"{path} is no checkpoint that loads safely: {why}") from None
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise ValueError(f"{path} is no checkpoint of Lightning: it has no state_dict")
+    name = template or content.get("hyper_parameters", {}).get("_class_path")
+    if name is None:
+        raise ValueError(
+            f"{path} does not say of which class its model is, since hybridlit fit has not made "
+            "it: give template, such as 'SequentialHybrid' or 'mypackage.models.Mine'"
+        )
+    if template is None and name.rpartition(".")[0] not in sys.modules:
+        # a file must not decide what code is run
+        raise ValueError(
+            f"{path} asks for the class {name}, which is not imported: if you trust it, give "
+            f"template={name!r}"
+        )
+    model: HybridModule = _class_of(name).load_from_checkpoint(path, map_location="cpu")
+    return model.eval()
+
+
+def load_run(
+    checkpoint: str | Path, template: str | None = None
+) -> tuple[HybridModule, LightningDataModule]:
+    """Load a model with the data that it was trained on.
+
+    Args:
+        checkpoint: Path of a checkpoint in `<run>/checkpoints/`, where `<run>/config.yaml` is what
+            `hybridlit fit` has written.
+        template: As for `load_model`.
+
+    Returns:
+        The model, on the CPU and in evaluation mode, and the data module.
+
+    Raises:
+        FileNotFoundError: If one of the files is missing.
+        ValueError: As `load_model` and `datamodule_of_recipe`.
+    """
+    model = load_model(checkpoint, template)
+    return model, datamodule_of_recipe(recipe_of(checkpoint))
+
+
+def recipe_of(checkpoint: str | Path) -> Path:
+    """Return the settings that the run of a checkpoint was made with.
+
+    Args:
+        checkpoint: Path of a checkpoint in `<run>/checkpoints/`.
+
+    Returns:
+        The path of `<run>/config.yaml`.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+    """
+    path = Path(checkpoint).parent.parent / "config.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no {path}: the data of {checkpoint} are not known, since hybridlit fit has not made "
+            "it, or its settings were moved"
+        )
+    return path
+
+
+def _section(path: Path, name: str, kind: type) -> Any:
+    """Build what a section of a recipe describes, a class with its arguments."""
+    try:
+        content = yaml.safe_load(_existing(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is no YAML file: {error}") from None
+    section = content.get(name) if isinstance(content, dict) else None
+    if section is None:
+        raise ValueError(f"{path} has no section {name!r}")
+    _importable()
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(kind, name)
+    try:
+        parsed = parser.parse_object({name: section})
+        # its name since jsonargparse 4.49, which deprecates the other one
+        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
+        return instantiate(parsed)[name]
+    except ArgumentError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _class_of(name: str) -> type[HybridModule]:
+    _importable()
+    module, _, last = name.rpartition(".")
+    try:
+        found = getattr(import_module(module or "hybridlit.templates"), last)
+    except (ImportError, AttributeError):
+        raise ValueError(
+            f"there is no class {name!r}: give the name of a template or package.module.Class"
+        ) from None
+    if not (isinstance(found, type) and issubclass(found, HybridModule)):
+        raise ValueError(f"{name} is no HybridModule")
+    return found
+
+
+def _importable() -> None:
+    """Find classes of the user as `python -m` does: in the working directory."""
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, "")
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    return path

@@ -1,0 +1,295 @@
+"""A circuit as a figure: modes, photons, interferometers, data phases and what is read out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hybridlit.analysis.optical_circuit import (
+    CircuitSource,
+    OpticalCircuit,
+    data_phase_label,
+    kept_positions,
+    mesh_elements,
+    optical_circuit,
+)
+from hybridlit.photonics.validation import integer
+
+__all__ = ["draw_circuit"]
+
+_MESH_MODES, _MESH_COLUMNS = 10, 40
+"""An unfolded mesh beyond these is too small to read."""
+
+_INCH = 0.36
+"""Inches for a unit of the drawing; two neighbouring modes are one unit apart."""
+
+_LINE, _PHOTON = "#5a6472", "#b3261e"
+_MESH: dict[str, Any] = {"facecolor": "#dde8f6", "edgecolor": "#30588c"}
+_DATA: dict[str, Any] = {"facecolor": "#fdebd0", "edgecolor": "#c27217"}
+_PHASE: dict[str, Any] = {"facecolor": "#eef4e4", "edgecolor": "#66863a"}
+_READ: dict[str, Any] = {"facecolor": "#efe9f6", "edgecolor": "#69529b"}
+
+
+def draw_circuit(
+    source: CircuitSource,
+    input_size: int | None = None,
+    *,
+    mesh: bool = False,
+    index: int = 0,
+    max_modes: int = 24,
+    max_columns: int = 6,
+) -> Any:
+    """Draw a circuit: light runs from left to right, a line is a mode.
+
+    Dots are the input photons of a mode, with their number; blue blocks the interferometers, orange
+    boxes the phases that data bring in, with learned bandwidths as factors. Modes are numbered from
+    0, features from 1. The figure's `savefig` writes SVG, PNG or PDF.
+
+    Args:
+        source: A `QuantumLayer` or `QuantumLayerStack`, an `Ansatz`, an `Experiment`, or a model
+            that holds one photonic layer.
+        input_size: Number of features, for an experiment; others know it.
+        mesh: Unfold the interferometers into beam splitters (crossings, 50:50) and phase shifters
+            (green boxes, with their phases where a layer is given).
+        index: Which circuit of a stack.
+        max_modes: Modes drawn at most, at least 2; what is left out is marked.
+        max_columns: Columns of data phases drawn at most, at least 2; what is left out is marked.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        TypeError: If `source` cannot be drawn.
+        ValueError: If an argument is out of range, there is not exactly one circuit, or `mesh` is
+            asked for a circuit that is too large for it.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "draw_circuit needs matplotlib: pip install 'hybridlit[plot]'; describe_circuit draws "
+            "with letters, without it"
+        ) from error
+    circuit = optical_circuit(source, input_size, index)
+    drawing = _Drawing(
+        circuit, integer(max_modes, "max_modes", 2), integer(max_columns, "max_columns", 2), mesh
+    )
+    axes = Figure().add_axes((0, 0, 1, 1))
+    drawing.draw_on(axes)
+    return axes.figure
+
+
+class _Drawing:
+    """Places the elements of one circuit on matplotlib axes, from left to right.
+
+    Args:
+        circuit: What to draw.
+        max_modes: As for `draw_circuit`.
+        max_columns: As for `draw_circuit`.
+        mesh: As for `draw_circuit`.
+    """
+
+    def __init__(
+        self, circuit: OpticalCircuit, max_modes: int, max_columns: int, mesh: bool
+    ) -> None:
+        modes = circuit.experiment.n_modes
+        self.circuit, self.mesh = circuit, mesh
+        self.above, self.below, self.modes_left_out = kept_positions(modes, max_modes)
+        self.columns, self.late_columns, self.columns_left_out = kept_positions(
+            len(circuit.encoding), max_columns
+        )
+        unfolded = (len(self.columns) + len(self.late_columns) + 1) * modes
+        if mesh and (modes > _MESH_MODES or unfolded > _MESH_COLUMNS):
+            raise ValueError(
+                f"mesh=True draws at most {_MESH_MODES} modes and {_MESH_COLUMNS} columns of "
+                f"cells, got {modes} modes and {unfolded} columns of cells: leave it out, or "
+                "lower max_columns"
+            )
+        # A gap of one line marks the modes left out.
+        gap = 1 if self.modes_left_out else 0
+        self.heights = {mode: -float(row) for row, mode in enumerate(self.above)} | {
+            mode: -float(row + gap) for row, mode in enumerate(self.below, start=len(self.above))
+        }
+        self.floor = min(self.heights.values())
+
+    def draw_on(self, axes: Any) -> None:
+        """Draw everything, and give the figure the size that it takes."""
+        from matplotlib.collections import LineCollection
+
+        self.axes = axes
+        self.x = 0.0
+        self.lines: list[list[tuple[float, float]]] = []
+        self._inputs()
+        meshes = len(self.circuit.encoding) + 1
+        for column in self.columns:
+            self._interferometer(column, meshes)
+            self._data(column)
+        if self.columns_left_out:
+            self._mark(self.columns_left_out)
+        for column in self.late_columns:
+            self._interferometer(column, meshes)
+            self._data(column)
+        self._interferometer(meshes - 1, meshes)
+        self._outputs()
+        # One collection: hundreds of lines by themselves would take their time.
+        axes.add_collection(LineCollection(self.lines, colors=_LINE, linewidths=1.2, zorder=1))
+        # A long caption is broken before the parts of it that do not fit.
+        room = max(30, int((self.x + 2.2) * 4.6))
+        lines = [""]
+        for part in self.circuit.caption.split(", "):
+            if lines[-1] and len(lines[-1]) + len(part) > room:
+                lines.append("")
+            lines[-1] += part + ", "
+        text = "\n".join(line.rstrip(", " if line is lines[-1] else " ") for line in lines)
+        self._text(-2.0, self.floor - 1.0, text, ha="left", va="top", size=8.5, color="#333333")
+        bottom = self.floor - 1.4 - 0.48 * len(lines)
+        axes.set(xlim=(-2.3, self.x + 0.3), ylim=(bottom, 1.0))
+        axes.set_axis_off()
+        axes.figure.set_size_inches((self.x + 2.6) * _INCH, (1.0 - bottom) * _INCH)
+        axes.figure.set_dpi(130)
+
+    def _inputs(self) -> None:
+        for mode, height in self.heights.items():
+            photons = self.circuit.experiment.occupation[mode]
+            self._text(-1.75, height, str(mode), color="#777777", size=8)
+            self._text(-1.05, height, f"|{photons}⟩")
+            if photons:
+                self.axes.plot(-0.35, height, "o", color=_PHOTON, ms=11 if photons > 1 else 8)
+            if photons > 1:
+                self._text(-0.35, height, str(photons), color="white", size=7)
+        if self.modes_left_out:
+            height = self.heights[self.above[-1]] - 1
+            words = f"... {self.modes_left_out:,} more\nmodes ..."
+            self._text(-1.9, height, words, ha="left", color="#777777", style="italic", size=7)
+        self._straight(-0.35, 0.0)
+
+    def _interferometer(self, number: int, meshes: int) -> None:
+        if self.mesh:
+            self._unfolded(number, number == meshes - 1)
+            return
+        self._straight(self.x, self.x + 2.2)
+        self._box(self.x + 0.3, self.x + 1.9, 0.45, self.floor - 0.45, **_MESH)
+        self._text(self.x + 1.1, self.floor / 2, _name(number), size=13, style="italic")
+        self.x += 2.2
+
+    def _unfolded(self, number: int, last: bool) -> None:
+        modes = self.circuit.experiment.n_modes
+        phases = None if self.circuit.phases is None else self.circuit.phases[number]
+        start, split, shift = self.x + 0.2, 0.8, 1.5
+        width = 2 * (split + shift)
+        self._straight(self.x, start)
+        self._box(
+            start - 0.1, start + modes * width + 0.1, 0.85, self.floor - 0.55,
+            facecolor="#f6f9fd", edgecolor="#c6d5e8", zorder=0,
+        )  # fmt: skip
+        self._text(start + 0.3, 0.53, _name(number), color=_MESH["edgecolor"], size=10)
+        # How far the light of each mode has come in each column of cells.
+        ends = {
+            (column, mode): start + column * width
+            for column in range(modes)
+            for mode in range(modes)
+        }
+        for column, mode, phase in mesh_elements(modes, phases, last):
+            x = ends[column, mode]
+            if phase is None:
+                self._splitter(x, x + split, mode)
+                ends[column, mode] = ends[column, mode + 1] = x + split
+                continue
+            # The light of the lower mode goes straight on below the phase shifter.
+            for line in (mode, mode + 1):
+                self._line(x, x + shift, self.heights[line])
+            label = "" if np.isnan(phase) else f"{phase % (2 * np.pi) / np.pi:.2f}π"
+            self._box(
+                x + 0.12, x + shift - 0.12, self.heights[mode] + 0.27, self.heights[mode] - 0.27,
+                **_PHASE,
+            )  # fmt: skip
+            self._text(x + shift / 2, self.heights[mode], label, size=6.5)
+            ends[column, mode] = ends[column, mode + 1] = x + shift
+        for (column, mode), x in ends.items():
+            self._line(x, start + (column + 1) * width, self.heights[mode])
+        self.x = start + modes * width
+        self._straight(self.x, self.x + 0.2)
+        self.x += 0.2
+
+    def _splitter(self, x: float, end: float, mode: int) -> None:
+        """Two waveguides that come close to one another, where light couples across."""
+        at = np.linspace(x, end, 40)
+        bend = 0.5 - 0.5 * np.cos(2 * np.pi * np.linspace(0, 1, 40))
+        top, bottom = self.heights[mode], self.heights[mode + 1]
+        reach = 0.46 * (top - bottom)
+        self.lines.append(list(zip(at, top - reach * bend, strict=True)))
+        self.lines.append(list(zip(at, bottom + reach * bend, strict=True)))
+
+    def _data(self, column: int) -> None:
+        learned = (
+            "β "
+            if self.circuit.experiment.use_bandwidth_tuning and self.circuit.phases is None
+            else ""
+        )
+        labels = {
+            mode: data_phase_label(self.circuit.encoding[column, mode], learned)
+            for mode in self.heights
+            if self.circuit.encoded[column, mode]
+        }
+        longest = max(map(len, labels.values()), default=2)
+        width = 0.9 + 0.21 * longest
+        self._straight(self.x, self.x + width)
+        for mode, label in labels.items():
+            height = self.heights[mode]
+            ends = self.x + 0.15, self.x + width - 0.15
+            self._box(*ends, height + 0.34, height - 0.34, **_DATA)
+            self._text(self.x + width / 2, height, label, size=8)
+        self.x += width
+
+    def _mark(self, left_out: int) -> None:
+        width = 3.4
+        for height in self.heights.values():
+            for begin, end in ((0, 0.5), (width - 0.5, width)):
+                self._line(self.x + begin, self.x + end, height)
+        words = f"... {left_out:,} more ...\n" + ("column" if left_out == 1 else "columns")
+        self._text(
+            self.x + width / 2, self.floor / 2, words, size=8, color="#777777", style="italic"
+        )
+        self.x += width
+
+    def _outputs(self) -> None:
+        self._straight(self.x, self.x + 0.7)
+        from matplotlib.patches import Wedge
+
+        for height in self.heights.values():
+            self.axes.add_patch(
+                Wedge((self.x + 0.7, height), 0.3, -90, 90, facecolor="#444b55", zorder=3)
+            )
+        words = "\n".join(self.circuit.reading.split(" -> "))
+        width = 0.8 + 0.18 * max(map(len, words.split("\n")))
+        low = min(self.floor - 0.45, self.floor / 2 - 0.3 * (1 + words.count("\n")) - 0.2)
+        self._box(self.x + 1.2, self.x + 1.2 + width, self.floor - low, low, **_READ)
+        self._text(self.x + 1.2 + width / 2, self.floor / 2, words, size=8.5)
+        self.x += 1.2 + width
+
+    def _straight(self, begin: float, end: float) -> None:
+        for height in self.heights.values():
+            self._line(begin, end, height)
+
+    def _line(self, begin: float, end: float, height: float) -> None:
+        self.lines.append([(begin, height), (end, height)])
+
+    def _box(self, left: float, right: float, top: float, bottom: float, **style: Any) -> None:
+        from matplotlib.patches import FancyBboxPatch
+
+        box = FancyBboxPatch(
+            (left, bottom), right - left, top - bottom,
+            boxstyle="round,pad=0,rounding_size=0.12", lw=1.1, **({"zorder": 2} | style),
+        )  # fmt: skip
+        self.axes.add_patch(box)
+
+    def _text(self, x: float, y: float, words: str, **style: Any) -> None:
+        defaults = {"ha": "center", "va": "center", "size": 9, "zorder": 4}
+        self.axes.text(x, y, words, **(defaults | style))
+
+
+def _name(number: int) -> str:
+    # not as mathematics, which takes matplotlib longer than all the rest
+    return "U" + str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

@@ -1,0 +1,206 @@
+"""Heat maps as images, drawn in milliseconds: a training run can afford them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from hybridlit.photonics.validation import choice
+
+__all__ = ["ColourScale", "Picture", "heat_map", "side_by_side"]
+
+Picture: TypeAlias = npt.NDArray[np.uint8]
+"""Red, green and blue of each pixel, shape (height, width, 3)."""
+
+ColourScale = Literal["sequential", "diverging", "cyclic"]
+
+_COLOURS = {
+    "sequential": ["000004", "3b0f70", "8c2981", "de4968", "fe9f6d", "fcfdbf"],
+    "diverging": ["2166ac", "92c5de", "f7f7f7", "f4a582", "b2182b"],
+    "cyclic": ["cd4b50", "deb242", "46a069", "3c73c3", "8c4baa", "cd4b50"],
+}
+_EMPTY = (215, 215, 215)
+_INK, _FAINT = (40, 40, 40), (110, 110, 110)
+_MARGIN, _GAP, _BAR = 12, 8, 14
+
+
+def heat_map(
+    values: npt.ArrayLike,
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    row_title: str = "",
+    column_title: str = "",
+    legend: str = "",
+    scale: ColourScale = "sequential",
+    low: float | None = None,
+    high: float | None = None,
+    width: int = 900,
+    height: int = 420,
+) -> Picture:
+    """Draw a matrix as coloured cells with labels and a colour bar.
+
+    Args:
+        values: Shape (rows, columns), both at least 1; NaN and infinite ones are grey.
+        title: Line above.
+        rows: A label for each row; where cells are smaller than letters, some are left out.
+        columns: A label for each column, turned upright where cells are narrow.
+        row_title: What rows are.
+        column_title: What columns are.
+        legend: What the colours mean.
+        scale: `"sequential"`; `"diverging"`, symmetric around 0; `"cyclic"`, whose ends are alike.
+        low: Value of the first colour; None: the smallest, or for `"diverging"` minus `high`.
+        high: Value of the last colour; None: the largest, or for `"diverging"` the largest
+            magnitude.
+        width: Pixels that the cells should take together; a cell is 4 to 40 wide.
+        height: Pixels that the cells should take together; a cell is 4 to 28 high.
+
+    Returns:
+        The picture.
+
+    Raises:
+        ValueError: If `values` is no matrix with cells, labels are too few or too many, or the
+            scale is unknown.
+    """
+    choice(scale, "scale", _COLOURS)
+    matrix = np.asarray(values, dtype=np.float64)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise ValueError(f"values must be a matrix with cells, got shape {matrix.shape}")
+    if matrix.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"rows and columns must label all of values with shape {matrix.shape}, got "
+            f"{len(rows)} and {len(columns)} labels"
+        )
+    low, high = _range(matrix, scale, low, high)
+    cell = (
+        int(np.clip(height // len(rows), 4, 28)),
+        int(np.clip(width // len(columns), 4, 40)),
+    )
+    cells = _coloured(matrix, scale, low, high).repeat(cell[0], 0).repeat(cell[1], 1)
+    down, across = cells.shape[:2]
+
+    font, small = _font(14), _font(12)
+    left = _MARGIN + max(_width(small, label) for label in rows) + _GAP
+    left = max(left, _MARGIN + _width(small, row_title) + _GAP)
+    top = _MARGIN + 2 * 16 + _GAP
+    upright = max(_width(small, label) for label in columns) > cell[1] - 2
+    below = max(_width(small, label) for label in columns) if upright else 14
+    ends = [_number(high), _number(low)]
+    right = 2 * _GAP + _BAR + 6 + max(_width(small, word) for word in ends) + _MARGIN
+    size = (
+        max(left + across + right, _MARGIN * 2 + _width(font, title)),
+        top + max(down, 60) + 6 + below + (18 if column_title else 0) + _MARGIN,
+    )
+    image = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(image)
+    draw.text((_MARGIN, _MARGIN), title, fill=_INK, font=font)
+    draw.text((_MARGIN, _MARGIN + 20), row_title, fill=_FAINT, font=small)
+    image.paste(Image.fromarray(cells), (left, top))
+
+    for position in range(0, len(rows), -(-13 // cell[0])):
+        middle = top + position * cell[0] + cell[0] // 2
+        draw.text((left - _GAP, middle), rows[position], fill=_INK, font=small, anchor="rm")
+    for position in range(0, len(columns), -(-13 // cell[1]) if upright else 1):
+        middle = left + position * cell[1] + cell[1] // 2
+        if upright:
+            _upright(image, columns[position], (middle, top + down + 6), small)
+        else:
+            draw.text(
+                (middle, top + down + 6), columns[position], fill=_INK, font=small, anchor="ma"
+            )
+    if column_title:
+        place = (left + across // 2, top + max(down, 60) + 6 + below + 2)
+        draw.text(place, column_title, fill=_FAINT, font=small, anchor="ma")
+
+    bar = left + across + 2 * _GAP
+    tall = max(down, 60)
+    ramp = _coloured(np.linspace(high, low, tall)[:, None], scale, low, high).repeat(_BAR, 1)
+    image.paste(Image.fromarray(ramp), (bar, top))
+    draw.text((bar + _BAR + 6, top), ends[0], fill=_INK, font=small, anchor="lt")
+    draw.text((bar + _BAR + 6, top + tall), ends[1], fill=_INK, font=small, anchor="lb")
+    draw.text((bar + _BAR, top - 6), legend, fill=_FAINT, font=small, anchor="rb")
+    return np.asarray(image)
+
+
+def side_by_side(pictures: Sequence[Picture], across: int, title: str = "") -> Picture:
+    """Put pictures into rows.
+
+    Args:
+        pictures: At least one.
+        across: Pictures in a row, at least 1.
+        title: Line above all of them.
+
+    Returns:
+        The whole picture, white where there is none.
+    """
+    lines = [pictures[i : i + across] for i in range(0, len(pictures), across)]
+    head = 30 if title else 0
+    font = _font(15)
+    wide = max(sum(picture.shape[1] for picture in line) for line in lines)
+    wide = max(wide, 2 * _MARGIN + _width(font, title))
+    tall = head + sum(max(picture.shape[0] for picture in line) for line in lines)
+    image = Image.new("RGB", (wide, tall), "white")
+    ImageDraw.Draw(image).text((_MARGIN, _MARGIN), title, fill=_INK, font=font)
+    down = head
+    for line in lines:
+        right = 0
+        for picture in line:
+            image.paste(Image.fromarray(picture), (right, down))
+            right += picture.shape[1]
+        down += max(picture.shape[0] for picture in line)
+    return np.asarray(image)
+
+
+def _range(
+    matrix: npt.NDArray[np.float64], scale: str, low: float | None, high: float | None
+) -> tuple[float, float]:
+    finite = matrix[np.isfinite(matrix)]
+    if scale == "diverging":
+        largest = float(np.abs(finite).max()) if finite.size else 1.0
+        high = (largest or 1.0) if high is None else high
+        return (-high if low is None else low), high
+    low = (float(finite.min()) if finite.size else 0.0) if low is None else low
+    high = (float(finite.max()) if finite.size else 1.0) if high is None else high
+    return low, (high if high > low else low + 1.0)
+
+
+def _coloured(matrix: npt.NDArray[np.float64], scale: str, low: float, high: float) -> Picture:
+    anchors = np.array([list(bytes.fromhex(colour)) for colour in _COLOURS[scale]])
+    share = (matrix - low) / (high - low)
+    known = np.isfinite(share)
+    at = np.clip(np.where(known, share, 0.0), 0.0, 1.0) * (len(anchors) - 1)
+    colours = np.stack(
+        [np.interp(at, np.arange(len(anchors)), channel) for channel in anchors.T], axis=-1
+    )
+    colours[~known] = _EMPTY
+    return colours.round().astype(np.uint8)
+
+
+def _upright(
+    image: Image.Image, words: str, place: tuple[int, int], font: ImageFont.FreeTypeFont
+) -> None:
+    """Write words from bottom to top, ending below a place."""
+    size = (max(1, _width(font, words)), 16)
+    label = Image.new("RGB", size, "white")
+    ImageDraw.Draw(label).text((size[0], 8), words, fill=_INK, font=font, anchor="rm")
+    turned = label.transpose(Image.Transpose.ROTATE_90)
+    image.paste(turned, (place[0] - 8, place[1]))
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
+
+
+def _width(font: ImageFont.FreeTypeFont, words: str) -> int:
+    return int(np.ceil(font.getlength(words))) if words else 0
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"

@@ -1,0 +1,176 @@
+"""What TensorBoard shows first: curves in groups, and a table of runs with their scores."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
+
+__all__ = ["TensorBoardLayout"]
+
+_CHARTS: dict[str, dict[str, str]] = {
+    "Loss": {"loss": r"(train|val)/loss$", "learning rates": r"lr-"},
+    "Score": {},  # one chart a metric
+    "Balance": {
+        "gradient of photonic / classical": r"grad/ratio",
+        "gradient of each component": r"grad/[a-z]+_rms$",
+        "update of each component": r"update/(classical|photonic)$",
+        "update of photonic / classical": r"update/ratio$",
+        "weights of the fusion": r"fusion/weight_",
+        "what is trained": r"train/(stage|phase)$",
+    },
+    "Overfitting": {
+        "gap": r"overfit/gap$",
+        "loss on the probes": r"overfit/(train|val)$",
+        "gap without a part": r"overfit/.*_gap_without$",
+        "what each part does to the validation loss": r"overfit/.*_val$(?<!overfit/val)",
+        "overfitting-to-generalization ratio": r"overfit/.*_ogr$",
+    },
+    "Precision": {
+        "drift of probabilities": r"precision/probability_drift$",
+        "error against float64": r"precision/shadow_error$",
+        "loss scale": r"precision/loss_scale$",
+        "skipped steps": r"precision/skipped_steps$",
+    },
+    "Profile": {
+        "share of each component in the time": r"profile/(classical|photonic|other)_share$",
+        "milliseconds": r"profile/.*_ms$",
+        "bytes kept for the backward pass": r"checkpointing/",
+    },
+}
+"""Regular expressions of tags, as TensorBoard matches them, by group and chart."""
+
+_LOSS = "val/loss"
+
+
+class TensorBoardLayout(Callback):
+    """Arrange what TensorBoard shows: its pages Custom Scalars and HParams.
+
+    Custom Scalars puts curves into the groups Loss, Score, Balance, Overfitting, Precision and
+    Profile. A chart is there if the run logs something for it.
+
+    HParams compares runs: arguments of model and data, and at the end of training, as `hp/<name>`,
+    the validation loss and metrics of the epoch with the lowest `val/loss`, or without validation
+    the last training ones. (Tags of their own, so that curves get no point more.) Test results are
+    left out on purpose: whoever chooses a model by them has no test left.
+
+    Written: `hp/val_loss`, `hp/val_acc` and the like; nothing without a `TensorBoardLogger`, which
+    should be made with `default_hp_metric=False`, since it writes `hp_metric` = -1 otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._best: dict[str, float] = {}
+        self._drawn: set[str] = set()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier run; one that is resumed brings its best scores afterwards."""
+        if stage == "fit":
+            self._best, self._drawn = {}, set()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the scores of the best epoch."""
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        scores = _scores(trainer, "val/")
+        if _LOSS in scores:
+            best = self._best.get(_LOSS, math.nan)
+            if scores[_LOSS] < best or math.isnan(best):
+                self._best = scores
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lay out the charts of what has been logged so far, if there are new ones."""
+        boards = _boards(trainer)
+        if not boards or not trainer.is_global_zero:
+            return
+        tags = set(trainer.callback_metrics)
+        if any(isinstance(callback, LearningRateMonitor) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            tags.add("lr-")
+        layout = charts(tags)
+        drawn = {pattern for group in layout.values() for pattern in group.values()}
+        if drawn - self._drawn:
+            self._drawn |= drawn
+            for board in boards:
+                board.experiment.add_custom_scalars(
+                    {
+                        group: {title: ["Multiline", [tag]] for title, tag in members.items()}
+                        for group, members in layout.items()
+                    }
+                )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write hyperparameters and scores."""
+        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        scores = self._best or _scores(trainer, "val/") or _scores(trainer, "train/")
+        metrics = {f"hp/{name.replace('/', '_')}": value for name, value in scores.items()}
+        if metrics:
+            arguments = _arguments(pl_module) | {
+                f"data/{name}": value
+                for name, value in _arguments(getattr(trainer, "datamodule", None)).items()
+            }
+            for board in _boards(trainer):
+                board.log_hyperparams(arguments, metrics, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scores of the best epoch so far."""
+        return {"best": dict(self._best)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the scores of the best epoch of the run that is resumed."""
+        self._best = dict(state_dict["best"])
+
+
+def charts(tags: set[str]) -> dict[str, dict[str, str]]:
+    """Choose the charts that something was logged for.
+
+    Args:
+        tags: What was logged.
+
+    Returns:
+        A regular expression of tags by title of the chart, by title of the group.
+
+    Example:
+        >>> charts({"train/loss", "val/acc"})
+        {'Loss': {'loss': '(train|val)/loss$'}, 'Score': {'acc': '(train|val)/acc$'}}
+    """
+    metrics = {
+        tag.partition("/")[2]
+        for tag in tags
+        if re.match(r"(train|val)/(?!loss$|stage$|phase$)[^/]+$", tag)
+    }
+    scores = {name: rf"(train|val)/{re.escape(name)}$" for name in sorted(metrics)}
+    everything = _CHARTS | {"Score": scores}
+    found = {
+        group: {
+            title: pattern
+            for title, pattern in members.items()
+            if any(re.match(pattern, tag) for tag in tags)
+        }
+        for group, members in everything.items()
+    }
+    return {group: members for group, members in found.items() if members}
+
+
+def _scores(trainer: Trainer, prefix: str) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(prefix) and "/" not in name.removeprefix(prefix)
+    }
+
+
+def _arguments(module: LightningModule | LightningDataModule | None) -> dict[str, Any]:
+    if module is None:
+        return {}
+    given = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
+    # flags as words: the table would show 0.0000 and 1.0000
+    return {n: str(value) if isinstance(value, bool) else value for n, value in given.items()}
+
+
+def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

@@ -1,0 +1,185 @@
+"""What TensorBoard shows of a run: groups of curves, and a table of runs."""
+
+import math
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from hybridlit import SequentialHybrid, StagedTraining
+from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout, charts
+
+
+@pytest.fixture
+def board(tmp_path, data, make_trainer):
+    def run(model, callbacks=(), layout=None, datamodule=data, **changes):
+        logger = TensorBoardLogger(tmp_path, name="run", default_hp_metric=False)
+        fit = {name: changes.pop(name) for name in list(changes) if name == "ckpt_path"}
+        trainer = make_trainer(
+            [layout or TensorBoardLayout(), *callbacks], logger=logger, **changes
+        )
+        trainer.fit(model, datamodule, **fit)
+        return EventAccumulator(logger.log_dir, size_guidance={"tensors": 0}).Reload(), trainer
+
+    return run
+
+
+def layouts(events):
+    protos = [
+        layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+        for event in events.Tensors("custom_scalars__config__")
+    ]
+    return [
+        {c.title: {chart.title: list(chart.multiline.tag) for chart in c.chart} for c in p.category}
+        for p in protos
+    ]
+
+
+def table(events):
+    """Hyperparameters and names of metrics of the page HParams."""
+    content = events.PluginTagToContent("hparams")
+    start = plugin_data_pb2.HParamsPluginData.FromString(
+        content["_hparams_/session_start_info"]
+    ).session_start_info
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(
+        content["_hparams_/experiment"]
+    ).experiment
+    shown = {
+        name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()
+    }
+    return shown, [info.name.tag for info in experiment.metric_infos]
+
+
+def test_curves_are_in_groups(board, make_model):
+    events, _ = board(
+        make_model(),
+        [LearningRateMonitor("epoch"), StagedTraining([["classical", 1], ["both", 1]])],
+        max_epochs=2,
+    )
+    assert layouts(events)[-1] == {
+        "Loss": {"loss": ["(train|val)/loss$"], "learning rates": ["lr-"]},
+        "Score": {"acc": ["(train|val)/acc$"]},
+        "Balance": {"what is trained": ["train/(stage|phase)$"]},
+    }
+    assert len(layouts(events)) == 1  # nothing new came in the second epoch
+    assert set(events.Tags()["scalars"]) >= {"train/loss", "val/loss", "val/acc", "hp/val_loss"}
+
+
+def test_a_chart_is_there_if_something_is_logged_for_it():
+    found = charts(
+        {
+            "train/rmse",
+            "val/rmse",
+            "val/r2",
+            "val/loss",
+            "grad/ratio",
+            "grad/ratio_smooth",
+            "grad/classical_rms",
+            "update/photonic",
+            "overfit/gap",
+            "overfit/val",
+            "overfit/fusion_val",
+            "overfit/fusion_gap_without",
+            "precision/probability_drift",
+            "profile/step_ms",
+            "unknown",
+        }
+    )
+    assert {group: list(members) for group, members in found.items()} == {
+        "Loss": ["loss"],
+        "Score": ["r2", "rmse"],
+        "Balance": [
+            "gradient of photonic / classical",
+            "gradient of each component",
+            "update of each component",
+        ],
+        "Overfitting": [
+            "gap",
+            "loss on the probes",
+            "gap without a part",
+            "what each part does to the validation loss",
+        ],
+        "Precision": ["drift of probabilities"],
+        "Profile": ["milliseconds"],
+    }
+    assert charts({"overfit/val"})["Overfitting"] == {"loss on the probes": "overfit/(train|val)$"}
+    assert charts(set()) == {}
+
+
+def test_the_table_holds_arguments_and_the_best_scores(board, make_model, scalars):
+    events, trainer = board(make_model(classical_lr=0.05, batch_norm=False), max_epochs=4)
+    arguments, metrics = table(events)
+    assert arguments["classical_lr"] == 0.05 and arguments["n_modes"] == 4.0
+    assert arguments["batch_norm"] == "False" and arguments["stages"] == "None"
+    assert arguments["task"] == "multiclass"
+    assert metrics == ["hp/val_loss", "hp/val_acc"]
+    found = scalars(trainer.log_dir)
+    step, loss = min(found["val/loss"], key=lambda point: point[1])
+    assert found["hp/val_loss"] == [(trainer.global_step, pytest.approx(loss))]
+    assert found["hp/val_acc"][0][1] == pytest.approx(dict(found["val/acc"])[step])
+    assert "hp_metric" not in found and len(found["val/loss"]) == 4
+
+
+def test_without_validation_the_table_has_training_scores(board, make_model):
+    events, _ = board(make_model(), limit_val_batches=0)
+    assert table(events)[1] == ["hp/train_loss", "hp/train_acc"]
+
+
+def test_a_loss_that_is_no_number_is_never_the_best(make_model, make_trainer, data):
+    class Failing(SequentialHybrid):
+        def on_validation_epoch_end(self):
+            losses = [math.nan, 0.5, math.nan, 0.7]
+            self.log("val/loss", torch.tensor(losses[self.current_epoch]))
+
+        def validation_step(self, batch, batch_idx):
+            pass
+
+    layout = TensorBoardLayout()
+    trainer = make_trainer([layout], max_epochs=4, num_sanity_val_steps=0)
+    trainer.fit(make_model(Failing), data)
+    assert layout.state_dict() == {"best": {"val/loss": 0.5}}
+
+
+def test_a_resumed_run_knows_the_best_scores_before(board, make_model, tmp_path):
+    first = TensorBoardLayout()
+    _, trainer = board(make_model(classical_lr=0.05), layout=first, max_epochs=2)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    torch.load(tmp_path / "last.ckpt", weights_only=True)
+    best = first.state_dict()["best"]["val/loss"]
+    # nothing learns any more, so the best is from before
+    second = TensorBoardLayout()
+    model = make_model(classical_lr=0.05)
+    model.validation_step = lambda batch, batch_idx: model.log("val/loss", torch.tensor(9.0))
+    board(model, layout=second, max_epochs=3, ckpt_path=tmp_path / "last.ckpt")
+    assert second.state_dict()["best"]["val/loss"] == best
+
+
+def test_a_second_fit_starts_afresh(board, make_model):
+    layout = TensorBoardLayout()
+    board(make_model(classical_lr=0.05), layout=layout, max_epochs=2)
+    layout._best["val/loss"] = -1.0
+    events, _ = board(make_model(), layout=layout)
+    assert layout.state_dict()["best"]["val/loss"] > 0 and len(layouts(events)) == 1
+
+
+def test_other_loggers_are_left_alone(tmp_path, data, make_model, make_trainer):
+    logger = CSVLogger(tmp_path, name="run")
+    make_trainer([TensorBoardLayout()], logger=logger).fit(make_model(), data)
+    make_trainer([TensorBoardLayout()]).fit(make_model(), data)
+    make_trainer([TensorBoardLayout()], fast_dev_run=True).fit(make_model(), data)
+    assert "hp/" not in (tmp_path / "run/version_0/metrics.csv").read_text()
+
+
+def test_training_is_bit_for_bit_the_same(tmp_path, data, make_model, make_trainer):
+    results = []
+    for callbacks in ([], [TensorBoardLayout()]):
+        torch.manual_seed(1)
+        model = make_model(dropout=0.3)
+        logger = TensorBoardLogger(tmp_path, name="run")
+        make_trainer(callbacks, logger=logger, max_epochs=2).fit(model, data)
+        results.append([*model.state_dict().values(), torch.rand(2)])
+    assert all(map(torch.equal, *results))

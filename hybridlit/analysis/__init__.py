@@ -2,6 +2,7 @@
 
 from hybridlit.analysis.ablation import AblationStudy, Shapley, ablation_study, shapley_values
 from hybridlit.analysis.batch_size import BatchSize, find_batch_size, predict_memory
+from hybridlit.analysis.pictures import describe_circuit, draw_circuit
 from hybridlit.analysis.profiling import ComponentProfile, profile_components
 from hybridlit.analysis.report import Report
 
@@ -12,6 +13,8 @@ __all__ = [
     "Report",
     "Shapley",
     "ablation_study",
+    "describe_circuit",
+    "draw_circuit",
     "find_batch_size",
     "predict_memory",
     "profile_components",

@@ -16,6 +16,7 @@ from hybridlit.blocks.matched import MatchedMLP
 from hybridlit.blocks.module_stack import ModuleStack
 from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationLayer
+from hybridlit.blocks.random_features import RandomFeatures
 from hybridlit.blocks.residual_gate import GainGate, InputGate, make_gate
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ModuleStack",
     "MultiScale",
     "NormalizationLayer",
+    "RandomFeatures",
     "RowSafeBatchNorm1d",
     "SumFusion",
     "dense",

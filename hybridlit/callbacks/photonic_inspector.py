@@ -16,14 +16,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hybridlit.analysis.circuit_text import describe_circuit, summarize_circuit
-from hybridlit.analysis.drawing import draw_circuit
 from hybridlit.analysis.evaluation import to_device_of
-from hybridlit.analysis.heat_map import Picture
-from hybridlit.analysis.layer_pictures import layer_pictures
-from hybridlit.analysis.module_calls import recorded_calls, rows_of_calls
-from hybridlit.analysis.photon_statistics import group_samples
-from hybridlit.analysis.probe import Probe
+from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize_circuit
+from hybridlit.analysis.pictures.drawing import draw_circuit
+from hybridlit.analysis.pictures.heat_map import Picture
+from hybridlit.analysis.pictures.layer_pictures import layer_pictures
+from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_calls
+from hybridlit.analysis.pictures.photon_statistics import group_samples
+from hybridlit.analysis.pictures.probe import Probe
 from hybridlit.analysis.untouched import untouched
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit

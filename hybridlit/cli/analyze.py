@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml  # type: ignore[import-untyped]
+import yaml
 from jsonargparse import ArgumentParser
 from torch import nn
 
 from hybridlit import __version__
 from hybridlit.analysis.ablation.study import ablation_study
-from hybridlit.analysis.circuit_text import summarize_circuit
-from hybridlit.analysis.drawing import draw_circuit
 from hybridlit.analysis.evaluation import to_device_of
-from hybridlit.analysis.heat_map import Picture
-from hybridlit.analysis.layer_pictures import layer_pictures
-from hybridlit.analysis.module_calls import recorded_calls, rows_of_calls
-from hybridlit.analysis.photon_statistics import group_samples
+from hybridlit.analysis.pictures.circuit_text import summarize_circuit
+from hybridlit.analysis.pictures.drawing import draw_circuit
+from hybridlit.analysis.pictures.heat_map import Picture
+from hybridlit.analysis.pictures.layer_pictures import layer_pictures
+from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_calls
+from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
 from hybridlit.analysis.report import Report

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from hybridlit.analysis.circuit_text import describe_circuit
-from hybridlit.analysis.drawing import draw_circuit
+from hybridlit.analysis.pictures.circuit_text import describe_circuit
+from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.cli.loading import load_model, model_of_recipe
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit

@@ -8,6 +8,7 @@ for the modules :mod:`layer` and :mod:`stack`.
 
 from hybridlit.photonics.amplitudes import amplitudes
 from hybridlit.photonics.circuit import PhotonicCircuit
+from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 from hybridlit.photonics.experiment import (
     Ansatz,
     AnsatzFactory,
@@ -26,6 +27,8 @@ __all__ = [
     "AnsatzFactory",
     "CircuitType",
     "ComputationSpace",
+    "DistinguishableLayer",
+    "DistinguishableLayerStack",
     "Experiment",
     "FockSpace",
     "OutputMappingStrategy",

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from hybridlit import Experiment, QuantumLayer, QuantumLayerStack, SequentialHybrid
-from hybridlit.analysis.circuit_text import describe_circuit, summarize_circuit
-from hybridlit.analysis.drawing import draw_circuit
-from hybridlit.analysis.optical_circuit import (
+from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize_circuit
+from hybridlit.analysis.pictures.drawing import draw_circuit
+from hybridlit.analysis.pictures.optical_circuit import (
     data_phase_label,
     kept_positions,
     mesh_elements,

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from hybridlit import Experiment, QuantumLayer, QuantumLayerStack
-from hybridlit.analysis import photon_statistics as statistics
-from hybridlit.analysis import pictures
-from hybridlit.analysis.heat_map import heat_map, side_by_side
-from hybridlit.analysis.layer_pictures import layer_pictures
-from hybridlit.analysis.module_calls import Call, recorded_calls, rows_of_calls
-from hybridlit.analysis.photon_statistics import group_samples, photon_statistics
+from hybridlit.analysis.pictures import panels as pictures
+from hybridlit.analysis.pictures import photon_statistics as statistics
+from hybridlit.analysis.pictures.heat_map import heat_map, side_by_side
+from hybridlit.analysis.pictures.layer_pictures import layer_pictures
+from hybridlit.analysis.pictures.module_calls import Call, recorded_calls, rows_of_calls
+from hybridlit.analysis.pictures.photon_statistics import group_samples, photon_statistics
 
 
 def layer(modes=5, photons=2, outputs=6, mapping="linear", **options):

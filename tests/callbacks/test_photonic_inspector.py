@@ -263,7 +263,7 @@ def test_the_probe_is_the_first_validation_batches_once(data, make_model, make_t
 
 def test_without_validation_training_samples_are_shown(data, make_model, make_trainer, monkeypatch):
     titles = []
-    import hybridlit.analysis.pictures as pictures
+    import hybridlit.analysis.pictures.panels as pictures
 
     original = pictures.heat_map
 

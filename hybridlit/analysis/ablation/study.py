@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
-from tqdm.auto import tqdm  # type: ignore[import-untyped]
+from tqdm.auto import tqdm
 
 from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm  # type: ignore[import-untyped]
+from tqdm.auto import tqdm
 
 from hybridlit.analysis.batch_size.step_memory import StepMemory, held_bytes
 from hybridlit.analysis.batch_size.trial_steps import OptimizerFactory, TrialSteps, trial_steps

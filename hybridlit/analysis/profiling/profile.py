@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm  # type: ignore[import-untyped]
+from tqdm.auto import tqdm
 
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
 from hybridlit.analysis.profiling.component_profile import ComponentProfile, PartProfile, Timing

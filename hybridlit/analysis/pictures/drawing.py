@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hybridlit.analysis.optical_circuit import (
+from hybridlit.analysis.pictures.optical_circuit import (
     CircuitSource,
     OpticalCircuit,
     data_phase_label,

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.analysis.heat_map import ColourScale, Picture, heat_map, side_by_side
-from hybridlit.analysis.optical_circuit import kept_positions
-from hybridlit.analysis.photon_statistics import SampleGroups
+from hybridlit.analysis.pictures.heat_map import ColourScale, Picture, heat_map, side_by_side
+from hybridlit.analysis.pictures.optical_circuit import kept_positions
+from hybridlit.analysis.pictures.photon_statistics import SampleGroups
 from hybridlit.photonics import FockSpace
 from hybridlit.photonics.interferometer import cells, unitaries
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from hybridlit.analysis.heat_map import Picture
-from hybridlit.analysis.module_calls import CallRows
-from hybridlit.analysis.photon_statistics import photon_statistics
-from hybridlit.analysis.pictures import (
+from hybridlit.analysis.pictures.heat_map import Picture
+from hybridlit.analysis.pictures.module_calls import CallRows
+from hybridlit.analysis.pictures.panels import (
     interferometer_picture,
     mode_picture,
     outcome_picture,
@@ -17,6 +16,7 @@ from hybridlit.analysis.pictures import (
     phase_picture,
     readout_picture,
 )
+from hybridlit.analysis.pictures.photon_statistics import photon_statistics
 from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.photonics import QuantumLayer, QuantumLayerStack
 from hybridlit.photonics.readout import LinearReadout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybridlit.analysis.optical_circuit import (
+from hybridlit.analysis.pictures.optical_circuit import (
     CircuitSource,
     OpticalCircuit,
     data_phase_label,

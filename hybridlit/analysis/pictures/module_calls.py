@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hybridlit.analysis.photon_statistics import SampleGroups
+from hybridlit.analysis.pictures.photon_statistics import SampleGroups
 from hybridlit.photonics import PhotonicCircuit, QuantumLayerStack
 
 __all__ = ["Call", "CallRows", "recorded_calls", "rows_of_calls"]

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from hybridlit.components import (
         is_photonic,
         mark_photonic,
+        model_parts,
+        part_parameters,
         photonic_modules,
         split_parameters,
     )
@@ -112,6 +114,8 @@ _HOME = {
     "hybridlit.components": (
         "is_photonic",
         "mark_photonic",
+        "model_parts",
+        "part_parameters",
         "photonic_modules",
         "split_parameters",
     ),
@@ -226,7 +230,9 @@ __all__ = [
     "find_batch_size",
     "is_photonic",
     "mark_photonic",
+    "model_parts",
     "newest_checkpoint",
+    "part_parameters",
     "photonic_modules",
     "predict_memory",
     "profile_components",

@@ -42,6 +42,21 @@ def test_subclasses_are_short_and_train():
         assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_analysis_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("scipy", reason="analysis extra")
+    pytest.importorskip("matplotlib", reason="analysis extra")
+    (analysis,) = (block for block in blocks("python") if "ablation_study" in block)
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "analysis.py"
+    script.write_text(analysis)
+    runpy.run_path(str(script))
+    shown = capsys.readouterr().out
+    for word in ("backward ms", "Conclusion", "quantum_path", "Shapley", "rows", "U_0"):
+        assert word in shown
+    assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)", README))))
 def test_links_lead_somewhere(link):
     assert link.startswith("https://") or (ROOT / link).exists()

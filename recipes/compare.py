@@ -19,11 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -36,6 +32,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn.svm import SVC, SVR
 
 from hybridlit import HybridModule, split_parameters
+from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.statistics import interval, verdict
 from hybridlit.cli.training import HybridCLI
 
@@ -151,7 +148,7 @@ def compare(recipe: Path, seeds: int, epochs: int | None = None) -> dict[str, An
 
 def train(recipe: Path, arm: str, seed: int, epochs: int | None = None) -> Run:
     """Train one arm with one seed, and test its best checkpoint."""
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, lightning_silenced():
         best = ModelCheckpoint(folder, monitor="val/loss")
         cli = _build(recipe, arm, seed, epochs, best)
         model, data, trainer = cli.model, cli.datamodule, cli.trainer
@@ -177,7 +174,7 @@ def train(recipe: Path, arm: str, seed: int, epochs: int | None = None) -> Run:
 
 def support_vectors(recipe: Path, seed: int) -> float:
     """Score a support vector machine, settings untouched, on the same rows as all arms."""
-    with _quiet():
+    with lightning_silenced():
         data = _build(recipe, "hybrid", seed).datamodule
     (x, y), (test_x, test_y) = ((x.flatten(1), y) for x, y in (data.train, data.test))
     machine = SVR() if y.is_floating_point() else SVC()
@@ -228,22 +225,6 @@ def _build(
             *ARMS[arm],
         ],
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning says a dozen lines a run, which would bury the progress."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def _shown(values: dict[str, Any], digits: str) -> str:

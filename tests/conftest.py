@@ -1,6 +1,14 @@
+"""A tiny problem that every model can be trained on in a second, and what a logger kept of it."""
+
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from process_group import LeaveGroup
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from hybridlit.data import ArrayDataModule
+from hybridlit.templates import SequentialHybrid
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +19,56 @@ def seeded():
 @pytest.fixture
 def generator():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def data():
+    """60 rows of 5 features, 3 classes; 36 rows for training: three full batches and one of 6."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(60, 5, generator=generator)
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    return ArrayDataModule(x, y, batch_size=10)
+
+
+@pytest.fixture
+def make_model():
+    def make(cls=SequentialHybrid, **changes):
+        arguments = dict(input_dim=5, output_dim=3, n_modes=4, n_photons=2)
+        if issubclass(cls, SequentialHybrid):
+            arguments["quantum_dim"] = 2
+        return cls(**(arguments | changes))
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(tmp_path):
+    def make(callbacks=(), **changes):
+        quiet = dict(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        leave = [LeaveGroup()] if "strategy" in changes else []
+        return Trainer(callbacks=[*callbacks, *leave], **(quiet | changes))
+
+    return make
+
+
+@pytest.fixture
+def scalars():
+    """Read an event file: {tag: [(step, value), ...]} of what `TensorBoardLogger` wrote."""
+
+    def read(log_dir):
+        events = EventAccumulator(str(log_dir), size_guidance={"scalars": 0})
+        events.Reload()
+        return {
+            tag: [(event.step, event.value) for event in events.Scalars(tag)]
+            for tag in events.Tags()["scalars"]
+        }
+
+    return read

@@ -3,22 +3,10 @@
 import pytest
 import torch
 from lightning.pytorch import Trainer
-from torch import nn
+from third_party import Plain
 
 from hybridlit import ArrayDataModule, SequentialHybrid, mark_photonic, split_parameters
 from hybridlit.optimizers import create_hybrid_optimizer
-
-
-class Plain(nn.Module):
-    """No library at all: a trainable map with a known number of outputs."""
-
-    def __init__(self, features):
-        super().__init__()
-        self.frequencies = nn.Parameter(torch.randn(features, 4))
-        self.output_size = 4
-
-    def forward(self, x):
-        return torch.cos(x @ self.frequencies)
 
 
 def plain(features):

@@ -10,6 +10,7 @@ import torch
 from interference import CircuitReader, interference_problem
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from third_party import Plain
 from torch import nn
 from torchmetrics.functional import r2_score
 
@@ -36,18 +37,6 @@ PHOTONIC = {
     ResidualHybrid: "quantum_residual",
     ParallelBankHybrid: "quantum_layers",
 }
-
-
-class Plain(nn.Module):
-    """A layer of no known library, with as many outputs as it has frequencies."""
-
-    def __init__(self, features):
-        super().__init__()
-        self.frequencies = nn.Parameter(torch.randn(features, 4))
-        self.output_size = 4
-
-    def forward(self, x):
-        return torch.cos(x @ self.frequencies)
 
 
 class Foreign(SequentialHybrid):

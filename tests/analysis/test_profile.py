@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from third_party import Plain
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -251,15 +252,6 @@ def test_every_template(kind, backward, batch):
 
 
 def test_other_peoples_layers(batch):
-    class Plain(nn.Module):
-        def __init__(self, features):
-            super().__init__()
-            self.frequencies = nn.Parameter(torch.randn(features, 4))
-            self.output_size = 4
-
-        def forward(self, x):
-            return torch.cos(x @ self.frequencies)
-
     class WithPlain(SequentialHybrid):
         def build_quantum(self):
             return mark_photonic(Plain(self.hparams.quantum_dim))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-import logging
 import math
 import random
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,6 +16,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor, nn
 
+from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import first_batches
 from hybridlit.templates import HybridModule
 from hybridlit.templates.hyperparameters import PlainHyperparameters
@@ -135,7 +133,7 @@ class Recipe:
         if self.monitor is not None and first_batches(datamodule, "val", 1):
             best = _BestWeights(self.monitor)
             callbacks.append(best)
-        with TemporaryDirectory() as folder, _silence():
+        with TemporaryDirectory() as folder, lightning_silenced():
             quiet: dict[str, Any] = dict(
                 logger=False,
                 enable_checkpointing=False,
@@ -216,19 +214,3 @@ def _described(model: nn.Module, freezing: bool) -> dict[str, str]:
         frozen = " (frozen)" if freezing and not parameter.requires_grad else ""
         found[name] = f"of shape {tuple(parameter.shape)}{frozen}"
     return found
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Lightning says a dozen lines a run, which would bury the progress."""
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,0 +1,49 @@
+"""Analyses run on the models of all recipes, and leave nothing behind."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from hybridlit import ablation_study, find_batch_size, profile_components
+from hybridlit.cli.loading import datamodule_of_recipe, model_of_recipe
+
+pytest.importorskip("sklearn", reason="recipes extra")
+pytest.importorskip("mlxtend", reason="recipes extra")
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_outputs_are_as_before(path):
+    torch.manual_seed(0)
+    model, data = model_of_recipe(path), datamodule_of_recipe(path)
+    quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **quiet).fit(model, data)
+    model.eval()
+    x = data.test[0]
+    with torch.no_grad():
+        before = model(x)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    generator = torch.get_rng_state()
+
+    profile = profile_components(model, data.train_dataloader(), batches=3, progress=False)
+    study = ablation_study(model, data, seeds=2, max_epochs=1, progress=False)
+    size = find_batch_size(
+        model, next(iter(data.train_dataloader())), budget="64MiB", progress=False
+    )
+
+    assert sum(part.share for part in profile.parts) == pytest.approx(1)
+    assert {"zero", "mean", "permutation"} <= {arm.replacement for arm in study.posthoc}
+    assert {"hybrid", "linear", "mlp"} <= {arm.name for arm in study.retrained}
+    assert size.size >= 1
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    with torch.no_grad():
+        assert torch.equal(model(x), before)

@@ -189,6 +189,70 @@ def test_validate_test_predict_and_resume(place, capsys):
     assert torch.load(run, weights_only=True)["epoch"] == 2
 
 
+def resumed(place, given, capsys):
+    """Resume for a third epoch; return the name of the file that was used."""
+    capsys.readouterr()
+    with pytest.warns(UserWarning) as caught:
+        fit(f"--ckpt_path={given}", "--trainer.max_epochs=3")
+    runs = sorted((place / "runs" / "SequentialHybrid").glob("version_*/checkpoints/last.ckpt"))
+    assert torch.load(runs[-1], weights_only=True)["epoch"] == 2
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "last",
+        "runs/SequentialHybrid/version_0",
+        "runs/SequentialHybrid/version_0/checkpoints",
+    ],
+)
+@pytest.mark.filterwarnings("default")
+def test_resume_from_a_folder_or_the_last_run(place, capsys, given):
+    fit()
+    resumed(place, given, capsys)
+    if given == "last":  # of the newest run, which has three epochs
+        fit("--ckpt_path=last", "--trainer.max_epochs=4")
+        path = place / "runs/SequentialHybrid/version_2/checkpoints/last.ckpt"
+        assert torch.load(path, weights_only=True)["epoch"] == 3
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(place):
+    def last(version):
+        path = place / "runs/SequentialHybrid" / f"version_{version}" / "checkpoints/last.ckpt"
+        return torch.load(path, weights_only=True)
+
+    fit("--model.dropout=0.4", "--trainer.max_epochs=3")
+    fit("--model.dropout=0.4", "--trainer.max_epochs=1")
+    first = place / "runs/SequentialHybrid/version_1/checkpoints"
+    fit("--model.dropout=0.4", f"--ckpt_path={first}", "--trainer.max_epochs=3")
+    whole, again = last(0), last(2)
+    assert whole["epoch"] == again["epoch"] == 2
+    for name, value in whole["state_dict"].items():
+        assert torch.equal(value, again["state_dict"][name]), name
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_damaged_checkpoint_is_replaced_in_fit_and_refused_elsewhere(place, capsys):
+    fit()
+    folder = place / "runs" / "SequentialHybrid" / "version_0" / "checkpoints"
+    content = bytearray((folder / "last.ckpt").read_bytes())
+    content[9000] ^= 1
+    (folder / "last.ckpt").write_bytes(content)
+    said = resumed(place, folder / "last.ckpt", capsys)
+    assert any("last.ckpt is damaged" in m and "Resuming from" in m for m in said)
+    with pytest.raises(SystemExit, match=r"hybridlit test: .*last.ckpt is damaged: its checksum"):
+        main(["test", *MODEL, *DATA, *SHORT, f"--ckpt_path={folder / 'last.ckpt'}"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [("last", "no run under runs/SequentialHybrid"), (".", "no checkpoint")]
+)
+def test_there_is_nothing_to_resume(given, message):
+    with pytest.raises(SystemExit, match=message):
+        fit(f"--ckpt_path={given}")
+
+
 def test_a_subclass_with_a_fixed_argument(place):
     model = [f"--model={__name__}.Fixed", "--model.depth=3", *MODEL[1:4]]
     main(["fit", *model, *DATA, *SHORT, "--trainer.max_epochs=1"])

@@ -17,13 +17,16 @@ from lightning.pytorch.callbacks import (
     ProgressBar,
     TQDMProgressBar,
 )
-from lightning.pytorch.cli import ArgsType, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
 from hybridlit import __version__
+from hybridlit.callbacks.checkpoint import HybridCheckpoint
+from hybridlit.callbacks.durable import newest_checkpoint, undamaged
+from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.templates import HybridModule
 
 __all__ = ["HybridCLI", "run"]
@@ -41,7 +44,23 @@ class HybridCLI(LightningCLI):
     Every run logs to TensorBoard under `runs/<name of the config file>/version_<n>`, keeps its best
     (by `val/loss`) and last checkpoint there, and shows a progress bar; `fit` ends with a test of
     the best checkpoint. Loggers and callbacks given by the user replace the default of their kind.
+
+    `fit --ckpt_path` goes on exactly where a run was interrupted. It takes a checkpoint, a folder
+    (its newest undamaged checkpoint), or `last` (that of the newest run of the same name); instead
+    of a damaged checkpoint, the newest undamaged one beside it.
     """
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and find the checkpoint that `ckpt_path` stands for."""
+        super().parse_arguments(parser, args)
+        command = self.config.get("subcommand")
+        given = self.config[command].get("ckpt_path") if command else None
+        if given is None:
+            return
+        try:
+            self.config[command]["ckpt_path"] = self._checkpoint(command, str(given))
+        except (FileNotFoundError, RuntimeError) as error:
+            raise SystemExit(f"hybridlit {command}: --ckpt_path {given}: {error}") from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the logger and callbacks that the user has not chosen."""
@@ -50,7 +69,8 @@ class HybridCLI(LightningCLI):
         if logger is False:
             self.save_config_callback = None  # it would write into the working directory
         if logger is None or logger is True:
-            logger = TensorBoardLogger("runs", name=self._run_name(), default_hp_metric=False)
+            name = self._run_name(str(self.subcommand))
+            logger = TensorBoardLogger("runs", name=name, default_hp_metric=False)
         callbacks = given.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
@@ -60,8 +80,9 @@ class HybridCLI(LightningCLI):
         if given.enable_progress_bar is not False and missing(ProgressBar):
             callbacks.append(TQDMProgressBar())
         if self.subcommand == "fit":
-            if given.enable_checkpointing is not False and missing(ModelCheckpoint):
-                callbacks += _best_and_last()
+            if given.enable_checkpointing is not False:
+                callbacks += [ExactResume()] if missing(ExactResume) else []
+                callbacks += [HybridCheckpoint()] if missing(ModelCheckpoint) else []
             if logger is not False and missing(LearningRateMonitor):
                 callbacks.append(LearningRateMonitor(logging_interval="epoch"))
         else:  # the callbacks of training are left out on purpose
@@ -112,11 +133,30 @@ class HybridCLI(LightningCLI):
         torch.save(predictions, path)
         self._say(f"Predictions: {path}")
 
-    def _run_name(self) -> str:
+    def _checkpoint(self, command: str, given: str) -> str:
+        """Return the file that an argument `ckpt_path` stands for, or the argument as it is."""
+        callbacks = self.config[command].trainer.callbacks or []
+        if command == "fit" and given == "last" and not callbacks:
+            runs = Path("runs", self._run_name(command)).glob("version_*/checkpoints")
+            folders = [folder for folder in runs if any(folder.glob("*.ckpt"))]
+            if not folders:
+                raise FileNotFoundError(f"no run under runs/{self._run_name(command)} has any")
+            numbers = {int(folder.parent.name.rpartition("_")[2]): folder for folder in folders}
+            return str(newest_checkpoint(numbers[max(numbers)]))
+        path = Path(given)
+        if command == "fit" and path.is_dir():
+            return str(newest_checkpoint(path))
+        return str(undamaged(path, fall_back=command == "fit")) if path.is_file() else given
+
+    def _run_name(self, command: str) -> str:
         """Name runs after the last config file, or else after the model."""
-        names = [Path(str(file)).stem for file in self._get(self.config, "config") or []]
+        config = self.config[command]
+        names = [Path(str(file)).stem for file in config.get("config") or []]
         # runs save their own settings as config.yaml, which names nothing
-        return names[-1] if names and names[-1] != "config" else type(self.model).__name__
+        if names and names[-1] != "config":
+            return names[-1]
+        name: str = config.model.class_path
+        return name.rpartition(".")[2]
 
     def _has_test_data(self) -> bool:
         return is_overridden("test_dataloader", self.datamodule) or is_overridden(
@@ -166,24 +206,13 @@ def run(args: ArgsType = None) -> None:
                     "prog": "hybridlit",
                     "version": __version__,
                     "description": "Train hybrid models; `hybridlit plan --help` for the cost of a "
-                    "circuit before it is built.",
+                    "circuit before it is built, `hybridlit draw --help` for a drawing of it.",
                 },
                 args=args,
             )
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
             raise SystemExit(130) from None
-
-
-def _best_and_last() -> list[Callback]:
-    best = ModelCheckpoint(
-        monitor="val/loss",
-        filename="best-epoch{epoch:03d}-step{step}",
-        auto_insert_metric_name=False,
-    )
-    # not save_last=True of the first: Lightning then writes it only when the best improves
-    last = ModelCheckpoint(filename="last", enable_version_counter=False)
-    return [best, last]
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

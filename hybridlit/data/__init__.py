@@ -2,6 +2,7 @@
 
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.data.mnist import MnistDataModule
+from hybridlit.data.resumable import ResumableLoader
 from hybridlit.data.scikit import SklearnDataModule
 
-__all__ = ["ArrayDataModule", "MnistDataModule", "SklearnDataModule"]
+__all__ = ["ArrayDataModule", "MnistDataModule", "ResumableLoader", "SklearnDataModule"]

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from hybridlit.data.resumable import ResumableLoader
+
 __all__ = ["EpochShuffle", "batches"]
 
 Batch = tuple[Tensor, Tensor]
@@ -61,17 +63,26 @@ def batches(
         num_workers: Number of loading processes; 0 is fastest for data in memory.
 
     Returns:
-        The loader.
+        The loader; one with a seed can go on in the middle of an epoch.
     """
     data = _Rows(inputs, targets)
+    if seed is not None:
+        return ResumableLoader(
+            data,
+            batch_size=batch_size,
+            sampler=EpochShuffle(data, seed),
+            seed=seed,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            collate_fn=_as_they_are,
+        )
     return DataLoader(
         data,
         batch_size=batch_size,
-        sampler=None if seed is None else EpochShuffle(data, seed),
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         collate_fn=_as_they_are,
-        generator=torch.Generator().manual_seed(seed or 0),  # iterating leaves the global one alone
+        generator=torch.Generator(),  # iterating leaves the global one alone
     )
 
 

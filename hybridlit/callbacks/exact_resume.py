@@ -1,0 +1,289 @@
+"""Makes a resumed run go on as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hybridlit.callbacks.boundaries import accumulating
+from hybridlit.callbacks.loop_counters import behind_step, epoch_ended, reopen_epoch
+from hybridlit.callbacks.running_results import (
+    add_running_sums,
+    log_leftovers,
+    restore_metrics,
+    running_results,
+)
+
+__all__ = ["ExactResume", "RandomState"]
+
+
+class ExactResume(Callback):
+    """Resume a run so that it equals the uninterrupted one bit for bit.
+
+    Lightning's checkpoints hold weights, optimizers, schedules and counters. This callback adds
+    what else the rest of a run depends on: the random number generators of torch (CPU and
+    accelerators), numpy and Python, for each process; the position in the training data; what the
+    epoch has logged so far, so that means over it cover all of it; and the latest metrics, for
+    schedulers that wait for one. It also corrects what Lightning would count differently after a
+    resume: the end of an epoch in runs with `max_steps`, epochs that a limit cut short, and
+    `ReduceLROnPlateau` at the end of epochs.
+
+    Exact from checkpoints that `HybridCheckpoint` saves, at any step, with any number of workers,
+    for models whose computation is itself deterministic, on the same device and with the same
+    number of processes. The training data must come from a `hybridlit.data.ResumableLoader`, as
+    they do from hybridlit's DataModules; a warning says if they do not. Not exact are a checkpoint
+    of the best model that was saved between two batches of one accumulated step, validation by
+    wall-clock time, and `interrupted.ckpt`: it begins anew with the interrupted step, with the
+    random numbers and data of that step, but buffers such as those of batch normalization may
+    already have seen its data, and the means that its epoch logs count that data twice.
+
+    Callbacks that draw random numbers in `on_train_start` should stand before this one. Nothing is
+    logged.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] | None = None
+        self._resumed = False  # until the first batch is done
+        self._sums: dict[str, Any] = {}
+        self._metrics: dict[str, Any] = {}
+        self._interrupted = False
+        self._random: RandomState | None = None  # at the last end of an optimizer step
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the state of this process and of all others."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        loops = checkpoint["loops"]["fit_loop"]
+        now = RandomState.now()
+        if self._interrupted and self._random is not None and not behind_step(loops, trainer):
+            now = self._random
+        whole = trainer.is_last_batch or not epoch_ended(loops)
+        state: dict[str, Any] = {
+            "random": _of_all_processes(trainer, now.plain()),
+            "whole_epoch": whole,
+            "metrics": {name: v.cpu() for name, v in trainer.callback_metrics.items()},
+            "running": _of_all_processes(trainer, running_results(trainer, pl_module)),
+        }
+        if epoch_ended(loops) and whole:
+            state["running"] = None
+        checkpoint["callbacks"][self.state_key] = state
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the state of the generators at the beginning of the epoch."""
+        self._random = RandomState.now()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Go on with what the epoch had logged; note the state of the generators."""
+        self._sums, self._metrics = add_running_sums(trainer, self._sums), {}
+        if self._resumed:
+            self._resumed = False
+            # from here on nothing is special: otherwise this epoch's ReduceLROnPlateau is left out
+            trainer.fit_loop.on_iteration_done()
+        if not accumulating(trainer):
+            self._random = RandomState.now()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the state of the generators, which a validation may have moved."""
+        if not trainer.sanity_checking and self._random and not accumulating(trainer):
+            self._random = RandomState.now()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log what has been logged before the interruption only, at the beginning of the epoch."""
+        log_leftovers(pl_module, self._sums, self._metrics)
+        self._sums, self._metrics = {}, {}
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Let a checkpoint of the interrupted step begin with that step."""
+        self._interrupted = True
+
+    # --- loading ----------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget an earlier run."""
+        if stage == "fit":
+            self._loaded, self._resumed, self._sums, self._metrics = None, False, {}, {}
+            self._interrupted, self._random = False, None
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Prepare what `on_train_start` restores, and correct Lightning's counters."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        state = checkpoint.get("callbacks", {}).get(self.state_key)
+        if state is None:
+            rank_zero_warn(
+                "The checkpoint was saved without ExactResume: the order of the data and random "
+                "numbers will differ from those of an uninterrupted run."
+            )
+            return
+        loops = checkpoint["loops"]["fit_loop"]
+        if not state["whole_epoch"]:
+            reopen_epoch(loops)
+        between_epochs = epoch_ended(loops)
+        if between_epochs and trainer.max_steps != -1:
+            # Lightning would end this epoch a second time
+            for count in loops["epoch_progress"].values():
+                count["completed"] = count["processed"]
+        loaders = loops["state_dict"].get("combined_loader", [])
+        self._loaded = {
+            **state,
+            "between_epochs": between_epochs,
+            "loaders": [] if between_epochs else loaders,
+        }
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restore the state, after everything that Lightning does before the first batch."""
+        _check_loaders(trainer)
+        self._random = RandomState.now()
+        state, self._loaded = self._loaded, None
+        if state is None:
+            return
+        self._resumed = True
+        # Lightning leaves this out if the loaders exist already, as they do for a cosine schedule
+        for loader, position in zip(_stateful(trainer), state["loaders"], strict=False):
+            loader.load_state_dict(position)
+        self._restore(trainer, pl_module, state)
+        if state["between_epochs"]:
+            if trainer.max_steps != -1:
+                trainer.fit_loop.epoch_loop.restarting = False
+            _step_plateaus(trainer, pl_module)
+        running = _of_this_process(trainer, state["running"])
+        if running is not None:
+            self._sums, self._metrics = running["sums"], running["metrics"]
+            restore_metrics(pl_module, self._metrics)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Restore the state of a run that had nothing left to do, and so has not started."""
+        if self._loaded is not None:
+            self._restore(trainer, pl_module, self._loaded)
+
+    def _restore(self, trainer: Trainer, pl_module: LightningModule, state: dict[str, Any]) -> None:
+        trainer.callback_metrics.update(
+            {name: value.to(pl_module.device) for name, value in state["metrics"].items()}
+        )
+        self._random = RandomState.of(_of_this_process(trainer, state["random"]))
+        self._random.restore()
+
+
+class RandomState(NamedTuple):
+    """The state of all global random number generators, as they give it.
+
+    Attributes:
+        torch: That of torch on the CPU.
+        cuda: Those of all CUDA devices, if CUDA is in use.
+        numpy: That of numpy.
+        python: That of Python.
+    """
+
+    torch: Tensor
+    cuda: list[Tensor]
+    numpy: Any
+    python: Any
+
+    @classmethod
+    def now(cls) -> RandomState:
+        """Return the present state."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        return cls(torch.get_rng_state(), cuda, np.random.get_state(), random.getstate())
+
+    def restore(self) -> None:
+        """Put the generators into this state."""
+        torch.set_rng_state(self.torch.cpu())
+        for device, own in enumerate(self.cuda[: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(own.cpu(), device)
+        np.random.set_state(self.numpy)
+        random.setstate(self.python)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the state in types that `torch.load(weights_only=True)` takes."""
+        version, words, gauss = self.python
+        return {
+            "torch": self.torch,
+            "cuda": self.cuda,
+            "numpy": [self.numpy[0], torch.from_numpy(self.numpy[1].astype("i8")), *self.numpy[2:]],
+            "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
+        }
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> RandomState:
+        """Return the state that `plain` has described."""
+        kind, keys, *rest = plain["numpy"]
+        version, words, gauss = plain["python"]
+        return cls(
+            plain["torch"],
+            plain["cuda"],
+            (kind, keys.numpy().astype("u4"), *rest),
+            (version, tuple(words.tolist()), gauss),
+        )
+
+
+def _step_plateaus(trainer: Trainer, pl_module: LightningModule) -> None:
+    """Step each `ReduceLROnPlateau` for the epoch after whose end the checkpoint was saved."""
+    for config in trainer.lr_scheduler_configs:
+        value = trainer.callback_metrics.get(config.monitor or "")
+        per_epoch = config.reduce_on_plateau and config.interval == "epoch"
+        if per_epoch and value is not None and trainer.current_epoch % config.frequency == 0:
+            pl_module.lr_scheduler_step(config.scheduler, value)
+            trainer.fit_loop.epoch_loop.scheduler_progress.increment_ready()
+            trainer.fit_loop.epoch_loop.scheduler_progress.increment_completed()
+
+
+# --- loaders and processes ------------------------------------------------------------------------
+
+
+def _loaders(trainer: Trainer) -> list[Any]:
+    found: list[Any] = []
+    apply_to_collection(trainer.train_dataloader, DataLoader, found.append)
+    return found
+
+
+def _stateful(trainer: Trainer) -> list[Any]:
+    return [loader for loader in _loaders(trainer) if hasattr(loader, "load_state_dict")]
+
+
+def _check_loaders(trainer: Trainer) -> None:
+    loaders = _loaders(trainer)
+    if not loaders or len(_stateful(trainer)) < len(loaders):
+        rank_zero_warn(
+            "ExactResume cannot keep the position in the training data, and a resumed run will "
+            "see other batches: use hybridlit.data.ResumableLoader(dataset, batch_size=..., "
+            "shuffle=True) in place of DataLoader, or a loader with state_dict and load_state_dict."
+        )
+
+
+def _of_all_processes(trainer: Trainer, state: Any) -> list[Any]:
+    if trainer.world_size == 1:
+        return [state]
+    states: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(states, state)
+    return states
+
+
+def _of_this_process(trainer: Trainer, states: list[Any] | None) -> Any:
+    if states is None:
+        return None
+    if len(states) != trainer.world_size:
+        rank_zero_warn(
+            f"The checkpoint was saved by {len(states)} processes and is resumed by "
+            f"{trainer.world_size}: data and random numbers will differ from those of an "
+            "uninterrupted run."
+        )
+    return states[trainer.global_rank % len(states)]

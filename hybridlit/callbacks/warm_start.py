@@ -1,0 +1,199 @@
+"""Take one component of a trained model into another run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, nn
+
+from hybridlit.callbacks.durable import damage, save_durably
+from hybridlit.components import is_photonic, model_parts, split_parameters
+from hybridlit.photonics import PhotonicCircuit
+
+__all__ = ["WarmStart", "export_component", "warm_start"]
+
+_COMPONENTS = ("classical", "photonic")
+
+
+def export_component(
+    source: nn.Module | str | os.PathLike[str], component: str, path: str | os.PathLike[str]
+) -> list[str]:
+    """Save one component of a model, for `warm_start` in another one.
+
+    Args:
+        source: The model, or a checkpoint file of it.
+        component: `"classical"` or `"photonic"`, by type as in `split_parameters`, buffers
+            included; or a part such as `"quantum_layer"` (see `model_parts`), or any submodule.
+            A checkpoint knows no types, so of one only parts can be taken.
+        path: Where to save it.
+
+    Returns:
+        The names of what was saved, as in the model's state dict.
+
+    Raises:
+        ValueError: If there is no such component, or it holds nothing, or the file is damaged.
+    """
+    if isinstance(source, nn.Module):
+        names = _names_of(source, component)
+        state = source.state_dict()
+    else:
+        state = _load(source)
+        if component in _COMPONENTS:
+            raise ValueError(
+                f"{source} is a file, which does not tell what is {component}: give the model, "
+                "say SequentialHybrid.load_from_checkpoint(file), or name a part"
+            )
+        names = [name for name in state if name.startswith(f"{component}.")]
+        if not names:
+            parts = sorted({name.partition(".")[0] for name in state})
+            raise ValueError(f"component must be one of {parts} in {source}, got {component!r}")
+    cut = 0 if component in _COMPONENTS else len(component) + 1
+    saved = {name[cut:]: state[name].detach().cpu() for name in names}
+    save_durably({"component": component, "state_dict": saved}, path)
+    return names
+
+
+def warm_start(
+    model: nn.Module, path: str | os.PathLike[str], component: str | None = None
+) -> list[str]:
+    """Give one component of a model the values it has in another run.
+
+    Everything else stays as it is, so the other components may have other widths.
+
+    Args:
+        model: The model; its component is changed in place.
+        path: A file of `export_component`, or a checkpoint, loaded with `weights_only=True`.
+        component: `"classical"`, `"photonic"` or the name of a part or submodule; None: what the
+            file holds. A part can be loaded into one of another name.
+
+    Returns:
+        The names of what was loaded, as in the model's state dict.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If names or shapes differ; the model is then unchanged. Also if there is no such
+            component, or the file is damaged.
+    """
+    content = _load(path, whole=True)
+    state: dict[str, Tensor] = content["state_dict"]
+    exported: str | None = content.get("component")
+    component = component or exported
+    if component is None:
+        raise ValueError(f"{path} is a whole checkpoint: say which component of it is meant")
+    names = _names_of(model, component)
+    cut = 0 if component in _COMPONENTS else len(component) + 1
+    if exported is None:
+        # a checkpoint tells what else is in a part, but not what else is photonic, say
+        prefix = f"{component}."
+        mine = [n for n in state if (n.startswith(prefix) if cut else n in names)]
+        state = {name[cut:]: state[name] for name in mine}
+    elif exported != component and (exported in _COMPONENTS or component in _COMPONENTS):
+        raise ValueError(f"{path} holds the component {exported!r}, not {component!r}")
+    own = model.state_dict()
+    wanted = {name[cut:]: own[name] for name in names}
+    faults = [f"{name} is not in the file" for name in wanted if name not in state]
+    faults += [f"{name} is not in the model" for name in state if name not in wanted]
+    faults += [
+        f"{name} has shape {tuple(value.shape)} in the model and {tuple(state[name].shape)} in "
+        "the file"
+        for name, value in wanted.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if faults:
+        raise ValueError(f"{component!r} of {path} does not fit the model: {'; '.join(faults)}")
+    # through load_state_dict, since modules may act on it
+    model.load_state_dict({name: state[name[cut:]] for name in names}, strict=False)
+    return names
+
+
+class WarmStart(Callback):
+    """Load components of other runs once, at the start of a new run; not when one is resumed.
+
+    Args:
+        components: Files of `export_component`, or checkpoints, by component: `"classical"`,
+            `"photonic"` or the name of a part, such as `{"photonic": "photonic.pt"}`.
+
+    Raises:
+        TypeError: If `components` is no dictionary of names and paths.
+        ValueError: If it is empty.
+    """
+
+    def __init__(self, components: dict[str, str]) -> None:
+        if not isinstance(components, Mapping) or not all(
+            isinstance(entry, str) for pair in components.items() for entry in pair
+        ):
+            raise TypeError(
+                "components must be a dictionary such as {'photonic': 'photonic.pt'}, got "
+                f"{components!r}"
+            )
+        if not components:
+            raise ValueError("components must name at least one component, got {}")
+        self.components = dict(components)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Load the components, if the run is a new one."""
+        if trainer.ckpt_path is not None or trainer.global_step:
+            return
+        for component, path in self.components.items():
+            names = warm_start(pl_module, path, component)
+            rank_zero_info(f"Warm start: {len(names)} tensors of {component} from {path}.")
+
+
+def _names_of(model: nn.Module, component: str) -> list[str]:
+    """Return the names in the state dict that belong to a component."""
+    if component in _COMPONENTS:
+        names = _split_state(model)[component]
+        if not names:
+            raise ValueError(f"the model has no {component} parameters or buffers")
+        return names
+    if not component or component not in dict(model.named_modules()):
+        parts = [part for part in model_parts(model) if part]
+        raise ValueError(
+            f"component must be one of {[*_COMPONENTS, *parts]} or a submodule, got {component!r}"
+        )
+    names = [name for name in model.state_dict() if name.startswith(f"{component}.")]
+    if not names:
+        raise ValueError(f"{component!r} has no parameters or buffers")
+    return names
+
+
+def _split_state(model: nn.Module) -> dict[str, list[str]]:
+    """Split the names of a state dict by component; buffers go with the module that holds them."""
+    kinds = {
+        id(parameter): kind
+        for kind, group in split_parameters(model).items()
+        for parameter in group.values()
+    }
+    modules = dict(model.named_modules(remove_duplicate=False))
+    split: dict[str, list[str]] = {"classical": [], "photonic": []}
+    for name, value in model.state_dict(keep_vars=True).items():
+        kind = kinds.get(id(value))
+        if kind is None:
+            owner = name.rpartition(".")[0]
+            above = [owner[:i] for i in range(len(owner)) if owner[i] == "."] + [""] * bool(owner)
+            marked = any(
+                is_photonic(modules[a]) and not isinstance(modules[a], PhotonicCircuit)
+                for a in above
+            )
+            kind = "photonic" if marked or is_photonic(modules[owner]) else "classical"
+        split[kind].append(name)
+    return split
+
+
+def _load(path: str | os.PathLike[str], whole: bool = False) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    fault = damage(path)
+    if fault is not None:
+        raise ValueError(f"{path} cannot be used: {fault}")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise ValueError(f"{path} is neither a checkpoint nor a file of export_component")
+    state: dict[str, Any] = content if whole else content["state_dict"]
+    return state

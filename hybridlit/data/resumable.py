@@ -1,0 +1,241 @@
+"""A DataLoader that can go on in the middle of an epoch, with the batches that it would have given.
+
+Lightning writes the state of such a loader into its checkpoints. `ExactResume` sees to the rest.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    get_worker_info,
+)
+
+from hybridlit.photonics.validation import integer
+
+__all__ = ["EpochSeeded", "ResumableLoader"]
+
+
+class EpochSeeded(Sampler[Any]):
+    """Any sampler, its order made a function of seed and epoch alone.
+
+    The order is drawn with torch's global generator seeded for the epoch; the generator is put back
+    afterwards. Lightning calls `set_epoch` at the start of each epoch.
+
+    Args:
+        sampler: The sampler; it must draw from torch's global generator, or from none.
+        seed: Seed of the order, at least 0.
+
+    Raises:
+        TypeError: If `seed` is no integer.
+        ValueError: If `seed` is negative, or the sampler has a generator of its own.
+    """
+
+    def __init__(self, sampler: Sampler[Any], seed: int) -> None:
+        if getattr(sampler, "generator", None) is not None:
+            raise ValueError(
+                f"the order of {type(sampler).__name__} comes from a generator of its own, which "
+                "cannot be repeated: make the sampler without generator=..., the seed decides"
+            )
+        self.sampler = sampler
+        self.seed = integer(seed, "seed", 0)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch.
+
+        Args:
+            epoch: Number of the epoch, from 0.
+        """
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Any]:
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(_seed_of(self.seed, self.epoch))
+            order = list(self.sampler)
+        return iter(order)
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A DataLoader with a `state_dict`: how many batches of the epoch it has handed out.
+
+    After `load_state_dict` the next pass begins behind these batches, which are skipped by index,
+    not read. What workers have fetched ahead does not count. The order of an epoch depends on
+    `seed` and the epoch alone (`EpochSeeded`, unless the sampler has a `set_epoch` itself). Random
+    numbers that the data set draws in a worker process depend on seed, epoch and batch alone, the
+    number of workers included; those it draws in the main process (`num_workers=0`) come from the
+    global generators, whose state `ExactResume` keeps.
+
+    Args:
+        dataset: Any data set with a length, and items by index.
+        batch_size: Rows in a batch, at least 1; None: no batches, as for a `DataLoader`.
+        shuffle: Visit the rows in another order each epoch.
+        sampler: A sampler instead of `shuffle`.
+        seed: Seed of the order, and of the random numbers in workers, at least 0.
+        **options: The other arguments of `DataLoader`, except `generator`.
+
+    Raises:
+        TypeError: If the data set has no length, or `seed` is no integer.
+        ValueError: If `seed` is negative, the sampler has a generator of its own, or `options` has
+            a `generator`.
+
+    Example:
+        >>> loader = ResumableLoader(range(6), batch_size=2)
+        >>> batches = iter(loader)
+        >>> next(batches), loader.state_dict()
+        (tensor([0, 1]), {'position': 1})
+        >>> again = ResumableLoader(range(6), batch_size=2)
+        >>> again.load_state_dict(loader.state_dict())
+        >>> list(again)
+        [tensor([2, 3]), tensor([4, 5])]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Sampler[Any] | None = None,
+        *,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+            raise TypeError(
+                f"dataset must have a length and items by index, got {type(dataset).__name__}: a "
+                "stream cannot be entered in the middle without reading what comes before"
+            )
+        if options.pop("generator", None) is not None:
+            raise ValueError("give a seed instead of a generator, whose state is not kept")
+        if options.get("batch_sampler") is None:
+            if shuffle and sampler is not None:
+                raise ValueError("give either shuffle=True or a sampler, got both")
+            if sampler is None:
+                sampler = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
+            if not hasattr(sampler, "set_epoch"):
+                sampler = EpochSeeded(sampler, seed)
+        super().__init__(dataset, batch_size, None, sampler, **options)
+        self.seed = integer(seed, "seed", 0)
+        self._position = 0
+        self._start = 0
+        self._worker_loader: DataLoader[Any] | None = None
+        self._indices = _Indices()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches of the present epoch have been handed out."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next pass behind the batches that were handed out when the state was saved.
+
+        Args:
+            state: What `state_dict` returned. At the end of an epoch, the next pass is a whole one.
+
+        Raises:
+            ValueError: If the epoch has fewer batches.
+        """
+        position, batches = state["position"], len(self)
+        if not 0 <= position <= batches:
+            raise ValueError(
+                f"the checkpoint was saved after batch {position} of an epoch, and this one has "
+                f"{batches} batches: resume with the same data, batch_size and number of processes"
+            )
+        self._start = self._position = position % max(batches, 1)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        # A generator: nothing happens before the first batch is asked for. Lightning makes the
+        # iterator of a resumed run before it sets the epoch and, sometimes, before it loads states.
+        start, self._start = self._start, 0
+        order = self.sampler if self.batch_sampler is None else self.batch_sampler
+        epoch = getattr(order, "epoch", getattr(getattr(order, "sampler", None), "epoch", 0))
+        numbered = [((self.seed, _rank(), epoch, n), rows) for n, rows in enumerate(order)]
+        self._indices.batches = numbered[start:]
+        for position, batch in enumerate(self._loader(), start + 1):
+            self._position = position
+            yield batch
+
+    def _loader(self) -> DataLoader[Any]:
+        """Return what fetches the batches; with persistent workers always the same."""
+        if self._worker_loader is not None:
+            return self._worker_loader
+        batched = self.batch_sampler is not None
+        loader: DataLoader[Any] = DataLoader(
+            _SeededInWorkers(self.dataset),
+            batch_size=1 if batched else None,
+            batch_sampler=self._indices if batched else None,
+            sampler=None if batched else self._indices,
+            num_workers=self.num_workers,
+            collate_fn=self.collate_fn,
+            pin_memory=self.pin_memory,
+            timeout=self.timeout,
+            worker_init_fn=self.worker_init_fn,
+            multiprocessing_context=self.multiprocessing_context,
+            prefetch_factor=self.prefetch_factor,
+            persistent_workers=self.persistent_workers,
+            pin_memory_device=self.pin_memory_device,
+            generator=torch.Generator(),  # workers are seeded below: leave the global one alone
+        )
+        if self.persistent_workers:
+            self._worker_loader = loader
+        return loader
+
+
+class _Indices(Sampler[Any]):
+    """The indices of the batches of a pass, each with what its random numbers depend on."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[tuple[int, int, int, int], Any]] = []
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+class _SeededInWorkers(Dataset[Any]):
+    """A data set whose random numbers in a worker depend on the batch, not on its history."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, numbered: tuple[tuple[int, ...], Any]) -> Any:
+        _seed_worker(numbered[0])
+        return self.dataset[numbered[1]]
+
+    def __getitems__(self, numbered: tuple[tuple[int, ...], list[Any]]) -> Any:
+        seed, rows = numbered
+        _seed_worker(seed)
+        fetch = getattr(self.dataset, "__getitems__", None)
+        return [self.dataset[row] for row in rows] if fetch is None else fetch(rows)
+
+
+def _seed_worker(entropy: tuple[int, ...]) -> None:
+    if get_worker_info() is not None:
+        seed = _seed_of(*entropy)
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+
+
+def _seed_of(*entropy: int) -> int:
+    """Mix integers into one seed, so that neighbouring ones share nothing."""
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+
+
+def _rank() -> int:
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_rank() if distributed else 0

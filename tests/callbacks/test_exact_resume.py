@@ -1,0 +1,417 @@
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from kill_and_resume import differences
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import EarlyStopping
+from process_group import LeaveGroup
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from hybridlit import ArrayDataModule, ParallelHybrid
+from hybridlit.callbacks.alternating import AlternatingTraining
+from hybridlit.callbacks.checkpoint import HybridCheckpoint
+from hybridlit.callbacks.durable import newest_checkpoint
+from hybridlit.callbacks.exact_resume import ExactResume, RandomState
+from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
+from hybridlit.callbacks.mixed_precision import MixedPrecision
+from hybridlit.callbacks.overfitting import OverfittingDetector
+from hybridlit.data.resumable import ResumableLoader
+
+
+class Noisy(ParallelHybrid):
+    """Draws from every generator there is."""
+
+    def training_step(self, batch, batch_idx):
+        inputs, targets = batch
+        noise = random.gauss(0, 0.1) + float(np.random.standard_normal()) / 10
+        return super().training_step((inputs + noise, targets), batch_idx)
+
+
+class Seen(Callback):
+    """Keeps what each epoch has logged."""
+
+    def __init__(self):
+        self.logged = {}
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        values = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        self.logged[trainer.current_epoch] = values
+
+
+class Stop(Callback):
+    """Interrupts training in the nth call of a hook."""
+
+    def __init__(self, hook, calls):
+        self.calls = calls
+        setattr(self, hook, self.stop)
+
+    def stop(self, *_):
+        self.calls -= 1
+        if self.calls == 0:
+            raise KeyboardInterrupt
+
+
+def problem(workers=0):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(60, 5, generator=generator)
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    return ArrayDataModule(x, y, batch_size=6, num_workers=workers)  # 6 batches an epoch
+
+
+@pytest.fixture
+def run(tmp_path, make_trainer):
+    """Train, and return what a checkpoint at the end holds, and what each epoch has logged."""
+
+    def run(
+        folder,
+        seed,
+        resume=None,
+        *,
+        data=None,
+        extra=list,
+        model=None,
+        exact=True,
+        last=False,
+        **options,
+    ):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)
+        arguments = dict(input_dim=5, output_dim=3, n_modes=4, n_photons=2, dropout=0.3)
+        changes = model if isinstance(model, dict) else {}
+        network = model() if callable(model) else Noisy(**(arguments | changes))
+        seen = Seen()
+        kept = HybridCheckpoint(every_n_steps=1, keep=99, dirpath=str(folder), save_last=last)
+        trainer = make_trainer(
+            [*([ExactResume()] if exact else []), seen, *extra(), kept],
+            **(dict(max_epochs=2, enable_checkpointing=True) | options),
+        )
+        trainer.fit(network, data() if data else problem(), ckpt_path=resume)
+        trainer.save_checkpoint(tmp_path / "end.pt")
+        return torch.load(tmp_path / "end.pt", weights_only=True), seen.logged
+
+    return run
+
+
+@pytest.fixture
+def resumed_everywhere(tmp_path, run):
+    """Resume a run from each checkpoint of every step; say where it ends differently."""
+
+    def resume(every=1, **options):
+        whole, logged = run(tmp_path / "whole", 0, **options)
+        found, count = {}, 0
+        files = sorted((tmp_path / "whole").glob("*.ckpt"))
+        for number, path in enumerate(files[::every]):
+            if torch.load(path, weights_only=True)["global_step"] == whole["global_step"]:
+                continue
+            # in a folder with the same files, so that the best ones are found
+            folder = tmp_path / f"again{number}"
+            folder.mkdir()
+            for other in files:
+                (folder / other.name).hardlink_to(other)
+            again, seen = run(folder, 1 + number, folder / path.name, **options)
+            expected = {epoch: logged[epoch] for epoch in seen}
+            count += 1
+            different = differences(whole, again) + differences(expected, seen, "/logged")
+            if different:
+                found[path.name] = different
+        assert count >= 3
+        return found
+
+    return resume
+
+
+CASES = {
+    "accumulated, clipped, cosine, two validations an epoch": dict(
+        accumulate_grad_batches=2,
+        gradient_clip_val=0.5,
+        val_check_interval=0.5,
+        model=dict(schedule="cosine", warmup_epochs=1),
+    ),
+    "a limit of steps within an epoch, validation every other epoch, stages": dict(
+        max_epochs=-1,
+        max_steps=15,
+        check_val_every_n_epoch=2,
+        model=dict(stages=[["classical", 1], ["both", 1]]),
+    ),
+    "plateau, other callbacks": dict(
+        model=dict(schedule="plateau", plateau_patience=0, normalization="standard"),
+        extra=lambda: [
+            AlternatingTraining(classical_steps=3, quantum_steps=1),
+            GradientImbalanceMonitor(every_n_steps=2),
+            OverfittingDetector(every_n_steps=2, probe_batches=1, window=2),
+            MixedPrecision(every_n_steps=2),
+            EarlyStopping("train/loss", patience=1, mode="max"),
+        ],
+    ),
+    "validation every five batches, across epochs": dict(
+        check_val_every_n_epoch=None, val_check_interval=5
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_resumed_at_any_step_equals_the_uninterrupted_one(case, resumed_everywhere):
+    assert resumed_everywhere(**CASES[case]) == {}
+
+
+def test_without_the_callback_it_does_not(resumed_everywhere):
+    found = resumed_everywhere(every=3, exact=False)
+    assert all(any(d.startswith("/state_dict") for d in where) for where in found.values())
+    assert len(found) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(),
+        dict(max_steps=14, max_epochs=-1),
+        dict(accumulate_grad_batches=4),
+        dict(val_check_interval=2, accumulate_grad_batches=2),
+        dict(model=dict(schedule="plateau", plateau_patience=0, warmup_epochs=1)),
+        dict(model=dict(stages=[["classical", 1], ["photonic", 1]])),
+        dict(limit_train_batches=4, limit_val_batches=1, max_epochs=3),
+        dict(data=lambda: problem(workers=2), every=3),
+    ],
+)
+def test_more_runs_resumed_at_any_step(options, resumed_everywhere):
+    assert resumed_everywhere(**options) == {}
+
+
+class Stepwise(LightningModule):
+    """No template: batch normalization, and a plateau that Lightning steps after it has saved."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(5, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+        )
+
+    def training_step(self, batch, batch_idx):
+        loss = torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        self.log_dict({"sum": loss, "top": loss}, on_step=True, on_epoch=True)
+        self.log("largest", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log("smallest", loss, on_step=False, on_epoch=True, reduce_fx="min")
+        self.log("total", loss, on_step=False, on_epoch=True, reduce_fx="sum")
+        return loss
+
+    def on_train_epoch_start(self):
+        self.log("begun", float(self.current_epoch), on_step=False, on_epoch=True)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.parameters(), lr=0.3)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": plateau, "monitor": "val/loss"},
+        }
+
+
+@pytest.mark.parametrize("limit", [dict(max_epochs=3), dict(max_epochs=-1, max_steps=18)])
+def test_any_lightning_module(limit, resumed_everywhere, run, tmp_path):
+    assert resumed_everywhere(model=Stepwise, every=2, **limit) == {}
+    rate = run(tmp_path / "rate", 0, model=Stepwise, **limit)[0]["optimizer_states"][0]
+    assert rate["param_groups"][0]["lr"] < 0.3  # so the plateau has played a part
+
+
+class Augmented(Dataset):
+    """Rows with random noise from every generator, drawn wherever the row is read."""
+
+    def __init__(self):
+        self.x = torch.randn(36, 5, generator=torch.Generator().manual_seed(2))
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        noise = torch.randn(5) + random.gauss(0, 1) + np.random.standard_normal()
+        return (self.x[index] + 0.1 * noise).float(), int(self.x[index, 0] > 0)
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_data_with_random_augmentation(workers, persistent, resumed_everywhere):
+    if persistent and not workers:
+        pytest.skip("persistent workers need workers")
+
+    def data():
+        return ResumableLoader(
+            Augmented(),
+            batch_size=6,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=persistent,
+        )
+
+    model = dict(output_dim=2)
+    assert resumed_everywhere(data=data, model=model, every=3 if workers else 2) == {}
+
+
+INTERRUPTIONS = [
+    ("on_train_batch_start", 4),
+    ("on_train_batch_start", 7),
+    ("on_after_backward", 3),
+    ("on_after_backward", 8),
+    ("on_before_optimizer_step", 5),
+    ("on_train_batch_end", 9),
+    ("on_validation_batch_start", 4),
+    ("on_validation_epoch_end", 2),
+]
+
+
+@pytest.mark.parametrize("options", [dict(), dict(accumulate_grad_batches=2)])
+def test_an_interrupted_run_goes_on_from_its_last_step(options, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # Lightning would go on ignoring Ctrl-C
+    whole, _ = run(tmp_path / "whole", 0, **options)
+    for number, (hook, calls) in enumerate(INTERRUPTIONS):
+        folder = tmp_path / f"run{number}"
+        stop = Stop(hook, calls)
+        with pytest.raises(SystemExit):
+            run(folder, 0, extra=lambda stop=stop: [stop], **options)
+        again, _ = run(folder, 9, folder / "interrupted.ckpt", **options)
+        for part in ("state_dict", "optimizer_states", "epoch", "global_step"):
+            assert differences(whole[part], again[part]) == [], (hook, calls, part)
+
+
+def test_a_save_that_is_interrupted_is_not_counted_twice(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    patience = dict(extra=lambda: [EarlyStopping("val/loss", patience=99, mode="max")])
+    options = dict(val_check_interval=0.5, **patience)
+    whole, _ = run(tmp_path / "whole", 0, **options)
+    sync, waited = os.fsync, [3, 3, 9]  # the second amid the first save after a validation
+
+    def interrupted(descriptor):
+        if waited:
+            waited[0] -= 1
+            if not waited[0]:
+                waited.pop(0)
+                raise KeyboardInterrupt
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    resume, again = None, None
+    while again is None:
+        try:
+            again, _ = run(tmp_path / "again", 7 if resume else 0, resume, **options)
+        except SystemExit:
+            resume = newest_checkpoint(tmp_path / "again")
+    assert not waited
+    for part in ("state_dict", "optimizer_states", "callbacks", "epoch", "global_step"):
+        assert differences(whole[part], again[part]) == []
+
+
+def test_a_run_prolonged_in_the_middle_of_an_epoch(run, tmp_path):
+    whole, _ = run(tmp_path / "whole", 0, max_epochs=-1, max_steps=15)
+    run(tmp_path / "short", 0, max_epochs=-1, max_steps=8, last=True)
+    for name in ("step00000008.ckpt", "last.ckpt"):  # the latter after the end of the epoch
+        path = tmp_path / "short" / name
+        again, _ = run(tmp_path / "short", 5, path, max_epochs=-1, max_steps=15)
+        for part in ("state_dict", "optimizer_states", "epoch", "global_step"):
+            assert differences(whole[part], again[part]) == [], (name, part)
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(run, tmp_path):
+    whole, _ = run(tmp_path / "a", 0)
+    again, _ = run(tmp_path / "a", 5, tmp_path / "a" / "step00000012.ckpt")
+    for part in ("state_dict", "optimizer_states", "callbacks", "epoch", "global_step"):
+        assert differences(whole[part], again[part]) == []
+
+
+def test_the_run_itself_is_not_changed(run, tmp_path):
+    with_it, without = (run(tmp_path / str(e), 0, exact=e)[0] for e in (True, False))
+    for part in ("state_dict", "optimizer_states", "loops"):
+        assert differences(with_it[part], without[part]) == []
+
+
+def test_the_state_of_the_generators_is_plain_and_complete(tmp_path):
+    random.gauss(0, 1)  # leaves a second value waiting
+    np.random.standard_normal()
+    torch.save(RandomState.now().plain(), tmp_path / "state.pt")
+
+    def draw():
+        numpy = (np.random.random(), np.random.standard_normal())
+        return torch.rand(2).tolist(), numpy, random.random(), random.gauss(0, 1)
+
+    drawn = draw()
+    RandomState.of(torch.load(tmp_path / "state.pt", weights_only=True)).restore()
+    assert draw() == drawn
+
+
+def loaders():
+    return DataLoader(TensorDataset(torch.randn(12, 5), torch.arange(12) % 3), batch_size=6)
+
+
+def test_data_that_cannot_be_resumed_are_told(run, tmp_path):
+    with pytest.warns(UserWarning, match="cannot keep the position in the training data"):
+        run(tmp_path / "a", 0, data=loaders)
+
+
+def test_a_checkpoint_without_our_state_is_told(run, tmp_path):
+    run(tmp_path / "a", 0, exact=False)
+    with pytest.warns(UserWarning, match="saved without ExactResume"):
+        run(tmp_path / "a", 0, tmp_path / "a" / "step00000004.ckpt")
+
+
+def test_another_number_of_processes_is_told(run, tmp_path):
+    run(tmp_path / "a", 0)
+    path = tmp_path / "a" / "step00000004.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["callbacks"]["ExactResume"]["random"] *= 2
+    torch.save(content, path)
+    with pytest.warns(UserWarning, match="saved by 2 processes and is resumed by 1"):
+        run(tmp_path / "a", 0, path)
+
+
+def test_other_data_are_refused(run, tmp_path):
+    run(tmp_path / "a", 0)
+    short = loaders().dataset
+    with pytest.raises(ValueError, match=r"after batch 5 of an epoch, and this one has 2 batches"):
+        run(
+            tmp_path / "a",
+            0,
+            tmp_path / "a" / "step00000005.ckpt",
+            data=lambda: ResumableLoader(short, batch_size=6),
+        )
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path, make_trainer):
+    def run(resume=None, seed=0, **options):
+        torch.manual_seed(seed)
+        model = Noisy(input_dim=5, output_dim=3, n_modes=4, n_photons=2, dropout=0.3)
+        kept = HybridCheckpoint(every_n_steps=1, keep=99, dirpath=str(tmp_path / "c"))
+        trainer = make_trainer(
+            [ExactResume(), Different(), kept, LeaveGroup()],
+            enable_checkpointing=True,
+            max_epochs=2,
+            devices=2,
+            strategy="ddp_fork",
+            **options,
+        )
+        trainer.fit(model, problem(), ckpt_path=resume)
+
+    run()
+    whole = torch.load(tmp_path / "c" / "last.ckpt", weights_only=True)
+    states = whole["callbacks"]["ExactResume"]["random"]
+    assert len(states) == 2 and not torch.equal(states[0]["torch"], states[1]["torch"])
+    for step in (2, 3):
+        (tmp_path / "c" / "last.ckpt").unlink(missing_ok=True)
+        run(tmp_path / "c" / f"step{step:08d}.ckpt", seed=7)
+        again = torch.load(tmp_path / "c" / "last.ckpt", weights_only=True)
+        for part in ("state_dict", "optimizer_states", "callbacks"):
+            assert differences(whole[part], again[part]) == [], (step, part)
+
+
+class Different(Callback):
+    """Lets each process of a new run have random numbers of its own."""
+
+    def on_fit_start(self, trainer, pl_module):
+        if trainer.ckpt_path is None:
+            torch.manual_seed(100 + trainer.global_rank)

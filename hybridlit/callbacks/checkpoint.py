@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from hybridlit.callbacks.boundaries import accumulating, validation_follows
 from hybridlit.callbacks.durable import DurableCheckpointIO, remove_leftovers
 from hybridlit.callbacks.loop_counters import rewind
-from hybridlit.photonics.validation import choice, integer
+from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["HybridCheckpoint"]
 
@@ -41,7 +42,8 @@ class HybridCheckpoint(ModelCheckpoint):
         - `best-epoch<epoch>-step<step>.ckpt`: the `save_top_k` best by `monitor`; NaN is never
           among them. Looked at after each validation; at the end of the epoch if the validation
           ends it, or if there is none.
-        - `last.ckpt`: at the same occasions.
+        - `last.ckpt`: at the same occasions and at the end, unless saving it has taken more than
+          `last_share` of the run so far: where epochs take milliseconds, not after each of them.
         - `step<step>.ckpt`: every `every_n_steps` optimizer steps, the newest `keep` of them.
         - `interrupted.ckpt`: what an error, Ctrl-C or SIGTERM interrupted, if anything is new since
           the last save. Runs of a single process only, since the others could not take part.
@@ -59,6 +61,8 @@ class HybridCheckpoint(ModelCheckpoint):
         mode: `"min"` if smaller is better, `"max"` if larger is.
         save_top_k: How many of the best to keep, at least 0.
         save_last: Keep `last.ckpt`.
+        last_share: Share of the time of the run that saving `last.ckpt` may take, in [0, 1); a kill
+            loses `1 / last_share` times as long as a save takes. None saves it at every occasion.
         every_n_steps: Optimizer steps between periodic checkpoints, at least 1; None: none.
         keep: How many periodic checkpoints to keep, at least 1.
         on_exception: Keep `interrupted.ckpt`.
@@ -76,6 +80,7 @@ class HybridCheckpoint(ModelCheckpoint):
         mode: Literal["min", "max"] = "min",
         save_top_k: int = 1,
         save_last: bool = True,
+        last_share: float | None = 0.02,
         every_n_steps: int | None = None,
         keep: int = 3,
         on_exception: bool = True,
@@ -87,6 +92,9 @@ class HybridCheckpoint(ModelCheckpoint):
             None if every_n_steps is None else integer(every_n_steps, "every_n_steps", 1)
         )
         self.keep = integer(keep, "keep", 1)
+        self.last_share = last_share
+        if last_share is not None:
+            number(last_share, "last_share", minimum=0.0, below=1.0)
         for name, value in (("save_last", save_last), ("on_exception", on_exception)):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be a bool, got {value!r}")
@@ -119,6 +127,8 @@ class HybridCheckpoint(ModelCheckpoint):
         self._settled = False  # everybody else has done with this validation or epoch
         self._interrupted = False
         self._saved: tuple[int, int] | None = None
+        self._began = 0.0
+        self._last_seconds = 0.0  # spent on saving last.ckpt
 
     @property
     def state_key(self) -> str:
@@ -186,6 +196,7 @@ class HybridCheckpoint(ModelCheckpoint):
         """Note where the run begins."""
         self._first_step = self._step = trainer.global_step
         self._batches = trainer.fit_loop.batch_idx + 1
+        self._began, self._last_seconds = time.perf_counter(), 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note where the epoch begins."""
@@ -271,8 +282,10 @@ class HybridCheckpoint(ModelCheckpoint):
         if accumulating(trainer):  # last and periodic ones can wait for the optimizer's step
             self._due |= self.every_n_steps is not None
             return
-        if self.save_last:
+        if self.save_last and self._last_is_due(trainer):
+            start = time.perf_counter()
             self._save(trainer, "last.ckpt")
+            self._last_seconds += time.perf_counter() - start
         if self._due:
             self._save_step(trainer)
         if self._validated and self.save_top_k and self.monitor not in trainer.callback_metrics:
@@ -280,6 +293,19 @@ class HybridCheckpoint(ModelCheckpoint):
                 f"monitor={self.monitor!r} was not logged, so no checkpoint can be the best: log "
                 f"it, choose one of {sorted(trainer.callback_metrics)}, or set save_top_k=0"
             )
+
+    def _last_is_due(self, trainer: Trainer) -> bool:
+        """Whether the run ends here, or saving has not taken too much of its time."""
+        steps, epochs = trainer.max_steps, trainer.max_epochs
+        ends = (
+            trainer.should_stop
+            or 0 <= steps <= trainer.global_step
+            or (epochs is not None and 0 <= epochs <= trainer.current_epoch + 1)
+        )
+        share = self.last_share
+        elapsed = time.perf_counter() - self._began
+        due = ends or share is None or self._last_seconds <= share * elapsed
+        return bool(trainer.strategy.broadcast(due))  # clocks of processes differ
 
     def _score(self, trainer: Trainer) -> float | None:
         """Return the monitored value if it is a new one that can be among the best."""
@@ -336,7 +362,7 @@ class HybridCheckpoint(ModelCheckpoint):
 
     def _save(self, trainer: Trainer, name: str) -> str:
         path = os.path.join(self._folder, name)
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)  # None would be announced each time
         self._wrote = True
         self._saved = self._position(trainer)
         self.last_model_path = path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ class ExactResume(Callback):
         state: dict[str, Any] = {
             "random": _of_all_processes(trainer, now.plain()),
             "whole_epoch": whole,
-            "metrics": {name: v.cpu() for name, v in trainer.callback_metrics.items()},
+            "metrics": _packed(trainer.callback_metrics),
             "running": _of_all_processes(trainer, running_results(trainer, pl_module)),
         }
         if epoch_ended(loops) and whole:
@@ -176,9 +177,9 @@ class ExactResume(Callback):
             self._restore(trainer, pl_module, self._loaded)
 
     def _restore(self, trainer: Trainer, pl_module: LightningModule, state: dict[str, Any]) -> None:
-        trainer.callback_metrics.update(
-            {name: value.to(pl_module.device) for name, value in state["metrics"].items()}
-        )
+        for names, values in state["metrics"]:
+            of_each = values.to(pl_module.device).unbind()
+            trainer.callback_metrics.update(zip(names, of_each, strict=True))
         self._random = RandomState.of(_of_this_process(trainer, state["random"]))
         self._random.restore()
 
@@ -233,6 +234,15 @@ class RandomState(NamedTuple):
             (kind, keys.numpy().astype("u4"), *rest),
             (version, tuple(words.tolist()), gauss),
         )
+
+
+def _packed(metrics: Mapping[str, Tensor]) -> list[tuple[list[str], Tensor]]:
+    """Names and values of one dtype each: dozens of tiny tensors would take long to save."""
+    packed = []
+    for dtype in sorted({value.dtype for value in metrics.values()}, key=str):
+        own = {name: metrics[name] for name in sorted(metrics) if metrics[name].dtype == dtype}
+        packed.append((list(own), torch.stack([value.cpu() for value in own.values()])))
+    return packed
 
 
 def _step_plateaus(trainer: Trainer, pl_module: LightningModule) -> None:

@@ -66,11 +66,12 @@ class TensorBoardLayout(Callback):
     def __init__(self) -> None:
         self._best: dict[str, float] = {}
         self._drawn: set[str] = set()
+        self._tags: set[str] = set()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run; one that is resumed brings its best scores afterwards."""
         if stage == "fit":
-            self._best, self._drawn = {}, set()
+            self._best, self._drawn, self._tags = {}, set(), set()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the scores of the best epoch."""
@@ -90,6 +91,9 @@ class TensorBoardLayout(Callback):
         tags = set(trainer.callback_metrics)
         if any(isinstance(callback, LearningRateMonitor) for callback in trainer.callbacks):  # type: ignore[attr-defined]
             tags.add("lr-")
+        if tags <= self._tags:
+            return
+        self._tags = tags
         layout = charts(tags)
         drawn = {pattern for group in layout.values() for pattern in group.values()}
         if drawn - self._drawn:

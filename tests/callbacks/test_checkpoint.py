@@ -5,13 +5,14 @@ import signal
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import AsyncCheckpointIO
 from torch.utils.data import DataLoader
 
 from hybridlit import SequentialHybrid
 from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.durable import damage, save_durably
+from hybridlit.callbacks.durable import DurableCheckpointIO, damage, save_durably
 
 
 @pytest.fixture
@@ -394,8 +395,40 @@ def test_the_state_is_plain(tmp_path, fit):
 
 
 @pytest.mark.parametrize(
+    ("share", "saved"), [(None, [4, 8, 12, 16]), (0.0, [4, 16]), (0.999, [4, 8, 12, 16])]
+)
+def test_the_last_one_is_not_saved_too_often_and_always_at_the_end(
+    tmp_path, fit, monkeypatch, share, saved
+):
+    found = []
+    original = DurableCheckpointIO.save_checkpoint
+
+    def note(self, checkpoint, path, storage_options=None):
+        found.append(checkpoint["global_step"])
+        original(self, checkpoint, path, storage_options)
+
+    monkeypatch.setattr(DurableCheckpointIO, "save_checkpoint", note)
+    fit(HybridCheckpoint(save_top_k=0, last_share=share, dirpath=str(tmp_path / "c")), max_epochs=4)
+    assert found == saved
+    assert steps(tmp_path / "c") == {"last.ckpt": 16}
+
+
+def test_the_last_one_is_of_the_end_where_a_run_stops_early(tmp_path, fit):
+    kept = HybridCheckpoint(save_top_k=0, last_share=0.0, dirpath=str(tmp_path / "c"))
+    stop = EarlyStopping("train/loss", stopping_threshold=9.0)
+    trainer = fit(stop, kept, max_epochs=9)
+    assert trainer.current_epoch < 9
+    assert steps(tmp_path / "c") == {"last.ckpt": trainer.global_step}
+    kept = HybridCheckpoint(save_top_k=0, last_share=0.0, dirpath=str(tmp_path / "d"))
+    trainer = fit(kept, max_epochs=9, max_steps=10)
+    assert steps(tmp_path / "d") == {"last.ckpt": 10}
+
+
+@pytest.mark.parametrize(
     ("options", "error", "message"),
     [
+        (dict(last_share=1.0), ValueError, "last_share must be at least 0 and below 1"),
+        (dict(last_share="x"), TypeError, "last_share must be a number"),
         (dict(mode="least"), ValueError, "mode must be one of"),
         (dict(save_top_k=-1), ValueError, "save_top_k must be at least 0"),
         (dict(every_n_steps=0), ValueError, "every_n_steps must be at least 1"),

@@ -159,7 +159,9 @@ def part_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
         if own:
             split[part] = own
     rest = {name: p for name, p in model.named_parameters() if id(p) in names}
-    return split | ({"other": rest} if rest else {})
+    if rest:
+        split["other"] = split.get("other", {}) | rest
+    return split
 
 
 def _collect_parts(

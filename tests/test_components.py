@@ -208,3 +208,14 @@ def test_every_parameter_is_in_one_part():
         "second": ["second.bias"],
         "other": ["scale"],
     }
+
+
+def test_a_part_called_other_keeps_its_parameters():
+    class Loose(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+            self.other, self.layer = nn.Linear(2, 2), quantum_layer()
+
+    split = part_parameters(Loose())
+    assert set(split["other"]) == {"scale", "other.weight", "other.bias"}

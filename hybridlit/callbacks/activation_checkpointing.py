@@ -105,7 +105,14 @@ class ActivationCheckpointing(Callback):
                 f"{type(pl_module).__name__} defines no forward(inputs)"
             )
             return
-        kept, without, idle = self._measure(trainer, pl_module, batch)
+        try:
+            kept, without, idle = self._measure(trainer, pl_module, batch)
+        except Exception as error:  # training itself may well go on
+            rank_zero_warn(
+                f"what activation checkpointing saves is not measured, since forward(inputs) of "
+                f"{type(pl_module).__name__} failed on a copy of the model: {error}"
+            )
+            return
         if idle:
             rank_zero_warn(
                 f"{_listed(idle)} did not run as a module in training mode, so nothing of it is "
@@ -156,6 +163,14 @@ class ActivationCheckpointing(Callback):
                     f"components must be among {[*groups, *parts]} for this model, got {name!r}"
                 )
             chosen |= groups[name] if name in groups else {name: parts[name]}
+        compiled = [module for module in model.modules() if _is_compiled(module)]
+        for name, module in chosen.items():
+            own = set(module.modules())
+            if any(outer in own or module in set(outer.modules()) for outer in compiled):
+                raise ValueError(
+                    f"{name!r} is compiled, and torch.compile decides itself what it computes "
+                    "again: leave it out of components, or do not compile it"
+                )
         inside = {id(m) for outer in chosen.values() for m in outer.modules() if m is not outer}
         return {name: module for name, module in chosen.items() if id(module) not in inside}
 
@@ -188,6 +203,11 @@ class ActivationCheckpointing(Callback):
         with random_state_kept():
             without = _kept_bytes(run, held)
         return kept, without, [name for name in copies if name not in ran]
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    # torch.compile(module) wraps, module.compile() does not; torch._dynamo is slow to import
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
 def _recompute(module: nn.Module) -> None:

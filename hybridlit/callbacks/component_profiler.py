@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.part_times import PartTimer, StepTimes, tensors_in
 from hybridlit.analysis.profiling.profile import summarize
+from hybridlit.callbacks.boards import boards
 from hybridlit.photonics.validation import integer
 
 __all__ = ["ComponentProfiler"]
@@ -200,9 +200,8 @@ class ComponentProfiler(Callback):
             self._timer = None
             return
         self._found.append(profile)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("profile", profile.to_markdown(), trainer.global_step)
+        for board in boards(trainer):
+            board.experiment.add_text("profile", profile.to_markdown(), trainer.global_step)
         if self._directory is not None:
             name = f"epoch_{trainer.current_epoch:04d}_step_{trainer.global_step}.trace.json"
             profile.save_trace(self._directory / name)

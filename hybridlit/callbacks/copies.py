@@ -10,8 +10,6 @@ from lightning.pytorch.plugins import Precision
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
-from hybridlit.templates import HybridModule
-
 __all__ = ["copy_of", "has_forward", "inputs_of", "run_forward"]
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -24,7 +22,7 @@ def copy_of(model: Module) -> Module:
         model: The model. Activations that it keeps as attributes are copied without their graph.
 
     Returns:
-        The copy; a LightningModule comes without its Trainer.
+        The copy; a LightningModule comes with its Trainer, but logs nothing.
     """
     activations = {
         id(value): value.detach().clone()
@@ -32,7 +30,15 @@ def copy_of(model: Module) -> Module:
         for value in vars(module).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
-    return copy.deepcopy(model, activations)
+    copied = copy.deepcopy(model, activations)
+    if isinstance(copied, LightningModule) and isinstance(model, LightningModule):
+        copied._trainer = model._trainer
+        copied.log = copied.log_dict = _log_nothing  # type: ignore[method-assign]
+    return copied
+
+
+def _log_nothing(*_: Any, **__: Any) -> None:
+    """Stand in for `log` and `log_dict`."""
 
 
 def has_forward(model: LightningModule) -> bool:
@@ -55,10 +61,12 @@ def inputs_of(model: LightningModule, batch: Any) -> Any:
         batch: A batch of the training data.
 
     Returns:
-        What a `HybridModule` unpacks; otherwise the first entry of a tuple or list, or the batch.
+        What its `unpack(batch)` returns first, if it has that method, as a `HybridModule` does;
+        otherwise the first entry of a tuple or list, or the batch.
     """
-    if isinstance(model, HybridModule):
-        return model.unpack(batch)[0]
+    unpack = getattr(model, "unpack", None)
+    if callable(unpack):
+        return unpack(batch)[0]
     return batch[0] if isinstance(batch, (tuple, list)) else batch
 
 

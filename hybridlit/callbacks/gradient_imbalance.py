@@ -181,6 +181,11 @@ class GradientImbalanceMonitor(Callback):
             for component, parameters in split_parameters(pl_module).items()
             for parameter in parameters.values()
         }
+        if "photonic" not in self._component.values():
+            rank_zero_warn(
+                f"GradientImbalanceMonitor compares nothing: {type(pl_module).__name__} has no "
+                "photonic parameters; layers of other libraries go through mark_photonic"
+            )
         if self.action == "rebalance":
             for group in optimizer.param_groups:
                 self._component_of(group)
@@ -346,10 +351,11 @@ class GradientImbalanceMonitor(Callback):
 
     def _warn_of_zeros(self, step: int, component: str) -> None:
         rank_zero_warn(
-            f"Step {step}: the gradients of all {component} parameters have been exactly 0 at "
-            f"{self.patience} measurements in a row, so the component learns nothing. Look for "
-            "what keeps the loss from depending on it: outputs that are multiplied by 0, a "
-            "saturated normalization, gradients below the smallest number of the precision."
+            f"Step {step}: the gradients of all {component} parameters have been 0 at "
+            f"{self.patience} measurements in a row, or too small to be squared, so the component "
+            "learns nothing. Look for what keeps the loss from depending on it: outputs that are "
+            "multiplied by 0, a saturated normalization, gradients below the smallest number of "
+            "the precision."
         )
 
     def _count_nonfinite(self, step: int, components: list[str], skipped: bool) -> None:

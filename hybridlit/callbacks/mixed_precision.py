@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.callbacks.copies import copy_of, has_forward, run_forward
+from hybridlit.callbacks.step_sizes import gradient_scaler
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.validation import choice, integer, number
 
@@ -167,7 +168,7 @@ class MixedPrecision(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the loss scale that training begins with."""
-        scaler = _scaler(trainer)
+        scaler = gradient_scaler(trainer)
         if scaler is not None:
             self._scale = scaler.get_scale()
 
@@ -182,7 +183,15 @@ class MixedPrecision(Callback):
         if self.every_n_steps is None or step % self.every_n_steps or step == self._measured:
             return
         self._measured = step
-        for name, own in _measure(trainer, pl_module, batch).items():
+        try:
+            measured = _measure(trainer, pl_module, batch)
+        except Exception as error:
+            raise TypeError(
+                f"{type(pl_module).__name__} cannot be measured in float64: {error}; let forward "
+                "take unpack(batch)[0] and follow the dtype of the parameters, or set "
+                "every_n_steps=None"
+            ) from error
+        for name, own in measured.items():
             finite = torch.nan_to_num(own, nan=math.inf, posinf=math.inf).float()
             value = trainer.strategy.reduce(finite, reduce_op="max")
             pl_module.log(
@@ -204,7 +213,7 @@ class MixedPrecision(Callback):
         batch_idx: int,
     ) -> None:
         """Count the step if it was skipped: nothing else lowers the loss scale."""
-        scaler = _scaler(trainer)
+        scaler = gradient_scaler(trainer)
         if scaler is not None:
             scale = scaler.get_scale()
             self.skipped_steps += scale < self._scale
@@ -212,7 +221,7 @@ class MixedPrecision(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the loss scale and the skipped steps."""
-        if _scaler(trainer) is not None:
+        if gradient_scaler(trainer) is not None:
             pl_module.log_dict(
                 {
                     "precision/loss_scale": self._scale,
@@ -259,11 +268,6 @@ _REMEDY = {
 
 def _circuits(model: nn.Module) -> list[PhotonicCircuit]:
     return [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
-
-
-def _scaler(trainer: Trainer) -> torch.amp.GradScaler | None:
-    scaler: torch.amp.GradScaler | None = getattr(trainer.precision_plugin, "scaler", None)
-    return scaler
 
 
 def _refuse_complex(model: nn.Module) -> None:

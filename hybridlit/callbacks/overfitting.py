@@ -13,8 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
-from torch.optim import Optimizer
 
+from hybridlit.analysis.evaluation import unlogged
 from hybridlit.analysis.loss_change.allocation import (
     allocate_loss_change,
     modules_by,
@@ -88,8 +88,8 @@ class OverfittingDetector(Callback):
             optimizer step, so that neither moments nor weight decay move it either; running
             statistics of batch normalization go on. The last part that can train is never frozen.
         every_n_steps: Optimizer steps between two allocations, at least 1; this bounds the cost.
-        probe_batches: Number of batches of each probe, at least 1; where batches are tuples of
-            tensors, they go through the model as one.
+        probe_batches: Number of batches of each probe, at least 1; fewer of training if the first
+            validation comes before. Batches that are tuples of tensors go through the model as one.
         window: Number of stretches, and of validations for the trend, that are looked at
             together, at least 2.
         min_cost: Smallest cost that matters, as a share of the validation loss at the beginning of
@@ -171,11 +171,12 @@ class OverfittingDetector(Callback):
                 f"{type(pl_module).__name__} is no HybridModule, so the losses of its rows are "
                 "unknown: give it a method probe_losses(batch) that returns them, of shape (rows,)"
             )
-        unknown = set(self._frozen) - set(tensors_by(pl_module, self.by))
+        saved = {part for stretch in self._stretches for part in stretch["train"]}
+        unknown = {*self._frozen, *saved} - set(tensors_by(pl_module, self.by))
         if unknown:
             raise ValueError(
-                f"the checkpoint froze {sorted(unknown)}, and this model has no such parts: resume "
-                "with the model and the argument by= that it was saved with"
+                f"the checkpoint knows of {sorted(unknown)}, and this model has no such parts: "
+                "resume with the model and the argument by= that it was saved with"
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -229,10 +230,8 @@ class OverfittingDetector(Callback):
                 self._stretches = [*self._stretches, measured["stretch"]][-self.window :]
                 self._judge(trainer, pl_module, val, gap, ratio)
 
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
-    ) -> None:
-        """Take away the gradients of frozen parts."""
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take away the gradients of frozen parts, before anything looks at them."""
         if self._frozen:
             owned = _parameters_by(pl_module, self.by)
             for part in self._frozen:
@@ -393,7 +392,12 @@ def _evaluation(trainer: Trainer, model: LightningModule) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     autocast = torch.autocast(model.device.type, enabled=False)
     try:
-        with random_state_kept(), trainer.precision_plugin.forward_context(), autocast:
+        with (
+            random_state_kept(),
+            unlogged(model),
+            trainer.precision_plugin.forward_context(),
+            autocast,
+        ):
             model.eval()
             yield
     finally:

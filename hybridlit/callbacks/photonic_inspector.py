@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hybridlit.analysis.evaluation import to_device_of
+from hybridlit.analysis.evaluation import to_device_of, unlogged
 from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
@@ -25,6 +24,8 @@ from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_cal
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.pictures.probe import Probe
 from hybridlit.analysis.untouched import untouched
+from hybridlit.callbacks.boards import boards
+from hybridlit.callbacks.copies import has_forward
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.validation import integer
@@ -35,9 +36,9 @@ __all__ = ["PhotonicInspector"]
 class PhotonicInspector(Callback):
     """Show what the light does: where photons go by class, interferometers, phases, gradients.
 
-    At chosen epochs a fixed probe, the first validation batches (of training without validation),
-    runs through the model in evaluation mode. Of every photonic layer, pictures show, under
-    `photonics/<module>/`, with the number of the circuit in a stack as `<module>/<k>`:
+    At chosen epochs a probe, the first validation batches (of training until there has been a
+    validation), runs through the model in evaluation mode. Of every photonic layer, pictures show,
+    under `photonics/<module>/`, with the number of the circuit in a stack as `<module>/<k>`:
 
     - `outcomes`: mean probability of each outcome by class, or by fifths of a real target;
     - `modes`: mean photon number of each output mode by class;
@@ -125,13 +126,18 @@ class PhotonicInspector(Callback):
         self._begin()
         self._modules = photonic_modules(pl_module)
         directory = trainer.log_dir  # asks all processes, so before those that draw nothing leave
-        on_board = bool(_boards(trainer))
+        on_board = bool(boards(trainer))
         if (self.save or (self.save is None and not on_board)) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._directory = Path(directory or trainer.default_root_dir) / "photonics"
         if not self._modules:
             rank_zero_warn(
                 f"PhotonicInspector shows nothing: {type(pl_module).__name__} has no photonic "
                 "module; layers of other libraries go through mark_photonic"
+            )
+        elif not has_forward(pl_module):
+            raise TypeError(
+                f"{type(pl_module).__name__} must define forward(inputs) for PhotonicInspector to "
+                "run it on a probe: define it, or leave the callback out"
             )
         last = trainer.max_epochs
         missed = [epoch for epoch in self.epochs or [] if last not in (None, -1) and epoch >= last]
@@ -147,7 +153,7 @@ class PhotonicInspector(Callback):
             if not isinstance(module, PhotonicCircuit):
                 continue
             place = name or "model"
-            for board in _boards(trainer):
+            for board in boards(trainer):
                 board.experiment.add_text(f"photonics/{place}", self._summary(module, batch_size))
             with suppress(ImportError):  # matplotlib is an extra; the text has a drawing as well
                 self._show(trainer, place, "circuit", _pixels(draw_circuit(module)), "start")
@@ -216,7 +222,7 @@ class PhotonicInspector(Callback):
         probe = self._validation if self._validation.batches else self._training
         if not trainer.is_global_zero or not self._modules or not probe.batches:
             return
-        with untouched(pl_module), torch.no_grad():
+        with untouched(pl_module), unlogged(pl_module), torch.no_grad():
             pl_module.eval()
             with recorded_calls(self._modules) as calls:
                 with trainer.precision_plugin.val_step_context():
@@ -243,7 +249,7 @@ class PhotonicInspector(Callback):
                     self._show(trainer, place, what, picture, f"epoch_{self._epoch:04d}")
                 if isinstance(module, PhotonicCircuit):
                     turned = (module.phases.detach() % (2 * torch.pi)).cpu()
-                    for board in _boards(trainer):
+                    for board in boards(trainer):
                         board.experiment.add_histogram(
                             f"photonics/{place}/phases", turned, trainer.global_step
                         )
@@ -255,7 +261,7 @@ class PhotonicInspector(Callback):
         return f"```\n{drawing}\n```\n\n{summarize_circuit(module, batch_size)}{stack}"
 
     def _show(self, trainer: Trainer, place: str, what: str, picture: Picture, when: str) -> None:
-        for board in _boards(trainer):
+        for board in boards(trainer):
             board.experiment.add_image(
                 f"photonics/{place}/{what}", picture, trainer.global_step, dataformats="HWC"
             )
@@ -263,10 +269,6 @@ class PhotonicInspector(Callback):
             path = self._directory / when / f"{place}_{what.replace('/', '_')}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path)
-
-
-def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
 def _pixels(figure: Any) -> Picture:

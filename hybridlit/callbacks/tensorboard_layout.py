@@ -8,8 +8,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
+
+from hybridlit.callbacks.boards import boards
 
 __all__ = ["TensorBoardLayout"]
 
@@ -20,7 +21,7 @@ _CHARTS: dict[str, dict[str, str]] = {
         "gradient of photonic / classical": r"grad/ratio",
         "gradient of each component": r"grad/[a-z]+_rms$",
         "update of each component": r"update/(classical|photonic)$",
-        "update of photonic / classical": r"update/ratio$",
+        "update of photonic / classical": r"update/(ratio_smooth|rebalance)$",
         "weights of the fusion": r"fusion/weight_",
         "what is trained": r"train/(stage|phase)$",
     },
@@ -85,8 +86,11 @@ class TensorBoardLayout(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lay out the charts of what has been logged so far, if there are new ones."""
-        boards = _boards(trainer)
-        if not boards or not trainer.is_global_zero:
+        self._lay_out(trainer)
+
+    def _lay_out(self, trainer: Trainer) -> None:
+        found = boards(trainer)
+        if not found or not trainer.is_global_zero:
             return
         tags = set(trainer.callback_metrics)
         if any(isinstance(callback, LearningRateMonitor) for callback in trainer.callbacks):  # type: ignore[attr-defined]
@@ -98,7 +102,7 @@ class TensorBoardLayout(Callback):
         drawn = {pattern for group in layout.values() for pattern in group.values()}
         if drawn - self._drawn:
             self._drawn |= drawn
-            for board in boards:
+            for board in found:
                 board.experiment.add_custom_scalars(
                     {
                         group: {title: ["Multiline", [tag]] for title, tag in members.items()}
@@ -107,7 +111,8 @@ class TensorBoardLayout(Callback):
                 )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write hyperparameters and scores."""
+        """Lay out what callbacks behind this one logged last; write hyperparameters and scores."""
+        self._lay_out(trainer)
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         scores = self._best or _scores(trainer, "val/") or _scores(trainer, "train/")
@@ -117,7 +122,7 @@ class TensorBoardLayout(Callback):
                 f"data/{name}": value
                 for name, value in _arguments(getattr(trainer, "datamodule", None)).items()
             }
-            for board in _boards(trainer):
+            for board in boards(trainer):
                 board.log_hyperparams(arguments, metrics, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
@@ -174,7 +179,3 @@ def _arguments(module: LightningModule | LightningDataModule | None) -> dict[str
     given = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
     # flags as words: the table would show 0.0000 and 1.0000
     return {n: str(value) if isinstance(value, bool) else value for n, value in given.items()}
-
-
-def _boards(trainer: Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]

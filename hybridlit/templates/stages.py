@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
+from torch.optim import LBFGS
 
 from hybridlit.components import split_parameters
 from hybridlit.optimizers import trainable_parameters
@@ -112,9 +113,9 @@ class StagedTraining(ComponentsInTurn):
 
     What is not trained in a stage stays bit for bit as it is, and so do its moments in the
     optimizer: its gradients are computed, and taken away before gradients are clipped and the
-    optimizer steps, so neither clipping nor weight decay knows of it. (Optimizers that, like all of
-    `torch.optim` but LBFGS, skip parameters without a gradient.) The forward pass is the usual one
-    in every stage, batch normalization and dropout included, and learning rate schedules run on.
+    optimizer steps, so neither clipping nor weight decay knows of it. The forward pass is the usual
+    one in every stage, batch normalization and dropout included, and learning rate schedules run
+    on.
 
     The stage depends on the epoch alone, so a resumed run is in the right one. The last stage goes
     on to the end of the run. Its number, from 1, is logged as `train/stage`. Templates attach
@@ -127,7 +128,8 @@ class StagedTraining(ComponentsInTurn):
 
     Raises:
         TypeError: If `stages` is no list of pairs, or a number of epochs no integer.
-        ValueError: If there is no stage, a component is unknown or an epoch count is below 1.
+        ValueError: If there is no stage, a component is unknown or an epoch count is below 1. At
+            the start of a fit, if a stage has nothing to train, or the optimizer is LBFGS.
 
     Example:
         >>> staged = StagedTraining([("classical", 10), ("photonic", 5), ("both", 1)])
@@ -168,13 +170,19 @@ class StagedTraining(ComponentsInTurn):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse stages that could train nothing; say which ones this run does not reach."""
         self._announced = 0
+        if any(isinstance(optimizer, LBFGS) for optimizer in trainer.optimizers):
+            raise ValueError(
+                "StagedTraining needs an optimizer that passes over parameters without a gradient, "
+                "got LBFGS: choose AdamW or SGD in configure_optimizers"
+            )
         trainable = trainable_parameters(pl_module)
         for stage in self.stages:
             for component in _TRAINED[stage.component]:
                 if not trainable[component]:
                     raise ValueError(
                         f"a stage trains {stage.component!r}, and the model has no trainable "
-                        f"{component} parameters: unfreeze some, or leave that stage out"
+                        f"{component} parameters: unfreeze some, declare layers of other libraries "
+                        "with mark_photonic, or leave that stage out"
                     )
         epochs = trainer.max_epochs
         last = self.stages[-1].start

@@ -549,7 +549,7 @@ def test_a_checkpoint_of_other_parts_is_refused(make_model, make_trainer, data):
             self.load_state_dict(OverfittingDetector().state_dict() | {"frozen": ["elsewhere"]})
 
     with pytest.raises(
-        ValueError, match=r"froze \['elsewhere'\], and this model has no such parts"
+        ValueError, match=r"knows of \['elsewhere'\], and this model has no such parts"
     ):
         make_trainer([Loaded()]).fit(make_model(), data)
 

@@ -80,6 +80,7 @@ def test_a_chart_is_there_if_something_is_logged_for_it():
             "grad/ratio_smooth",
             "grad/classical_rms",
             "update/photonic",
+            "update/ratio_smooth",
             "overfit/gap",
             "overfit/val",
             "overfit/fusion_val",
@@ -96,6 +97,7 @@ def test_a_chart_is_there_if_something_is_logged_for_it():
             "gradient of photonic / classical",
             "gradient of each component",
             "update of each component",
+            "update of photonic / classical",
         ],
         "Overfitting": [
             "gap",

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from hybridlit.cli import main
+from hybridlit.cli import analyze, main
 
 pytest.importorskip("matplotlib", reason="analysis extra")
 pytest.importorskip("sklearn", reason="recipes extra")
@@ -34,8 +35,10 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     page = path.read_text()
     for heading in ("In short", "The model", "What it costs", "What it contributes"):
         assert f"<h2>{heading}</h2>" in page
-    for word in ("quantum_layer", "linear", "untrained", "permutation", "reinitialised", "x1"):
+    for word in ("quantum_layer", "linear", "untrained", "permutation", "reinitialised"):
         assert word in page
+    assert page.count("Intervals cover") == 1 and "2 seeds, 1 epoch (one split)" in page
+    assert "<th>data phase</th>" not in page and "took no part" not in page
     assert page.count("data:image/png") >= 6
     after = torch.load(trained, weights_only=True)["state_dict"]
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -57,10 +60,78 @@ def test_without_retraining_as_markdown(trained, tmp_path, capsys):
         (["--out=report.pdf"], "out must end in .html or .md, got 'report.pdf'"),
         (["--arms=[magic]"], "magic"),
         (["--seeds=1"], "seeds"),
+        (["--arms=[]"], "arms must name some of"),
+        (["--max_epochs=0"], "max_epochs must be at least 1, got 0"),
+        (["--batches=0"], "batches must be at least 1, got 0"),
         (["--ckpt=nowhere/checkpoints/last.ckpt"], "nowhere"),
     ],
 )
-def test_what_cannot_be_is_said(trained, change, message):
+def test_what_cannot_be_is_said(trained, change, message, monkeypatch):
+    monkeypatch.setattr(analyze, "profile_components", None)  # it would take its time before that
     arguments = ["analyze", f"--ckpt={trained}", "--max_epochs=1", *change]
     with pytest.raises(SystemExit, match=f"hybridlit analyze: .*{re.escape(message)}"):
         main(arguments)
+
+
+def copied(run, place, change):
+    """A copy of a run with other settings."""
+    (place / "checkpoints").mkdir(parents=True)
+    content = yaml.safe_load((run.parents[1] / "config.yaml").read_text())
+    change(content)
+    (place / "config.yaml").write_text(yaml.safe_dump(content))
+    path = place / "checkpoints" / "last.ckpt"
+    path.write_bytes(run.read_bytes())
+    return path
+
+
+def test_arms_are_trained_as_the_run_was(trained, tmp_path, monkeypatch, capsys):
+    def change(content):
+        content["trainer"] |= dict(
+            gradient_clip_val=0.5,
+            accumulate_grad_batches=2,
+            limit_train_batches=3,
+            callbacks=[{"class_path": "hybridlit.callbacks.AlternatingTraining"}],
+        )
+
+    seen, study = [], analyze.ablation_study
+
+    def watched(*given, **options):
+        seen.append(options)
+        return study(*given, **options)
+
+    monkeypatch.setattr(analyze, "ablation_study", watched)
+    path = copied(trained, tmp_path / "run", change)
+    out = tmp_path / "report.md"
+    main(["analyze", f"--ckpt={path}", f"--out={out}", "--seeds=2", "--arms=[linear]"])
+    assert seen[0]["trainer_options"] == dict(
+        gradient_clip_val=0.5, accumulate_grad_batches=2, limit_train_batches=3, max_steps=-1
+    )
+    assert seen[0]["max_epochs"] == 1
+    text = out.read_text()
+    assert "took no part in these trainings: `AlternatingTraining`." in text
+    assert "Conclusion" not in text
+
+
+def test_only_the_batches_that_are_timed_are_held(trained, tmp_path, monkeypatch, capsys):
+    held, profile = [], analyze.profile_components
+
+    def watched(model, loader, **options):
+        held.append(len(loader))
+        return profile(model, loader, **options)
+
+    monkeypatch.setattr(analyze, "profile_components", watched)
+    out = tmp_path / "report.md"
+    main(["analyze", f"--ckpt={trained}", f"--out={out}", "--retrain=false", "--batches=2"])
+    assert held == [2]
+
+
+def test_a_model_without_photons_has_a_cost_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    recipe = f"--config={RECIPES / 'iris_sequential.yaml'}"
+    main(["fit", recipe, "--trainer.max_epochs=1", "--model.quantum=mlp"])
+    path = next(tmp_path.glob("runs/*/version_0/checkpoints/last.ckpt"))
+    out = tmp_path / "report.md"
+    main(["analyze", f"--ckpt={path}", f"--out={out}", "--batches=2"])
+    text = out.read_text()
+    assert "holds no photonic layer" in text and "## What it costs" in text
+    assert "## What it contributes" not in text and "What the photons do" not in text

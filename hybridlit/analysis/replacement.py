@@ -51,19 +51,20 @@ def replaced_output(module: nn.Module, replace: Callable[[Tensor], Tensor]) -> I
 
 
 @contextmanager
-def recorded_output(module: nn.Module) -> Iterator[list[Tensor]]:
+def recorded_output(module: nn.Module) -> Iterator[list[Any]]:
     """Collect what a module returns until the block ends.
 
     Args:
-        module: A part of the model that returns a tensor.
+        module: A part of the model.
 
     Yields:
-        A list to which every call adds its detached output, of shape (batch, ...).
+        A list to which every call adds its output: a detached tensor of shape (batch, ...), or
+        whatever else the module returns.
     """
-    outputs: list[Tensor] = []
+    outputs: list[Any] = []
 
-    def hook(_: nn.Module, __: Any, output: Tensor) -> None:
-        outputs.append(output.detach())
+    def hook(_: nn.Module, __: Any, output: Any) -> None:
+        outputs.append(output.detach() if isinstance(output, Tensor) else output)
 
     handle = module.register_forward_hook(hook)
     try:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["Report"]
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem;
        color: #1b1f24; background: #fff; }
 h1 { font-size: 1.8rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d0d7de; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 0.8rem; }
+table { display: block; overflow-x: auto; border-collapse: collapse; margin: 1rem 0;
+        font-size: 0.8rem; }
 th, td { border: 1px solid #d0d7de; padding: 0.25rem 0.5rem; white-space: nowrap; }
 th { background: #f3f5f7; }
 pre { background: #f3f5f7; padding: 0.8rem; overflow-x: auto; line-height: 1.25; }

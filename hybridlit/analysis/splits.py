@@ -16,10 +16,18 @@ __all__ = ["batches_of", "count_rows", "first_batches", "loader_of", "prepared"]
 
 Split = Literal["train", "val", "test"]
 
+_SET_UP = ("prepare_data", "setup", "teardown")
+
 
 @contextmanager
 def prepared(datamodule: LightningDataModule) -> Iterator[LightningDataModule]:
     """Set a datamodule up for training and testing; give it back to its Trainer at the end.
+
+    Inside the block it stays as it is: every `Trainer.fit` asks it to set itself up again, and one
+    that draws its split anew each time (`random_split` without a generator) would then hand test
+    rows to the training. Such a datamodule still has another split here than the model had in its
+    own training, so that what is said of a trained model is about rows that it may have learned
+    from: draw the split with a seed.
 
     Args:
         datamodule: The datamodule.
@@ -36,13 +44,22 @@ def prepared(datamodule: LightningDataModule) -> Iterator[LightningDataModule]:
             f"{type(datamodule).__name__}"
         )
     trainer = datamodule.trainer
+    own = {name: vars(datamodule)[name] for name in _SET_UP if name in vars(datamodule)}
     try:
         datamodule.prepare_data()
         datamodule.setup("fit")
         datamodule.setup("test")
+        vars(datamodule).update(dict.fromkeys(_SET_UP, _stay_as_it_is))
         yield datamodule
     finally:
         datamodule.trainer = trainer
+        for name in _SET_UP:
+            vars(datamodule).pop(name, None)
+        vars(datamodule).update(own)
+
+
+def _stay_as_it_is(stage: str | None = None) -> None:
+    """Stand in for what a Trainer calls on a datamodule before and after a run."""
 
 
 def loader_of(datamodule: LightningDataModule, split: Split) -> Iterable[Any]:

@@ -20,11 +20,13 @@ __all__ = [
     "p_value",
     "paired_shares",
     "row_error",
-    "runs_needed",
     "verdict",
 ]
 
 CONFIDENCE = 0.95
+
+_LOG_OF_NOTHING = math.log(1e-300)
+"""Log of the smallest p value that is told from 0."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def interval(
         values: One value a run, at least two.
         test_per_train: Test rows for each training row; 0 leaves the correction out.
         error_of_rows: Another standard error of the mean, known well, that the values share and so
-            do not show; see `row_error`. Degrees of freedom are Satterthwaite's.
+            do not show; see `row_error`. The half widths that either alone would have are added in
+            quadrature, which errs towards too wide.
 
     Returns:
         The interval.
@@ -65,17 +68,17 @@ def interval(
         ImportError: If scipy, of the extra `analysis`, is not installed.
     """
     mean, spread = _mean_and_spread(values)
-    error, freedom = _error(spread, len(values), test_per_train, error_of_rows)
-    half = _student().ppf((1 + CONFIDENCE) / 2, freedom) * error
-    return Interval(mean, float(mean - half), float(mean + half))
+    half = _half_width(1 - CONFIDENCE, spread, len(values), test_per_train, error_of_rows)
+    return Interval(mean, mean - half, mean + half)
 
 
 def p_value(
     values: Sequence[float], test_per_train: float = 0.0, error_of_rows: float = 0.0
 ) -> float:
-    """Return the two-sided p value of the t test that the true mean is 0.
+    """Return the two-sided p value of the test that the true mean is 0.
 
-    It is below 0.05 exactly where `interval` does not hold 0.
+    It is the chance of error of the interval that just reaches 0, Student's t test if
+    `error_of_rows` is 0; below 0.05 exactly where `interval` does not hold 0.
 
     Args:
         values: One value a run, at least two.
@@ -90,10 +93,18 @@ def p_value(
         ImportError: If scipy, of the extra `analysis`, is not installed.
     """
     mean, spread = _mean_and_spread(values)
-    error, freedom = _error(spread, len(values), test_per_train, error_of_rows)
-    if error == 0:
-        return float(mean == 0)
-    return float(2 * _student().sf(abs(mean) / error, freedom))
+    _distributions()
+    from scipy.optimize import brentq
+
+    def beyond(log_chance: float) -> float:
+        given = (len(values), test_per_train, error_of_rows)
+        return _half_width(math.exp(log_chance), spread, *given) - abs(mean)
+
+    if mean == 0:
+        return 1.0
+    if beyond(_LOG_OF_NOTHING) <= 0:
+        return 0.0
+    return math.exp(brentq(beyond, _LOG_OF_NOTHING, 0.0))
 
 
 def row_error(differences: npt.ArrayLike, shares: bool) -> float:
@@ -189,7 +200,9 @@ def paired_shares(differences: npt.ArrayLike) -> tuple[Interval, float]:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values for having tested several hypotheses (Holm, Scand. J. Stat. 6, 1979).
 
-    Those that stay below 0.05 are all true discoveries with 95 % probability at least.
+    Those that stay below 0.05 are all true discoveries with 95 % probability at least. That covers
+    what is said to help or to hurt; `neutral` in `verdict` rests on the interval of each difference
+    by itself, so that one in forty differences as large as the margin passes for none.
 
     Args:
         p_values: One for each hypothesis.
@@ -203,44 +216,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = largest
     return corrected
-
-
-def runs_needed(
-    values: Sequence[float],
-    margin: float,
-    test_per_train: float = 0.0,
-    error_of_rows: float = 0.0,
-    comparisons: int = 1,
-    most: int = 1000,
-) -> int | None:
-    """Estimate how many runs would give a verdict, if mean and spread stay as they are.
-
-    Args:
-        values: One difference a run, at least two.
-        margin: The smallest difference that matters, above 0.
-        test_per_train: As for `interval`.
-        error_of_rows: As for `interval`.
-        comparisons: Number of differences that are tested together: the more, the smaller a p value
-            must be. Takes all of them for hypotheses that are true, so that it errs towards more.
-        most: The largest number to consider.
-
-    Returns:
-        The smallest number of runs, 2 at least, whose interval leaves out 0 or lies within the
-        margin; None if more than `most` would be needed. No number of runs may do where the rows
-        are too few: splits of the same rows hold only so much information.
-
-    Raises:
-        ValueError: If there are fewer than two values.
-        ImportError: If scipy, of the extra `analysis`, is not installed.
-    """
-    mean, spread = _mean_and_spread(values)
-    tail = (1 - CONFIDENCE) / 2
-    for count in range(2, most + 1):
-        error, freedom = _error(spread, count, test_per_train, error_of_rows)
-        leaves_out_0, within_margin = -_student().ppf([tail / comparisons, tail], freedom) * error
-        if leaves_out_0 < abs(mean) or within_margin < margin - abs(mean):
-            return count
-    return None
 
 
 def verdict(difference: Interval, margin: float, p: float = 0.0) -> str:
@@ -276,19 +251,23 @@ def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1))
 
 
-def _error(
-    spread: float, count: int, test_per_train: float, error_of_rows: float
-) -> tuple[float, float]:
-    """Standard error of the mean of some runs, and its degrees of freedom."""
-    of_runs = spread**2 * (1 / count + test_per_train)
-    total = of_runs + error_of_rows**2
-    freedom = (total / of_runs) ** 2 * (count - 1) if of_runs else math.inf
-    return math.sqrt(total), freedom
+def _half_width(
+    chance: float, spread: float, count: int, test_per_train: float, error_of_rows: float
+) -> float:
+    """Half the width of an interval that misses the truth with a given probability.
+
+    The two errors have quantiles of their own, Student's and the normal one, which are added like
+    standard errors. Degrees of freedom of their sum, as of Satterthwaite, would have to be guessed
+    from the spread, and two or three runs that happen to agree would count as very many.
+    """
+    student, normal = _distributions()
+    of_runs = student.isf(chance / 2, count - 1) * spread * math.sqrt(1 / count + test_per_train)
+    return math.hypot(of_runs, normal.isf(chance / 2) * error_of_rows)
 
 
-def _student() -> Any:
+def _distributions() -> tuple[Any, Any]:
     try:
-        from scipy.stats import t
+        from scipy.stats import norm, t
     except ImportError as error:
         raise ImportError("intervals need scipy: pip install 'hybridlit[analysis]'") from error
-    return t
+    return t, norm

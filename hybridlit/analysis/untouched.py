@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["random_state_kept", "untouched"]
 
@@ -20,8 +20,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     Restored are the values of parameters and buffers, gradients, which parameters require a
     gradient, the mode (training or evaluation) and plain attributes of every module, and the
     generators of torch (CPU and accelerators), numpy and Python; after an error or Ctrl-C as well.
-    Tensors are restored in place, so optimizers keep theirs. Modules that the block exchanges it
-    must put back itself.
+    Tensors are restored in place, so optimizers keep theirs; parameters and buffers that the block
+    assigns anew, as `self.mean = 0.9 * self.mean + ...` does, give way to those from before.
+    Modules that the block exchanges it must put back itself.
 
     Args:
         model: The model. For the time of the block its parameters and buffers are held twice.
@@ -30,11 +31,14 @@ def untouched(model: nn.Module) -> Iterator[None]:
         Nothing.
     """
     attributes = {module: dict(vars(module)) for module in model.modules()}  # modes among them
+    registered = {
+        module: (dict(module._parameters), dict(module._buffers)) for module in attributes
+    }
     gradients = {p: (p.requires_grad, p.grad) for p in model.parameters()}
     kept_gradients = {
         p: grad.detach().clone() for p, (_, grad) in gradients.items() if grad is not None
     }
-    tensors = [*model.parameters(), *model.buffers()]
+    tensors = [_own_elements(tensor) for tensor in [*model.parameters(), *model.buffers()]]
     values = [tensor.detach().clone() for tensor in tensors]
     try:
         with random_state_kept():
@@ -52,6 +56,20 @@ def untouched(model: nn.Module) -> Iterator[None]:
             for name in vars(module).keys() - before.keys():
                 del vars(module)[name]
             vars(module).update(before)
+            parameters, buffers = registered[module]
+            module._parameters.clear()
+            module._parameters.update(parameters)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+
+
+def _own_elements(tensor: Tensor) -> Tensor:
+    """View a tensor so that no two elements share memory: nothing can be written into others."""
+    if tensor.layout is not torch.strided or 0 not in tensor.stride():
+        return tensor
+    return tensor.detach()[
+        tuple(slice(1) if stride == 0 else slice(None) for stride in tensor.stride())
+    ]
 
 
 @contextmanager

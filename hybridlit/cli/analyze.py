@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser
 from torch import nn
 
 from hybridlit import __version__
+from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.study import ablation_study
 from hybridlit.analysis.evaluation import to_device_of
 from hybridlit.analysis.pictures.circuit_text import summarize_circuit
@@ -25,11 +26,12 @@ from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
 from hybridlit.analysis.report import Report
-from hybridlit.analysis.splits import batches_of, prepared
+from hybridlit.analysis.splits import batches_of, first_batches, prepared
 from hybridlit.analysis.untouched import untouched
 from hybridlit.cli.loading import load_run, recipe_of
 from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.validation import integer
 from hybridlit.templates import HybridModule
 
 __all__ = ["analyze", "run"]
@@ -42,6 +44,21 @@ _CAPTIONS = {
     "phases": "Phases of each cell of each interferometer.",
     "readout": "Weights of the linear readout of the outcomes.",
 }
+
+_SETTINGS = (
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "accumulate_grad_batches",
+    "precision",
+    "limit_train_batches",
+    "max_steps",
+)
+"""Arguments of the run's Trainer that change what a model learns."""
+
+_NO_PHOTONS = (
+    "This model holds no photonic layer, so there is no photonic part whose contribution could be "
+    "measured; this report is of its cost only."
+)
 
 
 def analyze(
@@ -57,6 +74,10 @@ def analyze(
 ) -> list[Path]:
     """Write a report on a trained model: what its parts cost and contribute, what its photons do.
 
+    Arms are trained with the settings of the run's Trainer that change what is learned (gradient
+    clipping and accumulation, precision, number of batches and steps), but without its callbacks,
+    which the report names. Of a model without photonic layers there is only the cost to report.
+
     Args:
         ckpt: Checkpoint that hybridlit fit has made.
         out: The report, .html for one page, .md for text with pictures beside it. Without it,
@@ -64,9 +85,9 @@ def analyze(
         retrain: Train the arms of the ablation study, each with every seed; the longest part.
         arms: Retrained arms, such as linear, mlp, untrained, distinguishable; all without it.
         seeds: Number of seeds of each retrained arm, at least 2.
-        max_epochs: Epochs of each retraining; those of the run without it.
+        max_epochs: Epochs of each retraining, at least 1; those of the run without it.
         margin: Smallest difference of the score that matters.
-        batches: Number of training steps that are timed.
+        batches: Number of training steps that are timed, at least 1.
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
 
     Returns:
@@ -76,29 +97,42 @@ def analyze(
     path = recipe_of(ckpt).with_name("report.html") if out is None else Path(out)
     if path.suffix not in (".html", ".md"):
         raise ValueError(f"out must end in .html or .md, got {path.name!r}")
+    integer(batches, "batches", 1)
+    if arms is not None and not arms:
+        raise ValueError(f"arms must name some of {list(ARMS)}, got none: or give --retrain=false")
     model, data = load_run(ckpt, template)
+    trainer = _trainer_of(recipe_of(ckpt))
     report = Report(f"{type(model).__name__}: what its parts cost and contribute")
     with prepared(data):
-        training, test = batches_of(data, "train"), batches_of(data, "test")
+        study = None
+        if photonic_modules(model):  # first, since it checks what was asked for
+            study = ablation_study(
+                model,
+                data,
+                retrained=(True if arms is None else arms) if retrain else False,
+                seeds=seeds,
+                max_epochs=trainer.get("max_epochs") if max_epochs is None else max_epochs,
+                margin=margin,
+                trainer_options={name: trainer[name] for name in _SETTINGS if name in trainer},
+            )
+        training = first_batches(data, "train", batches)
         profile = profile_components(model, training, batches=batches)
-        study = ablation_study(
-            model,
-            data,
-            retrained=(arms or True) if retrain else False,
-            seeds=seeds,
-            max_epochs=max_epochs or _epochs(recipe_of(ckpt)),
-            margin=margin,
-        )
-        report.text(f"## In short\n\n{study.conclusion}\n\n{_time(profile)}")
+        found = _NO_PHOTONS if study is None else study.conclusion
+        report.text(f"## In short\n\n{found}\n\n{_time(profile)}")
         report.text(f"## The model\n\n{_parameters(model)}")
-        _add_circuits(report, model, len(training[0][0]))
+        _add_circuits(report, model, profile.rows or 1)
         report.text(f"## What it costs\n\n{profile.to_markdown()}")
         report.figure(profile.figure(), "Time of each part in a training step.")
-        report.text(f"## What it contributes\n\n{study.to_markdown()}")
-        report.figure(study.figure(), "What the model scores above each arm, with 95 % intervals.")
-        report.text("## What the photons do\n\nThese pictures are of the test data.")
-        for name, picture in _pictures(model, test):
-            report.picture(picture, _CAPTIONS[name.rpartition("/")[2]])
+        if study is not None:
+            report.text(f"## What it contributes\n\n{study.to_markdown(conclusion=False)}")
+            report.figure(
+                study.figure(), "What the model scores above each arm, with 95 % intervals."
+            )
+            if study.retrained and trainer.get("callbacks"):
+                report.text(_left_out(trainer["callbacks"]))
+            report.text("## What the photons do\n\nThese pictures are of the test data.")
+            for name, picture in _pictures(model, batches_of(data, "test")):
+                report.picture(picture, _CAPTIONS[name.rpartition("/")[2]])
     seconds = time.perf_counter() - start
     report.text(
         f"## How this was made\n\n`hybridlit analyze --ckpt {ckpt}`, hybridlit {__version__} with "
@@ -125,11 +159,21 @@ def run(arguments: list[str]) -> None:
         raise SystemExit(f"hybridlit analyze: {error}") from None
 
 
-def _epochs(recipe: Path) -> int | None:
-    """Return for how many epochs the run was to train."""
+def _trainer_of(recipe: Path) -> dict[str, Any]:
+    """Return the settings of the run's Trainer that are not left to Lightning."""
     content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    epochs: int | None = content.get("trainer", {}).get("max_epochs")
-    return epochs
+    given = content.get("trainer") or {}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _left_out(callbacks: list[dict[str, Any]] | dict[str, Any]) -> str:
+    given = callbacks if isinstance(callbacks, list) else [callbacks]
+    names = ", ".join(f"`{each['class_path'].rpartition('.')[2]}`" for each in given)
+    return (
+        f"Callbacks of the run took no part in these trainings: {names}. Where one of them changes "
+        "what is learned, these are not the run's numbers; `ablation_study` takes callbacks in "
+        "`trainer_options`."
+    )
 
 
 def _time(profile: ComponentProfile) -> str:
@@ -151,7 +195,8 @@ def _add_circuits(report: Report, model: nn.Module, batch_size: int) -> None:
         report.text(f"### `{name or type(model).__name__}`")
         if isinstance(module, PhotonicCircuit):
             report.figure(draw_circuit(module), "Light runs from left to right; a line is a mode.")
-            report.text(summarize_circuit(module, batch_size))
+            sizes, _, _ = summarize_circuit(module, batch_size).partition("\n\n")
+            report.text(sizes)  # which data phase encodes what is in the drawing
         else:
             report.text(f"`{type(module).__name__}`, a layer of another library.")
 

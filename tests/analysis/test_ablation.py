@@ -118,7 +118,8 @@ def interference_helps(seed):
     torch.manual_seed(seed)
     model = CircuitReader(circuit, classical_lr=0.2)
     quiet(max_epochs=40).fit(model, data)
-    found = study(model, data, retrained=["linear", "distinguishable"], max_epochs=40, draws=1)
+    again = dict(retrained=["linear", "distinguishable"], seeds=3, max_epochs=40, draws=1)
+    found = study(model, data, **again)
     wanted = ("linear", "distinguishable", "mean", "permutation")
     return {verdicts(found)[name] for name in wanted} == {"helps"}
 
@@ -354,6 +355,82 @@ def test_a_run_is_what_a_trainer_does(tmp_path):
     assert min(chosen) < 9  # so that the last weights would not have done
 
 
+@pytest.fixture
+def trained_as(monkeypatch):
+    """Optimizer settings of what stood in for the photonic layer, of every training in turn."""
+    seen = []
+
+    class Watched(SequentialHybrid):
+        def on_train_end(self):
+            own = {id(p) for p in self.quantum_layer.parameters()}
+            for group in self.trainer.optimizers[0].param_groups:
+                if own & {id(p) for p in group["params"]}:
+                    seen.append((group["name"], group["lr"]))
+
+    return Watched, seen
+
+
+def test_stand_ins_learn_at_the_rate_that_validation_prefers(trained_as):
+    cls, seen = trained_as
+    rates = dict(classical_lr=1e-6, quantum_lr=0.05, quantum_dim=2, dropout=0.0)
+    model = make(cls, **rates)
+    data = make_data(rows=400, batch_size=32)
+    arms = ["linear", "mlp", "random_features", "untrained"]
+    found = study(model, data, posthoc=False, retrained=arms, max_epochs=3)
+    for name in ("linear", "mlp"):
+        arm = found.arm(name)
+        assert arm.rates == ("photonic", "photonic") and arm.photonic_parameters == 0
+        assert len(arm.best_epochs) == 2 and all(1 <= epoch <= 3 for epoch in arm.best_epochs)
+    assert len(found.arm("random_features").rates) == 2
+    assert found.arm("hybrid").rates == found.arm("untrained").rates == ()
+    linear = seen.index(("classical", 1e-6), 2)  # after the phases and the readout of the model
+    assert seen[linear : linear + 2] == [("classical", 1e-6), ("photonic", 0.05)]
+    assert "The photonic one was: linear in 2 of 2 runs, mlp in 2 of 2 runs" in found.to_markdown()
+
+
+def test_the_rate_is_chosen_by_validation_and_not_by_the_test():
+    """By test labels that are all wrong, what has learned the training data is the worse."""
+    data = make_data(rows=300, batch_size=32)
+    data.setup("fit")
+    x, y = data.test
+    data.test = (x, (y + 1) % 3)
+    data.setup = lambda stage=None: None
+    again = dict(posthoc=False, retrained=["linear"], max_epochs=6, score=likelihood)
+    rates = dict(classical_lr=1e-6, dropout=0.0)
+    chosen = study(make(SequentialHybrid, quantum_lr=0.05, **rates), data, **again).arm("linear")
+    slow = study(make(SequentialHybrid, quantum_lr=1e-6, **rates), data, **again).arm("linear")
+    assert chosen.rates == ("photonic", "photonic")
+    assert all(map(float.__lt__, chosen.scores, slow.scores))
+
+
+def test_stand_ins_are_trained_once_where_there_is_nothing_to_choose(trained_as):
+    cls, seen = trained_as
+    again = dict(posthoc=False, retrained=["linear"])
+    same = make(cls, quantum_dim=2, classical_lr=0.02, quantum_lr=0.02)
+    found = study(same, make_data(), **again)
+    assert found.arm("linear").rates == () and ("photonic", 0.02) in seen
+    assert seen.count(("classical", 0.02)) == 4  # two readouts, two linear layers
+    seen.clear()
+    data = make_data(val_fraction=0.0)
+    model = make(cls, quantum_dim=2, classical_lr=0.02, quantum_lr=0.03)
+    found = study(model, data, **again)
+    assert found.arm("linear").rates == ("classical", "classical")
+    assert found.arm("linear").best_epochs == ()
+    assert seen.count(("classical", 0.02)) == 4 and seen.count(("photonic", 0.03)) == 2
+    assert "at the classical rate only" in found.conclusion
+
+
+def test_the_epoch_of_the_best_validation_is_told():
+    """At a small rate, the validation loss falls to the end."""
+    data = make_data(rows=200)
+    again = dict(posthoc=False, retrained=["linear"], max_epochs=4)
+    model = make(SequentialHybrid, classical_lr=1e-4, quantum_lr=1e-4, dropout=0.0)
+    slow = study(model, data, **again)
+    assert slow.arm("hybrid").best_epochs == (4, 4)
+    assert "4 of 4 runs the last epoch was the best" in slow.conclusion
+    assert "2 seeds, 4 epochs" in slow.to_markdown()
+
+
 @pytest.mark.parametrize("cls", PHOTONIC)
 def test_the_arms_of_every_template(cls):
     found = study(make(cls), make_data(), posthoc=False)
@@ -488,7 +565,7 @@ def test_any_lightning_module():
         (dict(retrained="mlp"), TypeError, "a list of arms, got the string 'mlp'"),
         (dict(components=["head"]), ValueError, "parts must be some of .* got 'head'"),
         (dict(components="fusion"), TypeError, "got the string 'fusion'"),
-        (dict(components=[]), ValueError, "no part to replace"),
+        (dict(components=[]), ValueError, "parts must name at least one of .*got an empty list"),
         (dict(trainer_options=dict(max_epochs=3)), ValueError, "must not set max_epochs"),
         (dict(build=lambda: None), TypeError, "must return a LightningModule, got NoneType"),
         (
@@ -504,8 +581,14 @@ def test_bad_arguments(changes, kind, message):
 
 
 def test_bad_models_and_data():
-    with pytest.raises(ValueError, match="no photonic layer, so there is nothing to replace"):
-        study(make(ParallelHybrid, quantum="mlp"), make_data())
+    twin = make(ParallelHybrid, quantum="mlp")
+    with pytest.raises(ValueError, match="no photonic layer, so there is nothing to replace") as no:
+        study(twin, make_data())
+    assert str(no.value).endswith("or give retrained=False and components=[...]")
+    found = study(twin, make_data(), retrained=False, components=["classical_path"])
+    assert len(found.posthoc) == 4
+    with pytest.raises(ValueError, match="has no part to replace: it holds no photonic layer"):
+        study(twin, make_data(), retrained=False)
     with pytest.raises(TypeError, match="datamodule must be a LightningDataModule, or a function"):
         study(make(ParallelHybrid), [1, 2])
     with pytest.raises(TypeError, match="or a function from a seed to one, got list"):
@@ -564,6 +647,9 @@ def test_text_and_markdown(found):
     for name in ("hybrid", "linear", "untrained", "permutation (30 draws, p ", "Conclusion"):
         assert name in text and name in markdown
     assert found.conclusion in text and max(map(len, text.split("\n\n")[1].splitlines())) < 140
+    assert found.conclusion not in found.to_markdown(conclusion=False)
+    assert found.to_markdown(conclusion=False) in markdown + "\n"
+    assert "trained again, 2 seeds, 1 epoch (one split)" in text and "-0.000" not in text
     tables = [line for line in markdown.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in tables[:5]} == {8} and markdown.endswith("\n")
 

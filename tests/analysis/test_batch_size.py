@@ -308,6 +308,31 @@ def test_an_answer_that_does_not_fit_is_lowered(sample):
     assert checked.limited_by == "memory" and checked.measured_bytes <= 2**18
 
 
+def test_one_row_that_does_not_fit_is_refused(sample):
+    """Memory that no step of two rows or more shows."""
+
+    class Jump(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(20, 10)
+
+        def forward(self, x):
+            extra = x.repeat(1, 4000).exp().sum() if len(x) == 1 else 0.0
+            return self.layer(x) + 0 * extra
+
+    arguments = dict(loss=cross_entropy, max_batch=1, budget=2**18, progress=False)
+    assert find_batch_size(Jump(), sample, verify=False, **arguments).size == 1
+    with pytest.raises(MemoryError, match=r"a training step of one row took .* raise budget"):
+        find_batch_size(Jump(), sample, **arguments)
+
+
+@pytest.mark.parametrize("mode", ["memory", "throughput"])
+def test_a_model_that_cannot_train_on_one_row_says_so(sample, mode):
+    model = nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10))
+    with pytest.raises(ValueError, match=r"cannot train on one row \(Expected.*raise max_batch"):
+        find_batch_size(model, sample, mode=mode, loss=cross_entropy, max_batch=1, progress=False)
+
+
 def test_dictionaries_and_plain_modules(sample):
     x, y = sample
     model = nn.Sequential(nn.Linear(20, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 10))

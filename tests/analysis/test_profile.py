@@ -345,6 +345,14 @@ def test_names_that_mean_something_else(batch):
     assert [part.name for part in alone.parts] == ["Linear", "other"]
 
 
+def test_a_frozen_model_has_no_backward_pass(batch):
+    model = make("sequential").requires_grad_(False)
+    with pytest.raises(ValueError, match="no trainable parameters: unfreeze some, or give backw"):
+        profile_components(model, [batch], batches=1, progress=False)
+    found = profile_components(model, [batch], batches=1, backward=False, progress=False)
+    assert not found.backward
+
+
 def test_bad_arguments_are_refused(batch):
     model = make("sequential")
     with pytest.raises(ValueError, match="batches must be at least 1, got 0"):

@@ -30,6 +30,13 @@ def test_the_output_is_recorded_without_its_graph(model):
     assert not outputs[0].requires_grad
 
 
+def test_whatever_is_no_tensor_is_recorded_as_it_is():
+    lstm = nn.LSTM(2, 2)
+    with recorded_output(lstm) as outputs:
+        given = lstm(torch.randn(3, 2))
+    assert outputs == [given] and not lstm._forward_hooks
+
+
 def test_layers_with_features_of_their_own_are_reached():
     model = ParallelBankHybrid(None, 3, input_shape=[1, 4, 4], scales=[1, 2])
     with recorded_output(model.quantum_layers) as outputs:

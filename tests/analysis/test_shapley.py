@@ -142,7 +142,7 @@ def test_text_and_plain_values():
     ("parts", "message"),
     [
         (names(5), "parts must be at most 4, got 5"),
-        ([], "no part to replace"),
+        ([], "parts must name at least one of"),
         (["parts.9"], "parts must be some of .* got 'parts.9'"),
     ],
 )

@@ -64,3 +64,41 @@ def test_all_is_as_before(model, error):
         pass
     assert same(snapshot(model), before)
     assert all(now is then for now, then in zip(model.parameters(), parameters, strict=True))
+
+
+class RunningMean(nn.Module):
+    """Assigns its buffer anew in each forward pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(2))
+        self.weight = nn.Parameter(torch.ones(2))
+
+    def forward(self, x):
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+        return x * self.weight - self.mean
+
+
+def test_what_is_assigned_anew_gives_way_to_what_was_there():
+    model = RunningMean()
+    mean, weight = model.mean, model.weight
+    with untouched(model):
+        model(torch.ones(3, 2))
+        assert model.mean.sum() > 0
+        model.weight = nn.Parameter(torch.full((2,), 5.0))
+        model.register_buffer("other", torch.ones(1))
+    assert model.mean is mean and not mean.any()
+    assert model.weight is weight and torch.equal(weight, torch.ones(2))
+    assert list(model.state_dict()) == ["weight", "mean"] and not hasattr(model, "other")
+
+
+def test_expanded_buffers_are_restored():
+    model = nn.Linear(2, 2)
+    base = torch.tensor([[1.0], [torch.nan]])
+    model.register_buffer("wide", base.expand(2, 4))
+    with untouched(model):
+        base.fill_(7.0)
+        assert model.wide.sum() == 56
+    wanted = torch.tensor([[1.0] * 4, [torch.nan] * 4])
+    assert torch.equal(model.wide.nan_to_num(9.0), wanted.nan_to_num(9.0))
+    assert model.wide.stride() == (1, 0)

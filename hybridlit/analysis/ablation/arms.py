@@ -21,7 +21,7 @@ from hybridlit.photonics import (
 )
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 
-__all__ = ["ARMS", "DoesNotApply", "Widths", "apply_arm", "observed_widths"]
+__all__ = ["ARMS", "STAND_INS", "DoesNotApply", "Widths", "apply_arm", "observed_widths"]
 
 ARMS = {
     "hybrid": "the model as it is",
@@ -34,6 +34,9 @@ ARMS = {
     "single_photon": "one photon in the same circuits",
 }
 """What the retrained arms are, by name."""
+
+STAND_INS = ("linear", "mlp", "random_features")
+"""Arms whose photonic layers give way to classical ones that learn."""
 
 
 class DoesNotApply(Exception):
@@ -91,7 +94,11 @@ def observed_widths(model: nn.Module, run: Callable[[], object]) -> dict[str, Wi
 
 
 def apply_arm(
-    model: nn.Module, arm: str, widths: Mapping[str, Widths], photonic_stage: bool = False
+    model: nn.Module,
+    arm: str,
+    widths: Mapping[str, Widths],
+    photonic_stage: bool = False,
+    photonic_rate: bool = False,
 ) -> None:
     """Put what stands in for them in the place of all photonic modules of a fresh model.
 
@@ -101,6 +108,7 @@ def apply_arm(
         widths: Widths of its photonic modules by name.
         photonic_stage: Whether the training has a stage for photonic parameters: what stands in for
             them is then trained in it, and must have some.
+        photonic_rate: Whether to train what stands in for them at the rate of photonic parameters.
 
     Raises:
         DoesNotApply: With the reason why the arm makes no sense for this model.
@@ -113,7 +121,8 @@ def apply_arm(
             other = _MAKERS[arm](name, module, widths)
             changed |= other is not module or arm == "untrained"
             if other is not module:
-                _exchange(model, module, mark_photonic(other) if photonic_stage else other)
+                marked = photonic_stage or photonic_rate
+                _exchange(model, module, mark_photonic(other) if marked else other)
     trainable = [p for p in split_parameters(model)["photonic"].values() if p.requires_grad]
     if photonic_stage and not trainable:
         raise DoesNotApply(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
 from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.replacement import recorded_output
 from hybridlit.analysis.splits import loader_of
 from hybridlit.components import model_parts, photonic_modules
 
@@ -41,11 +42,13 @@ def chosen_parts(
     for name in chosen:
         if name not in known:
             raise ValueError(f"parts must be some of {list(known)}, got {name!r}")
-    if not chosen:
+    if not chosen and names is None:
         raise ValueError(
             f"{type(model).__name__} has no part to replace: it holds no photonic layer; declare "
             f"one with mark_photonic, or name parts out of {list(known)}"
         )
+    if not chosen:
+        raise ValueError(f"parts must name at least one of {list(known)}, got an empty list")
     return {name: known[name] for name in chosen}
 
 
@@ -74,7 +77,9 @@ def mean_outputs(
     count = 0
     for batch in loader_of(datamodule, "train"):
         with ExitStack() as stack:
-            records = {name: stack.enter_context(_recorded(part)) for name, part in parts.items()}
+            records = {
+                name: stack.enter_context(recorded_output(part)) for name, part in parts.items()
+            }
             rows = len(measure.outputs(model, [batch])[0])
         count += rows
         for name, outputs in records.items():
@@ -111,14 +116,3 @@ def _not_once_per_row(outputs: Sequence[Any], rows: int) -> str | None:
     if outputs[0].dim() < 1 or len(outputs[0]) != rows:
         return "its output has not one row for each row of the batch"
     return None
-
-
-@contextmanager
-def _recorded(part: nn.Module) -> Iterator[list[Any]]:
-    """Collect whatever a part returns."""
-    outputs: list[Any] = []
-    handle = part.register_forward_hook(lambda _, __, output: outputs.append(output))
-    try:
-        yield outputs
-    finally:
-        handle.remove()

@@ -71,13 +71,11 @@ class Posthoc:
 
     Attributes:
         score: Test score of the model; None if nothing was to be replaced.
-        rows: Number of test rows.
         arms: The arms.
         left_out: Why other parts or arms are missing, by name.
     """
 
     score: float | None
-    rows: int
     arms: tuple[PosthocArm, ...]
     left_out: dict[str, str]
 
@@ -109,7 +107,7 @@ def posthoc_arms(
         Score of the model, the arms, and why others were left out.
     """
     if not parts:
-        return Posthoc(None, 0, (), {})
+        return Posthoc(None, (), {})
     test = batches_of(datamodule, "test")
     rows, outputs = measure(model, test)
     means, without_mean = mean_outputs(model, datamodule, measure, parts)
@@ -154,7 +152,7 @@ def posthoc_arms(
         replace(arm, p_value=p, verdict=verdict(arm.difference, margin, p))
         for arm, p in zip(arms, corrected, strict=True)
     )
-    return Posthoc(float(rows.mean()), len(rows), judged, left_out)
+    return Posthoc(float(rows.mean()), judged, left_out)
 
 
 def _over_rows(rows: Rows, drawn: Rows, same_outputs: bool) -> tuple[Interval, float]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from hybridlit.analysis.ablation.conclusion import conclusion
+from hybridlit.analysis.ablation.conclusion import conclusion, signed
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.statistics import Interval
@@ -33,7 +33,7 @@ class AblationStudy:
         seeds: Seeds of the retrained arms.
         splits_vary: Whether each seed had a split of its own.
         score: Test score of the trained model; None without post-hoc arms.
-        test_rows: Number of its test rows; 0 without post-hoc arms.
+        test_rows: Number of test rows, of the first seed where each has a split of its own.
         posthoc: The post-hoc arms.
         retrained: The retrained arms, the hybrid model first.
         left_out: Why arms or parts are missing, by name.
@@ -52,8 +52,10 @@ class AblationStudy:
 
     @property
     def conclusion(self) -> str:
-        """What follows, in a few sentences."""
-        return conclusion(self.posthoc, self.retrained, self.margin, self.splits_vary)
+        """What follows: a sentence, or several as a list in Markdown."""
+        return conclusion(
+            self.posthoc, self.retrained, self.margin, self.splits_vary, self.test_rows
+        )
 
     def arm(self, name: str) -> RetrainedArm:
         """Return a retrained arm.
@@ -73,15 +75,18 @@ class AblationStudy:
         raise KeyError(f"no retrained arm {name!r}: {self.left_out.get(name, 'not asked for')}")
 
     def __str__(self) -> str:
-        return self._report(_aligned, "")
+        return self._report(_aligned, "", True)
 
-    def to_markdown(self) -> str:
+    def to_markdown(self, conclusion: bool = True) -> str:
         """Return tables and conclusion in Markdown.
+
+        Args:
+            conclusion: Whether to end with the conclusion.
 
         Returns:
             The text, which ends with a line break.
         """
-        return self._report(_piped, "### ") + "\n"
+        return self._report(_piped, "### ", conclusion) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values.
@@ -130,7 +135,7 @@ class AblationStudy:
             (f"{arm.part}: {arm.replacement}", arm.difference, arm.verdict) for arm in self.posthoc
         ]
         return [
-            (f"trained again, {len(self.seeds)} seeds", retrained),
+            (f"trained again, {self._effort()}", retrained),
             (f"trained model, {self.test_rows} test rows", posthoc),
         ]
 
@@ -149,14 +154,19 @@ class AblationStudy:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_title(title, fontsize=10, loc="left")
 
-    def _report(self, table: Any, heading: str) -> str:
+    def _effort(self) -> str:
+        epochs = max((arm.epochs for arm in self.retrained), default=0)
+        return f"{len(self.seeds)} seeds, {epochs} epoch{'s' * (epochs != 1)}"
+
+    def _report(self, table: Any, heading: str, conclusion: bool) -> str:
         blocks = []
         if self.retrained:
             splits = "a split each" if self.splits_vary else "one split"
             blocks.append(
-                f"{heading}{self.model} trained again, {len(self.seeds)} seeds ({splits})\n\n"
+                f"{heading}{self.model} trained again, {self._effort()} ({splits})\n\n"
                 + table(*self._retrained_table())
             )
+            blocks += self._notes()
         if self.posthoc:
             blocks.append(
                 f"{heading}{self.model} as trained: {self.metric} {self.score:.4f} on "
@@ -165,8 +175,29 @@ class AblationStudy:
         if self.left_out:
             reasons = "\n".join(f"- {name}: {reason}" for name, reason in self.left_out.items())
             blocks.append(f"{heading}Left out\n\n{reasons}")
-        blocks.append(f"{heading}Conclusion\n\n{self.conclusion}")
+        if conclusion:
+            blocks.append(f"{heading}Conclusion\n\n{self.conclusion}")
         return "\n\n".join(blocks)
+
+    def _notes(self) -> list[str]:
+        """What the table of the retrained arms does not say by itself."""
+        notes = []
+        rates = [
+            f"{arm.name} in {arm.rates.count('photonic')} of {len(arm.rates)} runs"
+            for arm in self.retrained
+            if arm.rates and arm.best_epochs
+        ]
+        if rates:
+            notes.append(
+                "Stand-ins learned at the classical rate or at the photonic one, whichever was "
+                f"better in validation. The photonic one was: {', '.join(rates)}."
+            )
+        if any(arm.name == "classical_only" for arm in self.retrained):
+            notes.append(
+                "The parameters of classical_only include those that lead to the photonic layers, "
+                "which have nothing to learn from there."
+            )
+        return notes
 
     def _retrained_table(self) -> tuple[list[str], list[list[str]]]:
         head = ["arm", self.metric, "hybrid - arm", "p (Holm)", "verdict", "parameters", "seconds"]
@@ -176,10 +207,7 @@ class AblationStudy:
             parameters = f"{arm.parameters} ({arm.photonic_parameters} photonic)"
             compared = ["", "", "reference"]
             if arm.difference is not None and arm.p_value is not None and arm.verdict is not None:
-                compared = [_shown(arm.difference, "+.3f"), _chance(arm.p_value), arm.verdict]
-                if arm.verdict == "inconclusive":
-                    needed = arm.seeds_needed or "over 1000"
-                    compared[-1] += f" ({needed} seeds)"
+                compared = [_shown(arm.difference), _chance(arm.p_value), arm.verdict]
             rows.append([arm.name, score, *compared, parameters, f"{arm.seconds:.1f}"])
         return head, rows
 
@@ -192,14 +220,14 @@ class AblationStudy:
                 name += f" ({arm.draws} draws, p {_chance(arm.permutation_p_value)})"
             elif arm.draws > 1:
                 name += f" ({arm.draws} draws)"
-            shown = _shown(arm.difference, "+.3f")
+            shown = _shown(arm.difference)
             cells = [arm.part, name, f"{arm.score:.3f}", shown, _chance(arm.p_value), arm.verdict]
             rows.append(cells)
         return head, rows
 
 
-def _shown(found: Interval, digits: str) -> str:
-    return f"{found.mean:{digits}} ({found.low:{digits}} to {found.high:{digits}})"
+def _shown(found: Interval) -> str:
+    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def _chance(p: float) -> str:

@@ -13,7 +13,13 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from hybridlit.analysis.ablation.arms import DoesNotApply, Widths, apply_arm, observed_widths
+from hybridlit.analysis.ablation.arms import (
+    STAND_INS,
+    DoesNotApply,
+    Widths,
+    apply_arm,
+    observed_widths,
+)
 from hybridlit.analysis.ablation.measure import Measure
 from hybridlit.analysis.ablation.retraining import Recipe, Training, seeded
 from hybridlit.analysis.replacement import replaced_output
@@ -24,7 +30,6 @@ from hybridlit.analysis.statistics import (
     interval,
     p_value,
     row_error,
-    runs_needed,
     verdict,
 )
 from hybridlit.components import photonic_modules, split_parameters
@@ -41,16 +46,20 @@ class RetrainedArm:
     Attributes:
         name: A key of `ARMS`.
         scores: Test score of each seed.
-        parameters: Number of parameters that train.
+        parameters: Number of parameters that an optimizer holds. In `classical_only` those that
+            lead to the zeros are among them, though they have nothing to learn from.
         photonic_parameters: Number of these that are photonic.
         seconds: Median duration of a training run.
         epochs: Largest number of epochs of a training run.
+        best_epochs: Epoch of the best validation of each seed, from 1; empty without validations.
+            Where it is the last one, more epochs would have done better.
+        rates: Whose optimizer settings what stands in for the photonic layers had, `"classical"` or
+            `"photonic"`, seed by seed: the better by validation of the two; empty where they are
+            the same, in other arms, and in trainings with a photonic stage.
         difference: Score of the hybrid model minus this score, seed by seed, with an interval over
             seeds and test rows; None for the hybrid model itself, and so are the rest.
         p_value: Of a difference of 0, corrected by Holm for the other retrained arms.
         verdict: What the difference means: is the photonic layer better than what stands in for it?
-        seeds_needed: About how many seeds would give a verdict if mean and spread stay as they are;
-            None where there is a verdict, or if 1000 would not.
     """
 
     name: str
@@ -59,10 +68,11 @@ class RetrainedArm:
     photonic_parameters: int
     seconds: float
     epochs: int
+    best_epochs: tuple[int, ...] = ()
+    rates: tuple[str, ...] = ()
     difference: Interval | None = None
     p_value: float | None = None
     verdict: str | None = None
-    seeds_needed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class _Run:
     training: Training
     parameters: int
     photonic_parameters: int
+    rate: str | None
 
 
 @dataclass(frozen=True)
@@ -176,7 +187,7 @@ def retrained_arms(
     evidence = [_differences(runs["hybrid"], runs[arm.name], test_per_train) for arm in others]
     p_values = holm([p_value(*each) for each in evidence])
     arguments = zip(others, evidence, p_values, strict=True)
-    return reference, *(_judged(*each, margin, len(others)) for each in arguments)
+    return reference, *(_judged(*each, margin) for each in arguments)
 
 
 def _run(
@@ -188,17 +199,32 @@ def _run(
     datamodule: LightningDataModule,
     test: list[object],
 ) -> _Run:
-    seeded(seed)  # so that arms start from the same weights wherever they share a module
-    model = recipe.fresh_model()
-    apply_arm(model, arm, widths, recipe.photonic_stage)
+    """Train an arm, stand-ins at both rates where there are two, and score the better one."""
+    choose = arm in STAND_INS and recipe.rates_differ and not recipe.photonic_stage
+    best: tuple[LightningModule, Training, str | None] | None = None
+    for rate in ("classical", "photonic") if choose else (None,):
+        seeded(seed)  # so that arms start from the same weights wherever they share a module
+        model = recipe.fresh_model()
+        apply_arm(model, arm, widths, recipe.photonic_stage, rate == "photonic")
+        seeded(seed)  # again: what the arm drew must not move dropout or the order of the data
+        training = recipe.train(model, datamodule)
+        if best is None or _better(training, best[1]):
+            best = model, training, rate
+        if training.lowest is None:
+            break  # nothing to choose by, the test data least of all
+    assert best is not None
+    model, training, rate = best
     counts = {
         component: sum(p.numel() for p in parameters.values() if p.requires_grad)
         for component, parameters in split_parameters(model).items()
     }
-    seeded(seed)  # again: what the arm drew must not move dropout or the order of the data
-    training = recipe.train(model, datamodule)
+    photonic = 0 if rate == "photonic" else counts["photonic"]  # marked for its rate only
     rows, outputs = measure(model, test)
-    return _Run(rows, outputs, training, sum(counts.values()), counts["photonic"])
+    return _Run(rows, outputs, training, sum(counts.values()), photonic, rate)
+
+
+def _better(one: Training, other: Training) -> bool:
+    return one.lowest is not None and other.lowest is not None and one.lowest < other.lowest
 
 
 def _goes_around(model: LightningModule, measure: Measure, batches: list[object]) -> bool:
@@ -218,6 +244,10 @@ def _summary(arm: str, runs: Sequence[_Run]) -> RetrainedArm:
         photonic_parameters=runs[0].photonic_parameters,
         seconds=median(run.training.seconds for run in runs),
         epochs=max(run.training.epochs for run in runs),
+        best_epochs=tuple(
+            run.training.best_epoch for run in runs if run.training.best_epoch is not None
+        ),
+        rates=tuple(run.rate for run in runs if run.rate is not None),
     )
 
 
@@ -241,12 +271,7 @@ def _judged(
     evidence: tuple[list[float], float, float],
     p: float,
     margin: float,
-    comparisons: int,
 ) -> RetrainedArm:
-    values, share, error = evidence
-    difference = interval(values, share, error)
+    difference = interval(*evidence)
     word = verdict(difference, margin, p)
-    needed = None
-    if word == "inconclusive":
-        needed = runs_needed(values, margin, share, error, comparisons)
-    return replace(arm, difference=difference, p_value=p, verdict=word, seeds_needed=needed)
+    return replace(arm, difference=difference, p_value=p, verdict=word)

@@ -20,6 +20,7 @@ from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import first_batches
 from hybridlit.templates import HybridModule
 from hybridlit.templates.hyperparameters import PlainHyperparameters
+from hybridlit.templates.schedule import schedules_by_group
 
 __all__ = ["Build", "Recipe", "Training", "seeded"]
 
@@ -34,10 +35,14 @@ class Training:
     Attributes:
         seconds: Duration of `Trainer.fit`.
         epochs: Number of epochs.
+        best_epoch: The epoch of the best validation, from 1; None where nothing is monitored.
+        lowest: What was monitored at that validation.
     """
 
     seconds: float
     epochs: int
+    best_epoch: int | None = None
+    lowest: float | None = None
 
 
 def seeded(seed: int) -> None:
@@ -85,6 +90,16 @@ class Recipe:
             return False
         stages = self.model.hparams["stages"] or []
         return any(component != "classical" for component, _ in stages)
+
+    @property
+    def rates_differ(self) -> bool:
+        """Whether classical and photonic parameters of the model are optimized differently."""
+        if not isinstance(self.model, HybridModule):
+            return False
+        given, schedules = self.model.hparams, schedules_by_group(self.model.hparams)
+        classical = given["classical_lr"], given["weight_decay"], schedules["classical"]
+        photonic = given["quantum_lr"], given["quantum_weight_decay"], schedules["photonic"]
+        return classical != photonic
 
     def fresh_model(self) -> LightningModule:
         """Make an untrained model like the given one.
@@ -152,9 +167,10 @@ class Recipe:
                     raise KeyboardInterrupt from None
                 raise
             seconds = time.perf_counter() - start
-        if best is not None:
-            best.load_into(model)
-        return Training(seconds, trainer.current_epoch)
+        if best is None:
+            return Training(seconds, trainer.current_epoch)
+        best.load_into(model)
+        return Training(seconds, trainer.current_epoch, best.epoch, best.lowest)
 
 
 class _BestWeights(Callback):
@@ -163,6 +179,7 @@ class _BestWeights(Callback):
     def __init__(self, monitor: str) -> None:
         self.monitor = monitor
         self.lowest = math.inf
+        self.epoch = 0
         self.state: dict[str, Tensor] | None = None
         self.seen: list[str] = []
 
@@ -173,6 +190,7 @@ class _BestWeights(Callback):
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
         if value < self.lowest:
             self.lowest = value
+            self.epoch = trainer.current_epoch + 1
             self.state = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
 
     def load_into(self, model: LightningModule) -> None:

@@ -16,7 +16,7 @@ from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, posthoc_arms
 from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.retrained import applicable_arms, retrained_arms
 from hybridlit.analysis.ablation.retraining import Build, Recipe, seeded
-from hybridlit.analysis.splits import prepared
+from hybridlit.analysis.splits import count_rows, prepared
 from hybridlit.analysis.statistics import interval
 from hybridlit.analysis.untouched import untouched
 from hybridlit.components import photonic_modules
@@ -70,12 +70,16 @@ def ablation_study(
     - `single_photon`: the same circuits with one photon, in the first occupied mode. It has fewer
       outcomes to read, so `distinguishable` is the purer test of interference.
 
-    Arms of a seed start from the same weights wherever they share a module. What stands in for a
-    photonic layer is classical and learns at the classical rate, unless the training has a stage
-    for photonic parameters, which it then takes part in at their rate. The weights of the lowest
-    `monitor` are tested; the test data choose nothing. All arms have the model's learning rates and
-    other settings: if these were tuned for the hybrid model, tune them for an arm as well (train
-    it as a model of its own) before you say that it is worse.
+    Arms of a seed start from the same weights wherever they share a module. The weights of the
+    lowest `monitor` are tested; the test data choose nothing. `linear`, `mlp` and `random_features`
+    are trained twice where the model optimizes classical and photonic parameters differently: once
+    with the learning rate, weight decay and schedule of either, and the lower `monitor` is kept,
+    which doubles their budget in favour of the stand-in. Without validation data they learn as
+    classical parameters, and in trainings with a stage for photonic parameters as those. Apart from
+    that all arms have the model's settings: if these were tuned for the hybrid model, tune them for
+    an arm as well (train it as a model of its own) before you say that it is worse. Arms that learn
+    at different speeds differ after a few epochs even if they end up alike: `conclusion` says when
+    `max_epochs` is too small.
 
     Differences are the model's score minus the arm's, so that more than 0 speaks for the photonic
     part. Intervals have 95 % confidence; p values are corrected for the number of arms (Holm), and
@@ -91,7 +95,8 @@ def ablation_study(
         datamodule: Training, validation and test data, all test batches held in memory. Or a
             function from a seed to the datamodule of that split: then a seed decides the split as
             well, and intervals cover splits; otherwise only the training rows of this one. Post-hoc
-            arms use the split of the first seed: the model must have been trained on it.
+            arms use the split of the first seed: the model must have been trained on it. A
+            datamodule whose `setup` draws its split without a seed has another one here.
         posthoc: Whether to run the post-hoc arms.
         retrained: Whether to run the retrained arms: all that apply, or those named.
         components: Qualified names of the parts to replace post-hoc, as in `model_parts` or
@@ -147,7 +152,7 @@ def ablation_study(
     if wanted and not photonic_modules(model):
         raise ValueError(
             f"{type(model).__name__} holds no photonic layer, so there is nothing to replace: "
-            "declare one with mark_photonic, or give retrained=False"
+            "declare one with mark_photonic, or give retrained=False and components=[...]"
         )
     parts = chosen_parts(model, components, photonic_modules(model)) if posthoc else {}
     epochs = _epochs(model, max_epochs) if wanted else 0
@@ -168,6 +173,7 @@ def ablation_study(
 
     with untouched(model), tqdm(desc="ablation", disable=not progress) as bar:
         with data_of(numbers[0]) as data:
+            test_rows = count_rows(data, "test")
             seeded(numbers[0])
             arms = applicable_arms(wanted, recipe, measure, data)
             bar.reset(total=len(REPLACEMENTS) * len(parts) + len(numbers) * len(arms.names))
@@ -199,7 +205,7 @@ def ablation_study(
         seeds=tuple(numbers),
         splits_vary=not fixed_split,
         score=trained.score,
-        test_rows=trained.rows,
+        test_rows=test_rows,
         posthoc=trained.arms,
         retrained=again,
         left_out=arms.left_out | trained.left_out,

@@ -18,6 +18,9 @@ from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["BatchSize", "find_batch_size", "predict_memory"]
 
+_LESS = (
+    "raise budget or safety, take a smaller circuit, or recompute it with checkpoint_quantum=True"
+)
 _CLOSE = 0.05
 """Differences of speed up to this share are not worth a larger batch."""
 
@@ -128,8 +131,8 @@ def find_batch_size(
     Raises:
         MemoryError: If not even one row fits.
         TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range or unknown, nothing is trainable, or `sample`
-            has fewer than 2 rows.
+        ValueError: If an argument is out of range or unknown, nothing is trainable, `sample` has
+            fewer than 2 rows, or the size comes out as 1 and the model cannot train on one row.
 
     Example:
         >>> from hybridlit import SequentialHybrid
@@ -213,8 +216,7 @@ def _largest(memory: StepMemory, most: int, usable: int) -> int:
         raise MemoryError(
             f"a training step of one row takes about {in_bytes(memory.peak(1))}, "
             f"{in_bytes(memory.held)} of it for parameters, gradients and optimizer, and "
-            f"{in_bytes(usable)} may be used: raise budget or safety, take a smaller circuit, or "
-            "recompute it with checkpoint_quantum=True"
+            f"{in_bytes(usable)} may be used: {_LESS}"
         )
     if memory.peak(most) <= usable:
         return most
@@ -253,8 +255,13 @@ def _verified(run: TrialSteps, memory: StepMemory, size: int, usable: int) -> tu
             if run.device.type == "cuda":
                 torch.cuda.empty_cache()
             measured = 2 * usable
-        if measured <= usable or size == 1:
+        if measured <= usable:
             return size, measured, lowered
+        if size == 1:
+            raise MemoryError(
+                f"a training step of one row took {in_bytes(measured)}, and {in_bytes(usable)} may "
+                f"be used: {_LESS}"
+            )
         size = max(1, min(size - 1, int(size * usable / measured)))
         lowered = True
 

@@ -59,9 +59,20 @@ class TrialSteps:
 
         Args:
             rows: Rows of the batch, which repeat those of the sample.
+
+        Raises:
+            ValueError: If it is one row, and the model needs more, as batch normalization does.
         """
         batch = self._batch(rows)
-        value = self.loss(self.model, batch)
+        try:
+            value = self.loss(self.model, batch)
+        except ValueError as error:
+            if rows > 1:
+                raise
+            raise ValueError(
+                f"the model cannot train on one row ({error}): raise max_batch or budget, so that "
+                "2 are allowed, or take a normalization that needs no other rows, such as LayerNorm"
+            ) from error
         self.optimizer.zero_grad()
         value.backward()
         self.optimizer.step()

@@ -54,7 +54,8 @@ def profile_components(
 
     Raises:
         TypeError: If a number is no integer, or the model is no `HybridModule` and `loss` is None.
-        ValueError: If a number is out of range, or the loader yields nothing.
+        ValueError: If a number is out of range, the loader yields nothing, or nothing is trainable
+            and `backward` is asked for.
         RuntimeError: If no part ran in the forward pass, as in a compiled model.
 
     Example:
@@ -71,6 +72,10 @@ def profile_components(
     integer(batches, "batches", 1)
     integer(warmup, "warmup", 0)
     function = loss_function(model, loss)
+    if backward and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            "the model has no trainable parameters: unfreeze some, or give backward=False"
+        )
     timer = PartTimer(model)
     plain, hooked = [], []
     with untouched(model), torch.set_grad_enabled(backward):

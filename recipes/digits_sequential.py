@@ -3,10 +3,11 @@
 import argparse
 
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from hybridlit import SequentialHybrid, SklearnDataModule
+from hybridlit.callbacks import ExactResume, HybridCheckpoint, PhotonicInspector, TensorBoardLayout
 
 
 def main(seed: int, epochs: int) -> dict[str, float]:
@@ -26,16 +27,23 @@ def main(seed: int, epochs: int) -> dict[str, float]:
         weight_decay=0.3,
         schedule="cosine",
     )
-    best = ModelCheckpoint(monitor="val/loss", save_last=True)
+    checkpoint = HybridCheckpoint(monitor="val/loss")
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=epochs,
         logger=TensorBoardLogger("runs", name="digits_sequential", default_hp_metric=False),
-        callbacks=[best, LearningRateMonitor("epoch"), TQDMProgressBar()],
+        callbacks=[
+            TQDMProgressBar(),
+            PhotonicInspector(),
+            TensorBoardLayout(),
+            ExactResume(),
+            checkpoint,
+            LearningRateMonitor("epoch"),
+        ],
     )
     trainer.fit(model, data)
-    (metrics,) = trainer.test(model, data, ckpt_path=best.best_model_path)
-    print(f"Best checkpoint: {best.best_model_path}")
+    (metrics,) = trainer.test(model, data, ckpt_path=checkpoint.best_model_path)
+    print(f"Best checkpoint: {checkpoint.best_model_path}")
     return dict(metrics)
 
 

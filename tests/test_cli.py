@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import time
 import pytest
 import torch
 import yaml
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import Callback, LightningDataModule
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import hybridlit
@@ -57,6 +58,15 @@ class Fixed(SequentialHybrid):
         super().__init__(n_modes=5, **kwargs)
 
 
+class Classical(SequentialHybrid):
+    """Nothing photonic in it."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        width = self.quantum_layer(torch.zeros(1, self.hparams.quantum_dim)).shape[1]
+        self.quantum_layer = torch.nn.Linear(self.hparams.quantum_dim, width)
+
+
 class Declining(SequentialHybrid):
     """Gets worse with every epoch."""
 
@@ -69,6 +79,21 @@ class Declining(SequentialHybrid):
 
     def forward(self, x):
         return super().forward(x) + self.decline
+
+
+class Interrupts(Callback):
+    """Does in one hook what a user or a system would do."""
+
+    def __init__(self, hook: str, signal_number: int):
+        setattr(self, hook, lambda *_: os.kill(os.getpid(), signal_number))
+
+
+@pytest.fixture
+def signals_kept():
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():  # Lightning leaves Ctrl-C ignored
+        signal.signal(number, handler)
 
 
 def test_version(capsys):
@@ -245,12 +270,68 @@ def test_a_damaged_checkpoint_is_replaced_in_fit_and_refused_elsewhere(place, ca
         main(["test", *MODEL, *DATA, *SHORT, f"--ckpt_path={folder / 'last.ckpt'}"])
 
 
+def epochs_of_last(place, run):
+    content = torch.load(place / run / "checkpoints" / "last.ckpt", weights_only=True)
+    return content["epoch"] + 1
+
+
+def test_last_is_found_whatever_callbacks_there_are(place):
+    callback = "--trainer.callbacks=hybridlit.callbacks.GradientImbalanceMonitor"
+    fit(callback)
+    fit(callback, "--ckpt_path=last", "--trainer.max_epochs=3", "--model.dropout=0.0")
+    assert epochs_of_last(place, "runs/SequentialHybrid/version_1") == 3
+    events = EventAccumulator(str(place / "runs/SequentialHybrid/version_1")).Reload()
+    assert [e.step for e in events.Scalars("val/loss")] == [5]  # the third epoch alone
+
+
+def test_last_looks_where_a_callback_saves(place):
+    callback = ["--trainer.callbacks=hybridlit.callbacks.HybridCheckpoint"]
+    callback += ["--trainer.callbacks.dirpath=kept", "--trainer.logger=false"]
+    fit(*callback)
+    fit(*callback, "--ckpt_path=last", "--trainer.max_epochs=3")
+    assert torch.load(place / "kept" / "last.ckpt", weights_only=True)["epoch"] == 2
+
+
+def test_last_is_no_run_that_logged_elsewhere(place):
+    fit()
+    with pytest.raises(SystemExit, match=r"a logger of their own, or none.*give a folder"):
+        fit("--trainer.logger=false", "--ckpt_path=last")
+
+
+def test_copies_of_runs_are_passed_over(place):
+    fit()
+    shutil.copytree("runs/SequentialHybrid/version_0", "runs/SequentialHybrid/version_7_backup")
+    fit("--ckpt_path=last", "--trainer.max_epochs=3")
+    # the logger counts the copy, and goes on with 8
+    assert epochs_of_last(place, "runs/SequentialHybrid/version_8") == 3
+
+
 @pytest.mark.parametrize(
-    ("given", "message"), [("last", "no run under runs/SequentialHybrid"), (".", "no checkpoint")]
+    ("given", "message"),
+    [
+        ("last", "no run under runs/SequentialHybrid"),
+        (".", "no checkpoint"),
+        ("best", "no such file"),
+    ],
 )
 def test_there_is_nothing_to_resume(given, message):
     with pytest.raises(SystemExit, match=message):
         fit(f"--ckpt_path={given}")
+
+
+@pytest.mark.parametrize("given", ["last", ".", "none.ckpt"])
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_other_commands_take_a_file(command, given):
+    message = f"hybridlit {command}: --ckpt_path {given}: no such file; give a checkpoint, such as"
+    with pytest.raises(SystemExit, match=message):
+        main([command, *MODEL, *DATA, *SHORT, f"--ckpt_path={given}"])
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+@pytest.mark.filterwarnings("default")
+def test_other_commands_tell_that_a_model_is_untrained(command):
+    with pytest.warns(UserWarning, match=f"hybridlit {command} without --ckpt_path is of an untr"):
+        main([command, *MODEL, *DATA, *SHORT])
 
 
 def test_a_subclass_with_a_fixed_argument(place):
@@ -290,6 +371,39 @@ def test_defaults_can_be_switched_off(option, absent, place, capsys):
     assert absent not in out
     assert ("test/acc" in out) == ("fast_dev_run" not in option)
     assert not (place / "config.yaml").exists()
+
+
+def test_tensorboard_shows_photons_and_a_table_of_runs(place):
+    fit()
+    (run,) = (place / "runs" / "SequentialHybrid").iterdir()
+    tags = EventAccumulator(str(run)).Reload().Tags()
+    assert "photonics/quantum_layer/outcomes" in tags["images"]
+    assert "hp/val_loss" in tags["scalars"]
+
+
+@pytest.mark.filterwarnings("error:PhotonicInspector")
+def test_without_photons_there_is_nothing_to_show(place):
+    model = [f"--model={__name__}.Classical", *MODEL[1:]]
+    main(["fit", *model, *DATA, *SHORT, "--trainer.max_epochs=1"])
+    (run,) = (place / "runs" / "Classical").iterdir()
+    tags = EventAccumulator(str(run)).Reload().Tags()
+    assert not tags["images"] and "hp/val_loss" in tags["scalars"]
+
+
+def test_callbacks_for_tensorboard_can_be_chosen(place):
+    fit(
+        "--trainer.callbacks=hybridlit.callbacks.PhotonicInspector",
+        "--trainer.callbacks.epochs=[1]",
+        "--trainer.callbacks+=hybridlit.callbacks.TensorBoardLayout",
+    )
+    (run,) = (place / "runs" / "SequentialHybrid").iterdir()
+    events = EventAccumulator(str(run)).Reload()
+    assert [e.step for e in events.Images("photonics/quantum_layer/outcomes")] == [4]
+
+
+def test_without_tensorboard_no_pictures_are_saved(place):
+    fit("--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logs")
+    assert list(place.glob("logs/**/metrics.csv")) and not list(place.glob("**/*.png"))
 
 
 def test_callbacks_of_the_user_replace_ours_of_the_same_kind(place):
@@ -334,6 +448,25 @@ def test_the_module_runs_and_an_interruption_is_clean(place):
     assert "Interrupted. Last checkpoint: runs/SequentialHybrid/version_0" in out
     assert "Resume: add --ckpt_path" in out
     assert "Traceback" not in err and "LeafSpec" not in err and "Tip:" not in err
+
+
+@pytest.mark.parametrize(
+    ("hook", "number", "code", "says"),
+    [
+        ("on_train_batch_end", signal.SIGINT, 130, "Resume: add --ckpt_path"),
+        ("on_train_batch_end", signal.SIGTERM, 143, "Resume: add --ckpt_path"),
+        ("on_test_batch_start", signal.SIGINT, 130, "Best checkpoint: runs/SequentialHybrid"),
+        ("on_test_batch_start", signal.SIGTERM, 143, "Best checkpoint: runs/SequentialHybrid"),
+    ],
+)
+def test_exit_codes_of_interruptions(hook, number, code, says, capsys, signals_kept):
+    callback = [f"--trainer.callbacks={__name__}.Interrupts", f"--trainer.callbacks.hook={hook}"]
+    callback += [f"--trainer.callbacks.signal_number={int(number)}"]
+    data = [*DATA, "--data.batch_size=10"]  # SIGTERM waits for the end of a batch before the last
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *MODEL, *data, *SHORT, "--trainer.max_epochs=2", *callback])
+    assert stop.value.code == code
+    assert says in capsys.readouterr().out
 
 
 def test_plan_prints_what_a_circuit_takes(capsys):

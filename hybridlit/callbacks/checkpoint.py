@@ -19,7 +19,11 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from hybridlit.callbacks.boundaries import accumulating, validation_follows
-from hybridlit.callbacks.durable import DurableCheckpointIO, remove_leftovers
+from hybridlit.callbacks.durable import (
+    DurableCheckpointIO,
+    later_checkpoints,
+    remove_leftovers,
+)
 from hybridlit.callbacks.loop_counters import rewind
 from hybridlit.photonics.validation import choice, integer, number
 
@@ -41,16 +45,20 @@ class HybridCheckpoint(ModelCheckpoint):
     Files, in `dirpath`:
         - `best-epoch<epoch>-step<step>.ckpt`: the `save_top_k` best by `monitor`; NaN is never
           among them. Looked at after each validation; at the end of the epoch if the validation
-          ends it, or if there is none.
+          ends it, or if there is none. A warning tells at the end if there was no value at all.
         - `last.ckpt`: at the same occasions and at the end, unless saving it has taken more than
           `last_share` of the run so far: where epochs take milliseconds, not after each of them.
         - `step<step>.ckpt`: every `every_n_steps` optimizer steps, the newest `keep` of them.
         - `interrupted.ckpt`: what an error, Ctrl-C or SIGTERM interrupted, if anything is new since
           the last save. Runs of a single process only, since the others could not take part.
-          Nothing is ever resumed from it, or from any other file, unless `ckpt_path` says so.
+          Less exact than the others (see `ExactResume`), so `newest_checkpoint` takes it only where
+          no other file has as many steps. Nothing is ever resumed unless `ckpt_path` says so.
 
-    A new run never writes into a folder that holds checkpoints of another one. If a file cannot be
+    A new run never writes into a folder that holds checkpoints of another one; one that goes back
+    to an earlier step of its own is warned that files of later steps are there. If a file cannot be
     written, the run stops with an `OSError` and the files from before are as they were.
+
+    One per Trainer: for the best by another value, add a `ModelCheckpoint` with another `dirpath`.
 
     `best_model_path`, `best_model_score`, `best_k_models`, `last_model_path` (the file written
     last), `Trainer.test(ckpt_path="best")` and loggers work as with `ModelCheckpoint`. Nothing is
@@ -124,9 +132,9 @@ class HybridCheckpoint(ModelCheckpoint):
         self._first_step: int | None = None
         self._step = 0  # as of the previous batch
         self._batches = 0  # of this epoch, up to the last optimizer step
-        self._settled = False  # everybody else has done with this validation or epoch
+        self._settled = False  # while saving: everybody else has done with this validation or epoch
         self._interrupted = False
-        self._saved: tuple[int, int] | None = None
+        self._saved: int | None = None  # the step of the last save with nothing half done
         self._began = 0.0
         self._last_seconds = 0.0  # spent on saving last.ckpt
 
@@ -137,6 +145,10 @@ class HybridCheckpoint(ModelCheckpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder, and put the durable writer in place."""
+        if stage == "fit" and self._wrote and trainer.global_step == 0:  # of another Trainer
+            self._wrote = False
+            if not self._given_folder:
+                self.dirpath = None
         with warnings.catch_warnings():  # `on_fit_start` knows whose files they are
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
             super().setup(trainer, pl_module, stage)
@@ -175,8 +187,13 @@ class HybridCheckpoint(ModelCheckpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         resumed = None if trainer.ckpt_path is None else Path(trainer.ckpt_path).resolve().parent
+        if resumed is None and trainer.global_step == 0:
+            self._considered, self.best_k_models, self.last_model_path = None, {}, ""
+            self._rank()
         if not self._wrote and resumed != Path(self._folder).resolve():
-            self.dirpath = trainer.strategy.broadcast(self._free_folder())
+            wanted, self.dirpath = self._folder, trainer.strategy.broadcast(self._free_folder())
+            if self._folder != wanted:
+                rank_zero_info(f"{wanted} holds checkpoints already: saving to {self._folder}")
         if trainer.is_global_zero:
             remove_leftovers(self._folder)
         if resumed is not None:
@@ -193,20 +210,29 @@ class HybridCheckpoint(ModelCheckpoint):
         self._restored = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note where the run begins."""
+        """Note where the run begins; warn if the folder has been further already."""
         self._first_step = self._step = trainer.global_step
         self._batches = trainer.fit_loop.batch_idx + 1
         self._began, self._last_seconds = time.perf_counter(), 0.0
+        if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        later = later_checkpoints(self._folder, trainer.global_step)
+        if later:
+            rank_zero_warn(
+                f"This run begins with step {trainer.global_step}, and {self._folder} holds "
+                f"checkpoints of later ones: {', '.join(path.name for path in later)}. They will "
+                "be taken for its newest until it has come as far: move them away, or set another "
+                "dirpath."
+            )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note where the epoch begins."""
-        self._batches, self._settled = 0, False
+        self._batches = 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save a periodic checkpoint if one is due and nothing else follows this step."""
-        self._settled = False
         if not accumulating(trainer):
             self._batches = trainer.fit_loop.batch_idx + 1
         before, self._step = self._step, trainer.global_step
@@ -227,11 +253,19 @@ class HybridCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of the epoch."""
-        if self._is_active(trainer):
-            self._save_all(trainer)
+        if not self._is_active(trainer):
+            return
+        self._save_all(trainer)
+        if self._validated and self.save_top_k and self.monitor not in trainer.callback_metrics:
+            raise ValueError(
+                f"monitor={self.monitor!r} was not logged, so no checkpoint can be the best: log "
+                f"it, choose one of {sorted(trainer.callback_metrics)}, or set save_top_k=0"
+            )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Do nothing: the end of the epoch has been saved."""
+        """Save nothing, since the end of the epoch has been saved; warn if there is no best one."""
+        if self._is_active(trainer) and self.save_top_k and not self.best_k_models:
+            rank_zero_warn(f"No best checkpoint: {self.monitor!r} was never logged, or always NaN.")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -240,7 +274,7 @@ class HybridCheckpoint(ModelCheckpoint):
         if not self.save_on_exception or not self._is_active(trainer):
             return
         began = self._first_step is not None and trainer.global_step > self._first_step
-        if not began or self._saved == self._position(trainer):
+        if not began or self._saved == trainer.global_step:
             return
         if trainer.world_size > 1:
             rank_zero_warn("Interrupted in several processes: only the checkpoints so far remain.")
@@ -270,9 +304,6 @@ class HybridCheckpoint(ModelCheckpoint):
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         return fitting and not trainer.fast_dev_run  # type: ignore[attr-defined]
 
-    def _position(self, trainer: Trainer) -> tuple[int, int]:
-        return trainer.global_step, trainer.fit_loop.total_batch_idx
-
     def _save_all(self, trainer: Trainer) -> None:
         """Save what is due after a validation, or at the end of an epoch."""
         self._settled = True
@@ -281,18 +312,14 @@ class HybridCheckpoint(ModelCheckpoint):
             self._save_best(trainer, score)
         if accumulating(trainer):  # last and periodic ones can wait for the optimizer's step
             self._due |= self.every_n_steps is not None
-            return
-        if self.save_last and self._last_is_due(trainer):
-            start = time.perf_counter()
-            self._save(trainer, "last.ckpt")
-            self._last_seconds += time.perf_counter() - start
-        if self._due:
-            self._save_step(trainer)
-        if self._validated and self.save_top_k and self.monitor not in trainer.callback_metrics:
-            raise ValueError(
-                f"monitor={self.monitor!r} was not logged, so no checkpoint can be the best: log "
-                f"it, choose one of {sorted(trainer.callback_metrics)}, or set save_top_k=0"
-            )
+        else:
+            if self.save_last and self._last_is_due(trainer):
+                start = time.perf_counter()
+                self._save(trainer, "last.ckpt")
+                self._last_seconds += time.perf_counter() - start
+            if self._due:
+                self._save_step(trainer)
+        self._settled = False
 
     def _last_is_due(self, trainer: Trainer) -> bool:
         """Whether the run ends here, or saving has not taken too much of its time."""
@@ -364,7 +391,8 @@ class HybridCheckpoint(ModelCheckpoint):
         path = os.path.join(self._folder, name)
         trainer.save_checkpoint(path, weights_only=False)  # None would be announced each time
         self._wrote = True
-        self._saved = self._position(trainer)
+        if not accumulating(trainer):
+            self._saved = trainer.global_step
         self.last_model_path = path
         if trainer.is_global_zero:
             for logger in trainer.loggers:

@@ -8,6 +8,7 @@ every zip archive, and torch's files are zip archives: no second file can be mis
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -33,6 +34,7 @@ except ImportError:  # Windows, where a file in use cannot be removed anyway
 __all__ = [
     "DurableCheckpointIO",
     "damage",
+    "later_checkpoints",
     "newest_checkpoint",
     "remove_leftovers",
     "save_durably",
@@ -41,6 +43,7 @@ __all__ = [
 
 _UNFINISHED = ".unfinished"
 _NOTE = re.compile(rb"hybridlit sha256 ([0-9a-f]{64}) step (0|-?[1-9]\d*)\Z")
+_FOLDER = re.compile(r"checkpoints(-\d+)?")
 _BLOCK = 1 << 20
 
 
@@ -56,10 +59,10 @@ def save_durably(content: Any, path: str | os.PathLike[str]) -> None:
             before stands there still.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}{_UNFINISHED}")
     step = content.get("global_step", -1) if isinstance(content, dict) else -1
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with _Writer(unfinished) as writer:
             torch.save(content, writer)  # type: ignore[arg-type]  # it needs write and flush alone
             writer.finish(step)
@@ -68,12 +71,14 @@ def save_durably(content: Any, path: str | os.PathLike[str]) -> None:
             raise OSError(f"what was written does not read back: {fault}")
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        kept = "; the file from before is untouched" if path.exists() else ""
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        kept = "; the file from before is untouched" if os.path.exists(path) else ""
         reason = f"cannot save {path}: {error.strerror or error}{kept}"
         raise OSError(error.errno or errno.EIO, reason) from error
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise
     _sync_folder(path.parent)
 
@@ -111,11 +116,13 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
     """Find the checkpoint that a run is to be resumed from.
 
     Args:
-        folder: The folder of the checkpoints, or that of a run, with them in `checkpoints/`.
+        folder: The folder of the checkpoints, or that of a run, with them in `checkpoints/`, or in
+            `checkpoints-1/` and so on: then in the one that was written to last.
 
     Returns:
-        The undamaged `*.ckpt` file with the largest global step, of several the one written last.
-        A warning names newer ones that are damaged.
+        The undamaged `*.ckpt` file with the largest global step; of several the one written last,
+        but `interrupted.ckpt` only if there is no other. A warning names newer ones that are
+        damaged.
 
     Raises:
         FileNotFoundError: If there is no undamaged checkpoint.
@@ -129,6 +136,20 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
     if faults:
         rank_zero_warn(f"{_listed(faults)} Using {path} instead.")
     return path
+
+
+def later_checkpoints(folder: str | os.PathLike[str], step: int) -> list[Path]:
+    """Find the undamaged checkpoints of a folder that are of later steps.
+
+    Args:
+        folder: The folder of the checkpoints; it need not exist.
+        step: The global step.
+
+    Returns:
+        The `*.ckpt` files with a larger global step, by name.
+    """
+    found = sorted(Path(folder).glob("*.ckpt"))
+    return [path for path in found if _age(path).step > step and damage(path) is None]
 
 
 def undamaged(path: str | os.PathLike[str], fall_back: bool) -> Path:
@@ -277,14 +298,22 @@ class _Note(NamedTuple):
 
 
 class _Age(NamedTuple):
+    """What makes one checkpoint newer than another, in this order."""
+
     step: int
+    whole: bool  # not what an interruption left
     written: int
 
 
 def _newest(folder: Path) -> tuple[Path, dict[Path, str]]:
     """Return the newest undamaged checkpoint, and what is wrong with the newer ones."""
-    if not any(folder.glob("*.ckpt")) and (folder / "checkpoints").is_dir():
-        folder = folder / "checkpoints"
+    if not any(folder.glob("*.ckpt")):
+        inside = [
+            path
+            for path in folder.glob("checkpoints*/*.ckpt")
+            if _FOLDER.fullmatch(path.parent.name)
+        ]
+        folder = max(inside, key=_modified).parent if inside else folder
     faults: dict[Path, str] = {}
     for path in sorted(folder.glob("*.ckpt"), key=_age, reverse=True):
         fault = damage(path)
@@ -300,17 +329,22 @@ def _newest(folder: Path) -> tuple[Path, dict[Path, str]]:
 
 def _age(path: Path) -> _Age:
     """Order checkpoints by global step, then by time; -1 where the step cannot be read."""
+    whole, written = path.name != "interrupted.ckpt", _modified(path)
     try:
-        written = path.stat().st_mtime_ns
         note = _note(path)
         if note is not None:
-            return _Age(note.step, written)
+            return _Age(note.step, whole, written)
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return _Age(int(content["global_step"]), written)
+        return _Age(int(content["global_step"]), whole, written)
+    except Exception:  # whatever a damaged file makes torch.load say; or rotated away meanwhile
+        return _Age(-1, whole, written)
+
+
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
     except FileNotFoundError:  # rotated away meanwhile
-        return _Age(-1, 0)
-    except Exception:  # whatever a damaged file makes torch.load say
-        return _Age(-1, written)
+        return 0
 
 
 def _note(path: Path) -> _Note | None:

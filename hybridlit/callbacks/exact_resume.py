@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -35,17 +36,27 @@ class ExactResume(Callback):
     accelerators), numpy and Python, for each process; the position in the training data; what the
     epoch has logged so far, so that means over it cover all of it; and the latest metrics, for
     schedulers that wait for one. It also corrects what Lightning would count differently after a
-    resume: the end of an epoch in runs with `max_steps`, epochs that a limit cut short, and
-    `ReduceLROnPlateau` at the end of epochs.
+    resume: the end of an epoch in runs with `max_steps`, epochs that a limit cut short, steps of
+    `ReduceLROnPlateau` that come after a checkpoint is saved, and a run that `EarlyStopping` ended,
+    which stays ended.
 
     Exact from checkpoints that `HybridCheckpoint` saves, at any step, with any number of workers,
     for models whose computation is itself deterministic, on the same device and with the same
     number of processes. The training data must come from a `hybridlit.data.ResumableLoader`, as
-    they do from hybridlit's DataModules; a warning says if they do not. Not exact are a checkpoint
-    of the best model that was saved between two batches of one accumulated step, validation by
-    wall-clock time, and `interrupted.ckpt`: it begins anew with the interrupted step, with the
-    random numbers and data of that step, but buffers such as those of batch normalization may
-    already have seen its data, and the means that its epoch logs count that data twice.
+    they do from hybridlit's DataModules; a warning says if they do not.
+
+    Not exact are:
+        - `interrupted.ckpt`: it begins anew with the interrupted step, with the random numbers and
+          data of that step, but buffers such as those of batch normalization may already have seen
+          its data, and the means that its epoch logs count that data twice.
+        - a checkpoint of the best model that was saved between two batches of one accumulated step.
+        - validation by wall-clock time.
+        - training loaders in a `CombinedLoader(mode="max_size")`: one that is through before the
+          others begins again.
+        - Lightning's `StochasticWeightAveraging`, whose counters it does not save.
+        - a finished run that is resumed for no further step: its weights stay as they are, but
+          Lightning's count of epochs, where `max_steps` ended it amid one, and the last step of a
+          `ReduceLROnPlateau` may differ.
 
     Callbacks that draw random numbers in `on_train_start` should stand before this one. Nothing is
     logged.
@@ -147,6 +158,7 @@ class ExactResume(Callback):
         self._loaded = {
             **state,
             "between_epochs": between_epochs,
+            "rewound": loops.pop("rewound", False),
             "loaders": [] if between_epochs else loaders,
         }
 
@@ -158,6 +170,12 @@ class ExactResume(Callback):
         if state is None:
             return
         self._resumed = True
+        if any(
+            stop.stopping_reason != EarlyStoppingReason.NOT_STOPPED
+            for stop in trainer.early_stopping_callbacks
+        ):
+            trainer.should_stop = True
+            rank_zero_info("EarlyStopping had ended this run: to go on, resume it without.")
         # Lightning leaves this out if the loaders exist already, as they do for a cosine schedule
         for loader, position in zip(_stateful(trainer), state["loaders"], strict=False):
             loader.load_state_dict(position)
@@ -165,7 +183,10 @@ class ExactResume(Callback):
         if state["between_epochs"]:
             if trainer.max_steps != -1:
                 trainer.fit_loop.epoch_loop.restarting = False
-            _step_plateaus(trainer, pl_module)
+            _step_plateaus(trainer, pl_module, "epoch", trainer.current_epoch)
+        elif trainer.fit_loop.epoch_loop.restarted_on_train_batch_end and not state["rewound"]:
+            # after a validation amid the epoch, Lightning does it itself
+            _step_plateaus(trainer, pl_module, "step", trainer.fit_loop.batch_idx + 1)
         running = _of_this_process(trainer, state["running"])
         if running is not None:
             self._sums, self._metrics = running["sums"], running["metrics"]
@@ -245,12 +266,12 @@ def _packed(metrics: Mapping[str, Tensor]) -> list[tuple[list[str], Tensor]]:
     return packed
 
 
-def _step_plateaus(trainer: Trainer, pl_module: LightningModule) -> None:
-    """Step each `ReduceLROnPlateau` for the epoch after whose end the checkpoint was saved."""
+def _step_plateaus(trainer: Trainer, pl_module: LightningModule, interval: str, done: int) -> None:
+    """Step each `ReduceLROnPlateau` for the epoch or batch after which the checkpoint was saved."""
     for config in trainer.lr_scheduler_configs:
         value = trainer.callback_metrics.get(config.monitor or "")
-        per_epoch = config.reduce_on_plateau and config.interval == "epoch"
-        if per_epoch and value is not None and trainer.current_epoch % config.frequency == 0:
+        due = config.interval == interval and done % config.frequency == 0
+        if config.reduce_on_plateau and due and value is not None:
             pl_module.lr_scheduler_step(config.scheduler, value)
             trainer.fit_loop.epoch_loop.scheduler_progress.increment_ready()
             trainer.fit_loop.epoch_loop.scheduler_progress.increment_completed()

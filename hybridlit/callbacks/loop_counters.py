@@ -57,16 +57,20 @@ def rewind(loops: dict[str, Any], batches: int, trainer: Trainer) -> None:
     """Put the counters of an interrupted run back to the end of its last optimizer step.
 
     Args:
-        loops: `checkpoint["loops"]["fit_loop"]`; changed in place.
+        loops: `checkpoint["loops"]["fit_loop"]`; changed in place. `loops["rewound"]` becomes True,
+            unless the counters stood there already.
         batches: Number of batches of the epoch up to that step.
         trainer: The interrupted Trainer.
     """
+    if behind_step(loops, trainer):
+        return
+    loops["rewound"] = True  # Lightning does not look at it
     if trainer.state.stage == RunningStage.VALIDATING:
         # the step is complete: validate anew, from the first batch
         for count in loops["epoch_loop.val_loop.batch_progress"].values():
             if isinstance(count, dict):
                 count.update(ready=1, started=1, processed=0, completed=0)
-    elif not behind_step(loops, trainer):
+    else:
         _stand_after(loops, batches)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import signal
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
@@ -27,9 +29,15 @@ from hybridlit import __version__
 from hybridlit.callbacks.checkpoint import HybridCheckpoint
 from hybridlit.callbacks.durable import newest_checkpoint, undamaged
 from hybridlit.callbacks.exact_resume import ExactResume
+from hybridlit.callbacks.photonic_inspector import PhotonicInspector
+from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
+from hybridlit.components import photonic_modules
 from hybridlit.templates import HybridModule
 
 __all__ = ["HybridCLI", "run"]
+
+_EXAMPLE = "such as runs/NAME/version_0/checkpoints/last.ckpt"
+_VERSION = re.compile(r"version_\d+")
 
 _HARMLESS = (
     ".*LeafSpec.*",  # Lightning uses a name that torch deprecates
@@ -41,21 +49,34 @@ _HARMLESS = (
 class HybridCLI(LightningCLI):
     """LightningCLI with the logging, checkpoints and final test that a run should have anyway.
 
-    Every run logs to TensorBoard under `runs/<name of the config file>/version_<n>`, keeps its best
-    (by `val/loss`) and last checkpoint there, and shows a progress bar; `fit` ends with a test of
-    the best checkpoint. Loggers and callbacks given by the user replace the default of their kind.
+    Every run logs to TensorBoard under `runs/<name of the config file>/version_<n>` and shows a
+    progress bar. `fit` keeps its best (by `val/loss`) and last checkpoint there, adds pictures of
+    the photons (`PhotonicInspector`), curves in groups and a table of runs (`TensorBoardLayout`) to
+    TensorBoard, and ends with a test of the best checkpoint. Loggers and callbacks given by the
+    user replace the default of their kind.
 
-    `fit --ckpt_path` goes on exactly where a run was interrupted. It takes a checkpoint, a folder
-    (its newest undamaged checkpoint), or `last` (that of the newest run of the same name); instead
-    of a damaged checkpoint, the newest undamaged one beside it.
+    `fit --ckpt_path` goes on exactly where a run was interrupted, except from `interrupted.ckpt`
+    (see `ExactResume`). It takes a checkpoint, a folder (its newest undamaged checkpoint), or
+    `last`: the newest of the callback's `dirpath` if one is given, or else of the newest run of the
+    same name under `runs/`. Instead of a damaged checkpoint, it takes the newest undamaged one
+    beside it. The other commands take a checkpoint alone.
+
+    Interrupted by Ctrl-C, `fit` exits with 130, by SIGTERM with 143, and says how to go on.
     """
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and find the checkpoint that `ckpt_path` stands for."""
         super().parse_arguments(parser, args)
         command = self.config.get("subcommand")
-        given = self.config[command].get("ckpt_path") if command else None
+        if not command:
+            return
+        given = self.config[command].get("ckpt_path")
         if given is None:
+            if command != "fit":
+                rank_zero_warn(
+                    f"hybridlit {command} without --ckpt_path is of an untrained model: give a "
+                    f"checkpoint, {_EXAMPLE}."
+                )
             return
         try:
             self.config[command]["ckpt_path"] = self._checkpoint(command, str(given))
@@ -80,6 +101,10 @@ class HybridCLI(LightningCLI):
         if given.enable_progress_bar is not False and missing(ProgressBar):
             callbacks.append(TQDMProgressBar())
         if self.subcommand == "fit":
+            if _on_tensorboard(logger) and not given.fast_dev_run:
+                photons = photonic_modules(self.model) and missing(PhotonicInspector)
+                callbacks += [PhotonicInspector()] if photons else []
+                callbacks += [TensorBoardLayout()] if missing(TensorBoardLayout) else []
             if given.enable_checkpointing is not False:
                 callbacks += [ExactResume()] if missing(ExactResume) else []
                 callbacks += [HybridCheckpoint()] if missing(ModelCheckpoint) else []
@@ -90,13 +115,13 @@ class HybridCLI(LightningCLI):
         return super().instantiate_trainer(logger=logger, callbacks=callbacks, **kwargs)
 
     def fit(self, **kwargs: Any) -> None:
-        """Fit, and leave a readable message after an interruption from the keyboard."""
+        """Fit, and leave a readable message after an interruption."""
         try:
             self.trainer.fit(**kwargs)
         except SystemExit:
             if self.trainer.interrupted:
                 self._say(*self._interrupted())
-                raise SystemExit(130) from None  # what shells expect after Ctrl-C
+                raise self._as_shells_expect() from None
             raise
 
     def after_fit(self) -> None:
@@ -105,13 +130,19 @@ class HybridCLI(LightningCLI):
             return
         checkpoint = self.trainer.checkpoint_callback
         best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-        tested = self._has_test_data() and any(self._test(best))
         lines = []
         if isinstance(checkpoint, ModelCheckpoint) and best:
             score = checkpoint.best_model_score
             value = "" if score is None else f" ({checkpoint.monitor} {score.item():.4f})"
             lines.append(f"Best checkpoint: {best}{value}")
-        elif tested:
+        try:
+            tested = self._has_test_data() and any(self._test(best))
+        except SystemExit:
+            if self.trainer.interrupted:
+                self._say("", "The run is complete; its test was interrupted.", *lines)
+                raise self._as_shells_expect() from None
+            raise
+        if tested and not lines:
             lines.append("No best checkpoint was kept: the test is of the last weights.")
         if isinstance(self.trainer.logger, TensorBoardLogger):
             lines.append(f"TensorBoard: tensorboard --logdir {self.trainer.logger.save_dir}")
@@ -134,19 +165,42 @@ class HybridCLI(LightningCLI):
         self._say(f"Predictions: {path}")
 
     def _checkpoint(self, command: str, given: str) -> str:
-        """Return the file that an argument `ckpt_path` stands for, or the argument as it is."""
-        callbacks = self.config[command].trainer.callbacks or []
-        if command == "fit" and given == "last" and not callbacks:
-            runs = Path("runs", self._run_name(command)).glob("version_*/checkpoints")
-            folders = [folder for folder in runs if any(folder.glob("*.ckpt"))]
-            if not folders:
-                raise FileNotFoundError(f"no run under runs/{self._run_name(command)} has any")
-            numbers = {int(folder.parent.name.rpartition("_")[2]): folder for folder in folders}
-            return str(newest_checkpoint(numbers[max(numbers)]))
+        """Return the undamaged file that an argument `ckpt_path` stands for.
+
+        Lightning's command line reads it before there is a Trainer, for the model's arguments.
+        """
+        if "://" in given or given == "hpc" or given.startswith("registry"):
+            return given  # Lightning knows what to do with it
         path = Path(given)
+        if command == "fit" and given == "last":
+            return str(newest_checkpoint(self._last_folder()))
         if command == "fit" and path.is_dir():
             return str(newest_checkpoint(path))
-        return str(undamaged(path, fall_back=command == "fit")) if path.is_file() else given
+        if not path.is_file():
+            raise FileNotFoundError(f"no such file; give a checkpoint, {_EXAMPLE}")
+        return str(undamaged(path, fall_back=command == "fit"))
+
+    def _last_folder(self) -> Path:
+        """Return the folder that the checkpoints of the newest run are in."""
+        given = self.config.fit.trainer
+        callbacks = given.callbacks or []
+        for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
+            dirpath = callback.get("init_args", {}).get("dirpath")
+            if dirpath:
+                return Path(dirpath)
+        if given.logger not in (None, True):
+            raise FileNotFoundError(
+                "runs with a logger of their own, or none, are not looked for: give a folder"
+            )
+        runs = Path("runs", self._run_name("fit"))
+        numbers = {
+            int(run.name.removeprefix("version_")): run
+            for run in runs.glob("version_*")
+            if _VERSION.fullmatch(run.name) and any(run.glob("checkpoints*/*.ckpt"))
+        }
+        if not numbers:
+            raise FileNotFoundError(f"no run under {runs} has any")
+        return numbers[max(numbers)]
 
     def _run_name(self, command: str) -> str:
         """Name runs after the last config file, or else after the model."""
@@ -178,6 +232,11 @@ class HybridCLI(LightningCLI):
             return ["", "Interrupted before the first checkpoint."]
         last = max(files, key=lambda path: path.stat().st_mtime)
         return ["", f"Interrupted. Last checkpoint: {last}", f"Resume: add --ckpt_path {last}"]
+
+    def _as_shells_expect(self) -> SystemExit:
+        return SystemExit(
+            128 + (signal.SIGTERM if self.trainer.received_sigterm else signal.SIGINT)
+        )
 
     @rank_zero_only
     def _say(self, *lines: str) -> None:
@@ -213,6 +272,11 @@ def run(args: ArgsType = None) -> None:
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
             raise SystemExit(130) from None
+
+
+def _on_tensorboard(logger: Any) -> bool:
+    loggers = logger if isinstance(logger, (list, tuple)) else [logger]
+    return any(isinstance(each, TensorBoardLogger) for each in loggers)
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

@@ -2,7 +2,13 @@
 
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.data.mnist import MnistDataModule
-from hybridlit.data.resumable import ResumableLoader
+from hybridlit.data.resumable import EpochSeeded, ResumableLoader
 from hybridlit.data.scikit import SklearnDataModule
 
-__all__ = ["ArrayDataModule", "MnistDataModule", "ResumableLoader", "SklearnDataModule"]
+__all__ = [
+    "ArrayDataModule",
+    "EpochSeeded",
+    "MnistDataModule",
+    "ResumableLoader",
+    "SklearnDataModule",
+]

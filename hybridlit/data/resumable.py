@@ -85,12 +85,13 @@ class ResumableLoader(DataLoader[Any]):
         shuffle: Visit the rows in another order each epoch.
         sampler: A sampler instead of `shuffle`.
         seed: Seed of the order, and of the random numbers in workers, at least 0.
-        **options: The other arguments of `DataLoader`, except `generator`.
+        **options: The other arguments of `DataLoader`, except `generator`. A `batch_sampler` must
+            be made of a sampler with `set_epoch`, such as `EpochSeeded`.
 
     Raises:
         TypeError: If the data set has no length, or `seed` is no integer.
-        ValueError: If `seed` is negative, the sampler has a generator of its own, or `options` has
-            a `generator`.
+        ValueError: If `seed` is negative, the sampler has a generator of its own, the order of a
+            `batch_sampler` is none of the epoch's, or `options` has a `generator`.
 
     Example:
         >>> loader = ResumableLoader(range(6), batch_size=2)
@@ -120,7 +121,15 @@ class ResumableLoader(DataLoader[Any]):
             )
         if options.pop("generator", None) is not None:
             raise ValueError("give a seed instead of a generator, whose state is not kept")
-        if options.get("batch_sampler") is None:
+        batch_sampler = options.get("batch_sampler")
+        if batch_sampler is not None:
+            if not hasattr(getattr(batch_sampler, "sampler", None), "set_epoch"):
+                raise ValueError(
+                    f"the order of {type(batch_sampler).__name__} cannot be repeated, since its "
+                    "sampler has no set_epoch: make it of EpochSeeded(sampler, seed), for example "
+                    "BatchSampler(EpochSeeded(RandomSampler(dataset), seed=0), 32, drop_last=False)"
+                )
+        else:
             if shuffle and sampler is not None:
                 raise ValueError("give either shuffle=True or a sampler, got both")
             if sampler is None:

@@ -1,6 +1,7 @@
 import errno
 import os
 import signal
+import warnings
 
 import pytest
 import torch
@@ -142,6 +143,28 @@ def test_without_validation_the_last_one_is_kept(tmp_path, fit):
     assert names(tmp_path / "c") == ["last.ckpt"] and kept.best_model_path == ""
 
 
+def test_a_training_value_of_the_epoch_with_validations_amid_it(tmp_path, fit):
+    kept = HybridCheckpoint("train/loss", dirpath=str(tmp_path / "c"))
+    fit(kept, model=Scores([1, 2, 3, 4]), loaders=loaders(), max_epochs=2, val_check_interval=0.5)
+    assert steps(tmp_path / "c") == {"best-epoch001-step8.ckpt": 8, "last.ckpt": 8}
+
+
+@pytest.mark.parametrize("monitor", ["val/loss", "train/loss"])
+@pytest.mark.filterwarnings("error:No best checkpoint")
+def test_a_run_without_any_best_checkpoint_is_told(monitor, tmp_path, fit):
+    def train(scores=(), **data):
+        kept = HybridCheckpoint(monitor, dirpath=str(tmp_path / f"c{len(scores)}"))
+        fit(kept, model=Scores(scores), loaders=data or loaders())
+
+    if monitor == "val/loss":
+        with pytest.raises(UserWarning, match="'val/loss' was never logged, or always NaN"):
+            train(train_dataloaders=rows())
+        with pytest.raises(UserWarning, match="'val/loss' was never logged, or always NaN"):
+            train([float("nan")])
+    else:
+        train(train_dataloaders=rows())
+
+
 def test_a_misspelt_monitor_is_an_error_and_the_work_is_saved(tmp_path, fit):
     kept = HybridCheckpoint("val/los", dirpath=str(tmp_path / "c"))
     with pytest.raises(ValueError, match=r"monitor='val/los' was not logged.*'val/loss'"):
@@ -219,6 +242,29 @@ def test_nothing_is_saved_twice_or_before_the_first_step(tmp_path, fit):
     assert "interrupted.ckpt" not in names(tmp_path / "c")
 
 
+def test_an_interruption_without_a_new_step_saves_nothing(tmp_path, fit):
+    for number, hook in enumerate(("on_train_batch_start", "on_after_backward")):
+        kept = HybridCheckpoint(last_share=None, dirpath=str(tmp_path / f"c{number}"))
+        with pytest.raises(RuntimeError):  # in the first batch after last.ckpt
+            fit(Stop(hook, 4, RuntimeError()), kept, max_epochs=2)
+        assert "interrupted.ckpt" not in names(tmp_path / f"c{number}")
+
+
+def test_a_best_one_amid_an_accumulated_step_is_not_all(tmp_path, fit):
+    kept = HybridCheckpoint(dirpath=str(tmp_path / "c"))
+    with pytest.raises(RuntimeError):  # in batch 4, which would have completed the second step
+        fit(AfterValidation(), kept, val_check_interval=3, accumulate_grad_batches=2)
+    assert steps(tmp_path / "c") == {"best-epoch000-step1.ckpt": 1, "interrupted.ckpt": 1}
+
+
+class AfterValidation(Callback):
+    """Interrupts the first batch after a validation."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 3:
+            raise RuntimeError
+
+
 def test_no_run_is_resumed_unasked(tmp_path, fit):
     with pytest.raises(RuntimeError):
         fit(Stop("on_train_batch_start", 2, RuntimeError()), HybridCheckpoint())
@@ -265,11 +311,26 @@ def test_a_new_run_never_touches_the_files_of_another(tmp_path, fit):
     assert {path: path.read_bytes() for path in (tmp_path / "c").iterdir()} == before
 
 
-def test_folders_that_nobody_has_named_are_new(tmp_path, fit):
+def test_going_back_in_the_same_folder_is_told(tmp_path, fit):
+    def train(resume=None, epochs=3):
+        kept = HybridCheckpoint(every_n_steps=4, dirpath=str(tmp_path / "c"))
+        fit(kept, resume=resume and tmp_path / "c" / resume, max_epochs=epochs)
+
+    train()
+    message = r"begins with step 4, and .*c holds checkpoints of later ones: .*step00000012.ckpt"
+    with pytest.warns(UserWarning, match=message):
+        train("step00000004.ckpt")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*of later ones.*")
+        train("last.ckpt", epochs=4)
+
+
+def test_folders_that_nobody_has_named_are_new(tmp_path, fit, caplog):
     for folder in ("checkpoints", "checkpoints-1", "checkpoints-2"):
         kept = HybridCheckpoint()
         fit(kept)
         assert kept.dirpath == str(tmp_path / folder) and "last.ckpt" in names(tmp_path / folder)
+        assert (f"saving to {tmp_path / folder}" in caplog.text) == (folder != "checkpoints")
     logger = CSVLogger(tmp_path, name="run")
     fit(HybridCheckpoint(), logger=logger)
     assert "last.ckpt" in names(tmp_path / "run" / "version_0" / "checkpoints")
@@ -285,6 +346,26 @@ def test_a_second_fit_of_the_same_trainer_goes_on_in_its_folder(
     trainer.fit_loop.max_epochs = 2
     trainer.fit(model, data)
     assert steps(tmp_path / "c")["last.ckpt"] == 8
+
+
+def test_another_trainer_is_another_run(tmp_path, fit):
+    kept = HybridCheckpoint(save_top_k=2)
+    before = {}
+    for number, scores in enumerate(([1, 2], [4, 3])):
+        logger = CSVLogger(tmp_path, name="run")
+        fit(kept, model=Scores(scores), loaders=loaders(), max_epochs=2, logger=logger)
+        folder = tmp_path / "run" / f"version_{number}" / "checkpoints"
+        assert kept.best_model_score.item() == min(scores) and len(names(folder)) == 3
+        assert {os.path.dirname(path) for path in kept.best_k_models} == {str(folder)}
+        assert {path: path.read_bytes() for path in before} == before
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_another_trainer_does_not_overwrite_a_given_folder(tmp_path, fit):
+    kept = HybridCheckpoint(dirpath=str(tmp_path / "c"))
+    fit(kept)
+    with pytest.raises(ValueError, match="holds checkpoints of another run"):
+        fit(kept)
 
 
 def test_resuming_elsewhere_keeps_the_best_of_before(tmp_path, fit):

@@ -11,6 +11,7 @@ from hybridlit.callbacks import durable
 from hybridlit.callbacks.durable import (
     DurableCheckpointIO,
     damage,
+    later_checkpoints,
     newest_checkpoint,
     remove_leftovers,
     save_durably,
@@ -138,10 +139,25 @@ def test_an_interrupted_save_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+@pytest.mark.parametrize("inside", ["", "folder"])
+def test_a_folder_that_cannot_be_written(tmp_path, inside):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError):
-        save_durably(CONTENT, tmp_path / "file" / "a.ckpt")
+    with pytest.raises(OSError, match=r"cannot save .*a.ckpt: (Not a directory|File exists)"):
+        save_durably(CONTENT, tmp_path / "file" / inside / "a.ckpt")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_what_cannot_be_removed_does_not_hide_the_error(tmp_path, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    def stuck(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "fsync", fails)
+    monkeypatch.setattr(type(tmp_path), "unlink", stuck)
+    with pytest.raises(type(error), match="No space left" if isinstance(error, OSError) else ""):
+        save_durably(CONTENT, tmp_path / "a.ckpt")
 
 
 def test_the_newest_is_the_one_with_most_steps_then_the_last_written(tmp_path):
@@ -156,6 +172,32 @@ def test_the_newest_is_the_one_with_most_steps_then_the_last_written(tmp_path):
 def test_the_folder_of_a_run_will_do(tmp_path):
     save_durably(CONTENT, tmp_path / "checkpoints" / "a.ckpt")
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "a.ckpt"
+
+
+def test_of_numbered_folders_the_one_written_to_last_is_taken(tmp_path):
+    for number, (folder, step) in enumerate(
+        [("checkpoints-10", 5), ("checkpoints", 9), ("checkpoints-2", 3), ("checkpoints_old", 4)]
+    ):
+        save_durably(with_step(step), tmp_path / folder / "a.ckpt")
+        os.utime(tmp_path / folder / "a.ckpt", (number, number))
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints-2" / "a.ckpt"
+
+
+def test_an_interrupted_one_only_if_it_has_more_steps(tmp_path):
+    save_durably(with_step(3), tmp_path / "step3.ckpt")
+    save_durably(with_step(3), tmp_path / "interrupted.ckpt")
+    os.utime(tmp_path / "step3.ckpt", (1, 1))
+    assert newest_checkpoint(tmp_path).name == "step3.ckpt"
+    save_durably(with_step(4), tmp_path / "interrupted.ckpt")
+    assert newest_checkpoint(tmp_path).name == "interrupted.ckpt"
+
+
+def test_later_checkpoints_are_the_undamaged_ones_of_later_steps(tmp_path):
+    for step in (1, 2, 3, 4):
+        save_durably(with_step(step), tmp_path / f"step{step}.ckpt")
+    spoil(tmp_path / "step3.ckpt", "flipped")
+    assert [path.name for path in later_checkpoints(tmp_path, 1)] == ["step2.ckpt", "step4.ckpt"]
+    assert later_checkpoints(tmp_path / "none", 0) == []
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -74,7 +74,7 @@ def run(tmp_path, make_trainer):
         extra=list,
         model=None,
         exact=True,
-        last=False,
+        saving=None,
         **options,
     ):
         torch.manual_seed(seed)
@@ -84,7 +84,8 @@ def run(tmp_path, make_trainer):
         changes = model if isinstance(model, dict) else {}
         network = model() if callable(model) else Noisy(**(arguments | changes))
         seen = Seen()
-        kept = HybridCheckpoint(every_n_steps=1, keep=99, dirpath=str(folder), save_last=last)
+        every_step = dict(every_n_steps=1, keep=99, save_last=False)
+        kept = HybridCheckpoint(dirpath=str(folder), **(every_step | (saving or {})))
         trainer = make_trainer(
             [*([ExactResume()] if exact else []), seen, *extra(), kept],
             **(dict(max_epochs=2, enable_checkpointing=True) | options),
@@ -221,6 +222,53 @@ def test_any_lightning_module(limit, resumed_everywhere, run, tmp_path):
     assert rate["param_groups"][0]["lr"] < 0.3  # so the plateau has played a part
 
 
+class Counting(Stepwise):
+    """Logs a value that always gets better."""
+
+    def on_train_epoch_start(self):
+        self.log("epoch", float(self.current_epoch), on_step=False, on_epoch=True)
+
+
+class StepwisePlateau(Stepwise):
+    """Its plateau is stepped after batches, where Lightning does so after checkpoints are saved."""
+
+    def __init__(self, monitor="val/loss", frequency=1, normalized=True):
+        super().__init__()
+        if not normalized:
+            self.net[1] = torch.nn.Identity()
+        self.monitor, self.frequency = monitor, frequency
+
+    def configure_optimizers(self):
+        return {
+            "optimizer": (optimizer := torch.optim.SGD(self.parameters(), lr=0.3)),
+            "lr_scheduler": {
+                "scheduler": torch.optim.lr_scheduler.ReduceLROnPlateau(
+                    optimizer, patience=1, threshold=0.2, factor=0.9
+                ),
+                "monitor": self.monitor,
+                "interval": "step",
+                "frequency": self.frequency,
+                "strict": False,  # there is no value before the first validation
+            },
+        }
+
+
+PLATEAUS = {
+    "of each step": (lambda: StepwisePlateau("top_step"), dict()),
+    "of every other step": (lambda: StepwisePlateau("top_step", 2), dict()),
+    "of validations": (StepwisePlateau, dict(val_check_interval=0.5)),
+    "of accumulated steps": (StepwisePlateau, dict(accumulate_grad_batches=2)),
+}
+
+
+@pytest.mark.parametrize("case", PLATEAUS)
+def test_a_plateau_by_steps(case, resumed_everywhere, run, tmp_path):
+    model, options = PLATEAUS[case]
+    assert resumed_everywhere(model=model, max_epochs=3, **options) == {}
+    rate = run(tmp_path / "rate", 0, model=model, max_epochs=3, **options)[0]["optimizer_states"][0]
+    assert rate["param_groups"][0]["lr"] < 0.3  # so the plateau has played a part
+
+
 class Augmented(Dataset):
     """Rows with random noise from every generator, drawn wherever the row is read."""
 
@@ -266,7 +314,18 @@ INTERRUPTIONS = [
 ]
 
 
-@pytest.mark.parametrize("options", [dict(), dict(accumulate_grad_batches=2)])
+PLAIN = dict(save_top_k=0, every_n_steps=None)  # so that an interruption leaves the only file
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(),
+        dict(accumulate_grad_batches=2),
+        dict(val_check_interval=0.5),
+        dict(model=lambda: StepwisePlateau("val/loss", normalized=False), val_check_interval=0.5),
+    ],
+)
 def test_an_interrupted_run_goes_on_from_its_last_step(options, run, tmp_path, monkeypatch):
     monkeypatch.setattr("signal.signal", lambda *_: None)  # Lightning would go on ignoring Ctrl-C
     whole, _ = run(tmp_path / "whole", 0, **options)
@@ -274,9 +333,9 @@ def test_an_interrupted_run_goes_on_from_its_last_step(options, run, tmp_path, m
         folder = tmp_path / f"run{number}"
         stop = Stop(hook, calls)
         with pytest.raises(SystemExit):
-            run(folder, 0, extra=lambda stop=stop: [stop], **options)
-        again, _ = run(folder, 9, folder / "interrupted.ckpt", **options)
-        for part in ("state_dict", "optimizer_states", "epoch", "global_step"):
+            run(folder, 0, extra=lambda stop=stop: [stop], saving=PLAIN, **options)
+        again, _ = run(folder, 9, folder / "interrupted.ckpt", saving=PLAIN, **options)
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
             assert differences(whole[part], again[part]) == [], (hook, calls, part)
 
 
@@ -309,7 +368,7 @@ def test_a_save_that_is_interrupted_is_not_counted_twice(run, tmp_path, monkeypa
 
 def test_a_run_prolonged_in_the_middle_of_an_epoch(run, tmp_path):
     whole, _ = run(tmp_path / "whole", 0, max_epochs=-1, max_steps=15)
-    run(tmp_path / "short", 0, max_epochs=-1, max_steps=8, last=True)
+    run(tmp_path / "short", 0, max_epochs=-1, max_steps=8, saving=dict(save_last=True))
     for name in ("step00000008.ckpt", "last.ckpt"):  # the latter after the end of the epoch
         path = tmp_path / "short" / name
         again, _ = run(tmp_path / "short", 5, path, max_epochs=-1, max_steps=15)
@@ -322,6 +381,26 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(run, tmp_path):
     again, _ = run(tmp_path / "a", 5, tmp_path / "a" / "step00000012.ckpt")
     for part in ("state_dict", "optimizer_states", "callbacks", "epoch", "global_step"):
         assert differences(whole[part], again[part]) == []
+
+
+def test_a_run_that_early_stopping_ended_stays_ended(run, tmp_path, caplog):
+    options = dict(max_epochs=6, extra=lambda: [EarlyStopping("train/loss", mode="max")])
+    whole, _ = run(tmp_path / "a", 0, **options)  # stops after 3 epochs without a larger loss
+    assert whole["global_step"] < 36
+    (path,) = (tmp_path / "a").glob(f"step{whole['global_step']:08d}.ckpt")
+    again, seen = run(tmp_path / "a", 5, path, **options)
+    assert not seen and "EarlyStopping had ended this run" in caplog.text
+    for part in ("state_dict", "optimizer_states", "epoch", "global_step"):
+        assert differences(whole[part], again[part]) == []
+
+
+@pytest.mark.parametrize("patience", [0, 1])
+def test_a_run_that_early_stopping_did_not_end_goes_on(patience, run, tmp_path, caplog):
+    options = dict(extra=lambda: [EarlyStopping("epoch", patience=patience, mode="max")])
+    run(tmp_path / "a", 0, model=Counting, **options)
+    path = tmp_path / "a" / "step00000012.ckpt"
+    again, _ = run(tmp_path / "a", 5, path, model=Counting, max_epochs=3, **options)
+    assert again["global_step"] == 18 and "had ended" not in caplog.text
 
 
 def test_the_run_itself_is_not_changed(run, tmp_path):

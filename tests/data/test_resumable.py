@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -12,8 +13,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from hybridlit.data import ArrayDataModule
-from hybridlit.data.resumable import EpochSeeded, ResumableLoader
+from hybridlit.data import ArrayDataModule, EpochSeeded, ResumableLoader
 
 ROWS = torch.arange(23)
 
@@ -106,6 +106,22 @@ def test_any_sampler_that_draws_from_the_global_generator():
     assert batches(loader(), 3) != whole
 
 
+def test_a_batch_sampler_made_of_an_epoch_seeded_one():
+    def loader():
+        order = EpochSeeded(RandomSampler(ROWS), seed=3)
+        return ResumableLoader(ROWS, batch_sampler=BatchSampler(order, 4, drop_last=False))
+
+    def given(loader, epoch):
+        loader.batch_sampler.sampler.set_epoch(epoch)
+        return [batch.tolist() for batch in loader]
+
+    whole = given(loader(), 1)
+    torch.rand(3)
+    again = loader()
+    again.load_state_dict({"position": 2})
+    assert given(again, 1) == whole[2:] and given(again, 0) != whole
+
+
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_global_generators_are_not_touched(workers):
     states = torch.get_rng_state(), random.getstate(), np.random.get_state()
@@ -173,6 +189,13 @@ class Stream(IterableDataset):
     [
         (lambda: ResumableLoader(Stream()), TypeError, "must have a length .* got Stream"),
         (lambda: ResumableLoader(iter([1])), TypeError, "must have a length"),
+        (
+            lambda: ResumableLoader(
+                ROWS, batch_sampler=BatchSampler(RandomSampler(ROWS), 4, drop_last=False)
+            ),
+            ValueError,
+            r"order of BatchSampler cannot be repeated.* make it of EpochSeeded\(sampler, seed\)",
+        ),
         (lambda: ResumableLoader(ROWS, seed=-1), ValueError, "seed must be at least 0"),
         (lambda: ResumableLoader(ROWS, seed=1.5), TypeError, "seed must be an integer"),
         (lambda: ResumableLoader(ROWS, generator=torch.Generator()), ValueError, "give a seed"),

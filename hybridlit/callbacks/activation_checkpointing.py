@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
 from hybridlit.analysis.untouched import random_state_kept
-from hybridlit.callbacks.copies import copy_of, has_forward, inputs_of, run_forward
+from hybridlit.callbacks.measuring.copies import copy_of, has_forward, inputs_of, run_forward
 from hybridlit.components import model_parts, photonic_modules
 from hybridlit.templates.network import HybridNetwork
 

@@ -18,13 +18,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from hybridlit.callbacks.boundaries import accumulating, validation_follows
-from hybridlit.callbacks.durable import (
+from hybridlit.callbacks.saving.boundaries import accumulating, validation_follows
+from hybridlit.callbacks.saving.durable import (
     DurableCheckpointIO,
     later_checkpoints,
     remove_leftovers,
 )
-from hybridlit.callbacks.loop_counters import rewind
+from hybridlit.callbacks.saving.loop_counters import rewind
 from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["HybridCheckpoint"]

@@ -16,9 +16,9 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hybridlit.callbacks.boundaries import accumulating
-from hybridlit.callbacks.loop_counters import behind_step, epoch_ended, reopen_epoch
-from hybridlit.callbacks.running_results import (
+from hybridlit.callbacks.saving.boundaries import accumulating
+from hybridlit.callbacks.saving.loop_counters import behind_step, epoch_ended, reopen_epoch
+from hybridlit.callbacks.saving.running_results import (
     add_running_sums,
     log_leftovers,
     restore_metrics,

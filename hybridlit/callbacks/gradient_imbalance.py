@@ -10,8 +10,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
 
-from hybridlit.callbacks.scaled_rates import ScaledRates
-from hybridlit.callbacks.step_sizes import (
+from hybridlit.callbacks.measuring.scaled_rates import ScaledRates
+from hybridlit.callbacks.measuring.step_sizes import (
     StepUnderWay,
     gradient_scaler,
     remaining_scale,

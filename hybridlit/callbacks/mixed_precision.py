@@ -14,8 +14,8 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
 from hybridlit.analysis.untouched import random_state_kept
-from hybridlit.callbacks.copies import copy_of, has_forward, run_forward
-from hybridlit.callbacks.step_sizes import gradient_scaler
+from hybridlit.callbacks.measuring.copies import copy_of, has_forward, run_forward
+from hybridlit.callbacks.measuring.step_sizes import gradient_scaler
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.validation import choice, integer, number
 

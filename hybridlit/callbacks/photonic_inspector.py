@@ -24,8 +24,8 @@ from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_cal
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.pictures.probe import Probe
 from hybridlit.analysis.untouched import untouched
-from hybridlit.callbacks.boards import boards
-from hybridlit.callbacks.copies import has_forward
+from hybridlit.callbacks.measuring.boards import boards
+from hybridlit.callbacks.measuring.copies import has_forward
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.validation import integer

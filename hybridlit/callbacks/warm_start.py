@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from hybridlit.callbacks.durable import damage, save_durably
+from hybridlit.callbacks.saving.durable import damage, save_durably
 from hybridlit.components import is_photonic, model_parts, split_parameters
 from hybridlit.photonics import PhotonicCircuit
 

@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from hybridlit.callbacks import durable
-from hybridlit.callbacks.durable import (
+from hybridlit.callbacks.saving import durable
+from hybridlit.callbacks.saving.durable import (
     DurableCheckpointIO,
     damage,
     later_checkpoints,

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from hybridlit import ArrayDataModule, ParallelHybrid
 from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.durable import newest_checkpoint
 from hybridlit.callbacks.exact_resume import ExactResume, RandomState
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.mixed_precision import MixedPrecision
 from hybridlit.callbacks.overfitting import OverfittingDetector
+from hybridlit.callbacks.saving.durable import newest_checkpoint
 from hybridlit.data.resumable import ResumableLoader
 
 

@@ -20,7 +20,7 @@ from hybridlit import ParallelHybrid, ResidualHybrid, SequentialHybrid
 from hybridlit.blocks import GradientScaledQuantumLayer
 from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
-from hybridlit.callbacks.step_sizes import StepUnderWay, step_sizes
+from hybridlit.callbacks.measuring.step_sizes import StepUnderWay, step_sizes
 from hybridlit.components import split_parameters
 from hybridlit.data import SklearnDataModule
 from hybridlit.templates.stages import StagedTraining

@@ -139,7 +139,8 @@ def summarize_circuit(
             (f"memory of a step of {batch_size}", in_bytes(count * cost.peak_bytes)),
             ("kernel", cost.kernel),
         ]
-    sizes = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+    lines = [f"| {name} | {value} |" for name, value in rows]
+    sizes = [lines[0], "|---|---|", *lines[1:]]
     places = [(int(c), int(m)) for c, m in zip(*circuit.encoded.nonzero(), strict=True)]
     before, after, left_out = kept_positions(len(places), integer(max_rows, "max_rows", 2))
     phases = [

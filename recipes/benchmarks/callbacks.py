@@ -57,12 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         callback["class_path"].rpartition(".")[2]: callback
         for callback in yaml.safe_load(CALLBACKS.read_text())["trainer"]["callbacks"]
     }
-    slower = "ActivationCheckpointing"  # on purpose: it computes twice
-    arms: dict[str, list[Any]] = {
-        "none": KEPT,
-        "all": list(callbacks.values()),
-        f"all but {slower}": [own for name, own in callbacks.items() if name != slower],
-    }
+    arms: dict[str, list[Any]] = {"none": KEPT, "all": list(callbacks.values())}
     if not options.together:
         kept = {name: [] if name == "HybridCheckpoint" else KEPT for name in callbacks}
         arms |= {name: [own, *kept[name]] for name, own in callbacks.items()}

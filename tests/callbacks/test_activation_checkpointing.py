@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit.blocks import GradientScaledQuantumLayer, ModuleStack
-from hybridlit.callbacks.activation_checkpointing import ActivationCheckpointing
+from hybridlit.callbacks import activation_checkpointing
 from hybridlit.callbacks.mixed_precision import MixedPrecision as Precision
 from hybridlit.components import mark_photonic
 from hybridlit.photonics import Experiment, QuantumLayer
@@ -23,6 +23,9 @@ from hybridlit.templates import (
     SequentialHybrid,
 )
 
+ActivationCheckpointing = partial(
+    activation_checkpointing.ActivationCheckpointing, min_saved_mib=0.0
+)  # models of tests are small
 TEMPLATES = [SequentialHybrid, ParallelHybrid, ResidualHybrid, ParallelBankHybrid]
 EVERYTHING = ["photonic", "classical"]
 
@@ -221,7 +224,25 @@ def test_it_says_where_it_saves_nothing(make_model, data, make_trainer, caplog):
     model.classical_post = nn.Linear(4, 3)
     with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
         trained(model, data, make_trainer, ActivationCheckpointing(["classical_post"]))
-    assert "classical_post saves nothing here" in caplog.text
+    assert "classical_post saves nothing here: it is off" in caplog.text
+
+
+def test_it_is_off_where_it_saves_too_little(make_model, data, make_trainer, caplog):
+    logged, runs = Logged(), Runs()
+    sparing = activation_checkpointing.ActivationCheckpointing()
+    with caplog.at_level("INFO", "lightning.pytorch.utilities.rank_zero"):
+        trained(make_model(), data, make_trainer, sparing, logged, runs)
+    assert "than min_saved_mib=1: it is off" in caplog.text
+    assert logged.metrics["checkpointing/saved_bytes"] == 0
+    assert logged.metrics["checkpointing/kept_bytes"] > 0
+    often = Runs()
+    trained(make_model(), data, make_trainer, ActivationCheckpointing(), often)
+    assert sum(often.counts.values()) > 1.5 * sum(runs.counts.values())
+
+
+def test_a_smallest_saving_is_no_negative_number():
+    with pytest.raises(ValueError, match="min_saved_mib must be at least 0, got -1"):
+        ActivationCheckpointing(min_saved_mib=-1)
 
 
 class Interrupt(Callback):

@@ -204,3 +204,12 @@ def test_report_fills_the_readme(script, twin, tmp_path):
         assert "old" not in text
         assert text.count("**Twin**") == 1
         assert text.endswith("<!-- /layer_grid -->\nthe end\n")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_what_callbacks_cost_is_written(script, tmp_path, capsys):
+    script("callbacks").main(["--together", "--repeats=1", "--epochs=1", f"--out={tmp_path}"])
+    arms = json.loads((tmp_path / "callbacks_digits_sequential.json").read_text())["arms"]
+    assert set(arms) == {"none", "all"} and arms["all"]["seconds"] > 0
+    assert arms["all"]["cost"] == arms["all"]["runs"][0] / arms["none"]["runs"][0] - 1
+    assert "| all |" in capsys.readouterr().out

@@ -264,8 +264,9 @@ def run(args: ArgsType = None) -> None:
                 parser_kwargs={
                     "prog": "hybridlit",
                     "version": __version__,
-                    "description": "Train hybrid models; `hybridlit plan --help` for the cost of a "
-                    "circuit before it is built, `hybridlit draw --help` for a drawing of it.",
+                    "description": "Train hybrid models. There are also `hybridlit plan`, "
+                    "the cost of a circuit before it is built; `hybridlit draw`, a drawing of it; "
+                    "`hybridlit analyze`, a report on a trained model.",
                 },
                 args=args,
             )

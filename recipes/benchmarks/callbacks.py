@@ -1,12 +1,12 @@
 """What the callbacks cost: the digits recipe with and without them, in turns.
 
     python recipes/benchmarks/callbacks.py            # all together, and each alone
-    python recipes/benchmarks/callbacks.py --repeats 3
+    python recipes/benchmarks/callbacks.py --together --recipe recipes/mnist_cnn_sequential.yaml
 
-A run is the training of `recipes/digits_sequential.yaml` with TensorBoard; the callbacks are those
-of `recipes/digits_callbacks.yaml` as they stand there. Without `HybridCheckpoint`, Lightning's
+A run is the training of a recipe with TensorBoard; the callbacks are those of
+`recipes/digits_callbacks.yaml` as they stand there. Without `HybridCheckpoint`, Lightning's
 `ModelCheckpoint` keeps the best and the last epoch, since nobody trains without. Writes
-``callbacks.json``.
+``callbacks_<recipe>.json``.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="what is trained")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each arm")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--together", action="store_true", help="leave out each alone")
@@ -64,19 +65,21 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     seconds: dict[str, list[float]] = {arm: [] for arm in arms}
-    train(KEPT, 2)  # kernels loaded, files cached
+    train(options.recipe, KEPT, 2)  # kernels loaded, files cached
     for repeat in range(options.repeats):
         for arm, chosen in arms.items():
-            seconds[arm].append(train(chosen, options.epochs))
+            seconds[arm].append(train(options.recipe, chosen, options.epochs))
             print(f"{repeat + 1} of {options.repeats}  {arm:32} {seconds[arm][-1]:.2f} s")
     results = {arm: summary(taken, seconds["none"]) for arm, taken in seconds.items()}
     options.out.mkdir(parents=True, exist_ok=True)
     content = {"circumstances": circumstances("lightning"), "arms": results}
-    (options.out / "callbacks.json").write_text(json.dumps(content, indent=2) + "\n")
+    (options.out / f"callbacks_{options.recipe.stem}.json").write_text(
+        json.dumps(content, indent=2) + "\n"
+    )
     print("\n" + table(results), end="")
 
 
-def train(callbacks: list[Any], epochs: int | None) -> float:
+def train(recipe: Path, callbacks: list[Any], epochs: int | None) -> float:
     """Return the seconds of one fit."""
     with TemporaryDirectory() as folder:
         cli = HybridCLI(
@@ -87,7 +90,7 @@ def train(callbacks: list[Any], epochs: int | None) -> float:
             auto_configure_optimizers=False,
             run=False,
             args=[
-                f"--config={RECIPE}",
+                f"--config={recipe}",
                 f"--trainer.callbacks={json.dumps(callbacks)}",
                 f"--trainer.default_root_dir={folder}",
                 "--trainer.logger.class_path=lightning.pytorch.loggers.TensorBoardLogger",

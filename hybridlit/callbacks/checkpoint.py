@@ -88,7 +88,7 @@ class HybridCheckpoint(ModelCheckpoint):
         mode: Literal["min", "max"] = "min",
         save_top_k: int = 1,
         save_last: bool = True,
-        last_share: float | None = 0.02,
+        last_share: float | None = 0.01,
         every_n_steps: int | None = None,
         keep: int = 3,
         on_exception: bool = True,
@@ -336,9 +336,10 @@ class HybridCheckpoint(ModelCheckpoint):
 
     def _score(self, trainer: Trainer) -> float | None:
         """Return the monitored value if it is a new one that can be among the best."""
-        if not self.save_top_k or self.monitor not in trainer.callback_metrics:
+        value = trainer.callback_metrics.get(self.monitor or "") if self.save_top_k else None
+        if value is None:
             return None
-        score = float(trainer.strategy.broadcast(trainer.callback_metrics[self.monitor].item()))
+        score = float(trainer.strategy.broadcast(value.item()))
         fresh, self._validated = self._validated or score != self._considered, False
         self._considered = score
         if not fresh or score != score:

@@ -12,7 +12,7 @@ from torch import Tensor
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.part_times import PartTimer, StepTimes, tensors_in
 from hybridlit.analysis.profiling.profile import summarize
-from hybridlit.callbacks.measuring.boards import boards
+from hybridlit.callbacks.measuring.loggers import boards
 from hybridlit.photonics.validation import integer
 
 __all__ = ["ComponentProfiler"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
@@ -18,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from hybridlit.callbacks.saving.boundaries import accumulating
 from hybridlit.callbacks.saving.loop_counters import behind_step, epoch_ended, reopen_epoch
+from hybridlit.callbacks.saving.random_state import RandomState
 from hybridlit.callbacks.saving.running_results import (
     add_running_sums,
     log_leftovers,
@@ -25,7 +24,7 @@ from hybridlit.callbacks.saving.running_results import (
     running_results,
 )
 
-__all__ = ["ExactResume", "RandomState"]
+__all__ = ["ExactResume"]
 
 
 class ExactResume(Callback):
@@ -79,7 +78,7 @@ class ExactResume(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         loops = checkpoint["loops"]["fit_loop"]
-        now = RandomState.now()
+        now = RandomState.now(self._random)
         if self._interrupted and self._random is not None and not behind_step(loops, trainer):
             now = self._random
         whole = trainer.is_last_batch or not epoch_ended(loops)
@@ -95,7 +94,7 @@ class ExactResume(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the state of the generators at the beginning of the epoch."""
-        self._random = RandomState.now()
+        self._random = RandomState.now(self._random)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -107,12 +106,12 @@ class ExactResume(Callback):
             # from here on nothing is special: otherwise this epoch's ReduceLROnPlateau is left out
             trainer.fit_loop.on_iteration_done()
         if not accumulating(trainer):
-            self._random = RandomState.now()
+            self._random = RandomState.now(self._random)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the state of the generators, which a validation may have moved."""
         if not trainer.sanity_checking and self._random and not accumulating(trainer):
-            self._random = RandomState.now()
+            self._random = RandomState.now(self._random)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what has been logged before the interruption only, at the beginning of the epoch."""
@@ -165,7 +164,7 @@ class ExactResume(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the state, after everything that Lightning does before the first batch."""
         _check_loaders(trainer)
-        self._random = RandomState.now()
+        self._random = RandomState.now(self._random)
         state, self._loaded = self._loaded, None
         if state is None:
             return
@@ -203,58 +202,6 @@ class ExactResume(Callback):
             trainer.callback_metrics.update(zip(names, of_each, strict=True))
         self._random = RandomState.of(_of_this_process(trainer, state["random"]))
         self._random.restore()
-
-
-class RandomState(NamedTuple):
-    """The state of all global random number generators, as they give it.
-
-    Attributes:
-        torch: That of torch on the CPU.
-        cuda: Those of all CUDA devices, if CUDA is in use.
-        numpy: That of numpy.
-        python: That of Python.
-    """
-
-    torch: Tensor
-    cuda: list[Tensor]
-    numpy: Any
-    python: Any
-
-    @classmethod
-    def now(cls) -> RandomState:
-        """Return the present state."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        return cls(torch.get_rng_state(), cuda, np.random.get_state(), random.getstate())
-
-    def restore(self) -> None:
-        """Put the generators into this state."""
-        torch.set_rng_state(self.torch.cpu())
-        for device, own in enumerate(self.cuda[: torch.cuda.device_count()]):
-            torch.cuda.set_rng_state(own.cpu(), device)
-        np.random.set_state(self.numpy)
-        random.setstate(self.python)
-
-    def plain(self) -> dict[str, Any]:
-        """Return the state in types that `torch.load(weights_only=True)` takes."""
-        version, words, gauss = self.python
-        return {
-            "torch": self.torch,
-            "cuda": self.cuda,
-            "numpy": [self.numpy[0], torch.from_numpy(self.numpy[1].astype("i8")), *self.numpy[2:]],
-            "python": [version, torch.tensor(words, dtype=torch.int64), gauss],
-        }
-
-    @classmethod
-    def of(cls, plain: dict[str, Any]) -> RandomState:
-        """Return the state that `plain` has described."""
-        kind, keys, *rest = plain["numpy"]
-        version, words, gauss = plain["python"]
-        return cls(
-            plain["torch"],
-            plain["cuda"],
-            (kind, keys.numpy().astype("u4"), *rest),
-            (version, tuple(words.tolist()), gauss),
-        )
 
 
 def _packed(metrics: Mapping[str, Tensor]) -> list[tuple[list[str], Tensor]]:

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
 
+from hybridlit.callbacks.measuring.loggers import log_values
 from hybridlit.callbacks.measuring.scaled_rates import ScaledRates
 from hybridlit.callbacks.measuring.step_sizes import (
     StepUnderWay,
@@ -226,7 +227,7 @@ class GradientImbalanceMonitor(Callback):
             self._values |= self._measure(trainer)
         interval = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if self._values and interval and trainer.global_step % interval == 0:
-            pl_module.log_dict(self._values, on_step=True, on_epoch=False)
+            log_values(trainer, self._values)
             self._values = {}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

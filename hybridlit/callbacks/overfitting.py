@@ -25,6 +25,7 @@ from hybridlit.analysis.loss_change.blame import diagnosis, guilty_parts, summed
 from hybridlit.analysis.loss_change.mean_replacement import losses_without
 from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.blocks import Fusion
+from hybridlit.callbacks.measuring.loggers import log_values
 from hybridlit.components import part_parameters, split_parameters
 from hybridlit.photonics.validation import choice, integer, number
 from hybridlit.templates import HybridModule
@@ -218,7 +219,7 @@ class OverfittingDetector(Callback):
         measured = trainer.strategy.broadcast(measured)
         train, val = (float(measured[probe].mean()) for probe in ("train", "val"))
         gap, ratio = val - train, 1 + (val - train) / max(abs(train), 1e-8)
-        _log(pl_module, {"train": train, "val": val, "gap": gap, "ratio": ratio})
+        _log(trainer, {"train": train, "val": val, "gap": gap, "ratio": ratio})
         if not math.isfinite(gap):
             return  # nothing can be said about this point: the next one is compared with the last
         self._gaps = [*self._gaps, gap][-self.window :]
@@ -303,7 +304,7 @@ class OverfittingDetector(Callback):
             with _evaluation(trainer, model):
                 without = trainer.strategy.broadcast(self._gaps_without(model))
             logged |= {f"{part or 'model'}_gap_without": value for part, value in without.items()}
-        _log(model, logged)
+        _log(trainer, logged)
         quiet = {part: 0 if part in guilty else n + 1 for part, n in self._blamed.items()}
         self._blamed = {part: n for part, n in quiet.items() if n < self.window}
         if guilty and guilty[0] not in self._blamed:
@@ -366,10 +367,8 @@ def _merged(batches: list[Any]) -> list[Any]:
     return [tuple(torch.cat(column) for column in zip(*batches, strict=True))]
 
 
-def _log(model: LightningModule, values: dict[str, float]) -> None:
-    for name, value in values.items():
-        # every process has the same value; averaging them keeps Lightning from warning
-        model.log(f"overfit/{name}", value, batch_size=1, sync_dist=True)
+def _log(trainer: Trainer, values: dict[str, float]) -> None:
+    log_values(trainer, {f"overfit/{name}": value for name, value in values.items()})
 
 
 def _in_training(trainer: Trainer) -> bool:

@@ -24,8 +24,8 @@ from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_cal
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.pictures.probe import Probe
 from hybridlit.analysis.untouched import untouched
-from hybridlit.callbacks.measuring.boards import boards
 from hybridlit.callbacks.measuring.copies import has_forward
+from hybridlit.callbacks.measuring.loggers import boards, show_picture
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.validation import integer
@@ -262,9 +262,7 @@ class PhotonicInspector(Callback):
 
     def _show(self, trainer: Trainer, place: str, what: str, picture: Picture, when: str) -> None:
         for board in boards(trainer):
-            board.experiment.add_image(
-                f"photonics/{place}/{what}", picture, trainer.global_step, dataformats="HWC"
-            )
+            show_picture(board, f"photonics/{place}/{what}", picture, trainer.global_step)
         if self._directory is not None:
             path = self._directory / when / f"{place}_{what.replace('/', '_')}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

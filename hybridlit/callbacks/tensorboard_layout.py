@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.trainer.states import TrainerFn
 
-from hybridlit.callbacks.measuring.boards import boards
+from hybridlit.callbacks.measuring.loggers import boards
 
 __all__ = ["TensorBoardLayout"]
 

@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from hybridlit import ArrayDataModule, ParallelHybrid
 from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.exact_resume import ExactResume, RandomState
+from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.mixed_precision import MixedPrecision
 from hybridlit.callbacks.overfitting import OverfittingDetector
 from hybridlit.callbacks.saving.durable import newest_checkpoint
+from hybridlit.callbacks.saving.random_state import RandomState
 from hybridlit.data.resumable import ResumableLoader
 
 
@@ -421,6 +422,47 @@ def test_the_state_of_the_generators_is_plain_and_complete(tmp_path):
     drawn = draw()
     RandomState.of(torch.load(tmp_path / "state.pt", weights_only=True)).restore()
     assert draw() == drawn
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: None,
+        lambda: torch.rand(1),
+        np.random.random,
+        np.random.standard_normal,
+        lambda: np.random.seed(3),
+        lambda: np.random.permutation(5),
+        random.random,
+        lambda: random.gauss(0, 1),
+    ],
+)
+@pytest.mark.parametrize("normal_waits", [False, True])
+def test_a_state_notices_every_draw_since_the_one_before(draw, normal_waits):
+    np.random.seed(1)
+    if normal_waits:
+        np.random.standard_normal()
+    before = RandomState.now()
+    draw()
+    assert differences(RandomState.now(before).plain(), RandomState.now().plain()) == []
+
+
+def test_what_has_not_moved_is_not_read_anew():
+    np.random.seed(1)
+    before = RandomState.now()
+    assert RandomState.now(before).numpy is before.numpy
+
+
+def test_a_state_is_right_whichever_generator_numpy_uses():
+    usual = np.random.get_bit_generator()
+    before = RandomState.now()
+    try:
+        np.random.set_bit_generator(np.random.MT19937(5))
+        other = RandomState.now(before).plain()
+        assert differences(other, RandomState.now().plain()) == []
+        assert differences(other["numpy"], before.plain()["numpy"])
+    finally:
+        np.random.set_bit_generator(usual)
 
 
 def loaders():

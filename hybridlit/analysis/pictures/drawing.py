@@ -259,7 +259,7 @@ class _Drawing:
         from matplotlib.patches import Wedge
 
         for height in self.heights.values():
-            self.axes.add_patch(
+            self.axes.add_artist(
                 Wedge((self.x + 0.7, height), 0.3, -90, 90, facecolor="#444b55", zorder=3)
             )
         words = "\n".join(self.circuit.reading.split(" -> "))
@@ -283,7 +283,7 @@ class _Drawing:
             (left, bottom), right - left, top - bottom,
             boxstyle="round,pad=0,rounding_size=0.12", lw=1.1, **({"zorder": 2} | style),
         )  # fmt: skip
-        self.axes.add_patch(box)
+        self.axes.add_artist(box)
 
     def _text(self, x: float, y: float, words: str, **style: Any) -> None:
         defaults = {"ha": "center", "va": "center", "size": 9, "zorder": 4}

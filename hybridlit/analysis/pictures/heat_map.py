@@ -98,33 +98,28 @@ def heat_map(
         top + max(down, 60) + 6 + below + (18 if column_title else 0) + _MARGIN,
     )
     image = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(image)
-    draw.text((_MARGIN, _MARGIN), title, fill=_INK, font=font)
-    draw.text((_MARGIN, _MARGIN + 20), row_title, fill=_FAINT, font=small)
+    _write(image, title, (_MARGIN, _MARGIN), font)
+    _write(image, row_title, (_MARGIN, _MARGIN + 20), small, ink=_FAINT)
     image.paste(Image.fromarray(cells), (left, top))
 
     for position in range(0, len(rows), -(-13 // cell[0])):
         middle = top + position * cell[0] + cell[0] // 2
-        draw.text((left - _GAP, middle), rows[position], fill=_INK, font=small, anchor="rm")
+        _write(image, rows[position], (left - _GAP, middle), small, "rm")
     for position in range(0, len(columns), -(-13 // cell[1]) if upright else 1):
         middle = left + position * cell[1] + cell[1] // 2
-        if upright:
-            _upright(image, columns[position], (middle, top + down + 6), small)
-        else:
-            draw.text(
-                (middle, top + down + 6), columns[position], fill=_INK, font=small, anchor="ma"
-            )
+        place = (middle, top + down + 6)
+        _write(image, columns[position], place, small, "rm" if upright else "ma", turned=upright)
     if column_title:
         place = (left + across // 2, top + max(down, 60) + 6 + below + 2)
-        draw.text(place, column_title, fill=_FAINT, font=small, anchor="ma")
+        _write(image, column_title, place, small, "ma", ink=_FAINT)
 
     bar = left + across + 2 * _GAP
     tall = max(down, 60)
     ramp = _coloured(np.linspace(high, low, tall)[:, None], scale, low, high).repeat(_BAR, 1)
     image.paste(Image.fromarray(ramp), (bar, top))
-    draw.text((bar + _BAR + 6, top), ends[0], fill=_INK, font=small, anchor="lt")
-    draw.text((bar + _BAR + 6, top + tall), ends[1], fill=_INK, font=small, anchor="lb")
-    draw.text((bar + _BAR, top - 6), legend, fill=_FAINT, font=small, anchor="rb")
+    _write(image, ends[0], (bar + _BAR + 6, top), small, "lt")
+    _write(image, ends[1], (bar + _BAR + 6, top + tall), small, "lb")
+    _write(image, legend, (bar + _BAR, top - 6), small, "rb", ink=_FAINT)
     return np.asarray(image)
 
 
@@ -146,7 +141,7 @@ def side_by_side(pictures: Sequence[Picture], across: int, title: str = "") -> P
     wide = max(wide, 2 * _MARGIN + _width(font, title))
     tall = head + sum(max(picture.shape[0] for picture in line) for line in lines)
     image = Image.new("RGB", (wide, tall), "white")
-    ImageDraw.Draw(image).text((_MARGIN, _MARGIN), title, fill=_INK, font=font)
+    _write(image, title, (_MARGIN, _MARGIN), font)
     down = head
     for line in lines:
         right = 0
@@ -182,15 +177,33 @@ def _coloured(matrix: npt.NDArray[np.float64], scale: str, low: float, high: flo
     return colours.round().astype(np.uint8)
 
 
-def _upright(
-    image: Image.Image, words: str, place: tuple[int, int], font: ImageFont.FreeTypeFont
+def _write(
+    image: Image.Image,
+    words: str,
+    place: tuple[int, int],
+    font: ImageFont.FreeTypeFont,
+    anchor: str = "la",
+    *,
+    ink: tuple[int, int, int] = _INK,
+    turned: bool = False,
 ) -> None:
-    """Write words from bottom to top, ending below a place."""
-    size = (max(1, _width(font, words)), 16)
-    label = Image.new("RGB", size, "white")
-    ImageDraw.Draw(label).text((size[0], 8), words, fill=_INK, font=font, anchor="rm")
-    turned = label.transpose(Image.Transpose.ROTATE_90)
-    image.paste(turned, (place[0] - 8, place[1]))
+    """Write words at a place that Pillow's anchor says the meaning of; turned, from below to it."""
+    if words:
+        letters, (across, down) = _letters(words, font, anchor, turned)
+        image.paste(ink, (place[0] + across, place[1] + down), letters)
+
+
+@lru_cache(4096)  # a training run draws the same labels again and again
+def _letters(
+    words: str, font: ImageFont.FreeTypeFont, anchor: str, turned: bool
+) -> tuple[Image.Image, tuple[int, int]]:
+    """Return words as a mask, and where its corner lies from the place that they stand at."""
+    left, top, right, bottom = (int(edge) for edge in font.getbbox(words, anchor=anchor))
+    letters = Image.new("L", (max(1, right - left), max(1, bottom - top)))
+    ImageDraw.Draw(letters).text((-left, -top), words, fill=255, font=font, anchor=anchor)
+    if turned:  # by 90 degrees against the clock, around the place
+        return letters.transpose(Image.Transpose.ROTATE_90), (top, -right)
+    return letters, (left, top)
 
 
 @lru_cache
@@ -198,6 +211,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
 
 
+@lru_cache(4096)  # a training run draws the same labels again and again
 def _width(font: ImageFont.FreeTypeFont, words: str) -> int:
     return int(np.ceil(font.getlength(words))) if words else 0
 

@@ -1,5 +1,7 @@
 """A tiny problem that every model can be trained on in a second, and what a logger kept of it."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -72,3 +74,12 @@ def scalars():
         }
 
     return read
+
+
+@pytest.fixture
+def signals_kept():
+    """Signals are handled as before, whatever a run has made of them."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():  # Lightning leaves Ctrl-C ignored
+        signal.signal(number, handler)

@@ -89,14 +89,6 @@ class Interrupts(Callback):
         setattr(self, hook, lambda *_: os.kill(os.getpid(), signal_number))
 
 
-@pytest.fixture
-def signals_kept():
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in handlers.items():  # Lightning leaves Ctrl-C ignored
-        signal.signal(number, handler)
-
-
 def test_version(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--version"])

@@ -17,6 +17,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch.utils.data import DataLoader
 
 from hybridlit.callbacks.saving.boundaries import accumulating, validation_follows
 from hybridlit.callbacks.saving.durable import (
@@ -25,6 +27,7 @@ from hybridlit.callbacks.saving.durable import (
     remove_leftovers,
 )
 from hybridlit.callbacks.saving.loop_counters import rewind
+from hybridlit.callbacks.saving.patience import Patience
 from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["HybridCheckpoint"]
@@ -51,6 +54,9 @@ class HybridCheckpoint(ModelCheckpoint):
         - `step<step>.ckpt`: every `every_n_steps` optimizer steps, the newest `keep` of them.
         - `interrupted.ckpt`: what an error, Ctrl-C or SIGTERM interrupted, if anything is new since
           the last save. Runs of a single process only, since the others could not take part.
+          The first Ctrl-C waits for the end of the step, or of a batch of validation, so that
+          nothing is lost; the second does not. If data come from worker processes, which it ends as
+          well, Ctrl-C waits for nothing but a save.
           Less exact than the others (see `ExactResume`), so `newest_checkpoint` takes it only where
           no other file has as many steps. Nothing is ever resumed unless `ckpt_path` says so.
 
@@ -134,6 +140,7 @@ class HybridCheckpoint(ModelCheckpoint):
         self._batches = 0  # of this epoch, up to the last optimizer step
         self._settled = False  # while saving: everybody else has done with this validation or epoch
         self._interrupted = False
+        self._patience = Patience()
         self._saved: int | None = None  # the step of the last save with nothing half done
         self._began = 0.0
         self._last_seconds = 0.0  # spent on saving last.ckpt
@@ -214,6 +221,8 @@ class HybridCheckpoint(ModelCheckpoint):
         self._first_step = self._step = trainer.global_step
         self._batches = trainer.fit_loop.batch_idx + 1
         self._began, self._last_seconds = time.perf_counter(), 0.0
+        if trainer.world_size == 1:  # processes would stop at different steps, and wait for ever
+            self._patience.begin(waits=not _worker_processes(trainer))
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         later = later_checkpoints(self._folder, trainer.global_step)
@@ -236,12 +245,28 @@ class HybridCheckpoint(ModelCheckpoint):
         if not accumulating(trainer):
             self._batches = trainer.fit_loop.batch_idx + 1
         before, self._step = self._step, trainer.global_step
-        if self.every_n_steps is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
-        self._due |= self._step // self.every_n_steps > before // self.every_n_steps
-        between = accumulating(trainer) or trainer.is_last_batch or validation_follows(trainer)
-        if self._due and not between:
-            self._save_step(trainer)
+        every = self.every_n_steps
+        if every is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._due |= self._step // every > before // every
+        if self._due or self._patience.asked:
+            between = accumulating(trainer) or trainer.is_last_batch or validation_follows(trainer)
+            if self._due and not between:
+                with self._patience.held():
+                    self._save_step(trainer)
+            if not between:
+                self._patience.stop_if_asked()
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Let a Ctrl-C that waits have its way: a validation can take long."""
+        self._patience.stop_if_asked()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save after a validation amid the epoch."""
@@ -249,13 +274,16 @@ class HybridCheckpoint(ModelCheckpoint):
             return
         self._validated = True
         if not trainer.is_last_batch:
-            self._save_all(trainer)
+            with self._patience.held():
+                self._save_all(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of the epoch."""
         if not self._is_active(trainer):
             return
-        self._save_all(trainer)
+        with self._patience.held():
+            self._save_all(trainer)
+        self._patience.stop_if_asked()
         if self._validated and self.save_top_k and self.monitor not in trainer.callback_metrics:
             raise ValueError(
                 f"monitor={self.monitor!r} was not logged, so no checkpoint can be the best: log "
@@ -266,11 +294,14 @@ class HybridCheckpoint(ModelCheckpoint):
         """Save nothing, since the end of the epoch has been saved; warn if there is no best one."""
         if self._is_active(trainer) and self.save_top_k and not self.best_k_models:
             rank_zero_warn(f"No best checkpoint: {self.monitor!r} was never logged, or always NaN.")
+        self._patience.stop_if_asked()
+        self._patience.end()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Save what was interrupted, without getting into the way of the error."""
+        self._patience.end()
         if not self.save_on_exception or not self._is_active(trainer):
             return
         began = self._first_step is not None and trainer.global_step > self._first_step
@@ -421,3 +452,11 @@ class HybridCheckpoint(ModelCheckpoint):
     def _relative(self, path: str) -> str:
         inside = Path(path).parent == Path(self._folder)
         return Path(path).name if inside else path
+
+
+def _worker_processes(trainer: Trainer) -> bool:
+    """Tell whether data come from processes of their own, which Ctrl-C in a terminal ends too."""
+    found: list[Any] = []
+    loaders = (trainer.train_dataloader, trainer.val_dataloaders)
+    apply_to_collection(loaders, DataLoader, found.append)
+    return any(loader.num_workers for loader in found)

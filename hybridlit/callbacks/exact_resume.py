@@ -45,9 +45,10 @@ class ExactResume(Callback):
     they do from hybridlit's DataModules; a warning says if they do not.
 
     Not exact are:
-        - `interrupted.ckpt`: it begins anew with the interrupted step, with the random numbers and
-          data of that step, but buffers such as those of batch normalization may already have seen
-          its data, and the means that its epoch logs count that data twice.
+        - `interrupted.ckpt` of a run that was stopped amid a step, as by an error or by a second
+          Ctrl-C: it begins anew with that step, with its random numbers and data, but buffers such
+          as those of batch normalization may already have seen its data, and the means that its
+          epoch logs count that data twice.
         - a checkpoint of the best model that was saved between two batches of one accumulated step.
         - validation by wall-clock time.
         - training loaders in a `CombinedLoader(mode="max_size")`: one that is through before the

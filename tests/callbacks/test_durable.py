@@ -1,4 +1,5 @@
 import errno
+import gc
 import os
 import warnings
 
@@ -137,6 +138,27 @@ def test_an_interrupted_save_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         save_durably(CONTENT, tmp_path / "a.ckpt")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("nth", [1, 4, 9])
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+def test_what_stops_torch_amid_its_archive_is_what_is_raised(tmp_path, monkeypatch, fault, nth):
+    save_durably(with_step(1), tmp_path / "a.ckpt")
+    update, left = durable._Writer._add, [nth]
+
+    def stopped(writer, view):
+        left[0] -= 1
+        if left[0] == 0:
+            raise fault
+        update(writer, view)
+
+    monkeypatch.setattr(durable._Writer, "_add", stopped)
+    with pytest.raises(type(fault)):
+        save_durably(with_step(2), tmp_path / "a.ckpt")
+    assert left[0] == 0  # torch went on to end its archive, and nobody wrote that
+    gc.collect()  # torch's writer, whose last words must not reach a closed file
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+    assert torch.load(tmp_path / "a.ckpt")["global_step"] == 1
 
 
 @pytest.mark.parametrize("inside", ["", "folder"])

@@ -1,5 +1,6 @@
 import os
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -338,6 +339,75 @@ def test_an_interrupted_run_goes_on_from_its_last_step(options, run, tmp_path, m
         again, _ = run(folder, 9, folder / "interrupted.ckpt", saving=PLAIN, **options)
         for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
             assert differences(whole[part], again[part]) == [], (hook, calls, part)
+
+
+class CtrlC(Stop):
+    """Presses Ctrl-C in the nth call of a hook."""
+
+    def stop(self, *_):
+        self.calls -= 1
+        if self.calls == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    "options", [dict(), dict(accumulate_grad_batches=2), dict(val_check_interval=0.5)]
+)
+@pytest.mark.usefixtures("signals_kept")
+def test_ctrl_c_waits_until_a_resumed_run_misses_nothing(options, run, tmp_path):
+    whole, logged = run(tmp_path / "whole", 0, **options)
+    hooks = [*INTERRUPTIONS, ("on_train_epoch_end", 1), ("on_validation_batch_end", 3)]
+    for number, (hook, calls) in enumerate(hooks):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        folder = tmp_path / f"run{number}"
+        press = CtrlC(hook, calls)
+        with pytest.raises(SystemExit):
+            run(folder, 0, extra=lambda press=press: [press], saving=PLAIN, **options)
+        again, seen = run(folder, 9, folder / "interrupted.ckpt", saving=PLAIN, **options)
+        assert again["global_step"] == whole["global_step"]
+        expected = {epoch: logged[epoch] for epoch in seen}
+        found = differences(whole, again) + differences(expected, seen, "/logged")
+        # where a validation is begun anew, Lightning counts its batches again
+        passed = ("/callbacks/HybridCheckpoint", "val_loop.batch_progress")
+        assert [d for d in found if not any(p in d for p in passed)] == [], (hook, calls)
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_ctrl_c_amid_a_validation_does_not_wait_for_its_end(run, tmp_path):
+    batches = []
+
+    class Count(Callback):
+        def on_validation_batch_start(self, *_):
+            batches.append("validation")
+
+    press = CtrlC("on_validation_batch_start", 1)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "a", 0, extra=lambda: [press, Count()], num_sanity_val_steps=0)
+    assert batches == ["validation"]  # of two
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_ctrl_c_at_the_very_end_is_obeyed(run, tmp_path):
+    press = CtrlC("on_train_epoch_end", 2)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "a", 0, extra=lambda: [press])
+    assert newest_checkpoint(tmp_path / "a").name == "step00000012.ckpt"
+    assert "interrupted.ckpt" not in {path.name for path in (tmp_path / "a").iterdir()}
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_ctrl_c_waits_only_for_a_save_if_it_ends_the_workers_as_well(run, tmp_path):
+    options = dict(data=lambda: problem(workers=1))
+    hooks = []
+
+    class After(Callback):
+        def on_before_optimizer_step(self, *_):
+            hooks.append("step")
+
+    press = CtrlC("on_after_backward", 3)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "a", 0, extra=lambda: [press, After()], **options)
+    assert hooks == ["step"] * 2
 
 
 def test_a_save_that_is_interrupted_is_not_counted_twice(run, tmp_path, monkeypatch):

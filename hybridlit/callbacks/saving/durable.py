@@ -64,7 +64,10 @@ def save_durably(content: Any, path: str | os.PathLike[str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _Writer(unfinished) as writer:
-            torch.save(content, writer)  # type: ignore[arg-type]  # it needs write and flush alone
+            try:
+                torch.save(content, writer)  # type: ignore[arg-type]  # it needs write and flush
+            except RuntimeError as error:
+                raise writer.failure or error from None
             writer.finish(step)
         fault = damage(unfinished)
         if fault is not None:
@@ -244,9 +247,15 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
 
 class _Writer:
-    """A new file that hashes what is written to it; locked, so that it is known to be in use."""
+    """A new file that hashes what is written to it; locked, so that it is known to be in use.
+
+    After a failure, and after the end, what torch still writes is passed over: torch ends its
+    archive in any case, reports an error of its own in place of the failure, and aborts the process
+    if an error meets it when its writer is deleted.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.failure: BaseException | None = None
         self._file = path.open("xb")
         self._hash = hashlib.sha256()
         self._held = b""  # the last two bytes: the length of the comment, which will change
@@ -257,7 +266,15 @@ class _Writer:
                 pass  # some network file systems have no locks
 
     def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
+        if self.failure is None and not self._file.closed:
+            try:
+                self._add(memoryview(data).cast("B"))
+            except BaseException as failure:
+                self.failure = failure
+                raise
+        return len(data)
+
+    def _add(self, view: memoryview) -> None:
         if len(view) < 2:
             view = memoryview(self._held + bytes(view))
             self._held = b""
@@ -265,7 +282,6 @@ class _Writer:
             self._hash.update(block)
             self._file.write(block)
         self._held = bytes(view[-2:])
-        return len(data)
 
     def flush(self) -> None:
         self._file.flush()

@@ -33,7 +33,8 @@ from hybridlit.callbacks.checkpoint import HybridCheckpoint
 from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.overfitting import OverfittingDetector
-from hybridlit.callbacks.saving.durable import damage, newest_checkpoint
+from hybridlit.callbacks.saving.durable import damage
+from hybridlit.callbacks.saving.folder import newest_checkpoint
 
 COMPARED = ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks")
 

@@ -9,7 +9,7 @@ from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.mixed_precision import MixedPrecision
 from hybridlit.callbacks.overfitting import OverfittingDetector
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
-from hybridlit.callbacks.saving.durable import newest_checkpoint
+from hybridlit.callbacks.saving.folder import newest_checkpoint
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 from hybridlit.callbacks.warm_start import WarmStart, export_component, warm_start
 

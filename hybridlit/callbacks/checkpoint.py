@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import time
 import warnings
 from pathlib import Path
@@ -21,18 +19,19 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader
 
 from hybridlit.callbacks.saving.boundaries import accumulating, validation_follows
-from hybridlit.callbacks.saving.durable import (
-    DurableCheckpointIO,
+from hybridlit.callbacks.saving.checkpoint_io import DurableCheckpointIO
+from hybridlit.callbacks.saving.durable import remove_leftovers
+from hybridlit.callbacks.saving.folder import (
+    free_folder,
     later_checkpoints,
-    remove_leftovers,
+    remove_old_steps,
+    step_name,
 )
 from hybridlit.callbacks.saving.loop_counters import rewind
 from hybridlit.callbacks.saving.patience import Patience
 from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["HybridCheckpoint"]
-
-_STEP = re.compile(r"step(\d+)\.ckpt")
 
 
 class HybridCheckpoint(ModelCheckpoint):
@@ -198,7 +197,8 @@ class HybridCheckpoint(ModelCheckpoint):
             self._considered, self.best_k_models, self.last_model_path = None, {}, ""
             self._rank()
         if not self._wrote and resumed != Path(self._folder).resolve():
-            wanted, self.dirpath = self._folder, trainer.strategy.broadcast(self._free_folder())
+            wanted = self._folder
+            self.dirpath = trainer.strategy.broadcast(free_folder(wanted, self._given_folder))
             if self._folder != wanted:
                 rank_zero_info(f"{wanted} holds checkpoints already: saving to {self._folder}")
         if trainer.is_global_zero:
@@ -408,16 +408,9 @@ class HybridCheckpoint(ModelCheckpoint):
 
     def _save_step(self, trainer: Trainer) -> None:
         self._due = False
-        self._save(trainer, f"step{trainer.global_step:08d}.ckpt")
-        if not trainer.is_global_zero:
-            return
-        # files of later steps, from before the run was resumed, will be overwritten
-        steps = {
-            int(m[1]): p for p in Path(self._folder).iterdir() if (m := _STEP.fullmatch(p.name))
-        }
-        for step in sorted(step for step in steps if step <= trainer.global_step)[: -self.keep]:
-            with contextlib.suppress(FileNotFoundError):
-                steps[step].unlink()
+        self._save(trainer, step_name(trainer.global_step))
+        if trainer.is_global_zero:
+            remove_old_steps(self._folder, trainer.global_step, self.keep)
 
     def _save(self, trainer: Trainer, name: str) -> str:
         path = os.path.join(self._folder, name)
@@ -430,24 +423,6 @@ class HybridCheckpoint(ModelCheckpoint):
             for logger in trainer.loggers:
                 logger.after_save_checkpoint(proxy(self))
         return path
-
-    def _free_folder(self) -> str:
-        """Return a folder without checkpoints: the one wanted, or else one with a number."""
-
-        def taken(folder: str) -> bool:
-            return any(Path(folder).glob("*.ckpt"))
-
-        if not taken(self._folder):
-            return self._folder
-        if self._given_folder:
-            raise ValueError(
-                f"dirpath={self._folder!r} holds checkpoints of another run, which this one would "
-                "overwrite: resume that run with ckpt_path, or name another folder"
-            )
-        number = 1
-        while taken(f"{self._folder}-{number}"):
-            number += 1
-        return f"{self._folder}-{number}"
 
     def _relative(self, path: str) -> str:
         inside = Path(path).parent == Path(self._folder)

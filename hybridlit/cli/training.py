@@ -29,7 +29,7 @@ from hybridlit import __version__
 from hybridlit.callbacks.checkpoint import HybridCheckpoint
 from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
-from hybridlit.callbacks.saving.durable import newest_checkpoint, undamaged
+from hybridlit.callbacks.saving.folder import newest_checkpoint, undamaged
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 from hybridlit.components import photonic_modules
 from hybridlit.templates import HybridModule
@@ -55,11 +55,11 @@ class HybridCLI(LightningCLI):
     TensorBoard, and ends with a test of the best checkpoint. Loggers and callbacks given by the
     user replace the default of their kind.
 
-    `fit --ckpt_path` goes on exactly where a run was interrupted, except where it was stopped amid a
-    step (see `ExactResume`). It takes a checkpoint, a folder (its newest undamaged checkpoint), or
-    `last`: the newest of the callback's `dirpath` if one is given, or else of the newest run of the
-    same name under `runs/`. Instead of a damaged checkpoint, it takes the newest undamaged one
-    beside it. The other commands take a checkpoint alone.
+    `fit --ckpt_path` goes on exactly where a run was interrupted, unless that was amid a step (see
+    `ExactResume`). It takes a checkpoint, a folder (its newest undamaged checkpoint), or `last`:
+    the newest of the callback's `dirpath` if one is given, or else of the newest run of the same
+    name under `runs/`. Instead of a damaged checkpoint, it takes the newest undamaged one beside
+    it. The other commands take a checkpoint alone.
 
     Interrupted by Ctrl-C, `fit` exits with 130, by SIGTERM with 143, and says how to go on. It ends
     the step first; a second Ctrl-C does not wait.

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from hybridlit import SequentialHybrid
 from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.saving.durable import DurableCheckpointIO, damage, save_durably
+from hybridlit.callbacks.saving.checkpoint_io import DurableCheckpointIO
+from hybridlit.callbacks.saving.durable import damage, save_durably
 
 
 @pytest.fixture

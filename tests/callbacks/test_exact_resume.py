@@ -18,7 +18,7 @@ from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.mixed_precision import MixedPrecision
 from hybridlit.callbacks.overfitting import OverfittingDetector
-from hybridlit.callbacks.saving.durable import newest_checkpoint
+from hybridlit.callbacks.saving.folder import newest_checkpoint
 from hybridlit.callbacks.saving.random_state import RandomState
 from hybridlit.data.resumable import ResumableLoader
 

@@ -15,15 +15,11 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import torch
-from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.fabric.utilities.types import _PATH
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from typing_extensions import Self
 
 try:
@@ -31,19 +27,10 @@ try:
 except ImportError:  # Windows, where a file in use cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-__all__ = [
-    "DurableCheckpointIO",
-    "damage",
-    "later_checkpoints",
-    "newest_checkpoint",
-    "remove_leftovers",
-    "save_durably",
-    "undamaged",
-]
+__all__ = ["damage", "noted_step", "remove_leftovers", "save_durably"]
 
 _UNFINISHED = ".unfinished"
 _NOTE = re.compile(rb"hybridlit sha256 ([0-9a-f]{64}) step (0|-?[1-9]\d*)\Z")
-_FOLDER = re.compile(r"checkpoints(-\d+)?")
 _BLOCK = 1 << 20
 
 
@@ -115,77 +102,20 @@ def damage(path: str | os.PathLike[str]) -> str | None:
         return f"the file cannot be read ({error})"
 
 
-def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
-    """Find the checkpoint that a run is to be resumed from.
-
-    Args:
-        folder: The folder of the checkpoints, or that of a run, with them in `checkpoints/`, or in
-            `checkpoints-1/` and so on: then in the one that was written to last.
-
-    Returns:
-        The undamaged `*.ckpt` file with the largest global step; of several the one written last,
-        but `interrupted.ckpt` only if there is no other. A warning names newer ones that are
-        damaged.
-
-    Raises:
-        FileNotFoundError: If there is no undamaged checkpoint.
-
-    Example:
-        ```
-        trainer.fit(model, data, ckpt_path=newest_checkpoint("runs/digits/version_3"))
-        ```
-    """
-    path, faults = _newest(Path(folder))
-    if faults:
-        rank_zero_warn(f"{_listed(faults)} Using {path} instead.")
-    return path
-
-
-def later_checkpoints(folder: str | os.PathLike[str], step: int) -> list[Path]:
-    """Find the undamaged checkpoints of a folder that are of later steps.
-
-    Args:
-        folder: The folder of the checkpoints; it need not exist.
-        step: The global step.
-
-    Returns:
-        The `*.ckpt` files with a larger global step, by name.
-    """
-    found = sorted(Path(folder).glob("*.ckpt"))
-    return [path for path in found if _age(path).step > step and damage(path) is None]
-
-
-def undamaged(path: str | os.PathLike[str], fall_back: bool) -> Path:
-    """Return a checkpoint file if it is undamaged, or else one that can take its place.
+def noted_step(path: str | os.PathLike[str]) -> int | None:
+    """Read from the checksum's note which step a file is of.
 
     Args:
         path: The file.
-        fall_back: If it is damaged, take the newest undamaged one of its folder, with a warning
-            that names both; False: raise.
 
     Returns:
-        The file to load.
+        The global step, -1 for content that has none; None without our checksum.
 
     Raises:
-        RuntimeError: If it is damaged and no other one is to be used, or there is none.
+        OSError: If the file cannot be read.
     """
-    path = Path(path)
-    fault = damage(path)
-    if fault is None:
-        if _note(path) is None:
-            rank_zero_info(f"{path} has no checksum of hybridlit; its archive is intact.")
-        return path
-    if not fall_back:
-        raise RuntimeError(f"the checkpoint {path} is damaged: {fault}")
-    try:
-        other, _ = _newest(path.parent)
-    except FileNotFoundError as error:
-        raise RuntimeError(
-            f"the checkpoint {path} is damaged: {fault}; and {error} Start anew, without "
-            "ckpt_path, or give another checkpoint"
-        ) from error
-    rank_zero_warn(f"The checkpoint {path} is damaged: {fault}. Resuming from {other} instead.")
-    return other
+    note = _note(Path(path))
+    return None if note is None else note.step
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
@@ -202,48 +132,6 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
                 path.unlink()
         except OSError:
             continue
-
-
-class DurableCheckpointIO(TorchCheckpointIO):
-    """Makes `Trainer.save_checkpoint` durable and `ckpt_path` safe against damaged files.
-
-    `HybridCheckpoint` puts it in place; `Trainer(plugins=[DurableCheckpointIO()])` does for any
-    other checkpoint callback. Remote paths are left to Lightning.
-
-    Args:
-        fall_back: Load the newest undamaged checkpoint of the folder if the one asked for is
-            damaged, with a warning that names both; False: raise. To be true in `Trainer.fit` only.
-    """
-
-    def __init__(self, fall_back: bool = True) -> None:
-        super().__init__()
-        self.fall_back = fall_back
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
-    ) -> None:
-        """Save a checkpoint; see `save_durably`."""
-        if _is_remote(path) or storage_options is not None:
-            super().save_checkpoint(checkpoint, path, storage_options)
-            return
-        save_durably(checkpoint, path)
-
-    def load_checkpoint(
-        self,
-        path: _PATH,
-        map_location: Callable[..., Any] | None = lambda storage, location: storage,
-        weights_only: bool | None = None,
-    ) -> dict[str, Any]:
-        """Load a checkpoint after a look at its checksum.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            RuntimeError: If it is damaged and no other one is to be used.
-        """
-        if not _is_remote(path) and Path(path).is_file():
-            path = undamaged(path, self.fall_back)
-        loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
-        return loaded
 
 
 class _Writer:
@@ -313,56 +201,6 @@ class _Note(NamedTuple):
     start: int
 
 
-class _Age(NamedTuple):
-    """What makes one checkpoint newer than another, in this order."""
-
-    step: int
-    whole: bool  # not what an interruption left
-    written: int
-
-
-def _newest(folder: Path) -> tuple[Path, dict[Path, str]]:
-    """Return the newest undamaged checkpoint, and what is wrong with the newer ones."""
-    if not any(folder.glob("*.ckpt")):
-        inside = [
-            path
-            for path in folder.glob("checkpoints*/*.ckpt")
-            if _FOLDER.fullmatch(path.parent.name)
-        ]
-        folder = max(inside, key=_modified).parent if inside else folder
-    faults: dict[Path, str] = {}
-    for path in sorted(folder.glob("*.ckpt"), key=_age, reverse=True):
-        fault = damage(path)
-        if fault is None and _age(path).step >= 0:
-            return path, faults
-        faults[path] = fault or "it has no global step"
-    if faults:
-        raise FileNotFoundError(f"no checkpoint in {folder} can be used: {_listed(faults)}")
-    raise FileNotFoundError(
-        f"there is no checkpoint (*.ckpt) in {folder}, nor in a folder checkpoints/ there."
-    )
-
-
-def _age(path: Path) -> _Age:
-    """Order checkpoints by global step, then by time; -1 where the step cannot be read."""
-    whole, written = path.name != "interrupted.ckpt", _modified(path)
-    try:
-        note = _note(path)
-        if note is not None:
-            return _Age(note.step, whole, written)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return _Age(int(content["global_step"]), whole, written)
-    except Exception:  # whatever a damaged file makes torch.load say; or rotated away meanwhile
-        return _Age(-1, whole, written)
-
-
-def _modified(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:  # rotated away meanwhile
-        return 0
-
-
 def _note(path: Path) -> _Note | None:
     """Read the comment at the end of a file; None if it is not ours, or not as it was written."""
     with path.open("rb") as file:
@@ -396,11 +234,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _is_remote(path: _PATH) -> bool:
-    return "://" in str(path)
-
-
-def _listed(faults: dict[Path, str]) -> str:
-    return " ".join(f"{path} is damaged: {fault}." for path, fault in faults.items())

@@ -5,7 +5,8 @@
 
 A run is the training of a recipe with TensorBoard; the callbacks are those of
 `recipes/digits_callbacks.yaml` as they stand there. Without `HybridCheckpoint`, Lightning saves a
-checkpoint of every epoch, as it does by default. Writes ``callbacks_<recipe>.json``.
+checkpoint of every epoch, as it does by default; ``--without-checkpoints`` leaves checkpoints out
+of every arm. Writes ``callbacks_<recipe>.json``.
 """
 
 from __future__ import annotations
@@ -41,12 +42,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="runs of each arm")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--together", action="store_true", help="leave out each alone")
+    parser.add_argument(
+        "--without-checkpoints", action="store_true", help="no checkpoints in any arm"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     callbacks = {
         callback["class_path"].rpartition(".")[2]: callback
         for callback in yaml.safe_load(CALLBACKS.read_text())["trainer"]["callbacks"]
     }
+    kept = not options.without_checkpoints
+    if not kept:
+        del callbacks["HybridCheckpoint"]
     arms: dict[str, list[Any]] = {"none": [], "all": list(callbacks.values())}
     if not options.together:
         arms |= {name: [callback] for name, callback in callbacks.items()}
@@ -54,21 +61,21 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     seconds: dict[str, list[float]] = {arm: [] for arm in arms}
     for chosen in (arms["none"], arms["all"]):
-        train(options.recipe, chosen, 2)  # kernels and modules loaded, files cached
+        train(options.recipe, chosen, 2, kept)  # kernels and modules loaded, files cached
     for repeat in range(options.repeats):
         for arm, chosen in arms.items():
-            seconds[arm].append(train(options.recipe, chosen, options.epochs))
+            seconds[arm].append(train(options.recipe, chosen, options.epochs, kept))
             print(f"{repeat + 1} of {options.repeats}  {arm:32} {seconds[arm][-1]:.2f} s")
     results = {arm: summary(taken, seconds["none"]) for arm, taken in seconds.items()}
     options.out.mkdir(parents=True, exist_ok=True)
     content = {"circumstances": circumstances("lightning"), "arms": results}
-    (options.out / f"callbacks_{options.recipe.stem}.json").write_text(
-        json.dumps(content, indent=2) + "\n"
-    )
+    ending = "" if kept else "_without_checkpoints"
+    path = options.out / f"callbacks_{options.recipe.stem}{ending}.json"
+    path.write_text(json.dumps(content, indent=2) + "\n")
     print("\n" + table(results), end="")
 
 
-def train(recipe: Path, callbacks: list[Any], epochs: int | None) -> float:
+def train(recipe: Path, callbacks: list[Any], epochs: int | None, checkpoints: bool) -> float:
     """Return the seconds of one fit."""
     with TemporaryDirectory() as folder:
         cli = HybridCLI(
@@ -86,6 +93,7 @@ def train(recipe: Path, callbacks: list[Any], epochs: int | None) -> float:
                 f"--trainer.logger.init_args.save_dir={folder}",
                 "--trainer.enable_progress_bar=false",
                 "--trainer.enable_model_summary=false",
+                f"--trainer.enable_checkpointing={str(checkpoints).lower()}",
                 *([] if epochs is None else [f"--trainer.max_epochs={epochs}"]),
             ],
         )

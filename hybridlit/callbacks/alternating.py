@@ -29,8 +29,8 @@ class AlternatingTraining(ComponentsInTurn):
     (`StagedTraining`, `stages` of the templates) are refused beside it: run them in a fit of their
     own, before this one.
 
-    Logged every `log_every_n_steps` of the Trainer: `train/phase`, 0 in a step of the classical and
-    1 in a step of the photonic component.
+    Logged every `log_every_n_steps` of the Trainer: `train/phase`, the share of photonic steps
+    among as many latest ones (0 or 1 where each step is logged).
 
     Args:
         classical_steps: Optimizer steps of a classical phase, at least 1.
@@ -92,8 +92,10 @@ class AlternatingTraining(ComponentsInTurn):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Log the phase, in steps that the logger takes."""
+        """Log the phases, in steps that the logger takes."""
         interval = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if interval and (trainer.global_step + 1) % interval == 0:
-            photonic = self.phase(trainer.global_step) == "photonic"
-            pl_module.log("train/phase", float(photonic), on_step=True, on_epoch=False)
+            # a single step of each interval would show cycles that are none
+            steps = range(trainer.global_step + 1 - interval, trainer.global_step + 1)
+            share = sum(self.phase(step) == "photonic" for step in steps) / interval
+            pl_module.log("train/phase", share, on_step=True, on_epoch=False)

@@ -318,6 +318,10 @@ class HybridCheckpoint(ModelCheckpoint):
         else:
             rank_zero_info(f"Interrupted by {type(exception).__name__}; saved {path}")
 
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give Ctrl-C back, whatever ended the run."""
+        self._patience.end()
+
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:

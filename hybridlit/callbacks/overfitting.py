@@ -219,17 +219,18 @@ class OverfittingDetector(Callback):
         measured = trainer.strategy.broadcast(measured)
         train, val = (float(measured[probe].mean()) for probe in ("train", "val"))
         gap, ratio = val - train, 1 + (val - train) / max(abs(train), 1e-8)
-        _log(trainer, {"train": train, "val": val, "gap": gap, "ratio": ratio})
-        if not math.isfinite(gap):
-            return  # nothing can be said about this point: the next one is compared with the last
-        self._gaps = [*self._gaps, gap][-self.window :]
-        if due:
+        logged = {"train": train, "val": val, "gap": gap, "ratio": ratio}
+        finite = math.isfinite(gap)  # else the next point is compared with the one before this
+        if finite:
+            self._gaps = [*self._gaps, gap][-self.window :]
+        if finite and due:
             tensors = [t for own in tensors_by(pl_module, self.by).values() for t in own.items()]
             values = {name: tensor.detach().clone() for name, tensor in tensors}
             self._start = measured["start"] | {"values": values}
             if "stretch" in measured:
                 self._stretches = [*self._stretches, measured["stretch"]][-self.window :]
-                self._judge(trainer, pl_module, val, gap, ratio)
+                logged |= self._judge(trainer, pl_module, val, gap, ratio)
+        log_values(trainer, {f"overfit/{name}": value for name, value in logged.items()})
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take away the gradients of frozen parts, before anything looks at them."""
@@ -282,8 +283,8 @@ class OverfittingDetector(Callback):
 
     def _judge(
         self, trainer: Trainer, model: LightningModule, val: float, gap: float, ratio: float
-    ) -> None:
-        """Log what the parts did over the window, and warn of the one to blame."""
+    ) -> dict[str, float]:
+        """Return what the parts did over the window, and warn of the one to blame."""
         costs = summed_costs(self._stretches)
         guilty: list[str] = []
         if ratio >= self.threshold:
@@ -304,7 +305,6 @@ class OverfittingDetector(Callback):
             with _evaluation(trainer, model):
                 without = trainer.strategy.broadcast(self._gaps_without(model))
             logged |= {f"{part or 'model'}_gap_without": value for part, value in without.items()}
-        _log(trainer, logged)
         quiet = {part: 0 if part in guilty else n + 1 for part, n in self._blamed.items()}
         self._blamed = {part: n for part, n in quiet.items() if n < self.window}
         if guilty and guilty[0] not in self._blamed:
@@ -317,6 +317,7 @@ class OverfittingDetector(Callback):
                     f"{without[guilty[0]]:.3g}, not {gap:.3g}"
                 )
             rank_zero_warn(f"{found}: {self._act(guilty[0], model)}.")
+        return logged
 
     def _gaps_without(self, model: LightningModule) -> dict[str, float]:
         def gap() -> Tensor:
@@ -365,10 +366,6 @@ def _merged(batches: list[Any]) -> list[Any]:
     if len(kinds) > 1:
         return batches
     return [tuple(torch.cat(column) for column in zip(*batches, strict=True))]
-
-
-def _log(trainer: Trainer, values: dict[str, float]) -> None:
-    log_values(trainer, {f"overfit/{name}": value for name, value in values.items()})
 
 
 def _in_training(trainer: Trainer) -> bool:

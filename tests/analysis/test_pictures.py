@@ -31,6 +31,15 @@ def groups():
 # --- heat maps ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("label", ["gj|", "\u03c0\u00b2", "a b"])
+def test_a_label_of_two_lines_is_drawn_whole(label):
+    def ink(words):  # white adds nothing
+        return int((255 - heat_map([[1.0]], "", [words], ["c"]).astype(int)).sum())
+
+    assert ink(label) > ink("")
+    assert ink(f"{label}\n{label}") - ink("") == 2 * (ink(label) - ink(""))
+
+
 def test_cells_have_the_colours_of_their_values():
     picture = heat_map([[-1.0, 0.0], [1.0, np.nan]], "", ["a", "b"], ["c", "d"], scale="diverging")
     # cells of 28 x 40 pixels; the first one starts where the first colour of the map appears

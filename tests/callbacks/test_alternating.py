@@ -181,6 +181,18 @@ def test_the_phase_is_logged(tmp_path, data, make_model, make_trainer, scalars):
     assert logged == [(step, float(step % 3 == 2)) for step in range(8)]
 
 
+def test_a_logger_that_takes_few_steps_gets_the_share(
+    tmp_path, data, make_model, make_trainer, scalars
+):
+    logger = TensorBoardLogger(tmp_path, name="", version="run")
+    trainer = make_trainer(
+        [AlternatingTraining(2, 1)], max_epochs=2, logger=logger, log_every_n_steps=4
+    )
+    trainer.fit(make_model(), data)
+    logged = scalars(logger.log_dir)["train/phase"]
+    assert logged == [(3, 0.25), (7, 0.25)]  # steps 2 and 5
+
+
 class Foreign(LightningModule):
     """No template, and an optimizer or optimization of any kind."""
 

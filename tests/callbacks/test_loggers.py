@@ -58,8 +58,22 @@ def test_values_stand_where_the_model_logs_its_own(tmp_path, data, make_trainer)
     rows = list(csv.DictReader((Path(table.log_dir) / "metrics.csv").open()))
     found = [(int(r["step"]), float(r["count/validation"])) for r in rows if r["count/validation"]]
     assert found == points["count/validation"]
+    assert [float(r["epoch"]) for r in rows if r["count/validation"]] == [0.0, 1.0, 2.0]
     # as EarlyStopping and checkpoints see them, which come after
     assert [value.item() for value in counts.monitored[-3:]] == [1.0, 2.0, 3.0]
+
+
+def test_what_a_killed_run_has_logged_is_in_its_file(tmp_path, data, make_trainer):
+    table = CSVLogger(tmp_path, name="table", flush_logs_every_n_steps=1000)
+    found = []
+
+    class Killed(Callback):
+        def on_train_batch_start(self, trainer, model, batch, batch_idx):
+            if batch_idx == 3:
+                found.extend(csv.DictReader((Path(table.log_dir) / "metrics.csv").open()))
+
+    make_trainer([Counts(), Killed()], logger=table).fit(sequential(), data)
+    assert [float(row["count/step"]) for row in found] == [1.0, 2.0, 3.0]
 
 
 def test_other_callbacks_can_monitor_a_value(data, make_trainer):

@@ -198,7 +198,9 @@ def _letters(
     words: str, font: ImageFont.FreeTypeFont, anchor: str, turned: bool
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Return words as a mask, and where its corner lies from the place that they stand at."""
-    left, top, right, bottom = (int(edge) for edge in font.getbbox(words, anchor=anchor))
+    paper = ImageDraw.Draw(Image.new("L", (1, 1)))
+    box = paper.textbbox((0, 0), words, font=font, anchor=anchor)
+    left, top, right, bottom = (int(edge) for edge in box)
     letters = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(letters).text((-left, -top), words, fill=255, font=font, anchor=anchor)
     if turned:  # by 90 degrees against the clock, around the place
@@ -211,7 +213,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return cast(ImageFont.FreeTypeFont, ImageFont.load_default(size))
 
 
-@lru_cache(4096)  # a training run draws the same labels again and again
+@lru_cache(4096)
 def _width(font: ImageFont.FreeTypeFont, words: str) -> int:
     return int(np.ceil(font.getlength(words))) if words else 0
 

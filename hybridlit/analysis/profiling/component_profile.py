@@ -122,7 +122,7 @@ class ComponentProfile:
         return self.hooked.median / self.step.median - 1
 
     def __str__(self) -> str:
-        rows = [_HEADINGS, *self._rows()]
+        rows = self._table()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(
@@ -135,7 +135,8 @@ class ComponentProfile:
 
     def to_markdown(self) -> str:
         """Return the profile as text with a Markdown table."""
-        rows = [_HEADINGS, ["---", "---", *["---:"] * (len(_HEADINGS) - 2)], *self._rows()]
+        headings, *rows = self._table()
+        rows = [headings, ["---", "---", *["---:"] * (len(headings) - 2)], *rows]
         table = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([self._heading(), "", *table, "", *self._remarks()])
 
@@ -226,8 +227,9 @@ class ComponentProfile:
         rows = "" if self.rows is None else f" of {self.rows} rows"
         return f"{self.model}: {kind}{rows} on {self.device}"
 
-    def _rows(self) -> list[list[str]]:
-        return [
+    def _table(self) -> list[list[str]]:
+        """Headings and rows; columns of what was not measured are left out."""
+        rows = [
             [
                 part.name,
                 part.component,
@@ -246,11 +248,15 @@ class ComponentProfile:
             ]
             for part in self.parts
         ]
+        columns = zip(_HEADINGS, *rows, strict=True)
+        known = [column for column in columns if set(column[1:]) != {"-"}]
+        return [list(row) for row in zip(*known, strict=True)]
 
     def _remarks(self) -> list[str]:
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.shares.items())
         return [
-            f"Shares: {shares}.",
+            f"Shares: {shares}. What belongs to no part is {OTHER}: the loss, functions between "
+            "parts, and in training metrics and callbacks.",
             f"The step takes {self.step} ms without hooks; with hooks "
             f"{100 * self.overhead:+.1f} %. Medians (quartiles) of {self.steps} steps.",
         ]

@@ -1,1 +1,1 @@
-"""What several callbacks measure with: step sizes, copies of a model, learning rates, boards."""
+"""What several callbacks measure and log with: step sizes, copies of a model, learning rates."""

@@ -1,1 +1,1 @@
-"""What checkpoints are made of: durable files, and the state of a run that Lightning leaves out."""
+"""What checkpoints take: durable files, Ctrl-C that waits, the state that Lightning leaves out."""

@@ -238,6 +238,13 @@ class HybridCheckpoint(ModelCheckpoint):
         """Note where the epoch begins."""
         self._batches = 0
 
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Let a Ctrl-C that waits have its way: the step before is done and logged."""
+        if batch_idx == self._batches:
+            self._patience.stop_if_asked()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -245,16 +252,13 @@ class HybridCheckpoint(ModelCheckpoint):
         if not accumulating(trainer):
             self._batches = trainer.fit_loop.batch_idx + 1
         before, self._step = self._step, trainer.global_step
-        every = self.every_n_steps
-        if every is not None and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._due |= self._step // every > before // every
-        if self._due or self._patience.asked:
-            between = accumulating(trainer) or trainer.is_last_batch or validation_follows(trainer)
-            if self._due and not between:
-                with self._patience.held():
-                    self._save_step(trainer)
-            if not between:
-                self._patience.stop_if_asked()
+        if self.every_n_steps is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self._due |= self._step // self.every_n_steps > before // self.every_n_steps
+        between = accumulating(trainer) or trainer.is_last_batch or validation_follows(trainer)
+        if self._due and not between:
+            with self._patience.held():
+                self._save_step(trainer)
 
     def on_validation_batch_end(
         self,
@@ -283,7 +287,6 @@ class HybridCheckpoint(ModelCheckpoint):
             return
         with self._patience.held():
             self._save_all(trainer)
-        self._patience.stop_if_asked()
         if self._validated and self.save_top_k and self.monitor not in trainer.callback_metrics:
             raise ValueError(
                 f"monitor={self.monitor!r} was not logged, so no checkpoint can be the best: log "

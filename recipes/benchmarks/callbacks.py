@@ -103,7 +103,7 @@ def train(recipe: Path, callbacks: list[Any], epochs: int | None, checkpoints: b
 
 
 def summary(taken: list[float], bare: list[float]) -> dict[str, Any]:
-    """Return seconds and the share that came on top, run by run against the bare run beside it."""
+    """Return seconds and the share that came on top of the bare run of the same round."""
     shares = [with_it / without - 1 for with_it, without in zip(taken, bare, strict=True)]
     return {
         "seconds": statistics.median(taken),

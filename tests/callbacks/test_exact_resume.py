@@ -1,3 +1,4 @@
+import csv
 import os
 import random
 import signal
@@ -8,6 +9,7 @@ import torch
 from kill_and_resume import differences
 from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import CSVLogger
 from process_group import LeaveGroup
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -370,6 +372,41 @@ def test_ctrl_c_waits_until_a_resumed_run_misses_nothing(options, run, tmp_path)
         # where a validation is begun anew, Lightning counts its batches again
         passed = ("/callbacks/HybridCheckpoint", "val_loop.batch_progress")
         assert [d for d in found if not any(p in d for p in passed)] == [], (hook, calls)
+
+
+class Averaging(Noisy):
+    """Averages its weights in the hook that comes behind those of all callbacks."""
+
+    def __init__(self):
+        super().__init__(input_dim=5, output_dim=3, n_modes=4, n_photons=2)
+        self.register_buffer("average", torch.zeros(()))
+
+    def on_train_batch_end(self, *_):
+        self.average.mul_(0.9).add_(self.quantum_path.phases.detach().sum())
+
+
+@pytest.mark.parametrize(("hook", "calls"), [("on_after_backward", 3), ("on_after_backward", 6)])
+@pytest.mark.usefixtures("signals_kept")
+def test_ctrl_c_waits_for_everything_that_belongs_to_a_step(hook, calls, run, tmp_path):
+    def rows(name):
+        paths = sorted(tmp_path.glob(f"{name}/*/metrics.csv"))
+        found = [row for path in paths for row in csv.DictReader(path.open())]
+        return [{key: value for key, value in row.items() if value} for row in found]
+
+    def logged(name):
+        table = CSVLogger(tmp_path, name=name)
+        return dict(model=Averaging, saving=PLAIN, logger=table, log_every_n_steps=1)
+
+    watch = lambda: [GradientImbalanceMonitor(every_n_steps=1)]  # noqa: E731
+    whole, _ = run(tmp_path / "whole", 0, extra=watch, **logged("w"))
+    press = CtrlC(hook, calls)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "a", 0, extra=lambda: [*watch(), press], **logged("a"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    path = tmp_path / "a" / "interrupted.ckpt"
+    again, _ = run(tmp_path / "a", 9, path, extra=watch, **logged("a"))
+    assert differences(whole["state_dict"], again["state_dict"]) == []
+    assert rows("a") == rows("w") and rows("w")
 
 
 @pytest.mark.usefixtures("signals_kept")

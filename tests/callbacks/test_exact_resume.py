@@ -2,6 +2,7 @@ import csv
 import os
 import random
 import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -445,6 +446,47 @@ def test_ctrl_c_waits_only_for_a_save_if_it_ends_the_workers_as_well(run, tmp_pa
     with pytest.raises(SystemExit):
         run(tmp_path / "a", 0, extra=lambda: [press, After()], **options)
     assert hooks == ["step"] * 2
+
+
+@pytest.mark.parametrize(
+    ("saving", "options", "name"),
+    [
+        (dict(save_top_k=0), dict(), "step00000001.ckpt"),
+        (dict(every_n_steps=None), dict(val_check_interval=0.5), "best-epoch000-step3.ckpt"),
+        (dict(every_n_steps=None), dict(), "best-epoch000-step6.ckpt"),
+    ],
+)
+@pytest.mark.usefixtures("signals_kept")
+def test_a_save_is_finished_even_if_ctrl_c_waits_for_nothing_else(
+    saving, options, name, run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("hybridlit.callbacks.checkpoint._worker_processes", lambda _: True)
+    sync, pressed = os.fsync, []
+
+    def press(descriptor):
+        if not pressed:
+            pressed.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", press)
+    with pytest.raises(SystemExit):
+        run(tmp_path / "a", 0, saving=saving, **options)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [name]
+    assert newest_checkpoint(tmp_path / "a").name == name
+
+
+@pytest.mark.parametrize("error", [None, ValueError("bad data")])
+def test_ctrl_c_is_given_back(error, run, tmp_path):
+    class Fails(Callback):
+        def on_after_backward(self, *_):
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+            if error is not None:
+                raise error
+
+    with nullcontext() if error is None else pytest.raises(ValueError, match="bad data"):
+        run(tmp_path / "a", 0, extra=lambda: [Fails()])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_save_that_is_interrupted_is_not_counted_twice(run, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 import os
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -97,10 +97,8 @@ def test_the_handler_of_somebody_else_stays(other):
 
 
 def test_other_threads_leave_ctrl_c_alone():
-    patience = Patience()
-    thread = threading.Thread(target=patience.begin)
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(Patience().begin).result()  # raises what it raises
     assert usual()
 
 

@@ -80,6 +80,7 @@ def scalars():
 def signals_kept():
     """Signals are handled as before, whatever a run has made of them."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in handlers.items():  # Lightning leaves Ctrl-C ignored
         signal.signal(number, handler)

@@ -55,9 +55,9 @@ class HybridCheckpoint(ModelCheckpoint):
           the last save. Runs of a single process only, since the others could not take part.
           The first Ctrl-C waits for the end of the step, or of a batch of validation, so that
           nothing is lost; the second does not. If data come from worker processes, which it ends as
-          well, Ctrl-C waits for nothing but a save.
-          Less exact than the others (see `ExactResume`), so `newest_checkpoint` takes it only where
-          no other file has as many steps. Nothing is ever resumed unless `ckpt_path` says so.
+          well, Ctrl-C waits for nothing but a save. The file can be less exact than the others (see
+          `ExactResume`), so `newest_checkpoint` takes it only where no other one has as many steps.
+          Nothing is ever resumed unless `ckpt_path` says so.
 
     A new run never writes into a folder that holds checkpoints of another one; one that goes back
     to an earlier step of its own is warned that files of later steps are there. If a file cannot be
@@ -322,7 +322,7 @@ class HybridCheckpoint(ModelCheckpoint):
             rank_zero_info(f"Interrupted by {type(exception).__name__}; saved {path}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give Ctrl-C back, whatever ended the run."""
+        """Give Ctrl-C back where a run ends without `on_train_end`."""
         self._patience.end()
 
     def on_save_checkpoint(

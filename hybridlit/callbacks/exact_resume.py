@@ -51,6 +51,10 @@ class ExactResume(Callback):
           epoch logs count that data twice.
         - a checkpoint of the best model that was saved between two batches of one accumulated step.
         - validation by wall-clock time.
+        - an epoch whose first step was interrupted, if a plain DataLoader gives the validation
+          data: it draws a random number when Lightning makes it anew. A `ResumableLoader` does not.
+        - what a model does in its own `on_train_batch_end`, from a periodic checkpoint: that hook
+          comes after the callbacks'.
         - training loaders in a `CombinedLoader(mode="max_size")`: one that is through before the
           others begins again.
         - Lightning's `StochasticWeightAveraging`, whose counters it does not save.
@@ -177,8 +181,11 @@ class ExactResume(Callback):
             trainer.should_stop = True
             rank_zero_info("EarlyStopping had ended this run: to go on, resume it without.")
         # Lightning leaves this out if the loaders exist already, as they do for a cosine schedule
+        # after the last batch of an epoch that a limit cuts short, the next one begins anew
+        over = trainer.fit_loop.batch_idx + 1 >= trainer.num_training_batches
         for loader, position in zip(_stateful(trainer), state["loaders"], strict=False):
-            loader.load_state_dict(position)
+            begun = over and "position" in position
+            loader.load_state_dict(position | {"position": 0} if begun else position)
         self._restore(trainer, pl_module, state)
         if state["between_epochs"]:
             if trainer.max_steps != -1:

@@ -62,7 +62,8 @@ class HybridCLI(LightningCLI):
     it. The other commands take a checkpoint alone.
 
     Interrupted by Ctrl-C, `fit` exits with 130, by SIGTERM with 143, and says how to go on. It ends
-    the step first; a second Ctrl-C does not wait.
+    the step first, unless data come from worker processes, which Ctrl-C ends as well; a second
+    Ctrl-C does not wait.
     """
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:

@@ -156,6 +156,21 @@ def test_what_stops_torch_amid_its_archive_is_what_is_raised(tmp_path, monkeypat
     assert torch.load(tmp_path / "a.ckpt")["global_step"] == 1
 
 
+def test_a_signal_on_the_way_into_a_write_is_what_is_raised(tmp_path, monkeypatch):
+    write, left = durable._Writer.write, [5]
+
+    def interrupted(writer, data):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        return write(writer, data)
+
+    monkeypatch.setattr(durable._Writer, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_durably(CONTENT, tmp_path / "a.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("inside", ["", "folder"])
 def test_a_folder_that_cannot_be_written(tmp_path, inside):
     (tmp_path / "file").touch()

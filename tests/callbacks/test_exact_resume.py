@@ -354,12 +354,19 @@ class CtrlC(Stop):
 
 
 @pytest.mark.parametrize(
-    "options", [dict(), dict(accumulate_grad_batches=2), dict(val_check_interval=0.5)]
+    "options",
+    [
+        dict(),
+        dict(accumulate_grad_batches=2),
+        dict(val_check_interval=0.5),
+        dict(limit_train_batches=4, max_epochs=4),
+    ],
 )
 @pytest.mark.usefixtures("signals_kept")
 def test_ctrl_c_waits_until_a_resumed_run_misses_nothing(options, run, tmp_path):
     whole, logged = run(tmp_path / "whole", 0, **options)
     hooks = [*INTERRUPTIONS, ("on_train_epoch_end", 1), ("on_validation_batch_end", 3)]
+    hooks += [("on_before_optimizer_step", 4)]
     for number, (hook, calls) in enumerate(hooks):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         folder = tmp_path / f"run{number}"

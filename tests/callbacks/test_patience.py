@@ -102,6 +102,26 @@ def test_other_threads_leave_ctrl_c_alone():
     assert usual()
 
 
+def test_the_end_forgets_one_that_waits():
+    patience = Patience()
+    patience.begin()
+    ctrl_c()
+    patience.end()
+    patience.stop_if_asked()
+    assert not patience.asked
+
+
+def test_standard_error_may_be_closed(monkeypatch):
+    def closed(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(os, "write", closed)
+    patience = Patience()
+    patience.begin()
+    ctrl_c()
+    assert patience.asked
+
+
 def test_a_new_beginning_forgets_the_old_one():
     patience = Patience()
     patience.begin()

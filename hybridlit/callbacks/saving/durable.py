@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import struct
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,10 +52,14 @@ def save_durably(content: Any, path: str | os.PathLike[str]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _Writer(unfinished) as writer:
+            outside = sys.exc_info()[1]
             try:
                 torch.save(content, writer)  # type: ignore[arg-type]  # it needs write and flush
             except RuntimeError as error:
-                raise writer.failure or error from None
+                before = error.__context__  # as of a signal that came on the way into `write`
+                raise (
+                    writer.failure or (before if before is not outside else None) or error
+                ) from None
             writer.finish(step)
         fault = damage(unfinished)
         if fault is not None:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 __all__ = ["Patience"]
@@ -42,7 +42,8 @@ class Patience:
             signal.signal(signal.SIGINT, self._handle)
 
     def end(self) -> None:
-        """Give Ctrl-C back, unless somebody else has taken it over meanwhile."""
+        """Give Ctrl-C back, unless somebody else has taken it over; forget one that waits."""
+        self._asked = False
         if signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -53,7 +54,6 @@ class Patience:
             KeyboardInterrupt: If a Ctrl-C waits.
         """
         if self._asked:
-            self._asked = False
             self.end()
             raise KeyboardInterrupt
 
@@ -77,8 +77,8 @@ class Patience:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._asked or not self._waits:
-            self._asked = False
             self.end()
             signal.default_int_handler(number, frame)
         self._asked = True
-        os.write(2, _SAID)  # print and logging may be what was interrupted
+        with suppress(OSError):  # standard error may be closed
+            os.write(2, _SAID)  # print and logging may be what was interrupted

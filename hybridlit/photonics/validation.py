@@ -8,7 +8,7 @@ from enum import Enum
 from numbers import Integral, Real
 from typing import TypeVar
 
-__all__ = ["choice", "enum_member", "integer", "number"]
+__all__ = ["boolean", "choice", "enum_member", "integer", "number"]
 
 E = TypeVar("E", bound=Enum)
 
@@ -42,25 +42,48 @@ def enum_member(kind: type[E], value: object, argument: str) -> E:
         raise ValueError(f"{argument} must be one of {allowed}, got {value!r}") from None
 
 
-def integer(value: object, argument: str, minimum: int) -> int:
-    """Turn an integer of any integral type, but not a bool, into an int of at least ``minimum``.
+def boolean(value: object, argument: str) -> bool:
+    """Check that a value is True or False, and nothing that is merely true or false in Python.
+
+    Args:
+        value: What the user gave.
+        argument: The argument's name, for the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        TypeError: If it is anything else: the string ``"false"`` is true in Python.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(
+            f"{argument} must be True or False, got {type(value).__name__} {value!r}"
+        )
+    return value
+
+
+def integer(value: object, argument: str, minimum: int, maximum: int | None = None) -> int:
+    """Turn an integer of any integral type, but not a bool, into an int in a range.
 
     Args:
         value: what the user gave.
         argument: the argument's name, for the message.
         minimum: the smallest value allowed.
+        maximum: the largest value allowed; None: any.
 
     Returns:
         The value as ``int``.
 
     Raises:
         TypeError: if ``value`` is a bool or no integer.
-        ValueError: if it is smaller than ``minimum``.
+        ValueError: if it is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{argument} must be an integer, got {type(value).__name__} {value!r}")
     if value < minimum:
         raise ValueError(f"{argument} must be at least {minimum}, got {value}")
+    if maximum is not None and value > maximum:
+        raise ValueError(f"{argument} must be at most {maximum}, got {value}")
     return int(value)
 
 
@@ -75,7 +98,7 @@ def choice(value: object, argument: str, allowed: Collection[str]) -> None:
     Raises:
         ValueError: If it is none of them.
     """
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:  # what is no string may not be hashable
         raise ValueError(f"{argument} must be one of {list(allowed)}, got {value!r}")
 
 

@@ -37,7 +37,7 @@ def probabilities(
         phases: of the interferometers' cells in radians, shape (..., columns + 1, cells, 2), real.
         data_phases: in radians, shape (..., columns, modes, batch), real, of the same leading
             dimensions.
-        occupied: the input mode of each photon, ascending.
+        occupied: the input mode of each photon, in the order of computation.
         space: the outcomes; unbunched ones are renormalised to sum to 1.
         recompute: simulate again for the gradient instead of keeping intermediate states; None
             keeps them while they are small.

@@ -101,8 +101,9 @@ class FockSpace:
             occupation = highest[parent] - (np.arange(len(parent)) - first_of_parent)
             columns = [column[parent] for column in columns] + [occupation]
             left = left[parent] - occupation
-        number = np.int16 if self.photons <= np.iinfo(np.int16).max else np.int32
-        states = np.stack(columns, axis=1).astype(number)
+        small = self.photons <= np.iinfo(np.int16).max
+        states: npt.NDArray[np.signedinteger[Any]] = np.stack(columns, axis=1)
+        states = states.astype(np.int16 if small else np.int32)
         states.setflags(write=False)
         return states
 

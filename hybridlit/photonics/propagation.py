@@ -17,7 +17,7 @@ from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import unitaries
 from hybridlit.photonics.kernels.choice import transformed
 
-__all__ = ["check_kept", "circuit_columns", "not_finite", "probabilities_in_torch"]
+__all__ = ["can_look_at", "check_kept", "circuit_columns", "not_finite", "probabilities_in_torch"]
 
 
 def circuit_columns(phases: Tensor, data_phases: Tensor, inputs: Sequence[int]) -> Tensor:
@@ -36,7 +36,7 @@ def circuit_columns(phases: Tensor, data_phases: Tensor, inputs: Sequence[int]) 
         ValueError: on the CPU, if a phase is not finite.
     """
     for given in (data_phases, phases):
-        if _can_look_at(given) and not bool(torch.isfinite(given).all()):
+        if can_look_at(given) and not bool(torch.isfinite(given).all()):
             raise not_finite()
     meshes = unitaries(phases)
     shifts = torch.polar(torch.ones_like(data_phases), data_phases)
@@ -77,8 +77,8 @@ def probabilities_in_torch(
 def not_finite() -> ValueError:
     """Return the error for phases that are not finite."""
     return ValueError(
-        "x and the phases must be finite and below 2**50, got NaN, infinity or more; clean the "
-        "data or look for a diverging layer before this one"
+        "x and the phases must be finite, and the phases of interferometers below 2**50, got NaN, "
+        "infinity or more; clean the data or look for a diverging layer before this one"
     )
 
 
@@ -92,13 +92,20 @@ def check_kept(kept: Tensor) -> None:
         ValueError: if none of it is more than rounding errors.
     """
     # An amplitude is exact to a few eps: below the square of that, all of it may be rounding.
-    if _can_look_at(kept) and bool((kept <= 64 * torch.finfo(kept.dtype).eps ** 2).any()):
+    if can_look_at(kept) and bool((kept <= 64 * torch.finfo(kept.dtype).eps ** 2).any()):
         raise ValueError(
             "no unbunched outcome has any probability for some sample, which leaves nothing to "
             "renormalise; use computation_space='fock' or another input_state"
         )
 
 
-def _can_look_at(tensor: Tensor) -> bool:
-    """Whether reading a value costs no synchronisation and is possible at all."""
+def can_look_at(tensor: Tensor) -> bool:
+    """Return whether reading a value costs no synchronisation and is possible at all.
+
+    Args:
+        tensor: any tensor.
+
+    Returns:
+        False on accelerators, while a graph is traced, and under ``torch.func``.
+    """
     return tensor.is_cpu and not torch.compiler.is_compiling() and not transformed(tensor)

@@ -43,7 +43,7 @@ def amplitudes(
 
     Raises:
         TypeError: if ``unitary`` is not complex, or an occupation not an integer.
-        ValueError: if shapes do not fit or the state holds no photon.
+        ValueError: if shapes do not fit or the state names no mode.
 
     Example:
         >>> splitter = torch.tensor([[1, 1j], [1j, 1]], dtype=torch.complex128) / 2**0.5
@@ -60,8 +60,8 @@ def amplitudes(
             f"unitary must have shape (..., {len(state)}, {len(state)}) for input_state={state}, "
             f"got {tuple(unitary.shape)}"
         )
-    if sum(state) == 0:
-        raise ValueError(f"input_state must hold at least one photon, got {state}")
+    if not state:
+        raise ValueError("input_state must have at least one mode, got ()")
     outcomes = FockSpace(len(state), sum(state), kind)
     occupied = occupied_modes(state)
     batch = unitary.shape[:-2]
@@ -71,15 +71,27 @@ def amplitudes(
 
 
 def occupied_modes(state: Sequence[int]) -> list[int]:
-    """Return the input mode of each photon, ascending: (2, 0, 1) -> [0, 0, 2].
+    r"""Return the input mode of each photon in the order of computation: (2, 0, 1) -> [0, 2, 0].
+
+    The photons of each mode are spread evenly over the order. Rounding errors made after some
+    photons grow with all that follow, on average over the states that an error can be in by
+    :math:`\sqrt{\binom{n+m-1}{j} / \binom{j+m-1}{j} / \prod_i \binom{s_i}{r_i}}` from j photons
+    on, where :math:`r_i` of the :math:`s_i` photons of mode i are still to come. Mode after mode
+    that is 9e7 for 30 photons in each of two modes; spread evenly, it stays below 5 for all states
+    that fit into memory, so that float32 serves any number of photons.
 
     Args:
         state: photons in each mode.
 
     Returns:
-        One mode for each photon.
+        One mode for each photon; ascending if no mode holds more than one.
     """
-    return [mode for mode, photons in enumerate(state) for _ in range(photons)]
+    places = [
+        ((photon + 0.5) / photons, mode)
+        for mode, photons in enumerate(state)
+        for photon in range(photons)
+    ]
+    return [mode for _, mode in sorted(places)]
 
 
 def amplitudes_from_columns(
@@ -89,7 +101,7 @@ def amplitudes_from_columns(
 
     Args:
         columns: column ``occupied[k]`` of each unitary, shape (modes, photons, batch), complex.
-        occupied: the input mode of each photon, ascending.
+        occupied: the input mode of each photon, in the order of computation.
         space: which outcomes.
 
     Returns:

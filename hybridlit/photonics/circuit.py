@@ -18,7 +18,7 @@ from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.memory import in_digits, require_memory
-from hybridlit.photonics.propagation import circuit_columns
+from hybridlit.photonics.propagation import can_look_at, circuit_columns
 
 __all__ = ["PhotonicCircuit"]
 
@@ -40,6 +40,7 @@ class PhotonicCircuit(nn.Module):
     encoding: Tensor
     encoded: Tensor
     photons: Tensor
+    _half_turns: Tensor | None
 
     def __init__(self, ansatz: Ansatz, count: int | None, recompute: bool | None = None) -> None:
         super().__init__()
@@ -192,32 +193,61 @@ class PhotonicCircuit(nn.Module):
         """Phases of the data in radians, shape (..., columns, modes, batch)."""
         if self.encoding.dtype != torch.promote_types(self.phases.dtype, torch.float32):
             self._set_constants()  # a state of another precision was assigned
-        factors = self.encoding
-        if self.bandwidth is not None:
-            tuned = self.bandwidth.to(factors.dtype)
-            ones = tuned.new_ones(*tuned.shape[:-1], len(factors))
-            factors = factors * ones.index_copy(-1, self.encoded, tuned)[..., None]
-        phases = factors @ rows.to(factors.dtype).mT
+        phases = self._tuned(self.encoding) @ rows.to(self.encoding.dtype).mT
+        if self._half_turns is not None and self._may_be_large(rows):
+            phases = self._without_turns(phases, self._half_turns, rows)
         modes = self.experiment.n_modes
         phases = phases.view(*phases.shape[:-2], self.columns, modes, phases.shape[-1])
         if self.count is not None and phases.dim() == 3:
             phases = phases.expand(self.count, -1, -1, -1)
         return phases
 
+    def _tuned(self, factors: Tensor) -> Tensor:
+        """Factors (columns * modes, features) times the bandwidth of each row."""
+        if self.bandwidth is None:
+            return factors
+        tuned = self.bandwidth.to(factors.dtype)
+        ones = tuned.new_ones(*tuned.shape[:-1], len(factors))
+        return factors * ones.index_copy(-1, self.encoded, tuned)[..., None]
+
+    def _may_be_large(self, rows: Tensor) -> bool:
+        """Whether some phase may be beyond ``_LARGE``, or looking would cost too much."""
+        scales = [rows] if self.bandwidth is None else [rows, self.bandwidth]
+        if not all(can_look_at(scale) for scale in scales):
+            return True
+        return rows.numel() > 0 and math.prod(map(_magnitude, scales)) * self._widest > _LARGE
+
+    def _without_turns(self, phases: Tensor, half_turns: Tensor, rows: Tensor) -> Tensor:
+        """Replace large phases by what float64 says is left of them beside whole turns.
+
+        Whole turns change nothing but cost digits: a float32 phase of a million has none left, and
+        neither has the sum of two that cancel. Derivatives are those of ``phases``.
+        """
+        reach = self._tuned(self.encoding).abs() @ rows.to(phases.dtype).abs().mT
+        exact = self._tuned(half_turns) @ rows.to(half_turns.dtype).mT
+        left = (math.pi * (exact - 2 * torch.round(exact / 2))).to(phases.dtype).detach()
+        return torch.where(reach > _LARGE, left + (phases - phases.detach()), phases)
+
     def _set_constants(self) -> None:
         """Fill the buffers that follow from the experiment alone.
 
         ``encoding`` holds radians for each unit of a feature, shape (columns * modes, features),
         ``encoded`` the rows of it that are not zero, ``photons`` the photons in each occupied mode.
+        ``_half_turns`` is the encoding in units of pi and float64, where the device has that; it
+        is no buffer, so that no cast reaches it. ``_widest`` is the largest sum of a row's radians.
         """
         factors = self.experiment.encoding_for(self.input_size).reshape(-1, self.input_size)
         photons = [float(self.input_state[mode]) for mode in self._inputs]
         dtype = torch.promote_types(self.phases.dtype, torch.float32)
         device = self.phases.device
+        self._widest = math.pi * float(np.abs(factors).sum(axis=1).max())
         with torch.inference_mode(False):  # training after inference needs them too
             self.encoding = torch.tensor(factors * math.pi, dtype=dtype, device=device)
             self.encoded = torch.tensor(np.flatnonzero(factors.any(axis=1)), device=device)
             self.photons = torch.tensor(photons, dtype=dtype, device=device)
+            self._half_turns = (
+                None if device.type == "mps" else torch.tensor(factors, device=device)
+            )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow ``.to()``, ``.half()`` and the like, but never below float32."""
@@ -230,6 +260,15 @@ class PhotonicCircuit(nn.Module):
         super()._apply(floored, recurse)  # type: ignore[no-untyped-call]
         self._set_constants()  # cast ones would keep float32's error
         return self
+
+
+_LARGE = 8 * math.pi
+"""Radians up to which float32 holds the terms of a data phase to 1e-6."""
+
+
+def _magnitude(tensor: Tensor) -> float:
+    low, high = torch.aminmax(tensor.detach())
+    return max(-low.item(), high.item())
 
 
 _EXPECTATIONS = {

@@ -97,8 +97,8 @@ class _Distinguishable(PhotonicCircuit):
         if not self.fock_space.unbunched:
             return weights, None
         kept = weights.sum(-1)
-        check_kept(kept)
-        return weights / kept[..., None], kept
+        number = torch.finfo(kept.dtype)  # nothing cancels: what is no underflow is known
+        return weights / check_kept(kept, number.tiny / number.eps)[..., None], kept
 
     def _expectations(self, rows: Tensor) -> Tensor:
         if self.ansatz.output_mapping_strategy is OutputMappingStrategy.MODE_EXPECTATIONS:

@@ -97,7 +97,7 @@ def explicit(encoding: object, modes: int) -> Encoding:
 
     Raises:
         ValueError: if it is ragged, not finite, of another shape, or if some feature changes
-            nothing but a global phase.
+            nothing but a global phase, to the precision of float32.
     """
     try:
         array = np.array(encoding, dtype=np.float64)
@@ -110,9 +110,11 @@ def explicit(encoding: object, modes: int) -> Encoding:
         raise ValueError(
             f"encoding must have shape (columns, modes={modes}, features), got {array.shape}"
         )
-    if not np.isfinite(array).all():
-        raise ValueError("encoding must be finite, got NaN or infinity")
-    relative = np.abs(array - array[:, :1]).max(axis=(0, 1))
+    with np.errstate(over="ignore"):
+        single = (array * math.pi).astype(np.float32)  # what a float32 layer can tell apart
+    if not np.isfinite(single).all():
+        raise ValueError("encoding must be finite in float32, got NaN, infinity or more")
+    relative = np.abs(single - single[:, :1]).max(axis=(0, 1))
     if (relative == 0).any():
         lost = np.flatnonzero(relative == 0).tolist()
         raise ValueError(

@@ -185,7 +185,9 @@ class Ansatz:
 
     Raises:
         TypeError: if an argument has the wrong type.
-        ValueError: if a size is out of range or does not fit the strategy.
+        ValueError: if a size is out of range or does not fit the strategy, or if no feature would
+            reach the output: mode expectations of as many photons in each input mode, and pair
+            correlations of one photon, are constant.
     """
 
     experiment: Experiment
@@ -210,6 +212,7 @@ class Ansatz:
                 f"output_mapping_strategy={strategy.value!r} needs computation_space='fock': "
                 "expectations after post-selection have no form without all amplitudes"
             )
+        _refuse_constant_outputs(strategy, self.experiment.occupation)
         states, modes = space.size, space.modes
         only_size = {
             OutputMappingStrategy.NONE: states,
@@ -262,7 +265,7 @@ class AnsatzFactory:
 
         Raises:
             TypeError: if an argument has the wrong type.
-            ValueError: if a size is out of range or does not fit the strategy.
+            ValueError: as :class:`Ansatz`.
         """
         return Ansatz(experiment, input_size, output_size, output_mapping_strategy)
 
@@ -273,6 +276,33 @@ _GROUPINGS = (
     OutputMappingStrategy.MODGROUPING,
 )
 _EXPECTATIONS = (OutputMappingStrategy.MODE_EXPECTATIONS, OutputMappingStrategy.PAIR_CORRELATIONS)
+
+
+def _refuse_constant_outputs(strategy: OutputMappingStrategy, occupation: tuple[int, ...]) -> None:
+    r"""Refuse the outputs that no circuit changes; there are no others.
+
+    Meshes on both sides of a column of data phases reach every unitary. So if a feature that is no
+    global phase left all outputs unchanged for generic meshes, the outputs would be the same for
+    all unitaries. They are not: the identity brings s to s, where one group of outcomes has it all
+    and the others none (after post-selection: a unitary that sends all photons to one unbunched
+    outcome's modes), and a permutation of modes permutes :math:`\langle n_j\rangle = s_j` unless
+    all are equal. Constant pair correlations would need the same :math:`s_j (s_j - 1)` in all
+    modes and their Haar mean, :math:`2 n (n - 1) / (m (m + 1))`, which leaves one photon.
+    """
+    same = len(set(occupation)) == 1
+    if strategy is OutputMappingStrategy.MODE_EXPECTATIONS and same:
+        raise ValueError(
+            f"output_mapping_strategy={strategy.value!r} needs an input state that differs from "
+            f"mode to mode, got {occupation}: its mean photon numbers are the same behind every "
+            "interferometer, so that no feature reaches the output; change n_photons, n_modes or "
+            "input_state, or use 'pair_correlations' or 'linear'"
+        )
+    if strategy is OutputMappingStrategy.PAIR_CORRELATIONS and sum(occupation) == 1:
+        raise ValueError(
+            f"output_mapping_strategy={strategy.value!r} needs n_photons of at least 2, got 1: a "
+            "single photon has no pair, so that every output is 0 and no feature reaches it; use "
+            "'mode_expectations', or more photons"
+        )
 
 
 def _pattern(pattern: StatePattern, modes: int, photons: int) -> tuple[int, ...]:

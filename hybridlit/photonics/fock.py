@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +83,7 @@ class FockSpace:
         return math.comb(self.modes + self.photons - 1, self.photons)
 
     @cached_property
-    def states(self) -> npt.NDArray[np.int16]:
+    def states(self) -> npt.NDArray[np.signedinteger[Any]]:
         """All states in descending lexicographic order, shape (size, modes), read-only."""
         # Grown mode by mode for all states at once: each partial state branches into one copy for
         # every occupation that the next mode can take, the largest first.
@@ -101,7 +101,9 @@ class FockSpace:
             occupation = highest[parent] - (np.arange(len(parent)) - first_of_parent)
             columns = [column[parent] for column in columns] + [occupation]
             left = left[parent] - occupation
-        states = np.stack(columns, axis=1).astype(np.int16)
+        small = self.photons <= np.iinfo(np.int16).max
+        states: npt.NDArray[np.signedinteger[Any]] = np.stack(columns, axis=1)
+        states = states.astype(np.int16 if small else np.int32)
         states.setflags(write=False)
         return states
 
@@ -154,8 +156,18 @@ class FockSpace:
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, position: int) -> tuple[int, ...]:
-        return tuple(int(number) for number in self.states[position])
+    @overload
+    def __getitem__(self, position: SupportsIndex) -> tuple[int, ...]: ...
+
+    @overload
+    def __getitem__(self, position: slice) -> list[tuple[int, ...]]: ...
+
+    def __getitem__(
+        self, position: SupportsIndex | slice
+    ) -> tuple[int, ...] | list[tuple[int, ...]]:
+        if isinstance(position, slice):
+            return [tuple(state) for state in self.states[position].tolist()]
+        return tuple(self.states[operator.index(position)].tolist())
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         return (tuple(state) for state in self.states.tolist())

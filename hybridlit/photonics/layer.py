@@ -24,8 +24,10 @@ class QuantumLayer(PhotonicCircuit):
     whatever the precision around it, and its parameters are real. Outside autocast the outputs have
     the dtype of ``x``.
 
-    NaN or infinite features raise on the CPU. On other devices that check would cost a
-    synchronisation each step, so there they become NaN outputs of their samples.
+    NaN or infinite features raise on the CPU, and so do samples whose unbunched outcomes are too
+    rare to be told from rounding errors, even in float64, which takes over where float32 fails. On
+    other devices such checks would cost a synchronisation each step, so there they become NaN
+    outputs of their samples.
 
     Args:
         input_size: number of features.
@@ -94,7 +96,8 @@ class QuantumLayer(PhotonicCircuit):
 
         Raises:
             TypeError: if ``x`` is no floating tensor, or float64 in a float32 layer.
-            ValueError: if its width is wrong or, on the CPU, if a feature is not finite.
+            ValueError: if its width is wrong or, on the CPU, if a feature is not finite or a sample
+                has next to no unbunched outcome.
         """
         self._check(x, (self.input_size,))
         return self._island(x, self._outputs)

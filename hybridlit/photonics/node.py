@@ -17,7 +17,12 @@ from torch import Tensor
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import refuse_batches
-from hybridlit.photonics.propagation import check_kept, not_finite, probabilities_in_torch
+from hybridlit.photonics.propagation import (
+    check_kept,
+    least_kept,
+    not_finite,
+    probabilities_in_torch,
+)
 
 __all__ = ["Simulation", "TransformableSimulation"]
 
@@ -44,7 +49,7 @@ class Simulation(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         if not space.unbunched:
             return result, None
-        check_kept(saved[0])
+        check_kept(saved[0], least_kept(space, result.dtype))
         return result, saved[0]
 
     @staticmethod
@@ -213,7 +218,7 @@ def _forward(
         raise not_finite()
     if not space.unbunched:
         return result, result.new_ones(result.shape[:-1])
-    check_kept(saved[0])
+    check_kept(saved[0], least_kept(space, result.dtype))
     return result, saved[0]
 
 

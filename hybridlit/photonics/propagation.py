@@ -7,6 +7,7 @@ differentiable torch operations, for any device and any order of derivative.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +18,15 @@ from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import unitaries
 from hybridlit.photonics.kernels.choice import transformed
 
-__all__ = ["check_kept", "circuit_columns", "not_finite", "probabilities_in_torch"]
+__all__ = [
+    "RareOutcomesError",
+    "can_look_at",
+    "check_kept",
+    "circuit_columns",
+    "least_kept",
+    "not_finite",
+    "probabilities_in_torch",
+]
 
 
 def circuit_columns(phases: Tensor, data_phases: Tensor, inputs: Sequence[int]) -> Tensor:
@@ -36,7 +45,7 @@ def circuit_columns(phases: Tensor, data_phases: Tensor, inputs: Sequence[int]) 
         ValueError: on the CPU, if a phase is not finite.
     """
     for given in (data_phases, phases):
-        if _can_look_at(given) and not bool(torch.isfinite(given).all()):
+        if can_look_at(given) and not bool(torch.isfinite(given).all()):
             raise not_finite()
     meshes = unitaries(phases)
     shifts = torch.polar(torch.ones_like(data_phases), data_phases)
@@ -70,35 +79,77 @@ def probabilities_in_torch(
     if not space.unbunched:
         return weights, None
     kept = weights.sum(-1)
-    check_kept(kept)
-    return weights / kept[..., None], kept
+    return weights / check_kept(kept, least_kept(space, kept.dtype))[..., None], kept
 
 
 def not_finite() -> ValueError:
     """Return the error for phases that are not finite."""
     return ValueError(
-        "x and the phases must be finite and below 2**50, got NaN, infinity or more; clean the "
-        "data or look for a diverging layer before this one"
+        "x and the phases must be finite, and the phases of interferometers below 2**50, got NaN, "
+        "infinity or more; clean the data or look for a diverging layer before this one"
     )
 
 
-def check_kept(kept: Tensor) -> None:
-    """Raise where post-selection leaves nothing, if looking costs no synchronisation.
+class RareOutcomesError(ValueError):
+    """Post-selection keeps too little to be told from rounding errors."""
+
+
+def least_kept(space: FockSpace, dtype: torch.dtype) -> float:
+    """Return the success probability of post-selection down to which outcomes keep three digits.
+
+    Amplitudes err by a few eps of what they are for typical interferometers, whose mean success
+    probability is that of Haar-random ones; a million times eps squared below it, errors reach
+    some thousandths.
 
     Args:
-        kept: probability kept of each sample, any shape.
+        space: the unbunched outcomes.
+        dtype: real dtype of the computation.
+
+    Returns:
+        A probability.
+    """
+    modes, photons = space.modes, space.photons
+    mean = math.comb(modes, photons) / math.comb(modes + photons - 1, photons)
+    return mean * (1000 * torch.finfo(dtype).eps) ** 2
+
+
+def check_kept(kept: Tensor, least: float) -> Tensor:
+    """Raise where post-selection leaves too little to know, if looking costs no synchronisation.
+
+    Args:
+        kept: probability kept of each sample, shape (..., batch).
+        least: what is needed.
+
+    Returns:
+        The same; where nothing could be looked at, with NaN for what is too little.
 
     Raises:
-        ValueError: if none of it is more than rounding errors.
+        RareOutcomesError: if a sample has no more than ``least``.
     """
-    # An amplitude is exact to a few eps: below the square of that, all of it may be rounding.
-    if _can_look_at(kept) and bool((kept <= 64 * torch.finfo(kept.dtype).eps ** 2).any()):
-        raise ValueError(
-            "no unbunched outcome has any probability for some sample, which leaves nothing to "
-            "renormalise; use computation_space='fock' or another input_state"
-        )
+    if not can_look_at(kept):
+        return kept.masked_fill(kept <= least, math.nan)
+    rare = kept.detach() <= least
+    if not bool(rare.any()):
+        return kept
+    rows = rare.reshape(-1, rare.shape[-1]).any(0).nonzero().flatten().tolist()
+    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    double = "" if kept.dtype == torch.float64 else "compute in float64 with .double(), "
+    raise RareOutcomesError(
+        f"the unbunched outcomes of row(s) {rows[:5]}{more} of x (counted through its leading "
+        f"dimensions) have a probability of at most {float(kept.detach()[rare].max()):.2g} "
+        f"together, and {str(kept.dtype).removeprefix('torch.')} tells them from rounding errors "
+        f"above {least:.2g} only: {double}leave these rows out, change their features or "
+        "input_state, or use computation_space='fock'"
+    )
 
 
-def _can_look_at(tensor: Tensor) -> bool:
-    """Whether reading a value costs no synchronisation and is possible at all."""
+def can_look_at(tensor: Tensor) -> bool:
+    """Return whether reading a value costs no synchronisation and is possible at all.
+
+    Args:
+        tensor: any tensor.
+
+    Returns:
+        False on accelerators, while a graph is traced, and under ``torch.func``.
+    """
     return tensor.is_cpu and not torch.compiler.is_compiling() and not transformed(tensor)

@@ -16,7 +16,7 @@ from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels.choice import kernel_for, transformed
 from hybridlit.photonics.memory import require_memory
 from hybridlit.photonics.node import Simulation, TransformableSimulation
-from hybridlit.photonics.propagation import probabilities_in_torch
+from hybridlit.photonics.propagation import RareOutcomesError, probabilities_in_torch
 
 __all__ = ["probabilities"]
 
@@ -37,7 +37,7 @@ def probabilities(
         phases: of the interferometers' cells in radians, shape (..., columns + 1, cells, 2), real.
         data_phases: in radians, shape (..., columns, modes, batch), real, of the same leading
             dimensions.
-        occupied: the input mode of each photon, ascending.
+        occupied: the input mode of each photon, in the order of computation.
         space: the outcomes; unbunched ones are renormalised to sum to 1.
         recompute: simulate again for the gradient instead of keeping intermediate states; None
             keeps them while they are small.
@@ -49,19 +49,39 @@ def probabilities(
 
     Raises:
         MemoryError: on the CPU, if the simulation cannot fit into memory.
-        ValueError: on the CPU, if a phase is not finite, or if no unbunched outcome of some sample
-            has any probability.
+        ValueError: on the CPU, if a phase is not finite, or if the unbunched outcomes of some
+            sample are too rare even for float64, in which a batch with rare ones is computed. On
+            other devices such a sample becomes NaN.
     """
     batch = data_phases.shape[-1] * data_phases.shape[:-3].numel()
     if not torch.compiler.is_compiling() and batch * space.size > _LARGE:
         require_memory(space, batch, phases.dtype, phases.device.type, recompute=recompute)
-    if kernel_for(space, phases) == "torch":
-        return probabilities_in_torch(phases, data_phases, occupied, space)
     if torch.compiler.is_compiling():
+        if kernel_for(space, phases) == "torch":
+            return probabilities_in_torch(phases, data_phases, occupied, space)
         traced: tuple[Tensor, Tensor] = torch.ops.hybridlit.probabilities(
             phases, data_phases, list(occupied), space.space.value
         )
         return traced[0], (traced[1] if space.unbunched else None)
+    try:
+        return _probabilities(phases, data_phases, occupied, space, recompute)
+    except RareOutcomesError:
+        if phases.dtype == torch.float64:
+            raise
+    # Once in a while float64 costs less than an outcome that float32 cannot tell from nothing.
+    result, kept = probabilities(phases.double(), data_phases.double(), occupied, space, recompute)
+    return result.to(phases.dtype), (None if kept is None else kept.to(phases.dtype))
+
+
+def _probabilities(
+    phases: Tensor,
+    data_phases: Tensor,
+    occupied: Sequence[int],
+    space: FockSpace,
+    recompute: bool | None,
+) -> tuple[Tensor, Tensor | None]:
+    if kernel_for(space, phases) == "torch":
+        return probabilities_in_torch(phases, data_phases, occupied, space)
     if transformed(phases, data_phases):
         both: tuple[Tensor, Tensor] = TransformableSimulation.apply(  # type: ignore[no-untyped-call]
             phases, data_phases, tuple(occupied), space

@@ -46,6 +46,25 @@ def test_raising_table_adds_one_photon(modes, photons, space):
             assert table[mode, position] == (upper.index(raised) if raised in upper else -1)
 
 
+def test_a_space_is_a_sequence_of_tuples():
+    basis = FockSpace(3, 2)
+    states = list(basis)
+    for part in (slice(0, 2), slice(None, None, -1), slice(4, 99), slice(3, 1)):
+        assert basis[part] == states[part]
+    assert basis[-1] == basis[np.int64(5)] == (0, 0, 2)
+    assert all(type(number) is int for number in basis[0])
+    with pytest.raises(IndexError):
+        basis[6]
+    with pytest.raises(TypeError):
+        basis[1.0]
+
+
+def test_occupations_beyond_16_bits():
+    basis = FockSpace(2, 40_000)
+    assert basis[0] == (40_000, 0) and basis[-1] == (0, 40_000)
+    assert basis.states.sum(axis=1, dtype=int).tolist() == [40_000] * 40_001
+
+
 def test_large_spaces_need_no_loop_over_states():
     basis = FockSpace(20, 10, "unbunched")
     some = np.random.default_rng(0).integers(basis.size, size=100)

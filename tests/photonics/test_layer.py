@@ -6,7 +6,7 @@ import torch
 from permanents import all_amplitudes
 from small_layers import TYPES, jacobian, make
 
-from hybridlit.photonics import Experiment, QuantumLayer, amplitudes
+from hybridlit.photonics import Experiment, QuantumLayer, amplitudes, use_kernel
 
 
 @pytest.mark.parametrize("circuit", TYPES)
@@ -60,6 +60,23 @@ def test_probabilities_are_permanents_of_the_unitary(circuit, space):
     np.testing.assert_allclose(layer(x).detach(), raw / kept[:, None], atol=1e-14)
     via_amplitudes = amplitudes(layer.unitary(x), layer.input_state, space=space).abs().square()
     np.testing.assert_allclose(via_amplitudes.detach(), raw, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "modes,photons,space", [(2, 60, "fock"), (3, 30, "fock"), (5, 4, "unbunched")]
+)
+@pytest.mark.parametrize("kernel", ["auto", "torch"])
+def test_float32_serves_many_photons_in_few_modes(modes, photons, space, kernel):
+    state = (photons - photons // 2, photons // 2) + (0,) * (modes - 2)
+    experiment = Experiment("series", modes, photons, input_state=state, computation_space=space)
+    layer = QuantumLayer(2, experiment=experiment, output_mapping_strategy="none")
+    x = torch.rand(4, 2)
+    with use_kernel(kernel):
+        single, single_mass = layer(x), layer.success_probability(x)
+        double, mass = layer.double()(x.double()), layer.success_probability(x.double())
+    torch.testing.assert_close(single.sum(1), torch.ones(4), rtol=0, atol=2e-5)
+    torch.testing.assert_close(single.double(), double, rtol=0, atol=2e-5)
+    torch.testing.assert_close(single_mass.double(), mass, rtol=1e-4, atol=0)
 
 
 def test_unitary_is_the_circuit_written_out():

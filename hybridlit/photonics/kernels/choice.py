@@ -129,6 +129,8 @@ def compiled_refuses(space: FockSpace, device: str, dtype: torch.dtype) -> str |
         return f"it runs on the CPU, got {device}"
     if dtype not in compiled.MOST_PHOTONS:
         return f"it computes in float32 or float64, got {dtype}"
+    if space.photons == 0:
+        return "it starts with the first of the photons"
     if space.photons > compiled.MOST_PHOTONS[dtype]:
         return f"{dtype} overflows beyond {compiled.MOST_PHOTONS[dtype]} photons"
     if space.modes > compiled.MOST_MODES or space.size > compiled.MOST_STATES:

@@ -6,9 +6,9 @@ enters through one column u_k of the unitary, and
 .. math:: A_k[t + e_j] \mathrel{+}= \sqrt{(t_j + 1) / c_k}\; u_{jk}\, A_{k-1}[t]
 
 where c_k counts the photons so far in k's input mode. With these square roots each A_k is a
-normalised state, so that no number of photons overflows; rounding errors grow at most by
-:math:`\sqrt{n! / \prod s!}`, which only tens of photons in few modes bring to notice. All tensors
-keep the batch last.
+normalised state, so that no number of photons overflows. Rounding errors can grow by up to
+:math:`\sqrt{n! / \prod s!}`; in the order of
+:func:`~hybridlit.photonics.amplitudes.occupied_modes` they do not. All tensors keep the batch last.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) ->
 
     Args:
         columns: the occupied columns of each unitary, shape (modes, photons, batch), complex.
-        occupied: the input mode of each photon, ascending.
+        occupied: the input mode of each photon, in the order of computation.
         space: which states are kept.
 
     Returns:
@@ -61,7 +61,7 @@ def backward(
     Args:
         columns: as for :func:`layers`.
         grad: gradient of the last state, shape (D, batch).
-        occupied: the input mode of each photon, ascending.
+        occupied: the input mode of each photon, in the order of computation.
         space: which states are kept.
 
     Returns:

@@ -44,7 +44,7 @@ def probabilities_forward(
     Args:
         phases: of the interferometers, shape (..., columns + 1, cells, 2).
         data_phases: contiguous, shape (..., columns, modes, batch).
-        occupied: the input mode of each photon, ascending.
+        occupied: the input mode of each photon, in the order of computation.
         unbunched: keep outcomes with at most one photon a mode, renormalised.
         recompute: keep no intermediate states; None keeps them while that is faster.
 
@@ -194,7 +194,7 @@ def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bo
 
     Args:
         columns: column of each photon, shape (modes, photons, batch), complex.
-        occupied: the input mode of each photon, ascending.
+        occupied: the input mode of each photon, in the order of computation.
         unbunched: keep outcomes with at most one photon a mode.
 
     Returns:

@@ -1,0 +1,106 @@
+"""Features of any size: a phase counts modulo a whole turn, so that none loses a digit."""
+
+import copy
+
+import pytest
+import torch
+from small_layers import TYPES, make
+
+from hybridlit.photonics import (
+    DistinguishableLayer,
+    Experiment,
+    QuantumLayer,
+    QuantumLayerStack,
+    use_kernel,
+)
+
+LARGE = torch.tensor([[1e6, -3e6, 2.5], [1e6 + 0.25, 7e5, -1e6], [-12345.5, 0.0, 8.0e6]])
+CLOSE = dict(rtol=0, atol=2e-5)
+
+
+def exact(layer, x):
+    """The layer in float64, where a million costs no more than six of sixteen digits."""
+    return copy.deepcopy(layer).double()(x.double()).float()
+
+
+@pytest.mark.parametrize("circuit", TYPES)
+@pytest.mark.parametrize("mapping", ["none", "pair_correlations"])
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+@pytest.mark.parametrize("tuning", [False, True])
+def test_float32_follows_large_features(circuit, mapping, kernel, tuning):
+    layer = make(3, None, circuit, 5, 2, mapping, use_bandwidth_tuning=tuning)
+    if tuning:
+        with torch.no_grad():
+            layer.bandwidth.uniform_(0.5, 1.5)
+    with use_kernel(kernel):
+        torch.testing.assert_close(layer(LARGE), exact(layer, LARGE), **CLOSE)
+        distinguishable = DistinguishableLayer.from_layer(layer)
+        torch.testing.assert_close(distinguishable(LARGE), exact(distinguishable, LARGE), **CLOSE)
+
+
+@pytest.mark.parametrize("whole", [1e6, -2e6, 2.0**40, 1e30])
+@pytest.mark.parametrize("circuit", TYPES)
+def test_whole_turns_are_nothing(whole, circuit):
+    """These are even float32 numbers, and single features have the period 2."""
+    layer = make(2, None, circuit, 3, 2, "none")
+    got = layer(torch.tensor([[whole, 0.5]]))
+    torch.testing.assert_close(got, layer(torch.tensor([[0.0, 0.5]])), **CLOSE)
+
+
+def test_stacks_follow_large_features():
+    stack = QuantumLayerStack(2, 3, 4, experiment=Experiment("series", 4, 2))
+    torch.testing.assert_close(stack(LARGE), exact(stack, LARGE), **CLOSE)
+    own = torch.stack([LARGE, LARGE.flip(0)], dim=1)
+    expected = torch.stack([layer(own[:, k]) for k, layer in enumerate(stack.layers())], dim=1)
+    torch.testing.assert_close(stack.each(own), expected, **CLOSE)
+    torch.testing.assert_close(stack(LARGE)[:, 0], expected[:, 0], **CLOSE)
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+def test_gradients_at_large_features(kernel):
+    single = make(use_bandwidth_tuning=True)
+    double = copy.deepcopy(single).double()
+    weights, slopes = torch.rand(3, 4), []
+    for layer in (single, double):
+        x = LARGE.clone().to(layer.phases.dtype).requires_grad_()
+        with use_kernel(kernel):
+            (layer(x) * weights).sum().backward()
+        slopes.append(x.grad.float())
+    torch.testing.assert_close(*slopes, **CLOSE)
+    for name, parameter in single.named_parameters():
+        expected = double.get_parameter(name).grad.float()
+        scale = max(1.0, float(expected.abs().max()))
+        torch.testing.assert_close(parameter.grad, expected, rtol=0, atol=2e-5 * scale)
+
+
+def test_transforms_and_graphs_follow_large_features():
+    layer = make()
+    expected = exact(layer, LARGE)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(LARGE), expected, **CLOSE)
+    torch.testing.assert_close(torch.func.vmap(layer)(LARGE), expected, **CLOSE)
+    exported = torch.export.export(layer, (LARGE,)).module()
+    torch.testing.assert_close(exported(LARGE), expected, **CLOSE)
+    slope = torch.func.vmap(torch.func.jacrev(layer))(LARGE)
+    double = torch.func.vmap(torch.func.jacrev(copy.deepcopy(layer).double()))(LARGE.double())
+    torch.testing.assert_close(slope, double.float(), rtol=0, atol=1e-4)
+
+
+def test_a_row_is_the_same_bit_for_bit_beside_large_ones():
+    layer = QuantumLayer(3, 4, experiment=Experiment("parallel_columns", 6, 3))
+    small = torch.rand(8, 3) * 2 - 1
+    beside = layer(torch.cat([small, LARGE]))[:8]
+    assert torch.equal(beside, layer(small))
+
+
+def test_casts_keep_what_float64_knows():
+    """A third, 1/3, is not a float32: the encoding is never read back from one."""
+    layer = make(3, None, "series", 8, 1, "none")
+    torch.testing.assert_close(layer.double().float()(LARGE), exact(layer, LARGE), **CLOSE)
+    torch.testing.assert_close(layer.half()(LARGE), exact(layer, LARGE), **CLOSE)
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+def test_phases_beyond_float32_raise(kernel):
+    with use_kernel(kernel), pytest.raises(ValueError, match="x and the phases must be finite"):
+        make()(torch.full((2, 3), 3e38))

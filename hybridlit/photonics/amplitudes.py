@@ -20,7 +20,7 @@ from torch import Tensor
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled, reference
-from hybridlit.photonics.kernels.choice import kernel_for
+from hybridlit.photonics.kernels.choice import chosen_kernel, kernel_for
 from hybridlit.photonics.validation import enum_member, integer
 
 __all__ = ["amplitudes", "amplitudes_from_columns", "occupied_modes"]
@@ -107,31 +107,39 @@ def amplitudes_from_columns(
     Returns:
         Amplitudes, shape (batch, D).
     """
+    settings = list(occupied), space.value, chosen_kernel()
     if torch.compiler.is_compiling():
-        traced: Tensor = torch.ops.hybridlit.fock_amplitudes(columns, list(occupied), space.value)
+        traced: Tensor = torch.ops.hybridlit.fock_amplitudes(columns, *settings)
         return traced
-    result: Tensor = _Amplitudes.apply(columns, list(occupied), space.value)  # type: ignore[no-untyped-call]
+    result: Tensor = _Amplitudes.apply(columns, *settings)  # type: ignore[no-untyped-call]
     return result
 
 
 # The same operator twice: as an autograd function for eager mode and torch.func, and in torch's
 # operator library for tracing, since functions registered there refuse torch.func's gradients.
+# `kernel` is what was chosen for the forward pass: the backward pass may run in another thread, or
+# after the choice. All results are contiguous, as tracing expects, and all arguments what they
+# say: a compiled graph runs operators where torch does not see to conjugates that are only marked.
 
 
-def _forward(columns: Tensor, occupied: list[int], space: str) -> Tensor:
+def _forward(columns: Tensor, occupied: list[int], space: str, kernel: str = "auto") -> Tensor:
+    columns = columns.resolve_conj()
     outcomes = FockSpace(len(columns), len(occupied), ComputationSpace(space))
-    if kernel_for(outcomes, columns.real) == "compiled":
+    if kernel_for(outcomes, columns.real, kernel) == "compiled":
         return compiled.amplitudes_forward(columns, tuple(occupied), outcomes.unbunched)
-    return _in_torch(columns, occupied, space)
+    return _in_torch(columns, occupied, space).contiguous()
 
 
 def _in_torch(columns: Tensor, occupied: list[int], space: str) -> Tensor:
     return reference.layers(columns, occupied, ComputationSpace(space))[-1].T
 
 
-def _backward(columns: Tensor, grad: Tensor, occupied: list[int], space: str) -> Tensor:
+def _backward(
+    columns: Tensor, grad: Tensor, occupied: list[int], space: str, kernel: str = "auto"
+) -> Tensor:
+    columns, grad = columns.resolve_conj(), grad.resolve_conj()
     outcomes = FockSpace(len(columns), len(occupied), ComputationSpace(space))
-    if kernel_for(outcomes, columns.real) == "compiled":
+    if kernel_for(outcomes, columns.real, kernel) == "compiled":
         return compiled.amplitudes_backward(columns, grad, tuple(occupied), outcomes.unbunched)
     return reference.backward(columns, grad.T, occupied, outcomes.space)
 
@@ -152,60 +160,56 @@ def _second_derivative(
 
 class _Amplitudes(torch.autograd.Function):
     @staticmethod
-    def forward(columns: Tensor, occupied: list[int], space: str) -> Tensor:
-        return _forward(columns, occupied, space)
+    def forward(columns: Tensor, occupied: list[int], space: str, kernel: str) -> Tensor:
+        return _forward(columns, occupied, space, kernel)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        columns, ctx.occupied, ctx.space = inputs
+        columns, *ctx.settings = inputs
         ctx.save_for_backward(columns)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (columns,) = ctx.saved_tensors
-        below: Tensor = _AmplitudesGradient.apply(  # type: ignore[no-untyped-call]
-            columns, grad, ctx.occupied, ctx.space
-        )
-        return below, None, None
+        below: Tensor = _AmplitudesGradient.apply(columns, grad, *ctx.settings)  # type: ignore[no-untyped-call]
+        return below, None, None, None
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], columns: Tensor, occupied: list[int], space: str
+        info: Any, in_dims: tuple[int | None, ...], columns: Tensor, *settings: Any
     ) -> tuple[Tensor, int]:
         rows = _with_batch(columns, in_dims[0], info.batch_size, 2)
-        result: Tensor = _Amplitudes.apply(rows, occupied, space)  # type: ignore[no-untyped-call]
+        result: Tensor = _Amplitudes.apply(rows, *settings)  # type: ignore[no-untyped-call]
         return result.unflatten(0, (-1, info.batch_size)), 1
 
 
 class _AmplitudesGradient(torch.autograd.Function):
     @staticmethod
-    def forward(columns: Tensor, grad: Tensor, occupied: list[int], space: str) -> Tensor:
-        return _backward(columns, grad, occupied, space)
+    def forward(
+        columns: Tensor, grad: Tensor, occupied: list[int], space: str, kernel: str
+    ) -> Tensor:
+        return _backward(columns, grad, occupied, space, kernel)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        columns, grad, ctx.occupied, ctx.space = inputs
+        columns, grad, *ctx.settings = inputs
         ctx.save_for_backward(columns, grad)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         columns, above = ctx.saved_tensors
-        return *_second_derivative(columns, above, grad, ctx.occupied, ctx.space), None, None
+        occupied, space, _ = ctx.settings
+        return *_second_derivative(columns, above, grad, occupied, space), None, None, None
 
     @staticmethod
     def vmap(
-        info: Any,
-        in_dims: tuple[int | None, ...],
-        columns: Tensor,
-        grad: Tensor,
-        occupied: list[int],
-        space: str,
+        info: Any, in_dims: tuple[int | None, ...], columns: Tensor, grad: Tensor, *settings: Any
     ) -> tuple[Tensor, int]:
         rows = (
             _with_batch(columns, in_dims[0], info.batch_size, 2),
             _with_batch(grad, in_dims[1], info.batch_size, 0),
         )
-        result: Tensor = _AmplitudesGradient.apply(*rows, occupied, space)  # type: ignore[no-untyped-call]
+        result: Tensor = _AmplitudesGradient.apply(*rows, *settings)  # type: ignore[no-untyped-call]
         return result.unflatten(-1, (-1, info.batch_size)), 3
 
 
@@ -221,28 +225,33 @@ def _with_batch(tensor: Tensor, mapped: int | None, size: int, batch: int) -> Te
 
 
 _library = torch.library.Library("hybridlit", "FRAGMENT")
-_library.define("fock_amplitudes(Tensor columns, int[] occupied, str space) -> Tensor")
 _library.define(
-    "fock_amplitudes_backward(Tensor columns, Tensor grad, int[] occupied, str space) -> Tensor"
+    'fock_amplitudes(Tensor columns, int[] occupied, str space, str kernel="auto") -> Tensor'
+)
+_library.define(
+    "fock_amplitudes_backward(Tensor columns, Tensor grad, int[] occupied, str space,"
+    ' str kernel="auto") -> Tensor'
 )
 for _device in ("CPU", "CUDA", "MPS", "XPU"):
     _library.impl("fock_amplitudes", _forward, _device)
     _library.impl("fock_amplitudes_backward", _backward, _device)
 
 
-def _shape_of_forward(columns: Tensor, occupied: list[int], space: str) -> Tensor:
+def _shape_of_forward(
+    columns: Tensor, occupied: list[int], space: str, kernel: str = "auto"
+) -> Tensor:
     size = FockSpace(int(columns.shape[0]), len(occupied), ComputationSpace(space)).size
     return columns.new_empty(columns.shape[2], size)
 
 
-def _shape_of_backward(columns: Tensor, grad: Tensor, occupied: list[int], space: str) -> Tensor:
-    return torch.empty_like(columns)
+def _shape_of_backward(columns: Tensor, grad: Tensor, *settings: Any) -> Tensor:
+    return columns.new_empty(columns.shape)
 
 
-def _traced_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+def _traced_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (columns,) = ctx.saved_tensors
     operator = torch.ops.hybridlit.fock_amplitudes_backward
-    return operator(columns, grad, ctx.occupied, ctx.space), None, None
+    return operator(columns, grad, *ctx.settings), None, None, None
 
 
 torch.library.register_fake("hybridlit::fock_amplitudes", _shape_of_forward)

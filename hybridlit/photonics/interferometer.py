@@ -124,7 +124,8 @@ def unitaries_in_torch(phases: Tensor) -> Tensor:
     behind = torch.stack([outer * straight, outer * cross, cross, -straight], dim=-1)
     blocks = torch.cat([behind[..., :-1, :, :], behind[..., -1:, :, [0, 2, 1, 3]]], dim=-3)
     places, identity = _layout(modes, phases.device)
-    columns: Tensor = identity.to(blocks.dtype).expand(math.prod(stack) * meshes, -1)
+    # Not expanded: torch's inductor makes index_copy of one tensor write to all rows at once.
+    columns: Tensor = identity.to(blocks.dtype).repeat(math.prod(stack) * meshes, 1)
     columns = columns.index_copy(1, places, blocks.flatten(-2).reshape(-1, len(places)))
     columns = columns.view(-1, modes, modes, modes)
     # Pairwise products keep the order and need log2(columns) batched products, not `columns`.

@@ -288,7 +288,7 @@ def _shape_of_backward(
     occupied: list[int],
     space: str,
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(phases), torch.empty_like(data_phases)
+    return phases.new_empty(phases.shape), data_phases.new_empty(data_phases.shape)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -39,6 +39,8 @@ def on_device(
             type(tensor) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
             for tensor in found
         ):
+            # Parameters: torch.compile(dynamic=True) takes the sizes of other constants as unknown.
+            found = tuple(torch.nn.Parameter(tensor, requires_grad=False) for tensor in found)
             _kept[place] = found
             if len(_kept) > _MOST:
                 _kept.popitem(last=False)

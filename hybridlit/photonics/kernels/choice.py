@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,8 @@ from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels import compiled
 
 __all__ = [
+    "KERNELS",
+    "chosen_kernel",
     "compiled_refuses",
     "kernel_for",
     "refuse_batches",
@@ -21,12 +24,24 @@ __all__ = [
 ]
 
 KERNELS = ("auto", "compiled", "torch")
-_forced = "auto"
+
+
+# Not a context variable, which torch.compile cannot read; it guards on this.
+class _Choice(threading.local):
+    kernel = "auto"
+
+
+_choice = _Choice()
 
 
 @contextmanager
 def use_kernel(name: str) -> Iterator[None]:
-    """Force a kernel in the whole process inside a ``with`` block, for tests and debugging.
+    """Force a kernel inside a ``with`` block, for tests and debugging.
+
+    The choice belongs to the thread that enters the block: other threads, also those started
+    inside, choose for themselves, from ``"auto"`` on. A process forked inside, such as a worker of
+    a ``DataLoader``, begins with it. A backward pass, wherever and whenever it runs, takes the
+    kernel that its forward pass took; so does what ``torch.compile`` and ``torch.export`` made.
 
     Args:
         name: ``"compiled"`` for the CPU kernel, an error where it cannot serve; ``"torch"`` for
@@ -42,20 +57,25 @@ def use_kernel(name: str) -> Iterator[None]:
     """
     if name not in KERNELS:
         raise ValueError(f"kernel must be one of {', '.join(map(repr, KERNELS))}, got {name!r}")
-    global _forced
-    before, _forced = _forced, name
+    before, _choice.kernel = _choice.kernel, name
     try:
         yield
     finally:
-        _forced = before
+        _choice.kernel = before
 
 
-def kernel_for(space: FockSpace, like: Tensor) -> str:
+def chosen_kernel() -> str:
+    """Return what :func:`use_kernel` says in this thread, for a backward pass to remember."""
+    return _choice.kernel
+
+
+def kernel_for(space: FockSpace, like: Tensor, chosen: str | None = None) -> str:
     """Return the kernel that simulates a space for tensors like a given one.
 
     Args:
         space: the outcomes.
         like: a tensor of the device and real dtype in question.
+        chosen: what :func:`chosen_kernel` returned for the forward pass; None: what it returns now.
 
     Returns:
         ``"compiled"`` or ``"torch"``.
@@ -63,12 +83,13 @@ def kernel_for(space: FockSpace, like: Tensor) -> str:
     Raises:
         ValueError: if the compiled kernel is forced but cannot serve.
     """
-    if _forced == "torch":
+    chosen = chosen or _choice.kernel
+    if chosen == "torch":
         return "torch"
     reason = compiled_refuses(space, like.device.type, like.dtype)
     if reason is None:
         return "compiled"
-    if _forced == "compiled":
+    if chosen == "compiled":
         raise ValueError(f"the compiled kernel cannot serve {space}: {reason}; use 'auto'")
     return "torch"
 
@@ -82,7 +103,7 @@ def serves_any(like: Tensor) -> bool:
     Returns:
         False also if torch operations are forced.
     """
-    return _forced != "torch" and like.is_cpu and like.dtype in compiled.MOST_PHOTONS
+    return _choice.kernel != "torch" and like.is_cpu and like.dtype in compiled.MOST_PHOTONS
 
 
 def transformed(*tensors: Tensor) -> bool:

@@ -69,15 +69,16 @@ def backward(
     """
     modes = columns.shape[0]
     states = layers(columns, occupied, space)
-    result = torch.empty_like(columns)
+    result = columns.new_empty(columns.shape)
+    # Conjugates are computed, not marked: a compiled graph runs operators where marks do not count.
     for photon in reversed(range(len(occupied))):
         below = states[photon]
         target, weight = _transitions(modes, tuple(occupied[: photon + 1]), space, columns)
         grad_below = torch.zeros_like(below)
         for part in _chunks(modes, below):
             above = grad[target[part]] * weight[part]
-            result[part, photon] = (above * below.conj()).sum(1)
-            grad_below += (above * columns[part, photon, None].conj()).sum(0)
+            result[part, photon] = (above * below.conj_physical()).sum(1)
+            grad_below += (above * columns[part, photon, None].conj_physical()).sum(0)
         grad = grad_below
     return result
 

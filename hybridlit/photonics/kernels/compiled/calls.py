@@ -1,4 +1,8 @@
-"""The compiled kernel on torch tensors in CPU memory."""
+"""The compiled kernel on torch tensors in CPU memory.
+
+Below this, numbers are addresses: a tensor that is negated or conjugated by a mark alone is
+resolved before, since its memory holds other numbers.
+"""
 
 from __future__ import annotations
 
@@ -53,12 +57,12 @@ def probabilities_forward(
         :func:`probabilities_backward`, the first of which is the kept mass (..., batch), empty
         unless unbunched.
     """
-    if phases.dtype != data_phases.dtype:  # below this, numbers are addresses
+    if phases.dtype != data_phases.dtype:
         raise TypeError(f"phases are {phases.dtype} and data phases {data_phases.dtype}")
     *stack, _, _, batch = data_phases.shape
     circuits = math.prod(stack)
     layer = _layer(occupied, unbunched, data_phases)
-    phases = phases.contiguous()
+    phases, data_phases = phases.resolve_neg().contiguous(), data_phases.resolve_neg()
     result = data_phases.new_empty(*stack, batch, layer.plan.states)
     mass = data_phases.new_empty((*stack, batch) if unbunched else 0)
     unitaries = data_phases.new_empty(circuits, layer.unitary_scalars)
@@ -109,10 +113,11 @@ def probabilities_backward(
     layer = _layer(occupied, unbunched, data_phases)
     mass, unitaries, tiles = saved
     grad_phases = data_phases.new_empty(*stack, depth + 1, layer.cells, 2)
-    grad_data = torch.empty_like(data_phases)
+    grad_data = data_phases.new_empty(data_phases.shape)
+    data_phases, grad = data_phases.resolve_neg(), grad.resolve_neg()
     grads = grad.flatten(0, -3).unbind() if stack else (grad,)
     if grad_mass is not None:
-        grad_mass = grad_mass.contiguous()
+        grad_mass = grad_mass.resolve_neg().contiguous()
     threads = torch.get_num_threads()
     for circuit, grad_result in enumerate(grads):
         layer.backward(
@@ -140,7 +145,7 @@ def unitaries_forward(phases: Tensor) -> Tensor:
     Returns:
         Shape (..., meshes, modes, modes), complex.
     """
-    phases = phases.contiguous()
+    phases = phases.resolve_neg().contiguous()
     *stack, meshes, cells, _ = phases.shape
     modes = (1 + math.isqrt(1 + 8 * cells)) // 2
     result = phases.new_empty(*stack, meshes, modes, modes, 2)
@@ -169,7 +174,7 @@ def unitaries_backward(phases: Tensor, unitaries: Tensor, grad: Tensor) -> Tenso
     Returns:
         Shape (..., meshes, cells, 2).
     """
-    phases, grad = phases.contiguous(), grad.resolve_conj().contiguous()
+    phases, grad = phases.resolve_neg().contiguous(), grad.resolve_conj().contiguous()
     *stack, meshes, _, _ = phases.shape
     modes = unitaries.shape[-1]
     result = torch.empty_like(phases)

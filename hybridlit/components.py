@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.argument_types import checked
 
 __all__ = [
     "is_photonic",
@@ -49,7 +50,7 @@ def mark_photonic(module: Module) -> Module:
         TypeError: If `module` is no `nn.Module`.
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be an nn.Module, got {type(module).__name__}")
+        raise TypeError(f"module must be an nn.Module, got {type(module).__name__} {module!r}")
     setattr(module, _MARK, True)
     return module
 
@@ -63,10 +64,16 @@ def is_photonic(module: nn.Module) -> bool:
     Returns:
         True for a `QuantumLayer`, a `QuantumLayerStack` or a subclass, and for modules given to
         `mark_photonic`.
+
+    Raises:
+        TypeError: If `module` is no `nn.Module`.
     """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must be an nn.Module, got {type(module).__name__} {module!r}")
     return isinstance(module, PhotonicCircuit) or _is_marked(module)
 
 
+@checked
 def photonic_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Find the outermost photonic modules of a model.
 
@@ -87,6 +94,7 @@ def photonic_modules(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
+@checked
 def split_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     """Split the parameters of a model into classical and photonic ones.
 
@@ -116,6 +124,7 @@ def split_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     return groups
 
 
+@checked
 def model_parts(model: nn.Module) -> dict[str, nn.Module]:
     """Find the parts that a network is put together from.
 
@@ -140,6 +149,7 @@ def model_parts(model: nn.Module) -> dict[str, nn.Module]:
     return parts
 
 
+@checked
 def part_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     """Split the parameters of a model by its parts.
 

@@ -9,12 +9,37 @@ import torch
 from torch import nn
 
 from hybridlit.components import split_parameters
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import number
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-__all__ = ["create_hybrid_optimizer", "grouped_adamw", "only_optimizer", "trainable_parameters"]
+__all__ = [
+    "LARGEST_RATE",
+    "create_hybrid_optimizer",
+    "grouped_adamw",
+    "learning_rate",
+    "only_optimizer",
+    "trainable_parameters",
+]
+
+LARGEST_RATE = 1e30
+"""Adam divides rates by numbers down to 1e-3, and float32 ends at 3e38."""
+
+
+def learning_rate(value: object, argument: str) -> None:
+    """Check a learning rate.
+
+    Args:
+        value: What the user gave.
+        argument: The argument's name, for the message.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not above 0, or so large that a step overflows.
+    """
+    number(value, argument, above=0.0, below=LARGEST_RATE)
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -68,6 +93,7 @@ def grouped_adamw(
     return torch.optim.AdamW(groups)
 
 
+@checked
 def create_hybrid_optimizer(
     model: nn.Module, classical_lr: float = 1e-3, quantum_lr: float = 1e-4
 ) -> tuple[torch.optim.Adam, torch.optim.Adam]:
@@ -99,8 +125,8 @@ def create_hybrid_optimizer(
         >>> [len(optimizer.param_groups[0]["params"]) for optimizer in (classical, photonic)]
         [4, 1]
     """
-    number(classical_lr, "classical_lr", above=0.0)
-    number(quantum_lr, "quantum_lr", above=0.0)
+    learning_rate(classical_lr, "classical_lr")
+    learning_rate(quantum_lr, "quantum_lr")
     parameters = trainable_parameters(model)
     for component, present in parameters.items():
         if not present:

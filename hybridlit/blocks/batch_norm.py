@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hybridlit.photonics.validation import tensor
+
 __all__ = ["RowSafeBatchNorm1d"]
 
 
@@ -29,6 +31,7 @@ class RowSafeBatchNorm1d(nn.BatchNorm1d):
         Returns:
             The normalized features, of the same shape.
         """
+        tensor(input, "input")
         values_per_feature = input.numel() // max(input.shape[1], 1) if input.dim() > 1 else 0
         if not (self.training and values_per_feature == 1 and self.running_mean is not None):
             return super().forward(input)

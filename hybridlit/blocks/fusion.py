@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import choice, integer
+from hybridlit.photonics.argument_types import checked
+from hybridlit.photonics.validation import choice, integer, tensor
 
 __all__ = [
     "FUSIONS",
@@ -38,6 +39,7 @@ class Fusion(nn.Module):
         ValueError: If a size is out of range or there are no components.
     """
 
+    @checked
     def __init__(
         self, widths: Sequence[int], output_dim: int, hidden_dim: int | None = None
     ) -> None:
@@ -60,8 +62,11 @@ class Fusion(nn.Module):
             Shape (batch, output_dim).
 
         Raises:
+            TypeError: If a component is no tensor.
             ValueError: If number or shapes of the components differ from `widths`.
         """
+        for position, component in enumerate(components):
+            tensor(component, f"components[{position}]")
         shapes = [tuple(component.shape[1:]) for component in components]
         if shapes != [(width,) for width in self.widths]:
             raise ValueError(

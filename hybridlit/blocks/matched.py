@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import integer
+from hybridlit.photonics.validation import integer, tensor
 
 __all__ = ["MatchedMLP"]
 
@@ -53,5 +53,6 @@ class MatchedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (..., input_size) in [0, 1] to outputs (..., output_size)."""
+        tensor(x, "x")
         outputs: Tensor = self.output(self.activation(self.hidden(math.pi * (x - 0.5))))
         return outputs

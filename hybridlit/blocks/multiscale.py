@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import integer
+from hybridlit.photonics.argument_types import checked
+from hybridlit.photonics.validation import integer, tensor
 
 __all__ = ["MultiScale"]
 
@@ -39,6 +40,7 @@ class MultiScale(nn.Module):
         torch.Size([5, 3, 2])
     """
 
+    @checked
     def __init__(
         self, shape: Sequence[int], scales: Sequence[int], width: int | None = None
     ) -> None:
@@ -75,8 +77,10 @@ class MultiScale(nn.Module):
             Shape (batch, scales, width).
 
         Raises:
+            TypeError: If `x` is no tensor.
             ValueError: If the shape of `x` is wrong.
         """
+        tensor(x, "x")
         if list(x.shape[1:]) != self.shape:
             raise ValueError(
                 f"x must have shape (batch, {', '.join(map(str, self.shape))}), got "

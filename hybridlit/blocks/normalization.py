@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import choice, integer
+from hybridlit.photonics.validation import choice, integer, tensor
 
 __all__ = ["NormalizationLayer", "NormalizationMethod"]
 
@@ -87,6 +87,7 @@ class NormalizationLayer(nn.Module):
             Normalized features of the same shape.
 
         Raises:
+            TypeError: If `x` is no tensor.
             ValueError: If the last dimension is not `num_features`, or 1 for `"minmax"`.
             RuntimeError: If the method is `"standard"` and the layer has seen no training data.
         """
@@ -116,7 +117,7 @@ class NormalizationLayer(nn.Module):
             The layer itself.
 
         Raises:
-            TypeError: If the method has no statistics to fit.
+            TypeError: If the method has no statistics to fit, or `x` is no tensor.
             ValueError: If `x` has the wrong width, no rows, or values that are not finite.
         """
         rows = self._rows(x)
@@ -136,7 +137,7 @@ class NormalizationLayer(nn.Module):
             The layer itself.
 
         Raises:
-            TypeError: If the method has no statistics to fit.
+            TypeError: If the method has no statistics to fit, or `x` is no tensor.
             ValueError: If `x` has the wrong width, no rows, or values that are not finite.
         """
         rows = self._rows(x)
@@ -192,6 +193,7 @@ class NormalizationLayer(nn.Module):
         return f"method={self.method!r}{features}"
 
     def _check_width(self, x: Tensor) -> None:
+        tensor(x, "x")
         if x.dim() < 1 or (self.num_features is not None and x.shape[-1] != self.num_features):
             raise ValueError(
                 f"x must have shape (..., {self.num_features or 'features'}), got {tuple(x.shape)}"
@@ -219,10 +221,11 @@ class NormalizationLayer(nn.Module):
 
 
 def _minmax(x: Tensor) -> Tensor:
+    x = x / 2  # exact, and twice the largest number would be infinite
     low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
     span = high - low
     precision = torch.finfo(x.dtype)
-    rounding = precision.eps * torch.maximum(low.abs(), high.abs()) + precision.tiny
+    rounding = precision.eps * torch.maximum(low.abs(), high.abs()) + precision.tiny / 2
     # a row with NaN or infinity is not constant: it must come out as NaN, not as 0.5
     constant = (span <= rounding) & torch.isfinite(span)
     # the inner where keeps the unused branch finite, so that its zero gradient is not 0 * inf

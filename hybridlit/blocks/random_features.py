@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import integer, number
+from hybridlit.photonics.validation import integer, number, tensor
 
 __all__ = ["RandomFeatures"]
 
@@ -71,6 +71,7 @@ class RandomFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map inputs (..., input_size) to outputs (..., output_size)."""
+        tensor(x, "x")
         phases = nn.functional.linear(math.pi * (x - 0.5), self.frequencies, self.offsets)
         outputs: Tensor = self.readout(math.sqrt(2) * torch.cos(phases))
         return outputs

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, inputs_of, run_forward
 from hybridlit.components import model_parts, photonic_modules
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import number
 from hybridlit.templates.network import HybridNetwork
 
@@ -68,6 +69,7 @@ class ActivationCheckpointing(Callback):
         >>> trainer = Trainer(accelerator="cpu", callbacks=[sparing])
     """
 
+    @checked
     def __init__(
         self, components: Sequence[str] = ("photonic",), min_saved_mib: float = 1.0
     ) -> None:

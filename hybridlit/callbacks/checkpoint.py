@@ -29,6 +29,7 @@ from hybridlit.callbacks.saving.folder import (
 )
 from hybridlit.callbacks.saving.loop_counters import rewind
 from hybridlit.callbacks.saving.patience import Patience
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["HybridCheckpoint"]
@@ -87,6 +88,7 @@ class HybridCheckpoint(ModelCheckpoint):
         ValueError: If an argument is out of range, or nothing at all would be saved.
     """
 
+    @checked
     def __init__(
         self,
         monitor: str = "val/loss",

@@ -28,6 +28,7 @@ from hybridlit.callbacks.measuring.copies import has_forward
 from hybridlit.callbacks.measuring.loggers import boards, show_picture
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import integer
 
 __all__ = ["PhotonicInspector"]
@@ -76,6 +77,7 @@ class PhotonicInspector(Callback):
     _shown: int | None
     _directory: Path | None
 
+    @checked
     def __init__(
         self,
         epochs: list[int] | None = None,

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from hybridlit.callbacks.saving.durable import damage, save_durably
 from hybridlit.components import is_photonic, model_parts, split_parameters
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.argument_types import checked
 
 __all__ = ["WarmStart", "export_component", "warm_start"]
 
 _COMPONENTS = ("classical", "photonic")
 
 
+@checked
 def export_component(
     source: nn.Module | str | os.PathLike[str], component: str, path: str | os.PathLike[str]
 ) -> list[str]:
@@ -59,6 +61,7 @@ def export_component(
     return names
 
 
+@checked
 def warm_start(
     model: nn.Module, path: str | os.PathLike[str], component: str | None = None
 ) -> list[str]:
@@ -124,6 +127,7 @@ class WarmStart(Callback):
         ValueError: If it is empty.
     """
 
+    @checked
     def __init__(self, components: dict[str, str]) -> None:
         if not isinstance(components, Mapping) or not all(
             isinstance(entry, str) for pair in components.items() for entry in pair

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
-import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from hybridlit.constructors import check_constructors
 from hybridlit.data.batches import batches
-from hybridlit.data.scaling import SCALINGS, Scaler
+from hybridlit.data.columns import column_names, in_order
+from hybridlit.data.scaling import Scaler
 from hybridlit.data.splits import split_rows
-from hybridlit.photonics.validation import choice, integer, number
+from hybridlit.data.tensors import as_tensor, check_distinct, in_default_dtype
+from hybridlit.photonics.validation import integer, number, random_seed
 
 __all__ = ["Array", "ArrayDataModule"]
 
@@ -30,8 +33,11 @@ class ArrayDataModule(LightningDataModule):
     int64, other targets the default dtype. The order of the training batches depends on `seed` and
     the epoch alone: the global random number generator is neither read nor moved.
 
+    Tables with names of columns, such as those of pandas, are matched by these names: validation
+    and test inputs, and what `scale` is given, may have their columns in another order.
+
     Args:
-        inputs: Features of shape (rows, ...), array or tensor, real and finite.
+        inputs: Features of shape (rows, ...), array, table or tensor, real and finite.
         targets: Targets of shape (rows, ...), array or tensor, real and finite.
         val: Pair of validation inputs and targets; None: split off.
         test: Pair of test inputs and targets; None: split off.
@@ -43,7 +49,9 @@ class ArrayDataModule(LightningDataModule):
         target_scaling: The same for targets that are not integers; losses and metrics are then in
             scaled units, and `unscale_targets` brings predictions back.
         batch_size: Rows in a batch, at least 1; the last batch may be smaller.
-        seed: Seed of the split and of the order of the training batches.
+        drop_last: Leave out the last training batch of an epoch if it is smaller, for models that
+            cannot do with one row; other rows are left out in each epoch.
+        seed: Seed of the split and of the order of the training batches, from 0 to 2**32 - 1.
         num_workers: Number of loading processes, at least 0; 0 is fastest for data in memory.
 
     Attributes:
@@ -53,7 +61,8 @@ class ArrayDataModule(LightningDataModule):
 
     Raises:
         TypeError: If an argument has the wrong type, or an array is not real.
-        ValueError: If shapes disagree, values are not finite, or a split would be empty.
+        ValueError: If shapes or names of columns disagree, values are not finite in torch's default
+            dtype, or a split would be empty.
 
     Example:
         >>> data = ArrayDataModule(torch.randn(100, 3), torch.arange(100) % 2, batch_size=16)
@@ -77,10 +86,19 @@ class ArrayDataModule(LightningDataModule):
         scaling: Literal["standard", "minmax"] | None = "standard",
         target_scaling: Literal["standard", "minmax"] | None = None,
         batch_size: int = 64,
+        drop_last: bool = False,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
         super().__init__()
+        given = {"val": val, "test": test}
+        for name, pair in given.items():
+            if isinstance(pair, Sequence) and len(pair) != 2:
+                raise ValueError(
+                    f"{name} must be a pair (inputs, targets), got {len(pair)} entries: give None "
+                    f"to split it off the training data, and {name}_fraction=0 for none"
+                )
+        check_constructors(self, inspect.currentframe())
         val_fraction = 0.0 if val is not None else val_fraction
         test_fraction = 0.0 if test is not None else test_fraction
         number(val_fraction, "val_fraction", minimum=0.0, below=1.0)
@@ -90,16 +108,18 @@ class ArrayDataModule(LightningDataModule):
                 "val_fraction + test_fraction must be below 1, got "
                 f"{val_fraction} + {test_fraction}: nothing is left to train on"
             )
-        for name, method in [("scaling", scaling), ("target_scaling", target_scaling)]:
-            if method is not None:
-                choice(method, name, SCALINGS)
         self.batch_size = integer(batch_size, "batch_size", 1)
-        self.seed = integer(seed, "seed", 0)
+        self.drop_last = drop_last
+        self.seed = random_seed(seed, "seed")
         self.num_workers = integer(num_workers, "num_workers", 0)
 
+        self._columns = column_names(inputs)
         whole = _pair((inputs, targets), "")
-        given = {"val": val, "test": test}
-        parts = {name: _pair(pair, f"{name} ") for name, pair in given.items() if pair is not None}
+        parts = {
+            name: _pair((in_order(pair[0], self._columns, f"{name} inputs"), pair[1]), f"{name} ")
+            for name, pair in given.items()
+            if pair is not None
+        }
         for name, part in parts.items():
             _check_alike(whole, part, name)
         if target_scaling is not None and not whole[1].is_floating_point():
@@ -118,9 +138,15 @@ class ArrayDataModule(LightningDataModule):
                 parts[name] = (whole[0][chosen], whole[1][chosen])
         self._scaler = Scaler.fit(parts["train"][0], scaling)
         self._target_scaler = Scaler.fit(parts["train"][1], target_scaling)
-        self.train = self._scaled(parts["train"])
-        self.val = self._scaled(parts["val"]) if "val" in parts else None
-        self.test = self._scaled(parts["test"]) if "test" in parts else None
+        if drop_last and len(parts["train"][0]) < self.batch_size:
+            raise ValueError(
+                f"drop_last=True leaves nothing of {len(parts['train'][0])} training rows in "
+                f"batches of batch_size={self.batch_size}: lower batch_size"
+            )
+        self.train = self._scaled(parts["train"], "")
+        self.val = self._scaled(parts["val"], "val ") if "val" in parts else None
+        self.test = self._scaled(parts["test"], "test ") if "test" in parts else None
+        check_distinct(parts["train"][0], self.train[0])
 
     @property
     def num_features(self) -> int:
@@ -143,12 +169,25 @@ class ArrayDataModule(LightningDataModule):
         """Scale new inputs as the training inputs were.
 
         Args:
-            inputs: Features of shape (rows, ...), real and finite.
+            inputs: Features of shape (rows, ...), real and finite; a table with the columns of the
+                training inputs in any order, if these had names.
 
         Returns:
             What the model takes, of the same shape.
+
+        Raises:
+            TypeError: If `inputs` is not real.
+            ValueError: If rows are of another shape or have other columns, or values are not
+                finite in torch's default dtype.
         """
-        return self._scaler(_tensor(inputs, "inputs").double()).to(torch.get_default_dtype())
+        rows = as_tensor(in_order(inputs, self._columns, "inputs"), "inputs").double()
+        expected = self._scaler.offset.shape
+        if rows.shape[1:] != expected or rows.dim() != len(expected) + 1:
+            raise ValueError(
+                f"inputs must have rows of shape {tuple(expected)} like the training inputs, got "
+                f"{tuple(rows.shape)}"
+            )
+        return in_default_dtype(self._scaler(rows), rows, "inputs")
 
     def unscale_targets(self, predictions: Tensor) -> Tensor:
         """Bring predictions of a model trained on scaled targets back into the original units.
@@ -164,7 +203,7 @@ class ArrayDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
         """Return shuffled batches of the training data."""
-        return self._batches(self.train, self.seed)
+        return self._batches(self.train, self.seed, drop_last=self.drop_last)
 
     def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[Any]:
         """Return batches of the validation data in order; an empty list if there are none."""
@@ -179,42 +218,28 @@ class ArrayDataModule(LightningDataModule):
         return self.test_dataloader()
 
     def _batches(
-        self, part: tuple[Tensor, Tensor], seed: int | None
+        self, part: tuple[Tensor, Tensor], seed: int | None, drop_last: bool = False
     ) -> DataLoader[tuple[Tensor, Tensor]]:
-        return batches(*part, batch_size=self.batch_size, seed=seed, num_workers=self.num_workers)
-
-    def _scaled(self, part: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        inputs, targets = part
-        dtype = torch.get_default_dtype()
-        if targets.is_floating_point():
-            targets = self._target_scaler(targets).to(dtype)
-        return self._scaler(inputs).to(dtype), targets
-
-
-def _tensor(array: Array, name: str) -> Tensor:
-    """Return a checked array as a CPU tensor: float64 for real values, int64 for integers."""
-    if not isinstance(array, Tensor):
-        values = np.asarray(array)
-        if values.dtype.kind not in "biuf":
-            raise TypeError(f"{name} must hold real numbers, got dtype {values.dtype}")
-        array = torch.from_numpy(np.ascontiguousarray(values))
-    tensor = array.detach().cpu()
-    if tensor.is_complex():
-        raise TypeError(f"{name} must hold real numbers, got dtype {tensor.dtype}")
-    if not tensor.is_floating_point():
-        return tensor.long()
-    bad = (~torch.isfinite(tensor)).nonzero()
-    if len(bad):
-        raise ValueError(
-            f"{name} must be finite, got {len(bad)} NaN or infinite values, the first at index "
-            f"{tuple(bad[0].tolist())}: drop or fill these rows"
+        return batches(
+            *part,
+            batch_size=self.batch_size,
+            seed=seed,
+            num_workers=self.num_workers,
+            drop_last=drop_last,
         )
-    return tensor.double()
+
+    def _scaled(self, part: tuple[Tensor, Tensor], name: str) -> tuple[Tensor, Tensor]:
+        inputs, targets = part
+        scaled = in_default_dtype(self._scaler(inputs), inputs, f"{name}inputs")
+        if targets.is_floating_point():
+            given = targets
+            targets = in_default_dtype(self._target_scaler(given), given, f"{name}targets")
+        return scaled, targets
 
 
 def _pair(pair: tuple[Array, Array], name: str) -> tuple[Tensor, Tensor]:
-    inputs = _tensor(pair[0], f"{name}inputs").double()
-    targets = _tensor(pair[1], f"{name}targets")
+    inputs = as_tensor(pair[0], f"{name}inputs").double()
+    targets = as_tensor(pair[1], f"{name}targets")
     if inputs.dim() < 2 or inputs.numel() == 0:
         raise ValueError(
             f"{name}inputs must have shape (rows, features) with rows and features, got "

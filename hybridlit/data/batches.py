@@ -51,7 +51,13 @@ class EpochShuffle(Sampler[int]):
 
 
 def batches(
-    inputs: Tensor, targets: Tensor, *, batch_size: int, seed: int | None, num_workers: int
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    batch_size: int,
+    seed: int | None,
+    num_workers: int,
+    drop_last: bool = False,
 ) -> DataLoader[Batch]:
     """Return a loader of (inputs, targets) batches; the last one may be smaller.
 
@@ -61,6 +67,7 @@ def batches(
         batch_size: Rows in a batch, at least 1.
         seed: Seed of the order; None: in order.
         num_workers: Number of loading processes; 0 is fastest for data in memory.
+        drop_last: Leave out the last batch if it is smaller.
 
     Returns:
         The loader; one with a seed can go on in the middle of an epoch.
@@ -72,6 +79,7 @@ def batches(
             batch_size=batch_size,
             sampler=EpochShuffle(data, seed),
             seed=seed,
+            drop_last=drop_last,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             collate_fn=_as_they_are,
@@ -79,6 +87,7 @@ def batches(
     return DataLoader(
         data,
         batch_size=batch_size,
+        drop_last=drop_last,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         collate_fn=_as_they_are,

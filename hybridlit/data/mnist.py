@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.photonics.validation import choice
 
@@ -27,7 +28,8 @@ class MnistDataModule(ArrayDataModule):
         val_fraction: Share of all rows for validation, in [0, 1); 0: none.
         test_fraction: Share of all rows for the test, in [0, 1); 0: none.
         batch_size: Rows in a batch, at least 1.
-        seed: Seed of the split and of the order of the training batches.
+        drop_last: Leave out the last training batch of an epoch if it is smaller.
+        seed: Seed of the split and of the order of the training batches, from 0 to 2**32 - 1.
         num_workers: Number of loading processes, at least 0.
 
     Raises:
@@ -43,6 +45,7 @@ class MnistDataModule(ArrayDataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         batch_size: int = 64,
+        drop_last: bool = False,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
@@ -55,11 +58,13 @@ class MnistDataModule(ArrayDataModule):
             test_fraction=test_fraction,
             scaling=None,
             batch_size=batch_size,
+            drop_last=drop_last,
             seed=seed,
             num_workers=num_workers,
         )
         # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
         self.save_hyperparameters(logger=False)
+        self.hparams.update(plain(dict(self.hparams)))
 
 
 def _load() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:

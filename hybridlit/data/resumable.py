@@ -21,7 +21,8 @@ from torch.utils.data import (
     get_worker_info,
 )
 
-from hybridlit.photonics.validation import integer
+from hybridlit.photonics.argument_types import checked
+from hybridlit.photonics.validation import random_seed
 
 __all__ = ["EpochSeeded", "ResumableLoader"]
 
@@ -34,7 +35,7 @@ class EpochSeeded(Sampler[Any]):
 
     Args:
         sampler: The sampler; it must draw from torch's global generator, or from none.
-        seed: Seed of the order, at least 0.
+        seed: Seed of the order, from 0 to 2**32 - 1.
 
     Raises:
         TypeError: If `seed` is no integer.
@@ -48,7 +49,7 @@ class EpochSeeded(Sampler[Any]):
                 "cannot be repeated: make the sampler without generator=..., the seed decides"
             )
         self.sampler = sampler
-        self.seed = integer(seed, "seed", 0)
+        self.seed = random_seed(seed, "seed")
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -84,7 +85,7 @@ class ResumableLoader(DataLoader[Any]):
         batch_size: Rows in a batch, at least 1; None: no batches, as for a `DataLoader`.
         shuffle: Visit the rows in another order each epoch.
         sampler: A sampler instead of `shuffle`.
-        seed: Seed of the order, and of the random numbers in workers, at least 0.
+        seed: Seed of the order, and of the random numbers in workers, from 0 to 2**32 - 1.
         **options: The other arguments of `DataLoader`, except `generator`. A `batch_sampler` must
             be made of a sampler with `set_epoch`, such as `EpochSeeded`.
 
@@ -104,6 +105,7 @@ class ResumableLoader(DataLoader[Any]):
         [tensor([2, 3]), tensor([4, 5])]
     """
 
+    @checked
     def __init__(
         self,
         dataset: Dataset[Any],
@@ -137,7 +139,7 @@ class ResumableLoader(DataLoader[Any]):
             if not hasattr(sampler, "set_epoch"):
                 sampler = EpochSeeded(sampler, seed)
         super().__init__(dataset, batch_size, None, sampler, **options)
-        self.seed = integer(seed, "seed", 0)
+        self.seed = random_seed(seed, "seed")
         self._position = 0
         self._start = 0
         self._worker_loader: DataLoader[Any] | None = None

@@ -7,22 +7,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["SCALINGS", "Scaler"]
+__all__ = ["Scaler"]
 
-SCALINGS = ("standard", "minmax")
+_LARGE = 1e150  # the square root of the largest float64 is 1e154
 
 
 @dataclass(frozen=True)
 class Scaler:
-    """The map `(x - offset) / scale` of every feature.
+    """The map `(x / unit - offset) / scale` of every feature.
 
     Attributes:
         offset: What each feature loses, of the shape of one row.
         scale: What each feature is divided by, of the shape of one row.
+        unit: Power of two in which offset and scale are measured, of the shape of one row: 1 unless
+            squares or differences of values could overflow.
     """
 
     offset: Tensor
     scale: Tensor
+    unit: Tensor
 
     @classmethod
     def fit(cls, rows: Tensor, method: str | None) -> Scaler:
@@ -36,21 +39,26 @@ class Scaler:
         Returns:
             The fitted map.
         """
+        unit = rows.new_ones(rows.shape[1:])
+        if method is None:
+            return cls(torch.zeros_like(unit), torch.ones_like(unit), unit)
+        largest = rows.abs().amax(0)
+        exponent = torch.frexp(largest).exponent - 1  # values below 2 in this unit
+        unit = torch.where(largest > _LARGE, torch.ldexp(unit, exponent), unit)
+        rows = rows / unit
         if method == "standard":
             scale, offset = torch.std_mean(rows, dim=0, correction=0)
-        elif method == "minmax":
+        else:
             offset = rows.amin(0)
             scale = rows.amax(0) - offset
-        else:
-            return cls(rows.new_zeros(rows.shape[1:]), rows.new_ones(rows.shape[1:]))
         # a spread at the rounding error of the values is no spread
         constant = scale <= 1e-12 * rows.abs().amax(0)
-        return cls(offset, torch.where(constant, 1.0, scale))
+        return cls(offset, torch.where(constant, 1.0, scale), unit)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """Scale rows of shape (rows, ...)."""
-        return (rows - self.offset) / self.scale
+        return (rows / self.unit - self.offset) / self.scale
 
     def inverse(self, rows: Tensor) -> Tensor:
         """Undo the scaling of rows of shape (rows, ...)."""
-        return rows * self.scale + self.offset
+        return (rows * self.scale + self.offset) * self.unit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal, get_args
 
+from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.photonics.validation import choice
 
@@ -31,7 +32,8 @@ class SklearnDataModule(ArrayDataModule):
         scaling: `"standard"`, `"minmax"` or None; fitted on the training rows.
         target_scaling: The same for the targets of `diabetes`.
         batch_size: Rows in a batch, at least 1.
-        seed: Seed of the split and of the order of the training batches.
+        drop_last: Leave out the last training batch of an epoch if it is smaller.
+        seed: Seed of the split and of the order of the training batches, from 0 to 2**32 - 1.
         num_workers: Number of loading processes, at least 0.
 
     Raises:
@@ -49,6 +51,7 @@ class SklearnDataModule(ArrayDataModule):
         scaling: Literal["standard", "minmax"] | None = "standard",
         target_scaling: Literal["standard", "minmax"] | None = None,
         batch_size: int = 64,
+        drop_last: bool = False,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
@@ -62,11 +65,13 @@ class SklearnDataModule(ArrayDataModule):
             scaling=scaling,
             target_scaling=target_scaling,
             batch_size=batch_size,
+            drop_last=drop_last,
             seed=seed,
             num_workers=num_workers,
         )
         # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
         self.save_hyperparameters(logger=False)
+        self.hparams.update(plain(dict(self.hparams)))
 
 
 def _load(dataset: str) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled, reference
 from hybridlit.photonics.kernels.choice import chosen_kernel, kernel_for
@@ -26,6 +27,7 @@ from hybridlit.photonics.validation import enum_member, integer
 __all__ = ["amplitudes", "amplitudes_from_columns", "occupied_modes"]
 
 
+@checked
 def amplitudes(
     unitary: Tensor, input_state: Sequence[int], *, space: ComputationSpace | str = "fock"
 ) -> Tensor:

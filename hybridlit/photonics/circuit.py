@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from hybridlit.photonics import simulation
 from hybridlit.photonics.amplitudes import occupied_modes
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.correlations import mode_expectations, pair_correlations
 from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, OutputMappingStrategy
 from hybridlit.photonics.fock import FockSpace
@@ -42,6 +43,7 @@ class PhotonicCircuit(nn.Module):
     photons: Tensor
     _half_turns: Tensor | None
 
+    @checked
     def __init__(self, ansatz: Ansatz, count: int | None, recompute: bool | None = None) -> None:
         super().__init__()
         circuit = ansatz.experiment

@@ -8,7 +8,9 @@ from enum import Enum
 from numbers import Integral, Real
 from typing import TypeVar
 
-__all__ = ["boolean", "choice", "enum_member", "integer", "number"]
+from torch import Tensor
+
+__all__ = ["boolean", "choice", "enum_member", "integer", "number", "random_seed", "tensor"]
 
 E = TypeVar("E", bound=Enum)
 
@@ -83,6 +85,40 @@ def integer(value: object, argument: str, minimum: int, maximum: int | None = No
     if maximum is not None and value > maximum:
         raise ValueError(f"{argument} must be at most {maximum}, got {value}")
     return int(value)
+
+
+def random_seed(value: object, argument: str) -> int:
+    """Turn an integer into a seed, in the range that every generator takes.
+
+    Args:
+        value: What the user gave.
+        argument: The argument's name, for the message.
+
+    Returns:
+        The value as ``int``, from 0 to 2**32 - 1.
+
+    Raises:
+        TypeError: If ``value`` is a bool or no integer.
+        ValueError: If it is out of range.
+    """
+    return integer(value, argument, 0, 2**32 - 1)
+
+
+def tensor(value: object, argument: str) -> None:
+    """Check that a value is a tensor, and not an array or a list that torch would not take.
+
+    Args:
+        value: What the user gave.
+        argument: The argument's name, for the message.
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"{argument} must be a tensor, got {type(value).__name__}; use "
+            f"torch.as_tensor({argument}, dtype=torch.float32)"
+        )
 
 
 def choice(value: object, argument: str, allowed: Collection[str]) -> None:

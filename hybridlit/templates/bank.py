@@ -142,7 +142,7 @@ class ParallelBankHybrid(HybridNetwork):
             Outputs of shape (batch, output_dim): logits, or values for regression.
 
         Raises:
-            TypeError: If `x` is no floating tensor, or float64 in a float32 model.
+            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
             ValueError: If the shape of `x` is wrong.
         """
         features = self.front_features(x)

@@ -8,12 +8,15 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from hybridlit.optimizers import grouped_adamw
-from hybridlit.photonics.validation import integer, number
+from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
+from hybridlit.photonics.validation import integer, number, tensor
+from hybridlit.templates.features import check_dtype
+from hybridlit.templates.first_targets import FirstTargets
 from hybridlit.templates.hyperparameters import PlainHyperparameters
 from hybridlit.templates.normalizers import fit_normalizers
 from hybridlit.templates.schedule import (
@@ -45,8 +48,8 @@ class HybridModule(PlainHyperparameters):
     Args:
         output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
         task: `"multiclass"`, `"binary"` or `"regression"`.
-        classical_lr: Learning rate of the classical parameters, above 0.
-        quantum_lr: Learning rate of the photonic parameters, above 0.
+        classical_lr: Learning rate of the classical parameters, above 0, below 1e30.
+        quantum_lr: Learning rate of the photonic parameters, above 0, below 1e30.
         weight_decay: Decoupled weight decay of the classical parameters, at least 0.
         quantum_weight_decay: That of the photonic parameters; on phases it regularizes nothing.
         schedule: `"constant"`, `"cosine"` down to zero at the end of the run, or `"plateau"`: lower
@@ -88,13 +91,14 @@ class HybridModule(PlainHyperparameters):
     ) -> None:
         super().__init__()
         self.keep_hyperparameters(inspect.currentframe())
-        number(classical_lr, "classical_lr", above=0.0)
-        number(quantum_lr, "quantum_lr", above=0.0)
-        number(weight_decay, "weight_decay", minimum=0.0)
-        number(quantum_weight_decay, "quantum_weight_decay", minimum=0.0)
+        for name in ("classical_lr", "quantum_lr"):
+            learning_rate(self.hparams[name], name)
+        for name in ("weight_decay", "quantum_weight_decay"):
+            number(self.hparams[name], name, minimum=0.0, below=LARGEST_RATE)
         check_schedules(self.hparams)
         if stages is not None:
             check_stages(stages)
+        self._first_targets: FirstTargets | None = None
         self.task: Task = make_task(task, integer(output_dim, "output_dim", 1))
         metrics = self.build_metrics()
         self.train_metrics = metrics.clone(prefix="train/")
@@ -220,16 +224,13 @@ class HybridModule(PlainHyperparameters):
             x: Features of shape (batch, input_dim).
 
         Raises:
-            TypeError: If `x` is no floating tensor, or float64 in a float32 model.
+            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
             ValueError: If the shape of `x` is wrong.
         """
+        tensor(x, "x")
         if not x.is_floating_point():
             raise TypeError(f"x must be a real floating tensor, got {x.dtype}; use x.float()")
-        if x.dtype == torch.float64 and self.dtype != torch.float64:
-            raise TypeError(
-                f"x is float64 and the model is {self.dtype}; use x.float(), or compute in float64 "
-                "with model.double() or Trainer(precision='64-true')"
-            )
+        check_dtype(self, x)
         if x.dim() != 2 or x.shape[1] != self.hparams["input_dim"]:
             raise ValueError(
                 f"x must have shape (batch, input_dim={self.hparams['input_dim']}), got "
@@ -240,6 +241,8 @@ class HybridModule(PlainHyperparameters):
 
     def on_fit_start(self) -> None:
         """Fit the `NormalizationLayer`s that have seen no training data yet."""
+        if self.trainer.current_epoch == 0:
+            self._first_targets = FirstTargets(self.hparams["task"], self.hparams["output_dim"])
         fit_normalizers(self, self.trainer, lambda batch: self(self.unpack(batch)[0]))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -251,6 +254,13 @@ class HybridModule(PlainHyperparameters):
         if loss.device.type == "cpu" or (interval and batch_idx % interval == 0):
             self._check_finite(loss)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Say after the first epoch which classes there are not, or which targets are far off."""
+        seen, self._first_targets = self._first_targets, None
+        advice = None if seen is None else seen.advice(self.trainer)
+        if advice is not None:
+            rank_zero_warn(advice)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log loss and metrics of a validation batch."""
@@ -269,8 +279,10 @@ class HybridModule(PlainHyperparameters):
 
     def _step(self, batch: Any, stage: str, metrics: MetricCollection) -> Tensor:
         inputs, targets = self.unpack(batch)
-        outputs = self(inputs)
+        outputs = self._outputs(inputs)
         targets = self.prepare_targets(outputs, targets)
+        if stage == "train" and self._first_targets is not None:
+            self._first_targets.add(targets)
         loss = self.loss(outputs, targets)
         metrics.update(self.predictions(outputs.detach()), targets)
         shown = stage != "train"
@@ -288,6 +300,19 @@ class HybridModule(PlainHyperparameters):
             main = shown and position == 0
             self.log(name, metric, prog_bar=main, on_step=False, on_epoch=True, batch_size=rows)
         return loss
+
+    def _outputs(self, inputs: Any) -> Tensor:
+        try:
+            outputs: Tensor = self(inputs)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "a training batch of one row has come to a BatchNorm1d, and one row has no "
+                "variance: give drop_last=True to the data module or DataLoader, choose another "
+                "batch_size, or use hybridlit.RowSafeBatchNorm1d"
+            ) from error
+        return outputs
 
     def _check_finite(self, loss: Tensor) -> None:
         if not torch.isfinite(loss):

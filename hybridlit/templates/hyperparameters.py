@@ -1,96 +1,148 @@
 """What a template was constructed with, as plain values.
 
 `LightningModule.save_hyperparameters` keeps the arguments of every constructor along the chain of
-inheritance, fixed ones included. Two things are missing for templates that are meant to be
+inheritance, fixed ones included. Three things are missing for templates that are meant to be
 subclassed: a command line run records only what the outermost constructor accepts, so that builders
-would not find the rest; and `load_from_checkpoint` hands fixed arguments back to a constructor that
-takes `**kwargs`, which then passes them twice. Hence the two sets kept apart here.
+would not find the rest; `load_from_checkpoint` hands fixed arguments back to a constructor that
+takes `**kwargs`, which then passes them twice; and an argument that is no plain value, such as a
+module, makes a checkpoint that does not load. Hence the two sets kept apart here: what builders
+find, and what a checkpoint holds.
 """
 
 from __future__ import annotations
 
 import inspect
-from enum import Enum
+import warnings
+from io import BytesIO
 from types import FrameType
 from typing import Any
 
-import numpy as np
+import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import nn
 
-__all__ = ["PlainHyperparameters", "constructor_calls", "plain"]
+from hybridlit.constructors import check_constructors, plain
+
+__all__ = ["PlainHyperparameters"]
+
+_LEFT_OUT = "hybridlit_arguments_left_out"
+"""Key of a checkpoint: names of the arguments that it does not hold."""
 
 
 class PlainHyperparameters(LightningModule):
     """A LightningModule with all constructor arguments in `self.hparams`, as plain values.
 
-    A checkpoint keeps those that the constructor of the class itself takes.
+    A checkpoint keeps those that the constructor of the class itself takes and that load safely.
+    What else there is, modules for instance, has to be given again; of a run of the command line,
+    the `class_path` is kept instead.
     """
 
     def keep_hyperparameters(self, frame: FrameType | None) -> None:
-        """Record the arguments; to be called in the innermost `__init__`.
+        """Check and record the arguments; to be called in the innermost `__init__`.
 
         Args:
             frame: The frame of that `__init__`.
+
+        Raises:
+            TypeError: If an argument of a template has the wrong type.
+            ValueError: If it is none of the words allowed.
         """
-        self.save_hyperparameters()
-        calls = constructor_calls(self, frame)
+        calls = check_constructors(self, frame)
+        with warnings.catch_warnings():  # checkpoints do without modules, see below
+            warnings.filterwarnings("ignore", ".*is an instance of `nn.Module`.*")
+            self.save_hyperparameters()
+        # what the command line was told to make objects of
+        recorded = dict(self.hparams) if "_instantiator" in self.hparams else {}
         # What a subclass passes on may differ from what it was given: builders go by the former,
         # a checkpoint by the latter, which its constructor will be given again.
-        merged = {name: plain(value) for call in reversed(calls) for name, value in call.items()}
-        self._own_arguments = {name: plain(value) for name, value in calls[-1].items()}
+        merged = {
+            name: plain(value) for call in reversed(calls) for name, value in call.arguments.items()
+        }
+        self._own_arguments: dict[str, Any] = {}
+        self._left_out: list[str] = []
+        parameters = inspect.signature(type(self).__init__).parameters
+        for name, value in calls[-1].arguments.items():
+            stored = plain(value)
+            if name in recorded and not _loads_safely(stored):
+                stored = recorded[name]
+            if _loads_safely(stored):
+                self._own_arguments[name] = stored
+            elif name not in parameters or value is not parameters[name].default:
+                self._left_out.append(name)
         for name in [n for n in self.hparams if n not in merged and not n.startswith("_")]:
             del self.hparams[name]
         self.hparams.update(merged)
+        # what a template reads in training stays in self.hparams, ignored or not
+        self._read_here = {name for call in calls if call.is_ours for name in call.arguments}
+        self.remove_ignored_hparams(sorted(self._ignored))
+
+    @property
+    def _ignored(self) -> set[str]:
+        """Arguments that a subclass has told `save_hyperparameters` to ignore."""
+        names: set[str] = self.__dict__.setdefault("_ignored_arguments", set())
+        return names
+
+    def remove_ignored_hparams(self, ignore_list: list[str]) -> None:
+        """Follow `save_hyperparameters(ignore=...)`: checkpoints do not hold these arguments.
+
+        Args:
+            ignore_list: Their names.
+        """
+        self._ignored.update(ignore_list)
+        needed: set[str] = self.__dict__.get("_read_here", set())
+        super().remove_ignored_hparams([name for name in ignore_list if name not in needed])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only the hyperparameters that the constructor of this class takes."""
         kept = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
         private = {name: value for name, value in kept.items() if name.startswith("_")}
-        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**self._own_arguments, **private}
+        own = {n: value for n, value in self._own_arguments.items() if n not in self._ignored}
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**own, **private}
+        left_out = [name for name in self._left_out if name not in self._ignored]
+        if left_out:
+            checkpoint[_LEFT_OUT] = left_out
+            self._warn_of(left_out)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with the default of an argument that the checkpoint does not hold."""
+        given = {*self._left_out, *self._ignored}
+        missing = [name for name in checkpoint.get(_LEFT_OUT, []) if name not in given]
+        if missing:
+            name = type(self).__name__
+            raise ValueError(
+                f"the checkpoint was saved with {', '.join(missing)} other than the default, and "
+                f"cannot hold such a value: construct {name} with it, or load by "
+                f"{name}.load_from_checkpoint(path, {_pleas(missing)})"
+            )
+
+    def _warn_of(self, left_out: list[str]) -> None:
+        if not self.__dict__.get("_warned_of_left_out"):
+            self._warned_of_left_out = True
+            name = type(self).__name__
+            rank_zero_warn(
+                f"checkpoints do not hold what {name} was given for {', '.join(left_out)}, since "
+                f"it is no plain value: load by {name}.load_from_checkpoint(path, "
+                f"{_pleas(left_out)}), or let {name} call self.save_hyperparameters("
+                f"ignore={left_out}) if it can do without"
+            )
 
 
-def constructor_calls(obj: object, frame: FrameType | None) -> list[dict[str, Any]]:
-    """Collect the arguments of the constructors that are running for an object.
-
-    Args:
-        obj: The object under construction.
-        frame: The frame of the innermost `__init__`.
-
-    Returns:
-        One dictionary per constructor, from the innermost (the base class) to the outermost (the
-        class that was called), by name. Values in `*args` get the names of the parameters of the
-        next constructor, in order, since passing them on is what they are for.
-    """
-    calls: list[dict[str, Any]] = []
-    inner_positional: list[str] = []
-    while frame is not None and frame.f_code.co_name == "__init__":
-        arguments = inspect.getargvalues(frame)
-        if not arguments.args or arguments.locals[arguments.args[0]] is not obj:
-            break
-        code = frame.f_code
-        count = code.co_argcount + code.co_kwonlyargcount
-        call = {name: arguments.locals[name] for name in code.co_varnames[1:count]}
-        if arguments.varargs is not None:
-            call.update(zip(inner_positional, arguments.locals[arguments.varargs], strict=False))
-        if arguments.keywords is not None:
-            call.update(arguments.locals[arguments.keywords])
-        calls.append(call)
-        inner_positional = list(code.co_varnames[1 : code.co_argcount])
-        frame = frame.f_back
-    return calls
+def _loads_safely(value: Any) -> bool:
+    """Say whether a checkpoint with this value loads with `weights_only=True`."""
+    if value is None or type(value) in (bool, int, float, str):
+        return True
+    if isinstance(value, nn.Module):
+        return False  # may be large
+    file = BytesIO()
+    try:
+        torch.save(value, file)
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception:  # of pickling or of loading, of any class
+        return False
+    return True
 
 
-def plain(value: Any) -> Any:
-    """Turn an enum member or a numpy scalar into the plain value it stands for.
-
-    Args:
-        value: Anything; lists and tuples are looked into.
-
-    Returns:
-        The plain value, which a checkpoint can hold safely; other values as they are.
-    """
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if type(value) in (list, tuple):
-        return type(value)(plain(entry) for entry in value)
-    return value.item() if isinstance(value, np.generic) else value
+def _pleas(names: list[str]) -> str:
+    return ", ".join(f"{name}=..." for name in names)

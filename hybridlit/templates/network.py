@@ -15,8 +15,9 @@ from typing_extensions import Self
 from hybridlit.blocks.fronts import make_front
 from hybridlit.blocks.fusion import Fusion, make_fusion
 from hybridlit.components import photonic_modules
-from hybridlit.photonics.validation import integer
+from hybridlit.photonics.validation import integer, tensor
 from hybridlit.templates.base import HybridModule
+from hybridlit.templates.features import looks_channels_last
 from hybridlit.templates.quantum import make_quantum
 
 __all__ = ["HybridNetwork"]
@@ -115,9 +116,6 @@ class HybridNetwork(HybridModule):
         for name in ("front_dim", "quantum_output_dim"):
             if self.hparams[name] is not None:
                 integer(self.hparams[name], name, 1)
-        for name in ("freeze_front", "checkpoint_quantum"):
-            if not isinstance(self.hparams[name], bool):
-                raise TypeError(f"{name} must be a bool, got {self.hparams[name]!r}")
         self.components: dict[str, int] = {}
         self.front = self.build_front()
         if self.front is not None:
@@ -159,7 +157,7 @@ class HybridNetwork(HybridModule):
             Features of shape (batch, feature_dim).
 
         Raises:
-            TypeError: If `x` is no floating tensor, or float64 in a float32 model.
+            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
             ValueError: If the shape of `x` is wrong.
         """
         self.check_features(x)
@@ -222,18 +220,19 @@ class HybridNetwork(HybridModule):
             x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
 
         Raises:
-            TypeError: If `x` is no floating tensor, or float64 in a float32 model.
+            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
             ValueError: If the shape of `x` is wrong.
         """
-        if not isinstance(x, Tensor):
-            raise TypeError(f"x must be a tensor, got {type(x).__name__}; use torch.as_tensor(x)")
+        tensor(x, "x")
         shape = self._input_shape
+        last = [*shape[1:], shape[0]] if len(shape) == 3 else None
         if list(x.shape[1:]) == shape and x.dim() > 1:
             x = x.flatten(1)
         elif len(shape) > 1 and (x.dim() != 2 or x.shape[1] != math.prod(shape)):
             raise ValueError(
                 f"x must have shape (batch, {', '.join(map(str, shape))}) or (batch, "
                 f"input_dim={math.prod(shape)}), got {tuple(x.shape)}"
+                + ("; use x.permute(0, 3, 1, 2)" if list(x.shape[1:]) == last else "")
             )
         super().check_features(x)
 
@@ -305,6 +304,13 @@ def _input_shape(input_dim: int | None, input_shape: list[int] | None) -> list[i
             f"{input_shape!r}"
         )
     shape = [integer(size, "each entry of input_shape", 1) for size in input_shape]
+    if looks_channels_last(shape):
+        height, width, channels = shape
+        rank_zero_warn(
+            f"input_shape={shape} is {height} channels of {width} x {channels} values: for images "
+            f"with their channels last give input_shape={[channels, height, width]} and "
+            "x.permute(0, 3, 1, 2)"
+        )
     if input_dim is not None and integer(input_dim, "input_dim", 1) != math.prod(shape):
         raise ValueError(
             f"input_dim must be {math.prod(shape)}, the product of input_shape={shape}, or None, "

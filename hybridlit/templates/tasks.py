@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional
 from torchmetrics import Metric
@@ -173,8 +174,16 @@ class Regression:
 class _Determination(R2Score):
     """`R2Score` that is NaN, not an error, for a single row: too few to know the variance."""
 
+    _told = False
+
     def compute(self) -> Tensor:
         if self.total < 2:
+            if not self._told:
+                self._told = True
+                rank_zero_warn(
+                    "r2 is NaN, since one row has no variance: give at least two validation or "
+                    "test rows, and monitor loss or rmse until then"
+                )
             return torch.full((), torch.nan, device=self.total.device)
         return super().compute()
 

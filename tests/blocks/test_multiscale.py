@@ -51,7 +51,7 @@ def test_nothing_is_left_out(shape, width):
         (([1, 6, 3], [1, 4]), ValueError, r"at most 3, the shortest side .*got \[1, 4\]"),
         (([6, 9], [7]), ValueError, "at most 6"),
         (([4], [0]), ValueError, "each entry of scales must be at least 1"),
-        (([4], [1.5]), TypeError, "each entry of scales must be an integer"),
+        (([4], [1.5]), TypeError, r"scales\[0\] must be an integer"),
         (([], [1]), ValueError, r"shape must be \[features\]"),
         (([1, 2, 3, 4], [1]), ValueError, r"shape must be \[features\]"),
         (([4], [1], 0), ValueError, "width must be at least 1"),

@@ -3,8 +3,8 @@ import pytest
 from torch import nn
 
 from hybridlit import CircuitType
+from hybridlit.constructors import plain
 from hybridlit.templates import HybridModule, SequentialHybrid
-from hybridlit.templates.hyperparameters import plain
 
 
 def test_every_argument_is_kept_before_the_network_is_built():

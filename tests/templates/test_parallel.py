@@ -131,7 +131,7 @@ def test_a_fusion_of_ones_own(make_trainer):
         (parallel, dict(fusion_dim=0), "hidden_dim must be at least 1, got 0"),
         (parallel, dict(hidden_dims=[]), "hidden_dims must name at least one width"),
         (parallel, dict(quantum_input_dim=-1), "quantum_input_dim must be at least 1"),
-        (parallel, dict(normalization="max"), "method must be one of"),
+        (parallel, dict(normalization="max"), "normalization must be one of"),
         (parallel, dict(input_dim=1, normalization="minmax"), "one feature alone"),
         (bank, dict(n_layers=0), "n_layers must be at least 1"),
         (bank, dict(n_layers=4, scales=[1, 2]), "n_layers must be None or 2, the number of scales"),

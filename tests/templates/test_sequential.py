@@ -150,7 +150,7 @@ def test_double_precision():
         (torch.randn(6), ValueError, r"got \(6,\)"),
         (torch.randn(2, 5, 6), ValueError, r"got \(2, 5, 6\)"),
         (torch.ones(5, 6).long(), TypeError, r"got torch.int64; use x.float\(\)"),
-        (torch.ones(5, 6).double(), TypeError, r"float64 and the model is torch.float32"),
+        (torch.ones(5, 6).double(), TypeError, "float64 and the model is float32"),
     ],
 )
 def test_bad_inputs(x, error, message):
@@ -167,7 +167,7 @@ def test_bad_inputs(x, error, message):
         (dict(head_dim=-1), ValueError, "head_dim must be at least 1"),
         (dict(quantum_output_dim=0), ValueError, "quantum_output_dim must be at least 1"),
         (dict(dropout=1.0), ValueError, "dropout must be at least 0 and below 1, got 1.0"),
-        (dict(normalization="none"), ValueError, "method must be one of"),
+        (dict(normalization="none"), ValueError, "normalization must be one of"),
         (dict(circuit_type="ring"), ValueError, "circuit_type must be one of"),
         (dict(n_photons=0), ValueError, "n_photons"),
         (dict(quantum_dim=1, normalization="minmax"), ValueError, "one feature alone"),

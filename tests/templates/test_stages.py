@@ -172,12 +172,12 @@ def test_the_stage_is_logged_and_announced(tmp_path, data, make_model, make_trai
 @pytest.mark.parametrize(
     ("stages", "error", "message"),
     [
-        ([["quantum", 5]], ValueError, r"component of stages\[0\] must be one of .* got 'quantum'"),
+        ([["quantum", 5]], ValueError, r"stages\[0\]\[0\] must be one of .* got 'quantum'"),
         ([["both", 1], ["both", 0]], ValueError, r"epochs of stages\[1\] must be at least 1"),
-        ([["both", 1.5]], TypeError, r"epochs of stages\[0\] must be an integer"),
-        ([["both"]], TypeError, r"stages\[0\] must be a pair \[component, epochs\]"),
-        (["both", 1], TypeError, r"stages\[0\] must be a pair"),
-        ("both", TypeError, "stages must be a list of pairs"),
+        ([["both", 1.5]], TypeError, r"stages\[0\]\[1\] must be an integer"),
+        ([["both"]], ValueError, r"stages\[0\] must be a pair, got \['both'\]"),
+        (["both", 1], TypeError, r"stages\[0\] must be a pair, got str 'both'"),
+        ("both", TypeError, "stages must be a list of entries that are a pair or None"),
         ([], ValueError, "at least one stage, got \\[\\]; None trains both"),
     ],
 )

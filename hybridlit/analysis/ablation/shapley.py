@@ -17,6 +17,7 @@ from hybridlit.analysis.replacement import replaced_output
 from hybridlit.analysis.splits import batches_of, prepared
 from hybridlit.analysis.untouched import untouched
 from hybridlit.components import model_parts
+from hybridlit.photonics.argument_types import checked
 
 __all__ = ["MOST_PARTS", "Shapley", "shapley_values"]
 
@@ -75,6 +76,7 @@ class Shapley:
         return asdict(self) | {"interaction": self.interaction}
 
 
+@checked
 def shapley_values(
     model: LightningModule,
     datamodule: LightningDataModule,

@@ -20,6 +20,7 @@ from hybridlit.analysis.splits import count_rows, prepared
 from hybridlit.analysis.statistics import interval
 from hybridlit.analysis.untouched import untouched
 from hybridlit.components import photonic_modules
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["ablation_study"]
@@ -28,6 +29,7 @@ Data = LightningDataModule | Callable[[int], LightningDataModule]
 """A datamodule, or a function from a seed to the datamodule of that split."""
 
 
+@checked
 def ablation_study(
     model: LightningModule,
     datamodule: Data,

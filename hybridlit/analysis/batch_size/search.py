@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from hybridlit.analysis.batch_size.step_memory import StepMemory, held_bytes
 from hybridlit.analysis.batch_size.trial_steps import OptimizerFactory, TrialSteps, trial_steps
 from hybridlit.analysis.evaluation import LossFunction
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.memory import available_memory, in_bytes
 from hybridlit.photonics.validation import choice, integer, number
 
@@ -78,6 +79,7 @@ class BatchSize:
         return asdict(self)
 
 
+@checked
 def find_batch_size(
     model: nn.Module,
     sample: Any,
@@ -181,6 +183,7 @@ def find_batch_size(
         )
 
 
+@checked
 def predict_memory(
     model: nn.Module,
     sample: Any,

@@ -10,6 +10,7 @@ from hybridlit.analysis.pictures.optical_circuit import (
     optical_circuit,
 )
 from hybridlit.photonics import CircuitType
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.cost import estimate
 from hybridlit.photonics.memory import in_bytes, in_digits
 from hybridlit.photonics.validation import integer
@@ -17,6 +18,7 @@ from hybridlit.photonics.validation import integer
 __all__ = ["describe_circuit", "summarize_circuit"]
 
 
+@checked
 def describe_circuit(
     source: CircuitSource,
     input_size: int | None = None,

@@ -14,6 +14,7 @@ from hybridlit.analysis.pictures.optical_circuit import (
     mesh_elements,
     optical_circuit,
 )
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import integer
 
 __all__ = ["draw_circuit"]
@@ -31,6 +32,7 @@ _PHASE: dict[str, Any] = {"facecolor": "#eef4e4", "edgecolor": "#66863a"}
 _READ: dict[str, Any] = {"facecolor": "#efe9f6", "edgecolor": "#69529b"}
 
 
+@checked
 def draw_circuit(
     source: CircuitSource,
     input_size: int | None = None,

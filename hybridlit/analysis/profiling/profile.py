@@ -16,11 +16,13 @@ from hybridlit.analysis.profiling.component_profile import ComponentProfile, Par
 from hybridlit.analysis.profiling.part_times import OTHER, PartTimer, StepTimes, tensors_in
 from hybridlit.analysis.untouched import untouched
 from hybridlit.components import photonic_modules
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import integer
 
 __all__ = ["profile_components", "summarize"]
 
 
+@checked
 def profile_components(
     model: nn.Module,
     loader: Iterable[Any],

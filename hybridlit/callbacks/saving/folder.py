@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from hybridlit.callbacks.saving.durable import damage, noted_step
+from hybridlit.photonics.argument_types import checked
 
 __all__ = [
     "free_folder",
@@ -25,6 +26,7 @@ _FOLDER = re.compile(r"checkpoints(-\d+)?")
 _STEP = re.compile(r"step(\d+)\.ckpt")
 
 
+@checked
 def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
     """Find the checkpoint that a run is to be resumed from.
 

@@ -1,0 +1,110 @@
+"""What the constructors of an object were called with, read from the frames of their calls.
+
+Where `save_hyperparameters` reads the same frames, nothing may stand in between; so these
+constructors are not decorated with `checked`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from enum import Enum
+from types import FrameType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hybridlit.photonics.argument_types import check_arguments
+
+__all__ = ["ConstructorCall", "check_constructors", "constructor_calls", "plain"]
+
+
+class ConstructorCall(NamedTuple):
+    """A constructor that is running.
+
+    Attributes:
+        function: The `__init__`; None if it is not found in the class of the object.
+        arguments: Its arguments by name.
+    """
+
+    function: Callable[..., None] | None
+    arguments: dict[str, Any]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the constructor is one of this package, not of a subclass of the user."""
+        return self.function is not None and self.function.__module__.startswith("hybridlit.")
+
+
+def constructor_calls(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
+    """Collect the arguments of the constructors that are running for an object.
+
+    Args:
+        obj: The object under construction.
+        frame: The frame of the innermost `__init__`.
+
+    Returns:
+        One call per constructor, from the innermost (the base class) to the outermost (the class
+        that was called). Values in `*args` get the names of the parameters of the next constructor,
+        in order, since passing them on is what they are for.
+    """
+    inits = [vars(kind)["__init__"] for kind in type(obj).__mro__ if "__init__" in vars(kind)]
+    functions = {init.__code__: init for init in inits if hasattr(init, "__code__")}
+    calls: list[ConstructorCall] = []
+    inner_positional: list[str] = []
+    while frame is not None and frame.f_code.co_name == "__init__":
+        arguments = inspect.getargvalues(frame)
+        if not arguments.args or arguments.locals[arguments.args[0]] is not obj:
+            break
+        code = frame.f_code
+        count = code.co_argcount + code.co_kwonlyargcount
+        call = {name: arguments.locals[name] for name in code.co_varnames[1:count]}
+        if arguments.varargs is not None:
+            call.update(zip(inner_positional, arguments.locals[arguments.varargs], strict=False))
+        if arguments.keywords is not None:
+            call.update(arguments.locals[arguments.keywords])
+        calls.append(ConstructorCall(functions.get(code), call))
+        inner_positional = list(code.co_varnames[1 : code.co_argcount])
+        frame = frame.f_back
+    return calls
+
+
+def check_constructors(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
+    """Check the arguments of all constructors of this package that are running for an object.
+
+    Those of other packages, subclasses of the user for instance, check their own.
+
+    Args:
+        obj: The object under construction.
+        frame: The frame of the innermost `__init__`.
+
+    Returns:
+        What `constructor_calls` returns.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If it is none of the words allowed, or has the wrong number of entries.
+    """
+    calls = constructor_calls(obj, frame)
+    for call in reversed(calls):
+        if call.is_ours and call.function is not None:
+            check_arguments(call.function, call.arguments)
+    return calls
+
+
+def plain(value: Any) -> Any:
+    """Turn an enum member or a numpy scalar into the plain value it stands for.
+
+    Args:
+        value: Anything; lists, tuples and dictionaries are looked into.
+
+    Returns:
+        The plain value, which a checkpoint can hold safely; other values as they are.
+    """
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if type(value) in (list, tuple):
+        return type(value)(plain(entry) for entry in value)
+    if type(value) is dict:
+        return {plain(key): plain(entry) for key, entry in value.items()}
+    return value.item() if isinstance(value, np.generic) else value

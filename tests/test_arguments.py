@@ -1,0 +1,242 @@
+"""Every argument of everything public: a wrong type is an error that names the argument."""
+
+import enum
+import inspect
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import hybridlit
+from hybridlit import ArrayDataModule, Experiment, QuantumLayer, SequentialHybrid
+from hybridlit.photonics import AnsatzFactory
+
+EXPERIMENT = Experiment("series", n_modes=4, n_photons=2)
+NOTHING = object()
+
+
+def model():
+    torch.manual_seed(0)
+    return SequentialHybrid(3, 2, 2, n_modes=4, n_photons=2)
+
+
+def data():
+    return ArrayDataModule(torch.randn(40, 3), torch.arange(40) % 2)
+
+
+def ansatz():
+    return AnsatzFactory.create(EXPERIMENT, 3, 4)
+
+
+VALID = {
+    "ActivationCheckpointing": dict,
+    "AlternatingTraining": dict,
+    "Ansatz": lambda: {"experiment": EXPERIMENT, "input_size": 3, "output_size": 4},
+    "ArrayDataModule": lambda: {"inputs": torch.randn(40, 3), "targets": torch.arange(40) % 2},
+    "AttentionFusion": lambda: {"widths": [2, 3], "output_dim": 2},
+    "ComponentProfiler": dict,
+    "ConcatFusion": lambda: {"widths": [2, 3], "output_dim": 2},
+    "DistinguishableLayer": lambda: {
+        "input_size": 3,
+        "output_size": 4,
+        "experiment": EXPERIMENT,
+    },
+    "DistinguishableLayerStack": lambda: {
+        "count": 2,
+        "input_size": 3,
+        "output_size": 4,
+        "experiment": EXPERIMENT,
+    },
+    "Experiment": lambda: {"circuit_type": "series", "n_modes": 4, "n_photons": 2},
+    "FockSpace": lambda: {"modes": 3, "photons": 2},
+    "GatedFusion": lambda: {"widths": [2, 3], "output_dim": 2},
+    "GradientImbalanceMonitor": dict,
+    "GradientScaledQuantumLayer": lambda: {
+        "quantum_layer": QuantumLayer(3, 4, experiment=EXPERIMENT)
+    },
+    "HybridCheckpoint": dict,
+    "HybridModule": lambda: {"output_dim": 2},
+    "HybridNetwork": lambda: {"input_dim": 3, "output_dim": 2},
+    "MatchedMLP": lambda: {"input_size": 3, "output_size": 2, "parameters": 30},
+    "MixedPrecision": dict,
+    "MnistDataModule": dict,
+    "MultiScale": lambda: {"shape": [8], "scales": [1, 2]},
+    "NormalizationLayer": lambda: {"method": "standard", "num_features": 3},
+    "OverfittingDetector": dict,
+    "ParallelBankHybrid": lambda: {"input_dim": 3, "output_dim": 2},
+    "ParallelHybrid": lambda: {"input_dim": 3, "output_dim": 2},
+    "PhotonicCircuit": lambda: {"ansatz": ansatz(), "count": None},
+    "PhotonicInspector": dict,
+    "QuantumLayer": lambda: {"input_size": 3, "output_size": 4, "experiment": EXPERIMENT},
+    "QuantumLayerStack": lambda: {
+        "count": 2,
+        "input_size": 3,
+        "output_size": 4,
+        "experiment": EXPERIMENT,
+    },
+    "RandomFeatures": lambda: {"input_size": 3, "output_size": 2},
+    "ResidualHybrid": lambda: {"input_dim": 3, "output_dim": 2},
+    "ResumableLoader": lambda: {"dataset": range(6)},
+    "RowSafeBatchNorm1d": lambda: {"num_features": 3},
+    "SequentialHybrid": lambda: {"input_dim": 3, "quantum_dim": 2, "output_dim": 2},
+    "SklearnDataModule": lambda: {"dataset": "iris"},
+    "StagedTraining": lambda: {"stages": [["both", 1]]},
+    "SumFusion": lambda: {"widths": [2, 3], "output_dim": 2},
+    "WarmStart": lambda: {"components": {"photonic": "photonic.pt"}},
+    "ablation_study": lambda: {"model": model(), "datamodule": data()},
+    "amplitudes": lambda: {
+        "unitary": torch.eye(3, dtype=torch.complex128),
+        "input_state": [1, 1, 0],
+    },
+    "create_hybrid_optimizer": lambda: {"model": model()},
+    "describe_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
+    "draw_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
+    "export_component": lambda: {
+        "source": model(),
+        "component": "photonic",
+        "path": "photonic.pt",
+    },
+    "find_batch_size": lambda: {"model": model(), "sample": torch.randn(4, 3)},
+    "is_photonic": lambda: {"module": nn.Linear(2, 2)},
+    "mark_photonic": lambda: {"module": nn.Linear(2, 2)},
+    "model_parts": lambda: {"model": model()},
+    "newest_checkpoint": lambda: {"folder": "."},
+    "part_parameters": lambda: {"model": model()},
+    "photonic_modules": lambda: {"model": model()},
+    "predict_memory": lambda: {"model": model(), "sample": torch.randn(4, 3)},
+    "profile_components": lambda: {"model": model(), "loader": [torch.randn(4, 3)]},
+    "shapley_values": lambda: {"model": model(), "datamodule": data()},
+    "split_parameters": lambda: {"model": model()},
+    "use_kernel": lambda: {"name": "torch"},
+    "warm_start": lambda: {"model": model(), "path": "photonic.pt"},
+}
+"""Arguments with which each public name works, or gets beyond the checks of types."""
+
+WRONG = {
+    "bool": ["false", "no", 0, 1, 1.5, NOTHING, np.True_],
+    "int": ["3", 1.5, True, NOTHING, np.float32(2.0)],
+    "float": ["0.1", True, NOTHING, 1j],
+    "str": [3, NOTHING, []],
+    "Literal": ["nonsense", 3, [], {}, NOTHING],
+    "Sequence": [3, NOTHING],
+    "Sequence[int]": [3, NOTHING, [1.5], ["2"], "23"],
+    "list[int]": [3, NOTHING, [1.5], ["2"], "23"],
+    "tuple": [3, NOTHING, [], (1,)],
+    "dict": [3, NOTHING, "photonic.pt", {3: 3}],
+    "Iterable": [3, NOTHING],
+    "Module": [3, NOTHING, "model"],
+    "Callable": [3, "mean"],
+    "Enum": [3, NOTHING, [], "nonsense"],
+    "None": [],
+}
+
+
+def kinds(annotation):
+    """Return what stands between the bars of an annotation, literals and brackets kept whole."""
+    parts, depth, part = [], 0, ""
+    for letter in annotation:
+        depth += (letter in "[(") - (letter in "])")
+        if letter == "|" and depth == 0:
+            parts.append(part.strip())
+            part = ""
+        else:
+            part += letter
+    return [*parts, part.strip()]
+
+
+def kind_of(text):
+    for pattern, kind in [
+        (r"Literal|NormalizationMethod$|Dataset$", "Literal"),
+        (r"Sequence\[int\]$|list\[int\]$", "Sequence[int]"),
+        (r"Sequence\[|list\[", "Sequence"),
+        (r"tuple\[", "tuple"),
+        (r"dict\[", "dict"),
+        (r"Iterable\[", "Iterable"),
+        (
+            r"nn\.Module$|Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$"
+            r"|Data$|os\.PathLike|CircuitSource$",
+            "Module",
+        ),
+        (r"Build$|RowScore$|Forward$|LossFunction$|OptimizerFactory$", "Callable"),
+        (r"CircuitType$|StatePattern$|ComputationSpace$|OutputMappingStrategy$", "Enum"),
+        (r"bool$|int$|float$|str$|None$", None),
+    ]:
+        if re.match(pattern, text):
+            return kind or text
+    raise NotImplementedError(text)
+
+
+def fits(value, kind):
+    """Say whether a wrong value of one alternative is a right one of another."""
+    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    return {
+        "bool": isinstance(value, bool),
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "float": number,
+        "str": isinstance(value, str),
+        "Sequence": isinstance(value, (list, tuple)),
+        "Module": False,
+    }.get(kind, False)
+
+
+SKIPPED = {
+    ("ArrayDataModule", "inputs"),  # anything that numpy takes; see tests/data/test_arrays.py
+    ("ArrayDataModule", "targets"),
+    ("ResumableLoader", "dataset"),  # anything with items by index
+    ("ResumableLoader", "sampler"),
+    ("find_batch_size", "sample"),
+    ("predict_memory", "sample"),
+}
+CALLED = {("use_kernel", "name"): "kernel"}
+"""Arguments that messages call by a better name."""
+
+
+def cases():
+    for name in sorted(VALID):
+        function = getattr(hybridlit, name)
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD or (name, parameter.name) in SKIPPED:
+                continue
+            if name == "RowSafeBatchNorm1d":
+                continue  # torch's own constructor
+            alternatives = [kind_of(text) for text in kinds(str(parameter.annotation).strip("'"))]
+            wrong = [
+                value
+                for kind in alternatives
+                for value in WRONG[kind]
+                if not any(fits(value, other) for other in alternatives)
+            ]
+            yield pytest.param(name, parameter.name, wrong, id=f"{name}-{parameter.name}")
+
+
+def test_every_public_name_that_takes_arguments_is_looked_at():
+    taking = {
+        name
+        for name in hybridlit.__all__
+        if not (
+            isinstance(getattr(hybridlit, name), type)
+            and issubclass(getattr(hybridlit, name), enum.Enum)
+        )
+        and inspect.signature(getattr(hybridlit, name)).parameters
+    }
+    assert taking == set(VALID)
+
+
+@pytest.mark.parametrize(("name", "argument", "wrong"), list(cases()))
+def test_a_wrong_type_is_refused_by_name(name, argument, wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    function, arguments = getattr(hybridlit, name), VALID[name]()
+    assert wrong
+    for value in wrong:
+        with pytest.raises((TypeError, ValueError)) as refusal:
+            result = function(**arguments | {argument: value})
+            if name == "use_kernel":
+                with result:
+                    pass
+            pytest.fail(f"{argument}={value!r} is accepted")
+        assert re.search(rf"\b{argument}\b.* must .*got ", str(refusal.value)), (
+            value,
+            refusal.value,
+        )

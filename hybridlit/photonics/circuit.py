@@ -16,11 +16,12 @@ from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.correlations import mode_expectations, pair_correlations
 from hybridlit.photonics.description import description, differences
 from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, OutputMappingStrategy
+from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.memory import in_digits, require_memory
-from hybridlit.photonics.propagation import can_look_at, circuit_columns
+from hybridlit.photonics.propagation import circuit_columns
 
 __all__ = ["PhotonicCircuit"]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from hybridlit.optimizers import grouped_adamw
+from hybridlit.photonics.finite import require_finite
 from hybridlit.photonics.validation import integer, number
 from hybridlit.templates.hyperparameters import PlainHyperparameters
 from hybridlit.templates.normalizers import fit_normalizers
@@ -221,7 +222,7 @@ class HybridModule(PlainHyperparameters):
 
         Raises:
             TypeError: If `x` is no floating tensor, or float64 in a float32 model.
-            ValueError: If the shape of `x` is wrong.
+            ValueError: If the shape of `x` is wrong or, on the CPU, a value is not finite.
         """
         if not x.is_floating_point():
             raise TypeError(f"x must be a real floating tensor, got {x.dtype}; use x.float()")
@@ -235,6 +236,7 @@ class HybridModule(PlainHyperparameters):
                 f"x must have shape (batch, input_dim={self.hparams['input_dim']}), got "
                 f"{tuple(x.shape)}"
             )
+        require_finite(x, "x")
 
     # --- Lightning --------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from hybridlit.photonics.finite import infinity_as_nan, require_finite
 from hybridlit.photonics.validation import choice, integer, tensor
 
 __all__ = ["NormalizationLayer", "NormalizationMethod"]
@@ -88,10 +89,13 @@ class NormalizationLayer(nn.Module):
 
         Raises:
             TypeError: If `x` is no tensor.
-            ValueError: If the last dimension is not `num_features`, or 1 for `"minmax"`.
+            ValueError: If the last dimension is not `num_features`, or 1 for `"minmax"`; on the
+                CPU, if a value is not finite: it could look like any other afterwards.
             RuntimeError: If the method is `"standard"` and the layer has seen no training data.
         """
         self._check_width(x)
+        require_finite(x, "x")
+        x = infinity_as_nan(x)
         if self.method == "sigmoid":
             return torch.sigmoid(x)
         if self.method == "tanh":

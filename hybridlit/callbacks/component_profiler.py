@@ -12,6 +12,7 @@ from torch import Tensor
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.part_times import PartTimer, StepTimes, tensors_in
 from hybridlit.analysis.profiling.profile import summarize
+from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.measuring.loggers import boards
 from hybridlit.photonics.validation import integer
 
@@ -195,16 +196,18 @@ class ComponentProfiler(Callback):
             return
         try:
             profile = measurement.profile(pl_module)
-        except RuntimeError as error:  # nothing to see is no reason to end a run
+        except Exception as error:  # nothing to see is no reason to end a run
             rank_zero_warn(f"ComponentProfiler measures nothing: {error}")
             self._timer = None
             return
         self._found.append(profile)
-        for board in boards(trainer):
-            board.experiment.add_text("profile", profile.to_markdown(), trainer.global_step)
+        with training_goes_on("ComponentProfiler's table"):
+            for board in boards(trainer):
+                board.experiment.add_text("profile", profile.to_markdown(), trainer.global_step)
         if self._directory is not None:
             name = f"epoch_{trainer.current_epoch:04d}_step_{trainer.global_step}.trace.json"
-            profile.save_trace(self._directory / name)
+            with training_goes_on(f"ComponentProfiler's trace {name}"):
+                profile.save_trace(self._directory / name)
 
     def _stop(self) -> None:
         if self._timer is not None:

@@ -20,11 +20,12 @@ from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_calls
+from hybridlit.analysis.pictures.module_calls import CallRows, recorded_calls, rows_of_calls
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.pictures.probe import Probe
 from hybridlit.analysis.untouched import untouched
 from hybridlit.callbacks.measuring.copies import has_forward
+from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.measuring.loggers import boards, show_picture
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
@@ -53,7 +54,8 @@ class PhotonicInspector(Callback):
 
     Pictures and histograms go to TensorBoard, with a text that describes circuit and cost; without
     a TensorBoard logger, pictures are saved as PNG files in `photonics/` of the log directory.
-    Training is bit for bit the same with and without this callback. Nothing is logged as a scalar.
+    Training is bit for bit the same with and without this callback, also where something cannot be
+    shown: a warning says so, and training goes on. Nothing is logged as a scalar.
 
     Args:
         epochs: The epochs to show, from 0; None: epochs 0, 63, 255, 1023, ... and the last, or
@@ -155,10 +157,13 @@ class PhotonicInspector(Callback):
             if not isinstance(module, PhotonicCircuit):
                 continue
             place = name or "model"
-            for board in boards(trainer):
-                board.experiment.add_text(f"photonics/{place}", self._summary(module, batch_size))
-            with suppress(ImportError):  # matplotlib is an extra; the text has a drawing as well
-                self._show(trainer, place, "circuit", _pixels(draw_circuit(module)), "start")
+            with training_goes_on(f"PhotonicInspector's text of {place}"):
+                for board in boards(trainer):
+                    text = self._summary(module, batch_size)
+                    board.experiment.add_text(f"photonics/{place}", text)
+            with training_goes_on(f"PhotonicInspector's drawing of {place}"):
+                with suppress(ImportError):  # matplotlib is an extra; the text has a drawing too
+                    self._show(trainer, place, "circuit", _pixels(draw_circuit(module)), "start")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the gradients of the epoch before: this one may train something else."""
@@ -224,7 +229,12 @@ class PhotonicInspector(Callback):
         probe = self._validation if self._validation.batches else self._training
         if not trainer.is_global_zero or not self._modules or not probe.batches:
             return
-        with untouched(pl_module), unlogged(pl_module), torch.no_grad():
+        with (
+            training_goes_on(f"PhotonicInspector's look at epoch {self._epoch}"),
+            untouched(pl_module),
+            unlogged(pl_module),
+            torch.no_grad(),
+        ):
             pl_module.eval()
             with recorded_calls(self._modules) as calls:
                 with trainer.precision_plugin.val_step_context():
@@ -232,29 +242,32 @@ class PhotonicInspector(Callback):
                         pl_module(to_device_of(pl_module, inputs))
             groups = group_samples(torch.cat([targets for _, targets in probe.batches]))
             for name, module in self._modules.items():
-                rows = rows_of_calls(module, calls[name], groups)
-                if rows is None:
-                    rank_zero_warn(
-                        f"PhotonicInspector cannot show what {name or 'the model'} does by class: "
-                        "forward must call it once, with a tensor whose first dimension is the "
-                        "batch, and it must return a real tensor"
-                    )
-                place = name or "model"
-                title, samples = (
-                    f"{place}, epoch {self._epoch}",
-                    f"{probe.size} {probe.name} samples",
+                with training_goes_on(f"what PhotonicInspector shows of {name or 'the model'}"):
+                    rows = rows_of_calls(module, calls[name], groups)
+                    self._show_module(trainer, name, module, rows, probe)
+
+    def _show_module(
+        self, trainer: Trainer, name: str, module: nn.Module, rows: CallRows | None, probe: Probe
+    ) -> None:
+        if rows is None:
+            rank_zero_warn(
+                f"PhotonicInspector cannot show what {name or 'the model'} does by class: "
+                "forward must call it once, with a tensor whose first dimension is the "
+                "batch, and it must return a real tensor"
+            )
+        place = name or "model"
+        title, samples = f"{place}, epoch {self._epoch}", f"{probe.size} {probe.name} samples"
+        gradient = self._gradients.get(name)
+        for what, picture in layer_pictures(
+            module, rows, gradient, title, samples, self.max_circuits
+        ):
+            self._show(trainer, place, what, picture, f"epoch_{self._epoch:04d}")
+        if isinstance(module, PhotonicCircuit):
+            turned = (module.phases.detach() % (2 * torch.pi)).cpu()
+            for board in boards(trainer):
+                board.experiment.add_histogram(
+                    f"photonics/{place}/phases", turned, trainer.global_step
                 )
-                pictures = layer_pictures(
-                    module, rows, self._gradients.get(name), title, samples, self.max_circuits
-                )
-                for what, picture in pictures:
-                    self._show(trainer, place, what, picture, f"epoch_{self._epoch:04d}")
-                if isinstance(module, PhotonicCircuit):
-                    turned = (module.phases.detach() % (2 * torch.pi)).cpu()
-                    for board in boards(trainer):
-                        board.experiment.add_histogram(
-                            f"photonics/{place}/phases", turned, trainer.global_step
-                        )
 
     def _summary(self, module: PhotonicCircuit, batch_size: int) -> str:
         drawing = describe_circuit(module)

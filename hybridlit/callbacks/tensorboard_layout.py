@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.trainer.states import TrainerFn
 
+from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.measuring.loggers import boards
 
 __all__ = ["TensorBoardLayout"]
@@ -78,15 +79,17 @@ class TensorBoardLayout(Callback):
         """Keep the scores of the best epoch."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        scores = _scores(trainer, "val/")
-        if _LOSS in scores:
-            best = self._best.get(_LOSS, math.nan)
-            if scores[_LOSS] < best or math.isnan(best):
-                self._best = scores
+        with training_goes_on("what TensorBoardLayout keeps of this epoch"):
+            scores = _scores(trainer, "val/")
+            if _LOSS in scores:
+                best = self._best.get(_LOSS, math.nan)
+                if scores[_LOSS] < best or math.isnan(best):
+                    self._best = scores
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lay out the charts of what has been logged so far, if there are new ones."""
-        self._lay_out(trainer)
+        with training_goes_on("TensorBoardLayout's page Custom Scalars"):
+            self._lay_out(trainer)
 
     def _lay_out(self, trainer: Trainer) -> None:
         found = boards(trainer)
@@ -112,7 +115,12 @@ class TensorBoardLayout(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lay out what callbacks behind this one logged last; write hyperparameters and scores."""
-        self._lay_out(trainer)
+        with training_goes_on("TensorBoardLayout's page Custom Scalars"):
+            self._lay_out(trainer)
+        with training_goes_on("TensorBoardLayout's page HParams"):
+            self._write_hyperparameters(trainer, pl_module)
+
+    def _write_hyperparameters(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         scores = self._best or _scores(trainer, "val/") or _scores(trainer, "train/")

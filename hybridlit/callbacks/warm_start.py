@@ -16,6 +16,7 @@ from hybridlit.callbacks.saving.durable import damage, save_durably
 from hybridlit.components import is_photonic, model_parts, split_parameters
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.argument_types import checked
+from hybridlit.photonics.description import circuits_in, differences
 
 __all__ = ["WarmStart", "export_component", "warm_start"]
 
@@ -57,7 +58,8 @@ def export_component(
             raise ValueError(f"component must be one of {parts} in {source}, got {component!r}")
     cut = 0 if component in _COMPONENTS else len(component) + 1
     saved = {name[cut:]: state[name].detach().cpu() for name in names}
-    save_durably({"component": component, "state_dict": saved}, path)
+    circuits = _circuits_of(component, circuits_in(state))
+    save_durably({"component": component, "state_dict": saved, "circuits": circuits}, path)
     return names
 
 
@@ -80,11 +82,12 @@ def warm_start(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If names or shapes differ; the model is then unchanged. Also if there is no such
-            component, or the file is damaged.
+        ValueError: If names, shapes or circuits differ; the model is then unchanged. Also if there
+            is no such component, or the file is damaged.
     """
     content = _load(path, whole=True)
     state: dict[str, Tensor] = content["state_dict"]
+    circuits = content.get("circuits", {})
     exported: str | None = content.get("component")
     component = component or exported
     if component is None:
@@ -95,6 +98,7 @@ def warm_start(
         # a checkpoint tells what else is in a part, but not what else is photonic, say
         prefix = f"{component}."
         mine = [n for n in state if (n.startswith(prefix) if cut else n in names)]
+        circuits = _circuits_of(component, circuits_in(state))
         state = {name[cut:]: state[name] for name in mine}
     elif exported != component and (exported in _COMPONENTS or component in _COMPONENTS):
         raise ValueError(f"{path} holds the component {exported!r}, not {component!r}")
@@ -108,6 +112,10 @@ def warm_start(
         for name, value in wanted.items()
         if name in state and state[name].shape != value.shape
     ]
+    for place, circuit in _circuits_of(component, circuits_in(own)).items():
+        difference = differences(circuits.get(place), circuit)
+        if difference:
+            faults.append(f"{place or 'it'} is another circuit, {difference}")
     if faults:
         raise ValueError(f"{component!r} of {path} does not fit the model: {'; '.join(faults)}")
     # through load_state_dict, since modules may act on it
@@ -165,6 +173,14 @@ def _names_of(model: nn.Module, component: str) -> list[str]:
     if not names:
         raise ValueError(f"{component!r} has no parameters or buffers")
     return names
+
+
+def _circuits_of(component: str, circuits: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return the circuits of a component by their names in it; of `"photonic"`, all there are."""
+    if component in _COMPONENTS:
+        return dict(circuits) if component == "photonic" else {}
+    inside = (name for name in circuits if f"{name}.".startswith(f"{component}."))
+    return {name[len(component) + 1 :]: circuits[name] for name in inside}
 
 
 def _split_state(model: nn.Module) -> dict[str, list[str]]:

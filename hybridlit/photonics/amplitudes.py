@@ -21,7 +21,7 @@ from torch import Tensor
 from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled, reference
-from hybridlit.photonics.kernels.choice import chosen_kernel, kernel_for
+from hybridlit.photonics.kernels.choice import chosen_kernel, forward_mode, kernel_for
 from hybridlit.photonics.validation import enum_member, integer
 
 __all__ = ["amplitudes", "amplitudes_from_columns", "occupied_modes"]
@@ -113,6 +113,8 @@ def amplitudes_from_columns(
     if torch.compiler.is_compiling():
         traced: Tensor = torch.ops.hybridlit.fock_amplitudes(columns, *settings)
         return traced
+    if forward_mode():
+        return _in_torch(columns, list(occupied), space.value)
     result: Tensor = _Amplitudes.apply(columns, *settings)  # type: ignore[no-untyped-call]
     return result
 

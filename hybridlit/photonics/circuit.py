@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +15,14 @@ from hybridlit.photonics import simulation
 from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.correlations import mode_expectations, pair_correlations
+from hybridlit.photonics.description import description, differences
 from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, OutputMappingStrategy
+from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.memory import in_digits, require_memory
-from hybridlit.photonics.propagation import can_look_at, circuit_columns
+from hybridlit.photonics.propagation import circuit_columns
 
 __all__ = ["PhotonicCircuit"]
 
@@ -29,6 +32,10 @@ class PhotonicCircuit(nn.Module):
 
     Holds the phases, turns features into data phases and asks :mod:`simulation` for outcomes. Its
     own parameters are the photonic ones; a readout's weights belong to a child module.
+
+    A state dict says of which circuit it is, beside the tensors, where torch keeps the versions of
+    modules. One of another circuit is refused with a ValueError, even with ``strict=False``. One
+    that does not say (an older one, a copy by ``dict(state)``, a safetensors file) is taken.
 
     Args:
         ansatz: experiment and sizes.
@@ -54,6 +61,7 @@ class PhotonicCircuit(nn.Module):
         self.input_size, self.output_size = ansatz.input_size, ansatz.output_size
         self.input_state = circuit.occupation
         self.fock_space: FockSpace = circuit.fock_space
+        self._description = description(ansatz)
         self._occupied = occupied_modes(self.input_state)
         self._inputs = sorted(set(self._occupied))
 
@@ -186,6 +194,30 @@ class PhotonicCircuit(nn.Module):
             )
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        modules = getattr(destination, "_metadata", None)  # a plain dict of the caller has none
+        if modules is not None:
+            modules[prefix[:-1]]["circuit"] = dict(self._description)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        *others: Any,
+    ) -> None:
+        found = differences(local_metadata.get("circuit"), self._description)
+        if found:
+            raise ValueError(
+                f"the state dict is that of another circuit than {prefix[:-1] or 'this layer'}: "
+                f"{found}; build the layer as it was saved, or load dict(state_dict), which says "
+                "nothing of the circuit, to take the numbers over all the same"
+            )
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
 
     def _circuit_phases(self) -> Tensor:
         # A half-precision state dict loaded with assign=True would otherwise sink the island.

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.kernels import compiled
-from hybridlit.photonics.kernels.choice import refuse_batches, serves_any, transformed
+from hybridlit.photonics.kernels.choice import forward_mode, refuse_batches, serves_any, transformed
 from hybridlit.photonics.tables import on_device
 
 __all__ = ["cells", "haar_phases", "unitaries", "unitaries_in_torch"]
@@ -81,7 +81,8 @@ def unitaries(phases: Tensor) -> Tensor:
     Returns:
         Unitaries ``[out, in]``, shape (..., meshes, modes, modes), complex.
     """
-    if serves_any(phases) and not torch.compiler.is_compiling() and not transformed(phases):
+    plain = torch.compiler.is_compiling() or forward_mode() or transformed(phases)
+    if serves_any(phases) and not plain:
         result: Tensor = _Unitaries.apply(phases)  # type: ignore[no-untyped-call]
         return result
     return unitaries_in_torch(phases)

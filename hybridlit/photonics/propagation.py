@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.amplitudes import amplitudes_from_columns
+from hybridlit.photonics.finite import can_look_at, rows_in_words
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import unitaries
-from hybridlit.photonics.kernels.choice import transformed
 
 __all__ = [
     "RareOutcomesError",
-    "can_look_at",
     "check_kept",
     "circuit_columns",
     "least_kept",
@@ -131,25 +130,12 @@ def check_kept(kept: Tensor, least: float) -> Tensor:
     rare = kept.detach() <= least
     if not bool(rare.any()):
         return kept
-    rows = rare.reshape(-1, rare.shape[-1]).any(0).nonzero().flatten().tolist()
-    more = f" and {len(rows) - 5} more" if len(rows) > 5 else ""
+    rows = rows_in_words(rare.reshape(-1, rare.shape[-1]).any(0))
     double = "" if kept.dtype == torch.float64 else "compute in float64 with .double(), "
     raise RareOutcomesError(
-        f"the unbunched outcomes of row(s) {rows[:5]}{more} of x (counted through its leading "
+        f"the unbunched outcomes of {rows} of x (counted through its leading "
         f"dimensions) have a probability of at most {float(kept.detach()[rare].max()):.2g} "
         f"together, and {str(kept.dtype).removeprefix('torch.')} tells them from rounding errors "
         f"above {least:.2g} only: {double}leave these rows out, change their features or "
         "input_state, or use computation_space='fock'"
     )
-
-
-def can_look_at(tensor: Tensor) -> bool:
-    """Return whether reading a value costs no synchronisation and is possible at all.
-
-    Args:
-        tensor: any tensor.
-
-    Returns:
-        False on accelerators, while a graph is traced, and under ``torch.func``.
-    """
-    return tensor.is_cpu and not torch.compiler.is_compiling() and not transformed(tensor)

@@ -87,6 +87,9 @@ def make_readout(
     Returns:
         A module from (..., states) to (..., output_size); the identity for strategies that leave
         nothing to map.
+
+    Raises:
+        ValueError: if nothing is known of the strategy here.
     """
     if strategy is OutputMappingStrategy.LINEAR:
         return LinearReadout(states, output_size)
@@ -94,4 +97,10 @@ def make_readout(
         return GroupingReadout(states, output_size, consecutive=False)
     if strategy in (OutputMappingStrategy.GROUPING, OutputMappingStrategy.LEXGROUPING):
         return GroupingReadout(states, output_size, consecutive=True)
-    return nn.Identity()
+    if strategy in (
+        OutputMappingStrategy.NONE,
+        OutputMappingStrategy.MODE_EXPECTATIONS,
+        OutputMappingStrategy.PAIR_CORRELATIONS,
+    ):
+        return nn.Identity()
+    raise ValueError(f"make_readout must know of every strategy, and has no module for {strategy}")

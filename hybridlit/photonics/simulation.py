@@ -1,8 +1,8 @@
 """Interferometer phases and data phases -> probabilities: the one seam behind which kernels are.
 
 Several circuits of one shape are one simulation, in leading dimensions of all tensors. On the CPU
-the compiled kernel does all of it as one node with a hand-written gradient; on other devices, and
-for second derivatives, torch operations do the same.
+the compiled kernel does all of it as one node with a hand-written gradient; on other devices, for
+second derivatives and for those of forward mode, torch operations do the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.fock import FockSpace
-from hybridlit.photonics.kernels.choice import kernel_for, transformed
+from hybridlit.photonics.kernels.choice import forward_mode, kernel_for, transformed
 from hybridlit.photonics.memory import require_memory
 from hybridlit.photonics.node import Simulation, TransformableSimulation
 from hybridlit.photonics.propagation import RareOutcomesError, probabilities_in_torch
@@ -80,7 +80,7 @@ def _probabilities(
     space: FockSpace,
     recompute: bool | None,
 ) -> tuple[Tensor, Tensor | None]:
-    if kernel_for(space, phases) == "torch":
+    if forward_mode() or kernel_for(space, phases) == "torch":
         return probabilities_in_torch(phases, data_phases, occupied, space)
     if transformed(phases, data_phases):
         both: tuple[Tensor, Tensor] = TransformableSimulation.apply(  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
+from hybridlit.photonics.finite import require_finite
 from hybridlit.photonics.validation import integer, number, tensor
 from hybridlit.templates.features import check_dtype
 from hybridlit.templates.first_targets import FirstTargets
@@ -225,7 +226,7 @@ class HybridModule(PlainHyperparameters):
 
         Raises:
             TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong.
+            ValueError: If the shape of `x` is wrong or, on the CPU, a value is not finite.
         """
         tensor(x, "x")
         if not x.is_floating_point():
@@ -236,6 +237,7 @@ class HybridModule(PlainHyperparameters):
                 f"x must have shape (batch, input_dim={self.hparams['input_dim']}), got "
                 f"{tuple(x.shape)}"
             )
+        require_finite(x, "x")
 
     # --- Lightning --------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing_extensions import Self
 from hybridlit.blocks.fronts import make_front
 from hybridlit.blocks.fusion import Fusion, make_fusion
 from hybridlit.components import photonic_modules
+from hybridlit.photonics.finite import infinity_as_nan
 from hybridlit.photonics.validation import integer, tensor
 from hybridlit.templates.base import HybridModule
 from hybridlit.templates.features import looks_channels_last
@@ -158,9 +159,10 @@ class HybridNetwork(HybridModule):
 
         Raises:
             TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong.
+            ValueError: If the shape of `x` is wrong or, on the CPU, a value is not finite.
         """
         self.check_features(x)
+        x = infinity_as_nan(x)
         if self.front is None:
             return x.flatten(1)
         features: Tensor = self.front(x.reshape(x.shape[0], *self._input_shape))
@@ -221,7 +223,7 @@ class HybridNetwork(HybridModule):
 
         Raises:
             TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong.
+            ValueError: If the shape of `x` is wrong or, on the CPU, a value is not finite.
         """
         tensor(x, "x")
         shape = self._input_shape

@@ -176,3 +176,30 @@ def test_subclasses_of_templates_too(tmp_path, make_model):
 
     export_component(make_model(Mine), "photonic", tmp_path / "a.pt")
     assert warm_start(make_model(), tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("component", ["photonic", "quantum_layer"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_another_circuit_does_not_fit(tmp_path, make_model, component, whole):
+    source, target = make_model(), make_model(state_pattern="sequential")
+    path = tmp_path / "a.pt"
+    if whole:
+        torch.save({"state_dict": source.state_dict()}, path)
+    else:
+        export_component(source, component, path)
+    before = copied(target)
+    with pytest.raises(ValueError, match=r"is another circuit, saved with input_state=\(1, 0, 1"):
+        warm_start(target, path, component)
+    assert changed(target, before) == []
+    warm_start(make_model(), path, component)
+
+
+def test_a_file_that_says_nothing_of_circuits_fits(tmp_path, make_model):
+    source, target = make_model(), make_model(state_pattern="sequential")
+    path = tmp_path / "a.pt"
+    export_component(source, "quantum_layer", path)
+    content = torch.load(path, weights_only=True)
+    del content["circuits"]
+    torch.save(content, path)
+    warm_start(target, path)
+    assert torch.equal(target.quantum_layer.phases, source.quantum_layer.phases)

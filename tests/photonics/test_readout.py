@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
-from hybridlit.photonics import Experiment, QuantumLayer
-from hybridlit.photonics.readout import GroupingReadout, LinearReadout
+from hybridlit.photonics import Experiment, OutputMappingStrategy, QuantumLayer
+from hybridlit.photonics.readout import GroupingReadout, LinearReadout, make_readout
 
 SIX = torch.tensor([[0.1, 0.2, 0.15, 0.25, 0.2, 0.1]])
 
@@ -50,3 +51,14 @@ def test_linear_maps_relative_probabilities():
     readout = LinearReadout(6, 2)
     expected = (SIX * 6 - 1) @ readout.weight.T + readout.bias
     torch.testing.assert_close(readout(SIX), expected)
+
+
+def test_every_strategy_has_a_module_and_a_new_one_is_an_error():
+    for strategy in OutputMappingStrategy:
+        module = make_readout(strategy, 6, 6)
+        outputs = module(torch.rand(3, 6))
+        reads_all = strategy.value in ("none", "mode_expectations", "pair_correlations")
+        assert isinstance(module, nn.Identity) == reads_all
+        assert outputs.shape == (3, 6)
+    with pytest.raises(ValueError, match="make_readout must know of every strategy"):
+        make_readout("parity", 6, 2)

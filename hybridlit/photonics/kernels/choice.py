@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels import compiled
@@ -16,6 +17,7 @@ __all__ = [
     "KERNELS",
     "chosen_kernel",
     "compiled_refuses",
+    "forward_mode",
     "kernel_for",
     "refuse_batches",
     "serves_any",
@@ -116,6 +118,17 @@ def transformed(*tensors: Tensor) -> bool:
         True if some tensor wraps another and has no memory of its own.
     """
     return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
+def forward_mode() -> bool:
+    """Return whether derivatives of forward mode are being taken, by ``jvp`` or ``jacfwd``.
+
+    Only plain torch operations have them, so nothing else may run then.
+
+    Returns:
+        True inside of ``torch.func.jvp``, ``jacfwd`` and ``hessian``, and of a ``dual_level``.
+    """
+    return forward_ad._current_level >= 0
 
 
 def refuse_batches(*grads: Tensor | None) -> None:

@@ -1,0 +1,68 @@
+"""What the numbers of a state dict do not tell of their circuit, for a check when one is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from hybridlit.photonics.experiment import Ansatz, CircuitType, OutputMappingStrategy
+
+__all__ = ["circuits_in", "description", "differences"]
+
+
+def description(ansatz: Ansatz) -> dict[str, str]:
+    """Return what parameters alone do not tell of a circuit, for a state dict.
+
+    Args:
+        ansatz: experiment and sizes.
+
+    Returns:
+        Plain strings by name; the encoding as its shape and the start of a hash.
+    """
+    circuit = ansatz.experiment
+    strategy = OutputMappingStrategy(ansatz.output_mapping_strategy)
+    if strategy is OutputMappingStrategy.GROUPING:
+        strategy = OutputMappingStrategy.LEXGROUPING  # the same
+    factors = circuit.encoding_for(ansatz.input_size) + 0.0  # no negative zeros
+    hashed = hashlib.sha256(factors.astype("<f8").tobytes()).hexdigest()
+    kind = "explicit" if circuit.circuit_type is None else CircuitType(circuit.circuit_type).value
+    return {
+        "input_state": str(circuit.occupation),
+        "computation_space": circuit.fock_space.space.value,
+        "output_mapping_strategy": strategy.value,
+        "encoding": f"{factors.shape}:{hashed[:16]}",
+        "circuit_type": kind,
+    }
+
+
+def differences(saved: Mapping[str, str] | None, own: Mapping[str, str]) -> str:
+    """Say how two circuits differ, in words; nothing where they compute the same.
+
+    Args:
+        saved: a :func:`description`, or None if there is none.
+        own: another one.
+
+    Returns:
+        Empty if they do not differ or one is unknown. A circuit type and an explicit encoding of
+        the same factors do not differ.
+    """
+    if saved is None or all(saved.get(k) == v for k, v in own.items() if k != "circuit_type"):
+        return ""
+    differing = [name for name, value in own.items() if saved.get(name) != value]
+    old, new = (
+        ", ".join(f"{name}={circuit.get(name)}" for name in differing) for circuit in (saved, own)
+    )
+    return f"saved with {old}, loaded into one with {new}"
+
+
+def circuits_in(state: Mapping[str, object]) -> dict[str, Mapping[str, str]]:
+    """Return the descriptions that a state dict holds beside its tensors.
+
+    Args:
+        state: a module's state dict; any other mapping holds none.
+
+    Returns:
+        A :func:`description` by the name of the module.
+    """
+    modules: Mapping[str, Mapping[str, Mapping[str, str]]] = getattr(state, "_metadata", {})
+    return {name: entry["circuit"] for name, entry in modules.items() if "circuit" in entry}

@@ -1,0 +1,89 @@
+"""A picture, a log or a report never ends a training."""
+
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.tensorboard import SummaryWriter
+
+from hybridlit.analysis.pictures import optical_circuit
+from hybridlit.analysis.profiling.component_profile import ComponentProfile
+from hybridlit.callbacks import component_profiler, photonic_inspector, tensorboard_layout
+from hybridlit.callbacks.component_profiler import ComponentProfiler
+from hybridlit.callbacks.measuring.going_on import training_goes_on
+from hybridlit.callbacks.photonic_inspector import PhotonicInspector
+from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
+from hybridlit.photonics import OutputMappingStrategy
+
+
+def fail(*_, **__):
+    raise KeyError("a strategy that nobody told the pictures about")
+
+
+def no_space(*_, **__):
+    raise OSError("no space left on device")
+
+
+def trained(make_model, make_trainer, data, tmp_path, callbacks, **changes):
+    seed_everything(3, verbose=False)
+    model = make_model()
+    logger = TensorBoardLogger(tmp_path, default_hp_metric=False)
+    make_trainer(callbacks, max_epochs=2, logger=logger, **changes).fit(model, data)
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+FAULTS = {
+    "text": (PhotonicInspector, (optical_circuit, "_READOUTS", {})),
+    "pictures": (PhotonicInspector, (photonic_inspector, "layer_pictures", fail)),
+    "drawing": (PhotonicInspector, (photonic_inspector, "draw_circuit", fail)),
+    "groups": (PhotonicInspector, (photonic_inspector, "group_samples", fail)),
+    "forward": (PhotonicInspector, (photonic_inspector, "to_device_of", fail)),
+    "histogram": (PhotonicInspector, (SummaryWriter, "add_histogram", no_space)),
+    "files": (lambda: PhotonicInspector(save=True), (photonic_inspector.Image, "fromarray", fail)),
+    "profile": (
+        lambda: ComponentProfiler(warmup=0, steps=1),
+        (component_profiler, "summarize", fail),
+    ),
+    "trace": (
+        lambda: ComponentProfiler(warmup=0, steps=1),
+        (ComponentProfile, "save_trace", no_space),
+    ),
+    "table": (lambda: ComponentProfiler(warmup=0, steps=1), (SummaryWriter, "add_text", no_space)),
+    "charts": (TensorBoardLayout, (SummaryWriter, "add_custom_scalars", no_space)),
+    "scores": (TensorBoardLayout, (tensorboard_layout, "_scores", fail)),
+    "arguments": (TensorBoardLayout, (tensorboard_layout, "_arguments", fail)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_fails_is_left_out_with_a_warning(
+    fault, make_model, make_trainer, data, tmp_path, monkeypatch
+):
+    expected = trained(make_model, make_trainer, data, tmp_path, [])
+    callback, (owner, name, broken) = FAULTS[fault]
+    monkeypatch.setattr(owner, name, broken)
+    callbacks = [callback()]
+    with pytest.warns(UserWarning, match="training goes on|measures nothing"):
+        got = trained(make_model, make_trainer, data, tmp_path, callbacks)
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
+def test_one_picture_less_is_not_all_less(make_model, make_trainer, data, tmp_path, monkeypatch):
+    """The text fails; circuit, interferometers and the rest are drawn."""
+    monkeypatch.setattr(photonic_inspector, "describe_circuit", fail)
+    with pytest.warns(UserWarning, match="text of quantum_layer is left out.*KeyError"):
+        trained(
+            make_model, make_trainer, data, tmp_path, [PhotonicInspector(epochs=[1], save=True)]
+        )
+    files = {path.name for path in tmp_path.rglob("*.png")}
+    assert {"quantum_layer_circuit.png", "quantum_layer_phases.png"} <= files
+
+
+def test_a_way_out_stays_a_way_out():
+    for way in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(way), training_goes_on("nothing"):
+            raise way
+
+
+def test_every_strategy_has_words_for_people():
+    assert set(optical_circuit._READOUTS) == set(OutputMappingStrategy)

@@ -16,6 +16,7 @@ from hybridlit.photonics.amplitudes import amplitudes_from_columns
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import unitaries
 from hybridlit.photonics.kernels.choice import transformed
+from hybridlit.photonics.tracing import recording
 
 __all__ = ["check_kept", "circuit_columns", "not_finite", "probabilities_in_torch"]
 
@@ -101,4 +102,4 @@ def check_kept(kept: Tensor) -> None:
 
 def _can_look_at(tensor: Tensor) -> bool:
     """Whether reading a value costs no synchronisation and is possible at all."""
-    return tensor.is_cpu and not torch.compiler.is_compiling() and not transformed(tensor)
+    return tensor.is_cpu and not recording() and not transformed(tensor)

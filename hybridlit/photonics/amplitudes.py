@@ -22,6 +22,7 @@ from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled, reference
 from hybridlit.photonics.kernels.choice import chosen_kernel, forward_mode, kernel_for
+from hybridlit.photonics.tracing import recording, unrecorded
 from hybridlit.photonics.validation import enum_member, integer
 
 __all__ = ["amplitudes", "amplitudes_from_columns", "occupied_modes"]
@@ -110,7 +111,7 @@ def amplitudes_from_columns(
         Amplitudes, shape (batch, D).
     """
     settings = list(occupied), space.value, chosen_kernel()
-    if torch.compiler.is_compiling():
+    if recording():
         traced: Tensor = torch.ops.hybridlit.fock_amplitudes(columns, *settings)
         return traced
     if forward_mode():
@@ -237,7 +238,7 @@ _library.define(
     ' str kernel="auto") -> Tensor'
 )
 for _device in ("CPU", "CUDA", "MPS", "XPU"):
-    _library.impl("fock_amplitudes", _forward, _device)
+    _library.impl("fock_amplitudes", unrecorded()(_forward), _device)
     _library.impl("fock_amplitudes_backward", _backward, _device)
 
 

@@ -23,6 +23,7 @@ from hybridlit.photonics.interferometer import cells, haar_phases
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.memory import in_digits, require_memory
 from hybridlit.photonics.propagation import circuit_columns
+from hybridlit.photonics.tracing import refuse_onnx
 
 __all__ = ["PhotonicCircuit"]
 
@@ -127,6 +128,13 @@ class PhotonicCircuit(nn.Module):
         parts.append(f"kernel={kernel_for(self.fock_space, self.phases)}")
         return ", ".join(parts)
 
+    def __prepare_scriptable__(self) -> Self:
+        """Refuse ``torch.jit.script``, which asks every module for this."""
+        raise NotImplementedError(
+            "photonic layers cannot be compiled by torch.jit.script; use "
+            "torch.export.export(layer, (x,)), or torch.jit.trace where TorchScript has to be"
+        )
+
     # --- for subclasses: rows are features (batch, input_size), or (count, batch, input_size) for a
     # stack whose circuits get features of their own; results have `count` first in any stack.
 
@@ -178,6 +186,7 @@ class PhotonicCircuit(nn.Module):
         return result if kept == 1 else result.reshape(before + result.shape[1:])
 
     def _check(self, x: Tensor, trailing: tuple[int, ...]) -> None:
+        refuse_onnx()
         if not isinstance(x, Tensor) or not x.is_floating_point():
             got = x.dtype if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"x must be a real floating tensor, got {got}; use x.float()")

@@ -50,13 +50,13 @@ def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:
     Returns:
         Shape (batch, D); each row sums to 1 in the Fock space if the columns of ``transfer`` do.
     """
-    modes, photons, batch = transfer.shape
-    state = transfer.new_ones(1, batch)
+    modes, photons = map(int, transfer.shape[:2])  # torch.jit.trace gives tensors
+    state = transfer.new_ones(1, transfer.shape[2])
     for photon in range(photons):
-        target, possible = _transitions(modes, photon, space.space, transfer)
+        target, possible = _transitions(modes, photon, space.space, transfer.dtype, transfer.device)
         terms = transfer[:, photon, None] * state * possible
         size = FockSpace(modes, photon + 1, space.space).size
-        state = terms.new_zeros(size, batch).index_add(0, target, terms.flatten(0, 1))
+        state = terms.new_zeros(size, transfer.shape[2]).index_add(0, target, terms.flatten(0, 1))
     return state.T
 
 
@@ -177,13 +177,16 @@ def _copy(source: PhotonicCircuit, made: PhotonicCircuit) -> None:
 
 
 def _transitions(
-    modes: int, before: int, space: ComputationSpace, like: Tensor
+    modes: int, before: int, space: ComputationSpace, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, ...]:
     """Target states (modes * D,) of one more photon, and 1 or 0 (modes, D, 1) if there is one."""
-    dtype = np.float64 if like.dtype == torch.float64 else np.float32
+    real = np.float64 if dtype == torch.float64 else np.float32
 
     def make() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]:
         target = raising_table(modes, before, space)
-        return np.maximum(target, 0).ravel(), (target >= 0)[..., None].astype(dtype)
+        return np.maximum(target, 0).ravel(), (target >= 0)[..., None].astype(real)
 
-    return on_device(("distinguishable", modes, before, space, dtype), make, like.device)
+    return on_device(("distinguishable", modes, before, space, dtype), make, device)
+
+
+_transitions._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as in interferometer

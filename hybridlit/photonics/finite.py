@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.kernels.choice import transformed
+from hybridlit.photonics.tracing import recording
 
 __all__ = ["can_look_at", "infinity_as_nan", "require_finite", "rows_in_words"]
 
@@ -21,7 +22,7 @@ def can_look_at(tensor: Tensor) -> bool:
     Returns:
         False on accelerators, while a graph is traced, and under ``torch.func``.
     """
-    return tensor.is_cpu and not torch.compiler.is_compiling() and not transformed(tensor)
+    return tensor.is_cpu and not recording() and not transformed(tensor)
 
 
 def require_finite(x: Tensor, name: str) -> None:

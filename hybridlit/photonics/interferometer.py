@@ -24,6 +24,7 @@ from torch import Tensor
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import forward_mode, refuse_batches, serves_any, transformed
 from hybridlit.photonics.tables import on_device
+from hybridlit.photonics.tracing import recording
 
 __all__ = ["cells", "haar_phases", "unitaries", "unitaries_in_torch"]
 
@@ -81,7 +82,7 @@ def unitaries(phases: Tensor) -> Tensor:
     Returns:
         Unitaries ``[out, in]``, shape (..., meshes, modes, modes), complex.
     """
-    plain = torch.compiler.is_compiling() or forward_mode() or transformed(phases)
+    plain = recording() or forward_mode() or transformed(phases)
     if serves_any(phases) and not plain:
         result: Tensor = _Unitaries.apply(phases)  # type: ignore[no-untyped-call]
         return result
@@ -117,7 +118,7 @@ def unitaries_in_torch(phases: Tensor) -> Tensor:
     Returns:
         As :func:`unitaries`.
     """
-    *stack, meshes, count, _ = phases.shape
+    *stack, meshes, count, _ = map(int, phases.shape)  # torch.jit.trace gives tensors
     modes = (1 + math.isqrt(1 + 8 * count)) // 2
     inner, outer = torch.polar(torch.ones_like(phases), phases).unbind(-1)
     straight, cross = (inner - 1) / 2, 0.5j * (inner + 1)

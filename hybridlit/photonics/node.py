@@ -23,6 +23,7 @@ from hybridlit.photonics.propagation import (
     not_finite,
     probabilities_in_torch,
 )
+from hybridlit.photonics.tracing import unrecorded
 
 __all__ = ["Simulation", "TransformableSimulation"]
 
@@ -301,7 +302,7 @@ def _traced_gradient(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor 
     return *operator(*ctx.saved_tensors, grad, grad_kept, ctx.occupied, ctx.space), None, None
 
 
-_library.impl("probabilities", _traced_forward, "CPU")
+_library.impl("probabilities", unrecorded()(_traced_forward), "CPU")
 _library.impl("probabilities_backward", _traced_backward, "CPU")
 torch.library.register_fake("hybridlit::probabilities", _shape_of_forward)
 torch.library.register_fake("hybridlit::probabilities_backward", _shape_of_backward)

@@ -17,6 +17,7 @@ from hybridlit.photonics.kernels.choice import forward_mode, kernel_for, transfo
 from hybridlit.photonics.memory import require_memory
 from hybridlit.photonics.node import Simulation, TransformableSimulation
 from hybridlit.photonics.propagation import RareOutcomesError, probabilities_in_torch
+from hybridlit.photonics.tracing import recording
 
 __all__ = ["probabilities"]
 
@@ -54,9 +55,9 @@ def probabilities(
             other devices such a sample becomes NaN.
     """
     batch = data_phases.shape[-1] * data_phases.shape[:-3].numel()
-    if not torch.compiler.is_compiling() and batch * space.size > _LARGE:
+    if not recording() and batch * space.size > _LARGE:
         require_memory(space, batch, phases.dtype, phases.device.type, recompute=recompute)
-    if torch.compiler.is_compiling():
+    if recording():
         if kernel_for(space, phases) == "torch":
             return probabilities_in_torch(phases, data_phases, occupied, space)
         traced: tuple[Tensor, Tensor] = torch.ops.hybridlit.probabilities(

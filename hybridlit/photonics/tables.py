@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.photonics.tracing import unrecorded
+
 __all__ = ["on_device"]
 
 _MOST = 256
@@ -32,16 +34,18 @@ def on_device(
     place = (key, device)
     found = _kept.get(place)
     if found is None:
-        with torch.inference_mode(False):  # training after inference needs them too
+        with torch.inference_mode(False), unrecorded():  # whoever comes next needs them too
             found = tuple(torch.tensor(array, device=device) for array in make())
-        # A tensor made while tracing or under torch.func means nothing outside of it.
-        if all(
-            type(tensor) is Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-            for tensor in found
-        ):
-            # Parameters: torch.compile(dynamic=True) takes the sizes of other constants as unknown.
-            found = tuple(torch.nn.Parameter(tensor, requires_grad=False) for tensor in found)
-            _kept[place] = found
-            if len(_kept) > _MOST:
-                _kept.popitem(last=False)
+            # A tensor made while compiling or under torch.func means nothing outside of it.
+            if all(
+                type(tensor) is Tensor
+                and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+                for tensor in found
+            ):
+                # torch.compile(dynamic=True) takes the sizes of constants other than parameters
+                # for unknown.
+                found = tuple(torch.nn.Parameter(tensor, requires_grad=False) for tensor in found)
+                _kept[place] = found
+                if len(_kept) > _MOST:
+                    _kept.popitem(last=False)
     return found

@@ -1,3 +1,5 @@
+import math
+import sys
 import threading
 
 import numpy as np
@@ -13,7 +15,8 @@ from hybridlit.photonics import (
     amplitudes,
     use_kernel,
 )
-from hybridlit.photonics.kernels.choice import kernel_for
+from hybridlit.photonics.kernels import compiled
+from hybridlit.photonics.kernels.choice import chosen_kernel, kernel_for
 from hybridlit.photonics.simulation import probabilities
 
 
@@ -207,12 +210,161 @@ def test_functional_transforms_agree_with_torch_operations(space, stacked):
         torch.testing.assert_close(value, theirs[name], rtol=1e-9, atol=1e-10, msg=name)
 
 
-def test_operators_are_well_formed():
-    phases = torch.rand(2, 6, 2, dtype=torch.float64, requires_grad=True)
-    data = torch.rand(1, 4, 3, dtype=torch.float64, requires_grad=True)
-    for space in ("fock", "unbunched"):
-        torch.library.opcheck(
-            torch.ops.hybridlit.probabilities.default,
-            (phases, data, [0, 2], space),
-            test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
-        )
+def permuted(tensor):
+    """The same numbers, the first dimension innermost in memory."""
+    return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
+
+
+def marked_conjugate(tensor):
+    """The same numbers, their memory holds the conjugates."""
+    return tensor.conj().resolve_conj().conj()
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", [lambda x: x, permuted, marked_conjugate])
+@pytest.mark.parametrize("kernel", ["auto", "compiled", "torch"])
+@pytest.mark.parametrize("space,states", [("fock", 10), ("unbunched", 6)])
+def test_operators_of_amplitudes_are_well_formed(space, states, kernel, layout, precision):
+    dtype = precision.to_complex()
+    columns, grad = layout(torch.randn(4, 2, 3, dtype=dtype)), torch.randn(3, states, dtype=dtype)
+    operators = torch.ops.hybridlit
+    settings = [0, 2], space, kernel
+    well_formed(operators.fock_amplitudes, columns.clone().requires_grad_(), *settings)
+    well_formed(operators.fock_amplitudes, columns, *settings)
+    well_formed(operators.fock_amplitudes_backward, columns, layout(grad), *settings)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", [lambda x: x, permuted])
+@pytest.mark.parametrize("stack", [(), (2,)])
+@pytest.mark.parametrize("space,states", [("fock", 10), ("unbunched", 6)])
+def test_operators_of_probabilities_are_well_formed(space, states, stack, layout, precision):
+    phases, data, grad, grad_kept = (
+        layout(torch.rand(*stack, *shape, dtype=precision))
+        for shape in [(2, 6, 2), (1, 4, 3), (3, states), (3,)]
+    )
+    operators = torch.ops.hybridlit
+    leaves = phases.clone().requires_grad_(), data.clone().requires_grad_()
+    well_formed(operators.probabilities, *leaves, [0, 2], space)
+    well_formed(operators.probabilities_backward, phases, data, grad, grad_kept, [0, 2], space)
+
+
+def well_formed(operator, *arguments):
+    torch.library.opcheck(
+        operator.default,
+        arguments,
+        test_utils=(
+            "test_schema",
+            "test_autograd_registration",
+            "test_faketensor",
+            "test_aot_dispatch_dynamic",
+        ),
+    )
+
+
+@pytest.mark.parametrize("mapping", ["none", "mode_expectations"])
+def test_a_gradient_whose_sign_is_only_marked(mapping):
+    layer = QuantumLayer(
+        3, experiment=Experiment("series", 4, 2), output_mapping_strategy=mapping
+    ).double()
+    x = torch.rand(5, 3, dtype=torch.float64)
+    marked = torch.randn(5, layer.output_size, dtype=torch.complex128).conj().imag
+    assert marked.is_neg()
+    found = [
+        torch.autograd.grad(layer(x), layer.phases, grad)[0] for grad in (marked, marked.clone())
+    ]
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
+def test_a_choice_of_kernel_belongs_to_its_thread():
+    """Blocks that overlap in time and end in another order than they began."""
+    names = ["torch", "compiled", "auto", "torch"]
+    entered, left = threading.Barrier(5), [threading.Event() for _ in names]
+    seen = {}
+
+    def work(index):
+        before = chosen_kernel()
+        with use_kernel(names[index]):
+            entered.wait(timeout=30)
+            seen[index] = before, chosen_kernel()
+            if index:
+                left[index - 1].wait(timeout=30)
+        left[index].set()
+
+    workers = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for worker in workers:
+        worker.start()
+    entered.wait(timeout=30)
+    assert chosen_kernel() == "auto"
+    for worker in workers:
+        worker.join()
+    assert chosen_kernel() == "auto"
+    assert seen == {index: ("auto", name) for index, name in enumerate(names)}
+
+
+def test_choices_nest_and_end_with_errors():
+    with use_kernel("torch"):
+        with pytest.raises(KeyError), use_kernel("compiled"):
+            raise KeyError
+        assert chosen_kernel() == "torch"
+    assert chosen_kernel() == "auto"
+
+
+class Chosen(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return chosen_kernel()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_forked_workers_begin_with_the_choice():
+    loader = torch.utils.data.DataLoader(Chosen(), num_workers=1, multiprocessing_context="fork")
+    with use_kernel("torch"):
+        assert next(iter(loader)) == ["torch"]
+
+
+@pytest.mark.parametrize("compile_", [False, True])
+def test_a_backward_pass_takes_the_kernel_of_its_forward_pass(monkeypatch, compile_):
+    """Also after the choice has ended, and in another thread."""
+
+    def never(*arguments):
+        raise AssertionError("the compiled kernel")
+
+    layer = QuantumLayer(3, 4, experiment=Experiment("series", 4, 2)).double()
+    x = torch.rand(5, 3, dtype=torch.float64)
+    expected = torch.autograd.grad(layer(x).square().sum(), layer.phases)[0]
+    run = torch.compile(layer, backend="aot_eager", fullgraph=True) if compile_ else layer
+    for name in ("amplitudes_backward", "probabilities_backward", "unitaries_backward"):
+        monkeypatch.setattr(compiled, name, never)
+    found = []
+    for start in (lambda work: work(), in_a_thread):
+        with use_kernel("torch"):
+            loss = run(x).square().sum()
+        start(lambda loss=loss: found.append(torch.autograd.grad(loss, layer.phases)[0]))
+    assert len(found) == 2
+    for got in found:
+        torch.testing.assert_close(got, expected)
+
+
+def in_a_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("dtype,most", [(torch.float32, 33), (torch.float64, 150)])
+def test_the_compiled_kernel_serves_up_to_its_most_photons_and_no_further(dtype, most):
+    """All photons into one port of a beam splitter: a binomial distribution."""
+    like = torch.zeros(1, dtype=dtype)
+    assert kernel_for(FockSpace(2, most), like) == "compiled"
+    assert kernel_for(FockSpace(2, most + 1), like) == "torch"
+    splitter = torch.tensor([[1, 1j], [1j, 1]], dtype=dtype.to_complex()) / 2**0.5
+    with use_kernel("compiled"):
+        got = amplitudes(splitter, (most, 0)).abs().square()
+        with pytest.raises(ValueError, match=f"beyond {most} photons"):
+            amplitudes(splitter, (most + 1, 0))
+    expected = [math.comb(most, k) / 2**most for k in range(most + 1)]
+    tolerance = 2 * most * torch.finfo(dtype).eps
+    np.testing.assert_allclose(got.numpy(), expected, rtol=tolerance, atol=1e-30)

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,9 @@ import torch
 from small_layers import TYPES, make
 from torch import nn
 
-from hybridlit.photonics import Experiment, QuantumLayer, use_kernel
+from hybridlit.photonics import Experiment, QuantumLayer, QuantumLayerStack, use_kernel
+from hybridlit.photonics.distinguishable import DistinguishableLayer
+from hybridlit.photonics.interferometer import unitaries_in_torch
 
 
 def test_copies_and_files_give_the_same_outputs():
@@ -197,6 +200,111 @@ def test_compile_in_one_graph():
     (expected,) = torch.autograd.grad(layer(x).square().sum(), layer.phases)
     (got,) = torch.autograd.grad(compiled(x).square().sum(), layer.phases)
     torch.testing.assert_close(got, expected)
+
+
+COMPILED = [
+    ("linear", "fock", torch.float64),
+    ("linear", "unbunched", torch.float32),
+    ("grouping", "fock", torch.float32),
+    ("lexgrouping", "unbunched", torch.float64),
+    ("modgrouping", "fock", torch.float64),
+    ("none", "fock", torch.float32),
+    ("none", "unbunched", torch.float64),
+    ("mode_expectations", "fock", torch.float64),
+    ("pair_correlations", "fock", torch.float32),
+]
+
+
+def small(mapping, space, dtype, kind=QuantumLayer):
+    outputs = None if mapping in ("none", "mode_expectations", "pair_correlations") else 4
+    experiment = Experiment("series", 4, 2, computation_space=space)
+    count = (2,) if issubclass(kind, QuantumLayerStack) else ()
+    layer = kind(*count, 3, outputs, experiment=experiment, output_mapping_strategy=mapping)
+    return layer.to(dtype)
+
+
+def forward_and_backward(run, layer, x):
+    output = run(x)
+    weights = torch.linspace(-1, 2, output.numel(), dtype=output.dtype).view_as(output)
+    return [output, *torch.autograd.grad((output * weights).sum(), [x, *layer.parameters()])]
+
+
+def assert_compiles(layer, **options):
+    torch._dynamo.reset()  # few graphs of a function are kept
+    compiled = torch.compile(layer, fullgraph=True, **options)
+    tolerance = 1e-12 if layer.phases.dtype == torch.float64 else 1e-4
+    for batch in (5, 9):
+        x = torch.rand(batch, 3, dtype=layer.phases.dtype, requires_grad=True)
+        ours, theirs = (forward_and_backward(run, layer, x) for run in (compiled, layer))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+@pytest.mark.parametrize("mapping,space,dtype", COMPILED)
+def test_compiled_graphs_of_any_batch(mapping, space, dtype, kernel):
+    with use_kernel(kernel):
+        assert_compiles(small(mapping, space, dtype), backend="aot_eager", dynamic=True)
+
+
+@pytest.mark.parametrize("kind", [QuantumLayerStack, DistinguishableLayer])
+@pytest.mark.parametrize("kernel", ["auto", "torch"])
+def test_compiled_graphs_of_other_layers(kind, kernel):
+    with use_kernel(kernel):
+        layer = small("linear", "unbunched", torch.float64, kind)
+        assert_compiles(layer, backend="aot_eager", dynamic=True)
+
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch's inductor needs a compiler"
+)
+
+
+@needs_compiler
+def test_inductor_makes_every_interferometer_of_its_own_phases():
+    phases = torch.rand(3, 6, 2, dtype=torch.float64)
+    got = torch.compile(unitaries_in_torch, fullgraph=True)(phases)
+    torch.testing.assert_close(got, unitaries_in_torch(phases))
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("mapping,kernel", [("linear", "torch"), ("mode_expectations", "auto")])
+def test_inductor(mapping, kernel):
+    with use_kernel(kernel):
+        assert_compiles(small(mapping, "fock", torch.float64))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("kernel", ["auto", "torch"])
+@pytest.mark.parametrize("kind", [QuantumLayer, QuantumLayerStack, DistinguishableLayer])
+@pytest.mark.parametrize("mapping,space", [("linear", "fock"), ("none", "unbunched")])
+def test_traces_of_torchscript_are_files_for_any_batch(mapping, space, kind, kernel):
+    layer = small(mapping, space, torch.float64, kind)
+    file = io.BytesIO()
+    with use_kernel(kernel):
+        torch.jit.save(torch.jit.trace(layer, torch.rand(5, 3, dtype=torch.float64)), file)
+    file.seek(0)
+    loaded = torch.jit.load(file)
+    x = torch.rand(9, 3, dtype=torch.float64, requires_grad=True)
+    ours, theirs = (forward_and_backward(run, run, x) for run in (loaded, layer))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("mapping", ["linear", "mode_expectations"])
+def test_what_cannot_be_exported_says_what_can(mapping):
+    layer = small(mapping, "fock", torch.float32)
+    model = nn.Sequential(nn.Linear(3, 3), layer)
+    with pytest.raises(NotImplementedError, match=r"torch.jit.script; use torch.export.export"):
+        torch.jit.script(model)
+    with pytest.raises(NotImplementedError, match=r"ONNX.*use torch.export.export"):
+        torch.onnx.export(model, (torch.rand(5, 3),), io.BytesIO(), dynamo=False)
+
+
+def test_onnx_by_torch_export_is_refused_as_well(monkeypatch):
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    with pytest.raises(Exception, match=r"ONNX.*use torch.export.export"):
+        torch.export.export(small("linear", "fock", torch.float32), (torch.rand(5, 3),))
 
 
 def test_activation_checkpointing_changes_no_gradient():

@@ -1,5 +1,6 @@
 import math
 import os
+import stat
 import struct
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def compilations(monkeypatch):
 
     monkeypatch.setattr(machine_code, "_compile", counted)
     return compiled
+
+
+@pytest.fixture
+def refusals(monkeypatch, recwarn):
+    """What was said about files and folders that are not used."""
+    monkeypatch.setattr(machine_code, "_warned", False)
+    return lambda: (
+        [str(w.message) for w in recwarn if "CACHE" in str(w.message)]
+        + [str(w.message) for w in recwarn if "is not run" in str(w.message)]
+    )
 
 
 def use(name=SMALLEST):
@@ -135,7 +146,7 @@ def test_a_package_that_cannot_be_written_leaves_it_to_the_users_cache(
 
 
 def test_where_nothing_can_be_written_code_is_compiled_and_used(
-    monkeypatch, tmp_path, compilations
+    monkeypatch, tmp_path, compilations, refusals
 ):
     blocked = tmp_path / "a file, no folder"
     blocked.write_text("")
@@ -143,6 +154,147 @@ def test_where_nothing_can_be_written_code_is_compiled_and_used(
     use()
     use()
     assert compilations == [SMALLEST] * 2
+    (said,) = refusals()
+    assert "Not a directory" in said and CACHE_VARIABLE in said
+
+
+def give_away(path, monkeypatch):
+    """Let a file or folder belong to another user."""
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:
+        owner = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+
+
+posix = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has no owners like these")
+
+
+def open_to_all(path, monkeypatch):
+    path.chmod(0o777)
+
+
+def open_to_a_group(path, monkeypatch):
+    path.chmod(0o770)
+
+
+@posix
+@pytest.mark.parametrize(
+    "expose,reason",
+    [
+        (give_away, "belongs to another user"),
+        (open_to_all, "other users can write to it"),
+        (open_to_a_group, "other users can write to it"),
+    ],
+)
+def test_a_folder_that_others_can_write_to_is_not_used(
+    monkeypatch, tmp_path, compilations, refusals, expose, reason
+):
+    """The file in it is sound, as a forged one would be."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv(CACHE_VARIABLE, str(folder))
+    use()
+    expose(folder, monkeypatch)
+    (file,) = folder.iterdir()
+    kept = file.stat()
+    use()
+    use()
+    assert compilations == [SMALLEST] * 3
+    assert [*folder.iterdir()] == [file] and file.stat() == kept
+    (said,) = refusals()
+    assert reason in said and str(folder) in said and CACHE_VARIABLE in said
+
+
+@posix
+@pytest.mark.parametrize(
+    "expose,reason",
+    [
+        (give_away, "belongs to another user"),
+        (open_to_all, "other users can write to it"),
+        (open_to_a_group, "other users can write to it"),
+    ],
+)
+def test_a_file_that_others_could_have_written_is_compiled_again(
+    monkeypatch, tmp_path, compilations, refusals, expose, reason
+):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    use()
+    (file,) = tmp_path.iterdir()
+    expose(file, monkeypatch)
+    use()
+    assert compilations == [SMALLEST] * 2
+    assert any(reason in said for said in refusals())
+    if os.geteuid() == file.stat().st_uid:  # the new one is the user's own
+        use()
+        assert compilations == [SMALLEST] * 2
+
+
+@posix
+def test_links_are_not_followed(monkeypatch, tmp_path, compilations, refusals):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
+    use()
+    (file,) = cache.iterdir()
+    elsewhere = file.rename(tmp_path / "elsewhere")
+    file.symlink_to(elsewhere)
+    use()
+    assert compilations == [SMALLEST] * 2
+    assert "symbolic link" in refusals()[0]
+    assert not file.is_symlink() and elsewhere.exists()
+
+
+@posix
+def test_a_pipe_does_not_block(monkeypatch, tmp_path):
+    """In a process of its own, which would wait for ever."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    use()
+    (file,) = tmp_path.iterdir()
+    file.unlink()
+    os.mkfifo(file, 0o600)
+    assert ends(python(USE, **{CACHE_VARIABLE: str(tmp_path)}))
+    assert file.is_file()
+
+
+@posix
+def test_a_folder_that_others_can_replace_is_not_used(
+    monkeypatch, tmp_path, compilations, refusals
+):
+    parent = tmp_path / "open"
+    monkeypatch.setenv(CACHE_VARIABLE, str(parent / "cache"))
+    use()
+    parent.chmod(0o777)
+    use()
+    assert compilations == [SMALLEST] * 2
+    assert str(parent) in refusals()[0]
+    parent.chmod(0o1777)  # as /tmp: only its owner can replace what is in it
+    use()
+    assert compilations == [SMALLEST] * 2
+
+
+@posix
+def test_new_folders_and_files_are_the_users_own_whatever_the_umask(monkeypatch, tmp_path):
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    before = os.umask(0)
+    try:
+        use()
+    finally:
+        os.umask(before)
+    (file,) = (tmp_path / "cache").iterdir()
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+
+
+@posix
+def test_another_folder_stands_in_for_one_of_another_user_without_a_word(
+    monkeypatch, tmp_path, compilations, refusals
+):
+    package, user = tmp_path / "package", tmp_path / "user"
+    package.mkdir(), package.chmod(0o777)
+    monkeypatch.setattr(machine_code, "folders", lambda: [package, user])
+    use()
+    use()
+    assert compilations == [SMALLEST] and not refusals()
+    assert not list(package.iterdir()) and len(list(user.iterdir())) == 1
 
 
 def folders_without_variable(monkeypatch, home):

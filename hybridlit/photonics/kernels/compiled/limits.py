@@ -2,9 +2,11 @@
 
 import torch
 
+from hybridlit.photonics.kernels.compiled.dispatch import FLOAT32_PHOTONS
+
 __all__ = ["MOST_MODES", "MOST_PHOTONS", "MOST_STATES"]
 
-MOST_PHOTONS = {torch.float32: 33, torch.float64: 150}
+MOST_PHOTONS = {torch.float32: FLOAT32_PHOTONS, torch.float64: 150}
 """Photons up to which unnormalised amplitudes stay in range, by real dtype."""
 
 MOST_MODES = 128

@@ -8,7 +8,9 @@ A file belongs to one entry point, precision, version of the source and of the t
 all in its name; it starts with a checksum over these and its content, so that a damaged or foreign
 file is compiled again. Files are replaced whole, so processes may share a folder. Folders are, in
 this order: ``HYBRIDLIT_CACHE_DIR`` and no other, if set; ``__pycache__`` beside this module; the
-user's cache folder. If none can be written, every process compiles for itself.
+user's cache folder. Only files and folders that nobody but the user and root can write to are used,
+see :mod:`private_folder`. If there is no such folder, every process compiles for itself, and says
+so.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import os
 import struct
 import sys
 import threading
+import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+from hybridlit.photonics.kernels.compiled import private_folder
 
 __all__ = ["CACHE_VARIABLE", "entry_point", "folders"]
 
@@ -71,7 +74,7 @@ def _callable(name: str, itemsize: int) -> Callable[..., int]:
     symbol = f"hybridlit_{name.replace('.', '_')}_{itemsize}"
     identity = f"{symbol} {_surroundings()}".encode()
     file = f"{symbol}-{hashlib.sha256(identity).hexdigest()[:16]}.o"
-    content = next(filter(None, (_read(folder / file, identity) for folder in folders())), None)
+    content = next(filter(None, (_read(folder, file, identity) for folder in folders())), None)
     if content is None:
         content = _compile(name, itemsize, symbol)
         _keep(file, hashlib.sha256(identity + content).digest() + content)
@@ -152,10 +155,14 @@ def folders() -> list[Path]:
     return [*found, user / "hybridlit"] if user.is_absolute() else found  # some have no home
 
 
-def _read(path: Path, identity: bytes) -> bytes | None:
+def _read(folder: Path, file: str, identity: bytes) -> bytes | None:
     """Return the content of a file of this identity, None if there is no sound one."""
     try:
-        stored = path.read_bytes()
+        stored = private_folder.read(folder, file)
+    except private_folder.UntrustedError as error:
+        if error.path.name == file:  # else the folder, which another one may stand in for
+            _warn(f"{error.path} is not run, since {error.reason}; it is compiled again")
+        return None
     except OSError:
         return None
     content = stored[_DIGEST:]
@@ -165,16 +172,30 @@ def _read(path: Path, identity: bytes) -> bytes | None:
 
 def _keep(file: str, stored: bytes) -> None:
     """Write a file to the first folder that takes it."""
+    reasons = []
     for folder in folders():
-        temporary = folder / f"{file}.{uuid4().hex}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(stored)
-            os.replace(temporary, folder / file)
-            return
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink()
+            return private_folder.write(folder, file, stored)
+        except private_folder.UntrustedError as error:
+            reasons.append(f"not in {folder}, since {error.reason}")
+        except OSError as error:
+            reasons.append(f"not in {folder}: {error.strerror}")
+    _warn(
+        "the CPU kernel is compiled in this process and every other, since its machine code can be "
+        f"kept {'; '.join(reasons)}. Set {CACHE_VARIABLE} to a folder that only you can write to, "
+        "such as one made by mkdir -m 700"
+    )
+
+
+_warned = False
+
+
+def _warn(message: str) -> None:
+    """Warn once a process: the other entry points would say the same."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(f"hybridlit: {message}", stacklevel=2)
 
 
 @cache

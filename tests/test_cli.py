@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -10,12 +11,14 @@ import warnings
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Callback, LightningDataModule
+from lightning.pytorch import Callback, LightningDataModule, Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import hybridlit
 from hybridlit import SequentialHybrid, SklearnDataModule
 from hybridlit.cli import main
+from hybridlit.cli.imports import unimported_name
+from hybridlit.cli.loading import load_model
 
 MODEL = ["--model=SequentialHybrid", "--model.input_dim=4", "--model.quantum_dim=2"]
 MODEL += ["--model.output_dim=3", "--model.n_modes=4", "--model.n_photons=2"]
@@ -486,3 +489,104 @@ def test_plan_needs_no_lightning_and_says_what_is_wrong():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 1
     assert "hybridlit plan: n_modes must be at least 2, got 1" in run.stderr
+
+
+@pytest.fixture
+def foreign(place, monkeypatch):
+    """A way to make checkpoints whose hyperparameters name a module that exits."""
+    (place / "trap.py").write_text("raise SystemExit('imported')")
+    (place / "folder").mkdir()
+    monkeypatch.syspath_prepend(place)
+
+    def with_hyperparameters(**changes):
+        model = SequentialHybrid(4, 2, 3, n_modes=4, n_photons=2)
+        trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+        trainer.strategy.connect(model)
+        trainer.save_checkpoint(place / "foreign.ckpt", weights_only=True)
+        content = torch.load(place / "foreign.ckpt", weights_only=True)
+        content["hyper_parameters"].update(changes)
+        torch.save(content, place / "foreign.ckpt")
+        return str(place / "foreign.ckpt")
+
+    return with_hyperparameters
+
+
+@pytest.mark.parametrize(
+    ("command", "changes"),
+    [
+        ("test", {"_class_path": "trap.Mine"}),
+        ("validate", {"_class_path": "trap.Mine"}),
+        ("predict", {"_class_path": "trap.Mine"}),
+        ("fit", {"_class_path": "trap.Mine"}),
+        ("test", {"_class_path": "trap.inner.Mine"}),
+        ("test", {"front": {"class_path": "trap.Front", "init_args": {}}}),
+        ("test", {"front": "trap.Front"}),
+        ("test", {"front": '"\\x74rap.Front"'}),
+        ("test", {"front": ["{class_path: trap.Front}"]}),
+    ],
+)
+def test_a_checkpoint_cannot_have_code_imported(command, changes, foreign):
+    path = foreign(**changes)
+    with pytest.raises(SystemExit, match=r"asks for trap\..*, whose module is not imported"):
+        main([command, *MODEL, *DATA, *SHORT, "--ckpt_path", path])
+    assert "trap" not in sys.modules
+
+
+def test_a_checkpoint_cannot_have_code_imported_as_a_whole_model(foreign):
+    path = foreign()
+    content = torch.load(path, weights_only=True)
+    content["hyper_parameters"] = {"class_path": "trap.Mine", "init_args": {}}
+    torch.save(content, path)
+    with pytest.raises(SystemExit, match=r"asks for trap\.Mine"):
+        main(["test", *MODEL, *DATA, *SHORT, "--ckpt_path", path])
+    assert "trap" not in sys.modules
+
+
+def test_words_with_a_dot_that_import_nothing_are_no_reason_to_refuse(foreign):
+    assert unimported_name(torch.load(foreign(), weights_only=True)["hyper_parameters"]) is None
+    words = ["no_such_module.csv", "v1.2", "folder.csv", "torch.nn.ReLU", "see: below", "{"]
+    assert unimported_name(words) is None
+    assert unimported_name({"a": ["trap.Mine"]}) == "trap.Mine"
+    assert unimported_name({"a": ["trap.Mine"]}, trusted={"trap.Mine"}) is None
+
+
+def test_a_class_that_the_user_names_is_imported_and_tested(place, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(place)
+    (place / "own_models.py").write_text(
+        "from hybridlit import SequentialHybrid\nclass Mine(SequentialHybrid):\n    pass\n"
+    )
+    main(["fit", "--model=own_models.Mine", *MODEL[1:], *DATA, *SHORT, "--trainer.max_epochs=1"])
+    run = place / "runs/Mine/version_0"
+    del sys.modules["own_models"]
+    options = [*SHORT, "--ckpt_path", str(run / "checkpoints/last.ckpt")]
+    with pytest.raises(SystemExit, match=r"asks for own_models\.Mine.* config\.yaml"):
+        main(["test", *MODEL, *DATA, *options])
+    main(["test", "--config", str(run / "config.yaml"), *options])
+    assert "test/acc" in capsys.readouterr().out
+
+
+class WithModule(SequentialHybrid):
+    """Takes a module as an argument."""
+
+    def __init__(self, act: torch.nn.Module, **kwargs):
+        super().__init__(**kwargs)
+
+    def build_classical_post(self):
+        post = super().build_classical_post()
+        post[1] = self.hparams.act
+        return post
+
+
+def test_the_plain_record_of_a_module_is_what_a_checkpoint_holds(place, capsys):
+    record = {"class_path": "torch.nn.LeakyReLU", "init_args": {"negative_slope": 0.3}}
+    model = [f"--model={__name__}.WithModule", *MODEL[1:], f"--model.act={json.dumps(record)}"]
+    main(["fit", *model, *DATA, *SHORT, "--trainer.max_epochs=1"])
+    assert "test/acc" in capsys.readouterr().out  # the best checkpoint was loaded
+    path = place / "runs/WithModule/version_0/checkpoints/last.ckpt"
+    kept = torch.load(path, weights_only=True)["hyper_parameters"]["act"]
+    assert kept["class_path"] == record["class_path"]
+    assert kept["init_args"]["negative_slope"] == 0.3
+    main(["test", *model, *DATA, *SHORT, "--ckpt_path", str(path)])
+    model = WithModule.load_from_checkpoint(path)
+    assert model.classical_post[1].negative_slope == 0.3
+    assert load_model(path).classical_post[1].negative_slope == 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,22 @@ from PIL import Image
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Report"]
+__all__ = ["Report", "code"]
+
+_CODE = re.compile(r"(^```.*?^```$|(?<![`\\])(`+)(?!`)[^\n]+?(?<!`)\2(?!`))", re.S | re.M)
+"""Fenced blocks, and code spans in a line, in which nothing is markup."""
+
+_MARKUP_OF_PYTHON_MARKDOWN = (
+    "html",
+    "autolink",
+    "automail",
+    "link",
+    "image_link",
+    "reference",
+    "image_reference",
+    "short_reference",
+    "short_image_ref",
+)
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem;
@@ -31,8 +47,31 @@ figcaption { color: #57606a; font-size: 0.9rem; }
 """
 
 
+def code(text: object) -> str:
+    """Return any text as one code span of Markdown, in which nothing is markup.
+
+    Args:
+        text: A name, of a file or a class for instance, whoever chose it.
+
+    Returns:
+        The span; line breaks become spaces.
+
+    Example:
+        >>> print(code("Digits"), code("a`<b>"))
+        `Digits` ``a`<b>``
+    """
+    line = " ".join(str(text).split())
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    quotes = "`" * (longest + 1)
+    gap = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{quotes}{gap}{line}{gap}{quotes}"
+
+
 class Report:
     """Text in Markdown and figures in order, written as HTML or Markdown.
+
+    Names in it may be anybody's: of HTML, links and images in the text nothing is left but the
+    characters.
 
     Args:
         title: The heading.
@@ -54,7 +93,7 @@ class Report:
         Args:
             markdown: Paragraphs, headings from `##` on, lists, tables and fenced code.
         """
-        self._pieces.append(markdown)
+        self._pieces.append(_inert(markdown))
 
     def figure(self, figure: Figure, caption: str) -> None:
         """Add a figure of matplotlib.
@@ -85,16 +124,20 @@ class Report:
             ImportError: If the package markdown, of the extra `analysis`, is not installed.
         """
         try:
-            from markdown import markdown
+            from markdown import Markdown
         except ImportError as error:
             raise ImportError(
                 "HTML reports need the package markdown: pip install 'hybridlit[analysis]', or "
                 "write a Markdown report, with a file name that ends in .md"
             ) from error
+        parser = Markdown(extensions=["tables", "fenced_code", "sane_lists"])
+        parser.preprocessors.deregister("html_block")
+        for name in _MARKUP_OF_PYTHON_MARKDOWN:
+            parser.inlinePatterns.deregister(name)
         body = []
         for piece in self._pieces:
             if isinstance(piece, str):
-                body.append(markdown(piece, extensions=["tables", "fenced_code", "sane_lists"]))
+                body.append(parser.reset().convert(piece))
             else:
                 data, caption = base64.b64encode(piece[0]).decode(), escape(piece[1])
                 body.append(
@@ -130,7 +173,7 @@ class Report:
         if path.suffix == ".html":
             path.write_text(content, encoding="utf-8")
             return [path]
-        parts = [f"# {self.title}"]
+        parts = [f"# {_inert(self.title)}"]
         pictures: list[Path] = []
         for piece in self._pieces:
             if isinstance(piece, str):
@@ -141,3 +184,14 @@ class Report:
             parts.append(f"![{piece[1]}]({pictures[-1].name})\n\n*{piece[1]}*")
         path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         return [path, *pictures]
+
+
+def _inert(markdown: str) -> str:
+    """Take the meaning from tags, links and images outside of code, for viewers of any kind."""
+    parts = _CODE.split(markdown)
+    # the expression has two groups, so that every third part is text and the next one code
+    for index in range(0, len(parts), 3):
+        text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", parts[index])
+        parts[index] = re.sub(r"\](?=[(\[:])", r"\]", text)
+    del parts[2::3]  # the quotes of the code spans
+    return "".join(parts)

@@ -73,10 +73,6 @@ class ActivationCheckpointing(Callback):
     def __init__(
         self, components: Sequence[str] = ("photonic",), min_saved_mib: float = 1.0
     ) -> None:
-        if isinstance(components, str) or not all(isinstance(name, str) for name in components):
-            raise TypeError(
-                f"components must be a list of strings, such as ['photonic'], got {components!r}"
-            )
         if not components:
             raise ValueError("components must name something to checkpoint, got none")
         number(min_saved_mib, "min_saved_mib", minimum=0.0)

@@ -29,7 +29,6 @@ from hybridlit.callbacks.saving.folder import (
 )
 from hybridlit.callbacks.saving.loop_counters import rewind
 from hybridlit.callbacks.saving.patience import Patience
-from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["HybridCheckpoint"]
@@ -88,7 +87,6 @@ class HybridCheckpoint(ModelCheckpoint):
         ValueError: If an argument is out of range, or nothing at all would be saved.
     """
 
-    @checked
     def __init__(
         self,
         monitor: str = "val/loss",
@@ -115,6 +113,8 @@ class HybridCheckpoint(ModelCheckpoint):
                 raise TypeError(f"{name} must be a bool, got {value!r}")
         if not isinstance(monitor, str):
             raise TypeError(f"monitor must be the name of a logged value, got {monitor!r}")
+        if dirpath is not None and not isinstance(dirpath, (str, os.PathLike)):
+            raise TypeError(f"dirpath must be the path of a folder or None, got {dirpath!r}")
         if not (save_top_k or save_last or every_n_steps or on_exception):
             raise ValueError(
                 "save_top_k=0, save_last=False, every_n_steps=None and on_exception=False save "

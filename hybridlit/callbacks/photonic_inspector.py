@@ -93,13 +93,9 @@ class PhotonicInspector(Callback):
                 f"give epochs or every_n_epochs, got both: {epochs!r} and {every_n_epochs!r}"
             )
         if epochs is not None:
-            if not isinstance(epochs, (list, tuple)):
-                raise TypeError(f"epochs must be a list of integers, got {epochs!r}")
             epochs = [integer(epoch, "each of epochs", 0) for epoch in epochs]
         if every_n_epochs is not None:
             every_n_epochs = integer(every_n_epochs, "every_n_epochs", 1)
-        if save not in (None, True, False):
-            raise TypeError(f"save must be a bool or None, got {save!r}")
         self.epochs, self.every_n_epochs, self.save = epochs, every_n_epochs, save
         self.max_samples = integer(max_samples, "max_samples", 1)
         self.max_circuits = integer(max_circuits, "max_circuits", 1)

@@ -135,7 +135,6 @@ class WarmStart(Callback):
         ValueError: If it is empty.
     """
 
-    @checked
     def __init__(self, components: dict[str, str]) -> None:
         if not isinstance(components, Mapping) or not all(
             isinstance(entry, str) for pair in components.items() for entry in pair

@@ -25,7 +25,7 @@ from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_cal
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
-from hybridlit.analysis.report import Report
+from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import batches_of, first_batches, prepared
 from hybridlit.analysis.untouched import untouched
 from hybridlit.cli.loading import load_run, recipe_of
@@ -135,8 +135,9 @@ def analyze(
                 report.picture(picture, _CAPTIONS[name.rpartition("/")[2]])
     seconds = time.perf_counter() - start
     report.text(
-        f"## How this was made\n\n`hybridlit analyze --ckpt {ckpt}`, hybridlit {__version__} with "
-        f"torch {torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s."
+        f"## How this was made\n\n{code(f'hybridlit analyze --ckpt {ckpt}')}, "
+        f"hybridlit {__version__} with torch {torch.__version__} on {torch.get_num_threads()} "
+        f"threads, in {seconds:.0f} s."
     )
     return report.write(path)
 
@@ -168,7 +169,7 @@ def _trainer_of(recipe: Path) -> dict[str, Any]:
 
 def _left_out(callbacks: list[dict[str, Any]] | dict[str, Any]) -> str:
     given = callbacks if isinstance(callbacks, list) else [callbacks]
-    names = ", ".join(f"`{each['class_path'].rpartition('.')[2]}`" for each in given)
+    names = ", ".join(code(str(each["class_path"]).rpartition(".")[2]) for each in given)
     return (
         f"Callbacks of the run took no part in these trainings: {names}. Where one of them changes "
         "what is learned, these are not the run's numbers; `ablation_study` takes callbacks in "
@@ -192,13 +193,13 @@ def _parameters(model: nn.Module) -> str:
 
 def _add_circuits(report: Report, model: nn.Module, batch_size: int) -> None:
     for name, module in photonic_modules(model).items():
-        report.text(f"### `{name or type(model).__name__}`")
+        report.text(f"### {code(name or type(model).__name__)}")
         if isinstance(module, PhotonicCircuit):
             report.figure(draw_circuit(module), "Light runs from left to right; a line is a mode.")
             sizes, _, _ = summarize_circuit(module, batch_size).partition("\n\n")
             report.text(sizes)  # which data phase encodes what is in the drawing
         else:
-            report.text(f"`{type(module).__name__}`, a layer of another library.")
+            report.text(f"{code(type(module).__name__)}, a layer of another library.")
 
 
 def _pictures(model: HybridModule, batches: list[Any]) -> Iterator[tuple[str, Picture]]:

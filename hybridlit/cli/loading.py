@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
+from hybridlit.cli.imports import unimported_name
 from hybridlit.templates import HybridModule
 
 __all__ = ["datamodule_of_recipe", "load_model", "load_run", "model_of_recipe", "recipe_of"]
@@ -53,7 +54,9 @@ def datamodule_of_recipe(config: str | Path) -> LightningDataModule:
     return data
 
 
-def load_model(checkpoint: str | Path, template: str | None = None) -> HybridModule:
+def load_model(
+    checkpoint: str | Path, template: str | None = None, **arguments: Any
+) -> HybridModule:
     """Load a model on the CPU, in evaluation mode, as the class that it was.
 
     Checkpoints of `hybridlit fit` know their class. Others do not, so that it has to be given.
@@ -61,7 +64,9 @@ def load_model(checkpoint: str | Path, template: str | None = None) -> HybridMod
     Args:
         checkpoint: Path of the checkpoint.
         template: Name of the class: of a template, such as `"SequentialHybrid"`, or with its
-            module, such as `"mypackage.models.Mine"`.
+            module, such as `"mypackage.models.Mine"`. With it, the checkpoint is trusted to name
+            other classes, for arguments that are modules.
+        **arguments: Arguments of the class that the checkpoint does not hold.
 
     Returns:
         The model.
@@ -78,19 +83,23 @@ def load_model(checkpoint: str | Path, template: str | None = None) -> HybridMod
         raise ValueError(f"{path} is no checkpoint that loads safely: {why}") from None
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(f"{path} is no checkpoint of Lightning: it has no state_dict")
-    name = template or content.get("hyper_parameters", {}).get("_class_path")
-    if name is None:
+    kept = content.get("hyper_parameters")
+    name = template or (kept.get("_class_path") if isinstance(kept, dict) else None)
+    if not isinstance(name, str):
         raise ValueError(
             f"{path} does not say of which class its model is, since hybridlit fit has not made "
             "it: give template, such as 'SequentialHybrid' or 'mypackage.models.Mine'"
         )
-    if template is None and name.rpartition(".")[0] not in sys.modules:
+    _importable()
+    foreign = unimported_name(kept) if template is None else None
+    if foreign is not None:
         # a file must not decide what code is run
         raise ValueError(
-            f"{path} asks for the class {name}, which is not imported: if you trust it, give "
+            f"{path} asks for the class {foreign}, which is not imported: if you trust it, give "
             f"template={name!r}"
         )
-    model: HybridModule = _class_of(name).load_from_checkpoint(path, map_location="cpu")
+    kind = _class_of(name)
+    model: HybridModule = kind.load_from_checkpoint(path, map_location="cpu", **arguments)
     return model.eval()
 
 

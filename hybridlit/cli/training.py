@@ -9,9 +9,11 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import (
     LearningRateMonitor,
@@ -31,6 +33,7 @@ from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.saving.folder import newest_checkpoint, undamaged
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
+from hybridlit.cli.imports import named_strings, unimported_name
 from hybridlit.components import photonic_modules
 from hybridlit.templates import HybridModule
 
@@ -81,8 +84,10 @@ class HybridCLI(LightningCLI):
                 )
             return
         try:
-            self.config[command]["ckpt_path"] = self._checkpoint(command, str(given))
-        except (FileNotFoundError, RuntimeError) as error:
+            path = self._checkpoint(command, str(given))
+            self._refuse_imports(command, path)
+            self.config[command]["ckpt_path"] = path
+        except (FileNotFoundError, RuntimeError, UnpicklingError, ValueError) as error:
             raise SystemExit(f"hybridlit {command}: --ckpt_path {given}: {error}") from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -181,6 +186,24 @@ class HybridCLI(LightningCLI):
         if not path.is_file():
             raise FileNotFoundError(f"no such file; give a checkpoint, {_EXAMPLE}")
         return str(undamaged(path, fall_back=command == "fit"))
+
+    def _refuse_imports(self, command: str, path: str) -> None:
+        """Let the checkpoint name only classes that are imported, or that the user has named.
+
+        Lightning's command line builds the model that the checkpoint describes.
+        """
+        if not Path(path).is_file():
+            return
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        arguments = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
+        own = self.config[command].get("model")
+        trusted = set(named_strings(own.as_dict() if isinstance(own, Namespace) else own))
+        name = unimported_name(arguments, trusted)
+        if name is not None:
+            raise ValueError(
+                f"the checkpoint asks for {name}, whose module is not imported: if you trust it, "
+                "give the config.yaml of its run with --config, or other settings that name it"
+            )
 
     def _last_folder(self) -> Path:
         """Return the folder that the checkpoints of the newest run are in."""

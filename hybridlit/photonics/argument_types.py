@@ -215,4 +215,6 @@ def _describe(annotation: Any) -> str:
     if origin in (dict, collections.abc.Mapping):
         return "a dictionary"
     kind = origin or annotation
-    return _WORDS.get(kind) or (f"a {kind.__name__}" if isinstance(kind, type) else "anything")
+    if kind in _WORDS or not isinstance(kind, type):
+        return _WORDS.get(kind, "anything")
+    return f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__}"

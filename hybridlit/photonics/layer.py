@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.circuit import PhotonicCircuit
 from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment, OutputMappingStrategy
 from hybridlit.photonics.propagation import circuit_columns
@@ -158,7 +157,6 @@ class QuantumLayer(PhotonicCircuit):
         return outputs
 
 
-@checked
 def resolved_ansatz(
     input_size: int,
     output_size: int | None,

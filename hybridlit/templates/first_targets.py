@@ -47,7 +47,8 @@ class FirstTargets:
         Returns:
             A sentence or two, or None if everything fits or the epoch was not a whole one.
         """
-        whole = trainer.limit_train_batches in (None, 1.0) and not trainer.overfit_batches
+        limit = trainer.limit_train_batches  # set by overfit_batches as well; 1 is one batch
+        whole = isinstance(limit, float) and limit == 1.0
         if self._sums is None or not whole or self.batches != trainer.num_training_batches:
             return None
         sums = trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()

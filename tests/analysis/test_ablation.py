@@ -562,9 +562,9 @@ def test_any_lightning_module():
         (dict(max_epochs=0), ValueError, "max_epochs must be at least 1, got 0"),
         (dict(max_epochs=None), ValueError, "max_epochs must be given"),
         (dict(retrained=["svm"]), ValueError, "each entry of retrained must be one of .*'mlp'"),
-        (dict(retrained="mlp"), TypeError, "a list of arms, got the string 'mlp'"),
+        (dict(retrained="mlp"), TypeError, "a list of strings, got str 'mlp'"),
         (dict(components=["head"]), ValueError, "parts must be some of .* got 'head'"),
-        (dict(components="fusion"), TypeError, "got the string 'fusion'"),
+        (dict(components="fusion"), TypeError, "components must be .* got str 'fusion'"),
         (dict(components=[]), ValueError, "parts must name at least one of .*got an empty list"),
         (dict(trainer_options=dict(max_epochs=3)), ValueError, "must not set max_epochs"),
         (dict(build=lambda: None), TypeError, "must return a LightningModule, got NoneType"),
@@ -589,7 +589,7 @@ def test_bad_models_and_data():
     assert len(found.posthoc) == 4
     with pytest.raises(ValueError, match="has no part to replace: it holds no photonic layer"):
         study(twin, make_data(), retrained=False)
-    with pytest.raises(TypeError, match="datamodule must be a LightningDataModule, or a function"):
+    with pytest.raises(TypeError, match="datamodule must be a LightningDataModule or a function"):
         study(make(ParallelHybrid), [1, 2])
     with pytest.raises(TypeError, match="or a function from a seed to one, got list"):
         study(make(ParallelHybrid), lambda seed: [])

@@ -415,7 +415,7 @@ def test_bad_arguments_are_refused(sample, small):
         (dict(safety=1.5), ValueError, "safety must be at most 1"),
         (dict(safety=float("nan")), ValueError, "safety must be"),
         (dict(optimizer="lion"), ValueError, "optimizer must be one of"),
-        (dict(optimizer=3), TypeError, "optimizer must be one of .* or a function"),
+        (dict(optimizer=3), TypeError, "optimizer must be a string or a function"),
     ]
     for arguments, error, message in refused:
         with pytest.raises(error, match=message):

@@ -213,7 +213,7 @@ def test_the_summary_tells_cost_and_encoding():
             ValueError,
             r"got several: \['a', 'b'\]; draw them one by one",
         ),
-        ("circuit", TypeError, "draw a QuantumLayer, .* got str"),
+        ("circuit", TypeError, "source must be a PhotonicCircuit or an Ansatz .*, got str"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(source, error, message):

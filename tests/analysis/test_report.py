@@ -2,11 +2,13 @@
 
 import base64
 import re
+from html.parser import HTMLParser
 
 import pytest
 
-from hybridlit.analysis.report import Report
+from hybridlit.analysis.report import Report, code
 
+markdown = pytest.importorskip("markdown", reason="analysis extra")
 figures = pytest.importorskip("matplotlib.figure", reason="analysis extra")
 
 
@@ -42,3 +44,67 @@ def test_another_suffix_is_refused(report, tmp_path):
     with pytest.raises(ValueError, match=r"must end in .html or .md, got 'report.pdf'"):
         report.write(tmp_path / "report.pdf")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<script>alert(1)</script>",
+        "x`<img src=http://a onerror=alert(1)>`",
+        "``<b>",
+        "<http://a.b>",
+        "<a.b@c.d>",
+        "[here](javascript:alert(1))",
+        "![](http://a/b.png)",
+        "[a][b]\n\n[b]: http://a",
+        "line\n\n<b>",
+        "</code></p><svg onload=alert(1)>",
+        "\\`<i>\\`",
+        "```\n<b>\n",
+    ],
+)
+@pytest.mark.parametrize("place", ["title", "text", "code", "cell"])
+def test_names_are_never_markup(name, place, tmp_path):
+    def content(shown):
+        return {
+            "title": "Text.",
+            "text": f"The class {shown} is *left* out.",
+            "code": f"### {code(shown)}\n\nIt is *left* out, {code(shown)}.",
+            "cell": f"| a | b |\n|---|---|\n| {shown} | {code(shown)} |",
+        }[place]
+
+    def page(shown):
+        report = Report(shown if place == "title" else "Report")
+        report.text(content(shown))
+        return report
+
+    allowed = {"p", "em", "h1", "h3", "code", "pre", "table", "thead", "tbody", "tr", "th", "td"}
+    allowed |= {"html", "head", "meta", "title", "style", "body"}
+    source = page(name).html()
+    tags = Tags(source)
+    assert set(tags.names) <= allowed and not tags.attributes
+    text = page(name).write(tmp_path / "report.md")[0].read_text()
+    # another renderer, one that lets HTML, links and images through
+    tags = Tags(markdown.markdown(text, extensions=["tables", "fenced_code"]))
+    assert set(tags.names) <= allowed and not tags.attributes
+
+
+class Tags(HTMLParser):
+    """The tags of a page, and their attributes but those that every page has."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.names, self.attributes = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.names.append(tag)
+        self.attributes += [a for a in attrs if a[0] not in ("charset", "lang", "style")]
+
+
+def test_numbers_and_brackets_stay_as_they_are():
+    report = Report("Report")
+    report.text("p <0.001 in [0, 1] (a `list[int]`) & <3, [a] (b)")
+    assert "<p>p &lt;0.001 in [0, 1] (a <code>list[int]</code>) &amp; &lt;3, [a] (b)</p>" in (
+        report.html()
+    )

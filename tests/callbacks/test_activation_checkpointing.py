@@ -376,7 +376,7 @@ def test_unknown_names_are_refused_before_training(data, make_model, make_traine
     ("components", "error"), [("photonic", TypeError), ([1], TypeError), ([], ValueError)]
 )
 def test_bad_arguments_are_refused_at_construction(components, error):
-    with pytest.raises(error, match="components must"):
+    with pytest.raises(error, match=r"components(\[0\])? must"):
         ActivationCheckpointing(components)
 
 

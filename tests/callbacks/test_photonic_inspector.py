@@ -353,7 +353,7 @@ def test_an_inspector_serves_one_fit_after_another(shown, make_model):
         ({"every_n_epochs": 0}, ValueError, "every_n_epochs must be at least 1"),
         ({"max_samples": 0}, ValueError, "max_samples must be at least 1"),
         ({"max_circuits": 1.5}, TypeError, "max_circuits must be an integer"),
-        ({"save": "yes"}, TypeError, "save must be a bool or None"),
+        ({"save": "yes"}, TypeError, "save must be True or False or None"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from hybridlit.data import ArrayDataModule
+from hybridlit.data import ArrayDataModule, ResumableLoader
 
 
 def rows(count=100, features=3, classes=4, seed=0):
@@ -212,3 +212,150 @@ X, Y = rows(20)
 def test_bad_arguments(arguments, options, error, message):
     with pytest.raises(error, match=message):
         ArrayDataModule(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(inputs=lambda x, y: np.where(x == x.max(), 1e40, x)),
+        dict(targets=lambda x, y: np.where(x[:, 0] == x[:, 0].max(), -1e40, x[:, 0])),
+        dict(val=lambda x, y: (np.full((5, 3), 1e40), y[:5])),
+        dict(test=lambda x, y: (np.full((5, 3), -1e40), y[:5])),
+    ],
+)
+def test_what_float32_cannot_hold_is_refused_and_never_infinite(change):
+    x, y = rows()
+    arguments = dict(inputs=x, targets=y, scaling=None)
+    arguments |= {name: make(x, y) for name, make in change.items()}
+    (name,) = change
+    with pytest.raises(ValueError, match=rf"{name}.* must be at most 3\.4e\+38 .* got -?1e\+40"):
+        ArrayDataModule(**arguments)
+
+
+def test_new_inputs_that_float32_cannot_hold_are_refused():
+    x, y = rows()
+    module = ArrayDataModule(x, y, scaling="minmax")
+    with pytest.raises(ValueError, match=r"inputs must be at most .* got 1e\+300 at .*1, 2"):
+        module.scale([[1.0, 2.0, 3.0], [1.0, 2.0, 1e300]])
+
+
+def test_features_that_float64_can_just_hold_are_scaled_right():
+    ends = np.linspace(-1, 1, 11)[:, None] * [[1.7e308, -1.7e308]]
+    module = ArrayDataModule(
+        ends, ends[:, 0], val_fraction=0, test_fraction=0, scaling="minmax", target_scaling="minmax"
+    )
+    expected = torch.linspace(0, 1, 11)
+    torch.testing.assert_close(module.train[0], torch.stack([expected, 1 - expected], 1))
+    torch.testing.assert_close(module.train[1], expected)
+    back = module.unscale_targets(module.train[1].double())
+    torch.testing.assert_close(back, torch.from_numpy(ends[:, 0]), rtol=1e-6, atol=1e302)
+
+    module = ArrayDataModule(ends, np.arange(11) % 2, val_fraction=0, test_fraction=0)
+    std = np.linspace(-1, 1, 11).std()
+    torch.testing.assert_close(module.train[0][:, 0], torch.linspace(-1, 1, 11) / std)
+    torch.testing.assert_close(module.scale(ends), module.train[0])
+
+
+def test_a_feature_that_float32_would_make_constant_is_refused():
+    x, y = rows()
+    x[:, 1] = 1.7e9 + np.arange(100) / 10  # seconds since 1970
+    with pytest.raises(ValueError, match=r"got feature \[1\] from 17.*constant there: choose scal"):
+        ArrayDataModule(x, y, scaling=None)
+    assert ArrayDataModule(x, y).train[0].std(0).min() > 0.9
+    x[:, 1] = 1e-60 * np.arange(100)
+    with pytest.raises(ValueError, match=r"got feature \[1\]"):
+        ArrayDataModule(x, y, scaling=None)
+
+
+def test_columns_are_matched_by_name():
+    pandas = pytest.importorskip("pandas")
+    x, y = rows()
+    x[:, 1] *= 100
+    table = pandas.DataFrame(x, columns=["a", "b", "c"])
+    other = table[["c", "a", "b"]]
+    module = ArrayDataModule(table, y, val=(other[:10], y[:10]), test=(other[:20], y[:20]))
+    right = ArrayDataModule(x, y, val=(x[:10], y[:10]), test=(x[:20], y[:20]))
+    for got, expected in zip(parts(module), parts(right), strict=True):
+        assert torch.equal(got[0], expected[0])
+    assert torch.equal(module.scale(other), right.scale(x))
+    assert torch.equal(module.scale(x), right.scale(x))  # without names: as they come
+    assert torch.equal(right.scale(table), right.scale(x))
+    with pytest.raises(ValueError, match=r"inputs must have the columns .* missing \['b'\], unkn"):
+        module.scale(table.rename(columns={"b": "d"}))
+    with pytest.raises(ValueError, match=r"val inputs must have the columns .* unknown \['d'\]"):
+        ArrayDataModule(table, y, val=(table.assign(d=1.0), y))
+    twice = pandas.DataFrame(x, columns=["a", "b", "a"])
+    assert torch.equal(ArrayDataModule(twice, y).scale(twice), ArrayDataModule(x, y).scale(x))
+    with pytest.raises(ValueError, match="must have the columns of the training inputs"):
+        ArrayDataModule(twice, y).scale(twice[twice.columns[::-1]])
+
+
+def test_rows_of_another_width_are_refused():
+    x, y = rows()
+    module = ArrayDataModule(x, y)
+    for bad in (x[:, :1], x[0], x[:, :, None]):
+        with pytest.raises(ValueError, match=r"inputs must have rows of shape \(3,\) like the"):
+            module.scale(bad)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [">f8", ">f4", ">i4", "f2", "g", "u2", "u8", "?"])
+def test_arrays_of_any_real_dtype_and_byte_order(dtype):
+    x, y = rows()
+    x = (x > 5) if dtype == "?" else np.abs(x).astype(dtype)
+    x.setflags(write=False)  # as those of pandas are
+    module = ArrayDataModule(x, y.astype(">i2"), scaling=None)
+    order = np.concatenate([np.asarray(part[0]) for part in parts(module)])
+    plain = x.astype(np.float32)
+    assert np.array_equal(np.sort(order, axis=0), np.sort(plain, axis=0))
+    assert module.train[1].dtype == torch.int64
+
+
+def test_integers_beyond_int64_are_refused():
+    _, y = rows()
+    with pytest.raises(ValueError, match=r"inputs must be below 2\*\*63, got integers up to 1844"):
+        ArrayDataModule(np.full((100, 3), 2**64 - 1, dtype=np.uint64), y)
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+@pytest.mark.parametrize("value", [[], (np.zeros((3, 3)),), [1, 2, 3]])
+def test_what_is_no_pair_is_refused_with_a_remedy(name, value):
+    x, y = rows()
+    with pytest.raises(ValueError, match=rf"{name} must be a pair .*got \d entries.*{name}_frac"):
+        ArrayDataModule(x, y, **{name: value})
+
+
+@pytest.mark.parametrize("seed", [2**32, 2**65, -1])
+def test_a_seed_that_no_generator_takes_is_refused(seed):
+    x, y = rows()
+    with pytest.raises(ValueError, match=r"seed must be at (most 4294967295|least 0), got"):
+        ArrayDataModule(x, y, seed=seed)
+    with pytest.raises(ValueError, match="seed must be at"):
+        ResumableLoader(range(5), seed=seed)
+    next(iter(ArrayDataModule(x, y, seed=2**32 - 1).train_dataloader()))
+
+
+def test_the_last_batch_is_left_out_where_asked_and_another_one_each_epoch():
+    x = np.arange(41.0)[:, None]
+    options = dict(val_fraction=0, test_fraction=0, batch_size=8, scaling=None)
+    module = ArrayDataModule(x, np.zeros(41), drop_last=True, **options)
+    kept = []
+    loader = module.train_dataloader()
+    for epoch in range(3):
+        loader.sampler.set_epoch(epoch)
+        batches = [inputs[:, 0].tolist() for inputs, _ in loader]
+        assert [len(batch) for batch in batches] == [8] * 5 and len(loader) == 5
+        kept.append({value for batch in batches for value in batch})
+    assert len({41 * 40 / 2 - sum(rows) for rows in kept}) > 1
+    whole = ArrayDataModule(x, np.zeros(41), **options).train_dataloader()
+    assert [len(inputs) for inputs, _ in whole] == [8] * 5 + [1]
+    again = module.train_dataloader()  # resumed in the middle
+    iterator = iter(loader)
+    next(iterator)
+    again.sampler.set_epoch(2)
+    again.load_state_dict(loader.state_dict())
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(iterator, again, strict=True))
+    validated = ArrayDataModule(x, np.zeros(41), val=(x, np.zeros(41)), drop_last=True, **options)
+    assert sum(len(inputs) for inputs, _ in validated.val_dataloader()) == 41
+    with pytest.raises(ValueError, match=r"leaves nothing of 41 training rows .* lower batch_size"):
+        ArrayDataModule(x, np.zeros(41), drop_last=True, **options | dict(batch_size=42))

@@ -131,10 +131,6 @@ def test_mappings_with_one_possible_size(mapping, outputs, cls, quantum):
         (dict(input_shape=[]), ValueError, r"input_shape must be \[features\]"),
         (dict(input_shape=[1, 2, 3, 4]), ValueError, r"input_shape must be \[features\]"),
         (dict(input_shape=6), TypeError, "input_shape must be a list of integers or None"),
-            dict(input_shape=6),
-            TypeError,
-            "input_shape must be a list of integers or None, got int 6",
-        ),
         (dict(input_shape=[2.5]), TypeError, r"input_shape\[0\] must be an integer"),
         (
             dict(input_dim=5, input_shape=[2, 3]),

@@ -236,7 +236,8 @@ def _chance(p: float) -> str:
 
 def _piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    bars = ([cell.replace("|", "\\|") for cell in cells] for cells in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in bars)
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -137,7 +137,7 @@ class ComponentProfile:
         """Return the profile as text with a Markdown table."""
         headings, *rows = self._table()
         rows = [headings, ["---", "---", *["---:"] * (len(headings) - 2)], *rows]
-        table = ["| " + " | ".join(row) + " |" for row in rows]
+        table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
         return "\n".join([self._heading(), "", *table, "", *self._remarks()])
 
     def to_dict(self) -> dict[str, Any]:

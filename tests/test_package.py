@@ -1,0 +1,93 @@
+"""What the package exports under which name, and what it says that it needs."""
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hybridlit
+
+ROOT = Path(hybridlit.__file__).parents[1]
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+OPTIONAL = {
+    "markdown",
+    "matplotlib",
+    "scipy",
+}  # imported where they are used, with advice if missing
+
+
+def imported_for_type_checkers():
+    """Return the names by module in the block of `hybridlit/__init__.py` that editors read."""
+    tree = ast.parse(Path(hybridlit.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    return {node.module: tuple(alias.name for alias in node.names) for node in block.body}
+
+
+def test_the_three_lists_of_what_is_exported_agree():
+    names = [name for group in hybridlit._HOME.values() for name in group]
+    assert sorted(names) == sorted(hybridlit.__all__) == sorted(set(names))
+    assert list(hybridlit.__all__) == sorted(hybridlit.__all__)
+    assert imported_for_type_checkers() == hybridlit._HOME
+    assert set(names) <= set(dir(hybridlit))
+
+
+@pytest.mark.parametrize("name", hybridlit.__all__)
+def test_every_name_is_that_of_its_module_and_documented(name):
+    home = hybridlit._MODULE_OF[name]
+    exported = getattr(hybridlit, name)
+    assert exported is getattr(importlib.import_module(home), name)
+    assert exported.__name__ == name
+    assert name in importlib.import_module(exported.__module__).__all__
+    assert exported.__module__.startswith(home)
+    assert exported.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'hybridlit' has no attribute 'QuantumLayr'"):
+        hybridlit.QuantumLayr  # noqa: B018
+
+
+def modules():
+    for found in pkgutil.walk_packages(hybridlit.__path__, "hybridlit."):
+        if found.name != "hybridlit.__main__":
+            yield found.name
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_every_name_in_all_exists(name):
+    module = importlib.import_module(name)
+    exported = getattr(module, "__all__", [])
+    assert len(set(exported)) == len(exported)
+    assert all(hasattr(module, entry) for entry in exported)
+    for group in hybridlit._HOME.get(name, ()):
+        assert group in exported
+
+
+def test_the_photonic_names_cost_no_lightning():
+    code = (
+        "import sys, hybridlit; from hybridlit import QuantumLayer, split_parameters; "
+        "assert 'lightning' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_everything_imported_is_declared():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {
+        re.match(r"[\w-]+", entry)[0].replace("-", "_") for entry in project["dependencies"]
+    }
+    imported = set()
+    for path in (ROOT / "hybridlit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.partition(".")[0])
+    foreign = imported - set(sys.stdlib_module_names) - {"hybridlit"} - OPTIONAL
+    assert {DISTRIBUTIONS.get(name, name) for name in foreign} <= declared

@@ -23,6 +23,7 @@ from hybridlit.callbacks.saving.running_results import (
     restore_metrics,
     running_results,
 )
+from hybridlit.templates.settings import SettingsWatch
 
 __all__ = ["ExactResume"]
 
@@ -73,6 +74,8 @@ class ExactResume(Callback):
         self._metrics: dict[str, Any] = {}
         self._interrupted = False
         self._random: RandomState | None = None  # at the last end of an optimizer step
+        self._has_saved = False  # in this fit
+        self._watch: Callback = SettingsWatch()
 
     # --- saving -----------------------------------------------------------------------------------
 
@@ -87,6 +90,8 @@ class ExactResume(Callback):
         if self._interrupted and self._random is not None and not behind_step(loops, trainer):
             now = self._random
         whole = trainer.is_last_batch or not epoch_ended(loops)
+        self._has_saved = True
+        self._watch.on_save_checkpoint(trainer, pl_module, checkpoint)
         state: dict[str, Any] = {
             "random": _of_all_processes(trainer, now.plain()),
             "whole_epoch": whole,
@@ -135,7 +140,14 @@ class ExactResume(Callback):
         """Forget an earlier run."""
         if stage == "fit":
             self._loaded, self._resumed, self._sums, self._metrics = None, False, {}, {}
-            self._interrupted, self._random = False, None
+            self._interrupted, self._random, self._has_saved = False, None, False
+            own = any(isinstance(c, SettingsWatch) for c in trainer.callbacks)  # type: ignore[attr-defined]
+            self._watch = Callback() if own else SettingsWatch()
+            self._watch.setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the settings of modules that are no templates."""
+        self._watch.on_fit_start(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -144,6 +156,11 @@ class ExactResume(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         state = checkpoint.get("callbacks", {}).get(self.state_key)
+        if self._has_saved:  # a finder puts back what it has saved, and nothing is resumed
+            if state is not None:
+                RandomState.of(_of_this_process(trainer, state["random"])).restore()
+            return
+        self._watch.on_load_checkpoint(trainer, pl_module, checkpoint)
         if state is None:
             rank_zero_warn(
                 "The checkpoint was saved without ExactResume: the order of the data and random "
@@ -161,6 +178,7 @@ class ExactResume(Callback):
         loaders = loops["state_dict"].get("combined_loader", [])
         self._loaded = {
             **state,
+            "begun": loops["epoch_loop.batch_progress"]["total"]["ready"] > 0,
             "between_epochs": between_epochs,
             "rewound": loops.pop("rewound", False),
             "loaders": [] if between_epochs else loaders,
@@ -169,9 +187,14 @@ class ExactResume(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the state, after everything that Lightning does before the first batch."""
         _check_loaders(trainer)
+        self._watch.on_train_start(trainer, pl_module)
         self._random = RandomState.now(self._random)
         state, self._loaded = self._loaded, None
         if state is None:
+            return
+        if not state["begun"]:  # else Lightning looks for a step to be completed
+            trainer.fit_loop.restarting = False
+            self._restore(trainer, pl_module, state)
             return
         self._resumed = True
         if any(

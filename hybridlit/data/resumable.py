@@ -21,6 +21,7 @@ from torch.utils.data import (
     get_worker_info,
 )
 
+from hybridlit.data.workers import EndedByParentOnly
 from hybridlit.photonics.validation import integer
 
 __all__ = ["EpochSeeded", "ResumableLoader"]
@@ -212,7 +213,7 @@ class ResumableLoader(DataLoader[Any]):
             collate_fn=self.collate_fn,
             pin_memory=self.pin_memory,
             timeout=self.timeout,
-            worker_init_fn=self.worker_init_fn,
+            worker_init_fn=EndedByParentOnly(self.worker_init_fn),
             multiprocessing_context=self.multiprocessing_context,
             prefetch_factor=self.prefetch_factor,
             persistent_workers=self.persistent_workers,

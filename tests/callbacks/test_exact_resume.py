@@ -484,6 +484,7 @@ def test_a_save_is_finished_even_if_ctrl_c_waits_for_nothing_else(
 
 
 @pytest.mark.parametrize("error", [None, ValueError("bad data")])
+@pytest.mark.usefixtures("signals_kept")  # a job in the background is started with it ignored
 def test_ctrl_c_is_given_back(error, run, tmp_path):
     class Fails(Callback):
         def on_after_backward(self, *_):
@@ -494,6 +495,21 @@ def test_ctrl_c_is_given_back(error, run, tmp_path):
     with nullcontext() if error is None else pytest.raises(ValueError, match="bad data"):
         run(tmp_path / "a", 0, extra=lambda: [Fails()])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_ctrl_c_that_is_ignored_stays_ignored(run, tmp_path):
+    handlers = []
+
+    class Presses(Callback):
+        def on_after_backward(self, *_):
+            os.kill(os.getpid(), signal.SIGINT)
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end, _ = run(tmp_path / "a", 0, extra=lambda: [Presses()])
+    assert end["global_step"] == 12 and set(handlers) == {signal.SIG_IGN}
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_a_save_that_is_interrupted_is_not_counted_twice(run, tmp_path, monkeypatch):

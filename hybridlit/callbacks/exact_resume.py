@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -39,6 +40,12 @@ class ExactResume(Callback):
     resume: the end of an epoch in runs with `max_steps`, epochs that a limit cut short, steps of
     `ReduceLROnPlateau` that come after a checkpoint is saved, and a run that `EarlyStopping` ended,
     which stays ended.
+
+    A run that is resumed with other settings uses those, and says each difference in a line; for
+    the rule see `hybridlit.templates.settings`. After `LearningRateFinder`, `BatchSizeFinder` or a
+    `Tuner`, a run is the one that it would have been with what they have found; beside a
+    `ckpt_path`, which they would discard, they are refused. `GradientAccumulationScheduler` must
+    stand before this callback.
 
     Exact from checkpoints that `HybridCheckpoint` saves, at any step, with any number of workers,
     for models whose computation is itself deterministic, on the same device and with the same
@@ -197,6 +204,8 @@ class ExactResume(Callback):
             self._restore(trainer, pl_module, state)
             return
         self._resumed = True
+        if not state["between_epochs"]:
+            _accumulate(trainer)
         if any(
             stop.stopping_reason != EarlyStoppingReason.NOT_STOPPED
             for stop in trainer.early_stopping_callbacks
@@ -242,6 +251,22 @@ def _packed(metrics: Mapping[str, Tensor]) -> list[tuple[list[str], Tensor]]:
         own = {name: metrics[name] for name in sorted(metrics) if metrics[name].dtype == dtype}
         packed.append((list(own), torch.stack([value.cpu() for value in own.values()])))
     return packed
+
+
+def _accumulate(trainer: Trainer) -> None:
+    """Accumulate as in the rest of the epoch, which a scheduler sees to at its beginning only."""
+    position = -1
+    for number, callback in enumerate(trainer.callbacks):  # type: ignore[attr-defined]
+        if isinstance(callback, ExactResume):
+            position = number
+        if isinstance(callback, GradientAccumulationScheduler):
+            if position >= 0:  # it would refuse what is set here
+                raise ValueError(
+                    "GradientAccumulationScheduler stands behind ExactResume, which then cannot "
+                    "resume amid an epoch: put it before ExactResume in the list of callbacks"
+                )
+            epoch = trainer.current_epoch
+            trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(epoch)
 
 
 def _step_plateaus(trainer: Trainer, pl_module: LightningModule, interval: str, done: int) -> None:

@@ -294,9 +294,11 @@ def schedule_groups(
         ValueError: If the length of the run or of an epoch is needed and not known.
     """
     mine = [schedules[group["name"]] for group in optimizer.param_groups]
-    timed = any(schedule.name == "cosine" or schedule.warmup_epochs for schedule in mine)
+    parts = split_parameters(trainer.lightning_module)
+    photonic = {id(parameter) for parameter in parts["photonic"].values()}
+    present = [schedules[name] for name, parameters in parts.items() if parameters]  # or frozen
+    timed = any(schedule.name == "cosine" or schedule.warmup_epochs for schedule in present)
     length = RunLength.of(trainer) if timed else RunLength.unknown()
-    photonic = {id(p) for p in split_parameters(trainer.lightning_module)["photonic"].values()}
 
     def factor_of(schedule: Schedule) -> Callable[[int], float]:
         warmup = schedule.warmup_epochs and length.step_at(schedule.warmup_epochs)

@@ -32,6 +32,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader
 
+from hybridlit.templates.freezing import frozen_parts, restore_frozen
 from hybridlit.templates.hyperparameters import plain
 from hybridlit.templates.run_length import RunLength
 from hybridlit.templates.schedule import GroupSchedules, schedules_by_group
@@ -79,7 +80,8 @@ class SettingsWatch(Callback):
     """Takes up settings that have changed since a checkpoint, or since the start, and says so.
 
     Templates attach it themselves; `ExactResume` lends it to other modules. It refuses a resumed
-    run whose checkpoint has been discarded by a finder of learning rates or batch sizes.
+    run whose checkpoint has been discarded by a finder of learning rates or batch sizes, and lets
+    parts that `BaseFinetuning` had unfrozen be so again.
 
     Args:
         of_template: Whether the optimizer is the one that `HybridModule.configure_optimizers`
@@ -104,7 +106,10 @@ class SettingsWatch(Callback):
     ) -> None:
         """Add the settings of this run."""
         self._has_saved = True
-        checkpoint[SETTINGS_KEY] = _settings(trainer, pl_module)
+        checkpoint[SETTINGS_KEY] = {
+            **_settings(trainer, pl_module),
+            "frozen": frozen_parts(trainer, pl_module),
+        }
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -134,6 +139,8 @@ class SettingsWatch(Callback):
                 "they have found"
             )
         saved, self._saved = self._saved, None
+        if saved is not None:
+            restore_frozen(trainer, pl_module, saved.get("frozen"))
         now = _settings(trainer, pl_module)
         schedules = _group_schedules(trainer)
         if schedules is not None and math.isfinite(schedules.total):

@@ -145,7 +145,7 @@ class ResumableLoader(DataLoader[Any]):
         self._indices = _Indices()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many batches of the present epoch have been handed out, and what makes them."""
+        """Return how many batches of the epoch have been handed out, and what they depend on."""
         return {"position": self._position, **self._made_of()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

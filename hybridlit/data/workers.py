@@ -26,6 +26,11 @@ class EndedByParentOnly:
         self.then = then
 
     def __call__(self, worker: int) -> None:
+        """Prepare this process, which is a worker.
+
+        Args:
+            worker: Its number, from 0.
+        """
         parent = multiprocessing.parent_process()
         if parent is not None and parent.pid is not None and hasattr(signal, "sigwaitinfo"):
             # the thread inherits the mask; torch's own handler would end the process in any case

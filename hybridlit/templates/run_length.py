@@ -54,7 +54,8 @@ class RunLength(NamedTuple):
         epoch = begun.processed  # type: ignore[attr-defined]  # the present one, or the next
         amid = begun.started > epoch  # type: ignore[attr-defined]
         done = trainer.fit_loop.batch_idx + 1 if amid else 0
-        here, taken = epoch + done / batches, trainer.global_step
+        here: float = epoch + done / batches
+        taken = trainer.global_step
 
         def steps(epoch: int) -> int:
             return math.ceil(batches / accumulated(epoch))
@@ -68,7 +69,8 @@ class RunLength(NamedTuple):
                 return taken + (next_one - taken) * (epochs - here) / (epoch + 1 - here)
             whole = math.floor(epochs)
             first = epoch + 1 if amid else epoch
-            return next_one + sum(map(steps, range(first, whole))) + (epochs - whole) * steps(whole)
+            between = sum(map(steps, range(first, whole)))
+            return float(next_one + between + (epochs - whole) * steps(whole))
 
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
             total = max(float(taken), step_at(max(trainer.max_epochs, 1)))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -154,7 +155,7 @@ class GroupSchedules(LambdaLR):
         self._added = added or (lambda group: (factors[0], self.reductions[0]))
         super().__init__(optimizer, factors)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the rates of all groups at the present step."""
         first = zip(self.base_lrs, self.lr_lambdas, strict=True)
         rates = [base * factor(self.last_epoch) for base, factor in first]

@@ -22,7 +22,7 @@ checkpoint, as always in Lightning, and that is said.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -154,8 +154,8 @@ class SettingsWatch(Callback):
             or (schedules is not None and now["steps"] not in (None, schedules.total))
             or (saved is not None and saved.get("steps", now["steps"]) != now["steps"])
         ):
-            # a finder writes one rate into all groups
-            anew = _COMPONENTS if saved is None and changed else _to_begin_anew(before, self._in_use)
+            found = saved is None and changed  # by a finder, which writes one rate into all groups
+            anew = set(_COMPONENTS) if found else _to_begin_anew(before, self._in_use)
             _take_up(trainer, pl_module, anew)
         for line in [] if saved is None else self._differences(saved, now, trainer):
             rank_zero_warn(f"Resumed with another {line}.")
@@ -217,7 +217,7 @@ def _to_begin_anew(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str
     }
 
 
-def _take_up(trainer: Trainer, pl_module: LightningModule, anew: Iterable[str]) -> None:
+def _take_up(trainer: Trainer, pl_module: LightningModule, anew: Collection[str | None]) -> None:
     """Give optimizer and schedules the settings that they would have in a new run."""
     made: Any = pl_module.configure_optimizers()
     optimizer = made["optimizer"] if isinstance(made, dict) else made

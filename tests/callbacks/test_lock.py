@@ -91,7 +91,9 @@ def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch):
 def test_a_folder_that_somebody_is_writing_into(tmp_path, other):
     wanted = str(tmp_path / "checkpoints")
     kill = other(wanted)
-    with pytest.raises(ValueError, match=r"in use by another run \(process \d+ on .*another folder"):
+    with pytest.raises(
+        ValueError, match=r"in use by another run \(process \d+ on .*another folder"
+    ):
         own_folder(wanted, given=True, resumed=False)
     with pytest.raises(ValueError, match="in use by another run"):
         own_folder(wanted, given=True, resumed=True)

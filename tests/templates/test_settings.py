@@ -234,7 +234,11 @@ def test_other_batches_amid_an_epoch_are_refused(changes, name, run):
 
 def test_a_second_fit_of_a_trainer_goes_on_in_the_schedule(make_model, make_trainer):
     seen = Rates()
-    trainer, model, data = make_trainer([seen], max_epochs=1), make_model(schedule="cosine"), problem()
+    trainer, model, data = (
+        make_trainer([seen], max_epochs=1),
+        make_model(schedule="cosine"),
+        problem(),
+    )
     trainer.fit(model, data)
     trainer.fit_loop.max_epochs = 3
     trainer.fit(model, data)
@@ -307,7 +311,7 @@ def test_a_setting_changed_amid_the_run_is_taken_up_with_the_next_epoch(run, tmp
 def test_bad_settings_are_refused_at_the_start_of_a_fit(make_model, make_trainer, data):
     model = make_model()
     model.hparams.quantum_lr = -1.0
-    with pytest.raises(ValueError, match="quantum_lr must be above 0, got -1.0"):
+    with pytest.raises(ValueError, match=r"quantum_lr must be above 0, got -1\.0"):
         make_trainer().fit(model, data)
 
 

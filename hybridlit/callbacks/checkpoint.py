@@ -22,11 +22,12 @@ from hybridlit.callbacks.saving.boundaries import accumulating, validation_follo
 from hybridlit.callbacks.saving.checkpoint_io import DurableCheckpointIO
 from hybridlit.callbacks.saving.durable import remove_leftovers
 from hybridlit.callbacks.saving.folder import (
-    free_folder,
     later_checkpoints,
+    own_folder,
     remove_old_steps,
     step_name,
 )
+from hybridlit.callbacks.saving.lock import FolderLock
 from hybridlit.callbacks.saving.loop_counters import rewind
 from hybridlit.callbacks.saving.patience import Patience
 from hybridlit.photonics.validation import choice, integer, number
@@ -59,8 +60,9 @@ class HybridCheckpoint(ModelCheckpoint):
           `ExactResume`), so `newest_checkpoint` takes it only where no other one has as many steps.
           Nothing is ever resumed unless `ckpt_path` says so.
 
-    A new run never writes into a folder that holds checkpoints of another one; one that goes back
-    to an earlier step of its own is warned that files of later steps are there. If a file cannot be
+    A new run never writes into a folder that holds checkpoints of another one, and no run into one
+    that another run is writing into (`FolderLock`); one that goes back to an earlier step of its
+    own is warned that files of later steps are there. If a file cannot be
     written, the run stops with an `OSError` and the files from before are as they were.
 
     One per Trainer: for the best by another value, add a `ModelCheckpoint` with another `dirpath`.
@@ -80,11 +82,12 @@ class HybridCheckpoint(ModelCheckpoint):
         keep: How many periodic checkpoints to keep, at least 1.
         on_exception: Keep `interrupted.ckpt`.
         dirpath: The folder; None: `checkpoints` in the folder of the first logger's run, or in
-            `default_root_dir` without loggers, with a number behind it if that exists.
+            `default_root_dir` without loggers, with a number behind it if that is another run's.
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range, or nothing at all would be saved.
+        ValueError: If an argument is out of range, or nothing at all would be saved. At the start
+            of a fit, if `dirpath` is another run's.
     """
 
     def __init__(
@@ -142,6 +145,9 @@ class HybridCheckpoint(ModelCheckpoint):
         self._settled = False  # while saving: everybody else has done with this validation or epoch
         self._interrupted = False
         self._patience = Patience()
+        self._lock: FolderLock | None = None
+        self._resumed_in: Path | None = None  # the folder that this fit has been resumed from
+        self._has_saved = False  # in this fit
         self._saved: int | None = None  # the step of the last save with nothing half done
         self._began = 0.0
         self._last_seconds = 0.0  # spent on saving last.ckpt
@@ -153,6 +159,8 @@ class HybridCheckpoint(ModelCheckpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the folder, and put the durable writer in place."""
+        if stage == "fit":
+            self._resumed_in, self._has_saved = None, False
         if stage == "fit" and self._wrote and trainer.global_step == 0:  # of another Trainer
             self._wrote = False
             if not self._given_folder:
@@ -183,6 +191,14 @@ class HybridCheckpoint(ModelCheckpoint):
             "considered": self._considered,
         }
 
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note where the run is resumed from; a finder loads what this fit has saved."""
+        fitting = trainer.state.fn == TrainerFn.FITTING
+        if fitting and not self._has_saved and trainer.ckpt_path is not None:
+            self._resumed_in = Path(trainer.ckpt_path).resolve().parent
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Remember which checkpoints are best; `on_fit_start` looks for them."""
         self._restored = state_dict["best"]
@@ -194,15 +210,11 @@ class HybridCheckpoint(ModelCheckpoint):
         self._interrupted = self._settled = False
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        resumed = None if trainer.ckpt_path is None else Path(trainer.ckpt_path).resolve().parent
+        resumed = self._resumed_in
         if resumed is None and trainer.global_step == 0:
             self._considered, self.best_k_models, self.last_model_path = None, {}, ""
             self._rank()
-        if not self._wrote and resumed != Path(self._folder).resolve():
-            wanted = self._folder
-            self.dirpath = trainer.strategy.broadcast(free_folder(wanted, self._given_folder))
-            if self._folder != wanted:
-                rank_zero_info(f"{wanted} holds checkpoints already: saving to {self._folder}")
+        self._take_folder(trainer, self._wrote or resumed == Path(self._folder).resolve())
         if trainer.is_global_zero:
             remove_leftovers(self._folder)
         if resumed is not None:
@@ -307,6 +319,12 @@ class HybridCheckpoint(ModelCheckpoint):
     ) -> None:
         """Save what was interrupted, without getting into the way of the error."""
         self._patience.end()
+        try:
+            self._save_interrupted(trainer, exception)
+        finally:
+            self._release()
+
+    def _save_interrupted(self, trainer: Trainer, exception: BaseException) -> None:
         if not self.save_on_exception or not self._is_active(trainer):
             return
         began = self._first_step is not None and trainer.global_step > self._first_step
@@ -324,13 +342,15 @@ class HybridCheckpoint(ModelCheckpoint):
             rank_zero_info(f"Interrupted by {type(exception).__name__}; saved {path}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Give Ctrl-C back where a run ends without `on_train_end`."""
+        """Give Ctrl-C back where a run ends without `on_train_end`, and the folder."""
         self._patience.end()
+        self._release()
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Let a checkpoint of an interrupted step begin with that step."""
+        self._has_saved = True
         if self._interrupted:
             rewind(checkpoint["loops"]["fit_loop"], self._batches, trainer)
 
@@ -339,6 +359,27 @@ class HybridCheckpoint(ModelCheckpoint):
     @property
     def _folder(self) -> str:
         return str(self.dirpath)
+
+    def _take_folder(self, trainer: Trainer, resumed: bool) -> None:
+        """Keep other runs out of the folder, or find another one."""
+        self._release()
+        found, refusal = self._folder, None
+        if trainer.is_global_zero:
+            try:
+                found, self._lock = own_folder(self._folder, self._given_folder, resumed)
+            except ValueError as error:
+                refusal = str(error)
+        found, refusal = trainer.strategy.broadcast((found, refusal))
+        if refusal is not None:  # in all processes
+            raise ValueError(refusal)
+        if found != self._folder:
+            rank_zero_info(f"{self._folder} is that of another run: saving to {found}")
+            self.dirpath = found
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _is_active(self, trainer: Trainer) -> bool:
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking

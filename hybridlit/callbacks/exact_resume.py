@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -23,6 +24,7 @@ from hybridlit.callbacks.saving.running_results import (
     restore_metrics,
     running_results,
 )
+from hybridlit.templates.settings import SettingsWatch
 
 __all__ = ["ExactResume"]
 
@@ -38,6 +40,12 @@ class ExactResume(Callback):
     resume: the end of an epoch in runs with `max_steps`, epochs that a limit cut short, steps of
     `ReduceLROnPlateau` that come after a checkpoint is saved, and a run that `EarlyStopping` ended,
     which stays ended.
+
+    A run that is resumed with other settings uses those, and says each difference in a line; for
+    the rule see `hybridlit.templates.settings`. After `LearningRateFinder`, `BatchSizeFinder` or a
+    `Tuner`, a run is the one that it would have been with what they have found; beside a
+    `ckpt_path`, which they would discard, they are refused. `GradientAccumulationScheduler` must
+    stand before this callback.
 
     Exact from checkpoints that `HybridCheckpoint` saves, at any step, with any number of workers,
     for models whose computation is itself deterministic, on the same device and with the same
@@ -73,6 +81,8 @@ class ExactResume(Callback):
         self._metrics: dict[str, Any] = {}
         self._interrupted = False
         self._random: RandomState | None = None  # at the last end of an optimizer step
+        self._has_saved = False  # in this fit
+        self._watch: Callback = SettingsWatch()
 
     # --- saving -----------------------------------------------------------------------------------
 
@@ -87,6 +97,8 @@ class ExactResume(Callback):
         if self._interrupted and self._random is not None and not behind_step(loops, trainer):
             now = self._random
         whole = trainer.is_last_batch or not epoch_ended(loops)
+        self._has_saved = True
+        self._watch.on_save_checkpoint(trainer, pl_module, checkpoint)
         state: dict[str, Any] = {
             "random": _of_all_processes(trainer, now.plain()),
             "whole_epoch": whole,
@@ -135,7 +147,14 @@ class ExactResume(Callback):
         """Forget an earlier run."""
         if stage == "fit":
             self._loaded, self._resumed, self._sums, self._metrics = None, False, {}, {}
-            self._interrupted, self._random = False, None
+            self._interrupted, self._random, self._has_saved = False, None, False
+            own = any(isinstance(c, SettingsWatch) for c in trainer.callbacks)  # type: ignore[attr-defined]
+            self._watch = Callback() if own else SettingsWatch()
+            self._watch.setup(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the settings of modules that are no templates."""
+        self._watch.on_fit_start(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -144,6 +163,11 @@ class ExactResume(Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         state = checkpoint.get("callbacks", {}).get(self.state_key)
+        if self._has_saved:  # a finder puts back what it has saved, and nothing is resumed
+            if state is not None:
+                RandomState.of(_of_this_process(trainer, state["random"])).restore()
+            return
+        self._watch.on_load_checkpoint(trainer, pl_module, checkpoint)
         if state is None:
             rank_zero_warn(
                 "The checkpoint was saved without ExactResume: the order of the data and random "
@@ -161,6 +185,7 @@ class ExactResume(Callback):
         loaders = loops["state_dict"].get("combined_loader", [])
         self._loaded = {
             **state,
+            "begun": loops["epoch_loop.batch_progress"]["total"]["ready"] > 0,
             "between_epochs": between_epochs,
             "rewound": loops.pop("rewound", False),
             "loaders": [] if between_epochs else loaders,
@@ -169,11 +194,18 @@ class ExactResume(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the state, after everything that Lightning does before the first batch."""
         _check_loaders(trainer)
+        self._watch.on_train_start(trainer, pl_module)
         self._random = RandomState.now(self._random)
         state, self._loaded = self._loaded, None
         if state is None:
             return
+        if not state["begun"]:  # else Lightning looks for a step to be completed
+            trainer.fit_loop.restarting = False
+            self._restore(trainer, pl_module, state)
+            return
         self._resumed = True
+        if not state["between_epochs"]:
+            _accumulate(trainer)
         if any(
             stop.stopping_reason != EarlyStoppingReason.NOT_STOPPED
             for stop in trainer.early_stopping_callbacks
@@ -219,6 +251,22 @@ def _packed(metrics: Mapping[str, Tensor]) -> list[tuple[list[str], Tensor]]:
         own = {name: metrics[name] for name in sorted(metrics) if metrics[name].dtype == dtype}
         packed.append((list(own), torch.stack([value.cpu() for value in own.values()])))
     return packed
+
+
+def _accumulate(trainer: Trainer) -> None:
+    """Accumulate as in the rest of the epoch, which a scheduler sees to at its beginning only."""
+    position = -1
+    for number, callback in enumerate(trainer.callbacks):  # type: ignore[attr-defined]
+        if isinstance(callback, ExactResume):
+            position = number
+        if isinstance(callback, GradientAccumulationScheduler):
+            if position >= 0:  # it would refuse what is set here
+                raise ValueError(
+                    "GradientAccumulationScheduler stands behind ExactResume, which then cannot "
+                    "resume amid an epoch: put it before ExactResume in the list of callbacks"
+                )
+            epoch = trainer.current_epoch
+            trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(epoch)
 
 
 def _step_plateaus(trainer: Trainer, pl_module: LightningModule, interval: str, done: int) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hybridlit.data.resumable import ResumableLoader
+from hybridlit.data.workers import EndedByParentOnly
 
 __all__ = ["EpochShuffle", "batches"]
 
@@ -91,6 +92,7 @@ def batches(
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         collate_fn=_as_they_are,
+        worker_init_fn=EndedByParentOnly(),
         generator=torch.Generator(),  # iterating leaves the global one alone
     )
 

@@ -21,6 +21,7 @@ from torch.utils.data import (
     get_worker_info,
 )
 
+from hybridlit.data.workers import EndedByParentOnly
 from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import random_seed
 
@@ -71,7 +72,7 @@ class EpochSeeded(Sampler[Any]):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A DataLoader with a `state_dict`: how many batches of the epoch it has handed out.
+    """A DataLoader with a `state_dict`: how many batches of the epoch it has handed out, and which.
 
     After `load_state_dict` the next pass begins behind these batches, which are skipped by index,
     not read. What workers have fetched ahead does not count. The order of an epoch depends on
@@ -97,8 +98,8 @@ class ResumableLoader(DataLoader[Any]):
     Example:
         >>> loader = ResumableLoader(range(6), batch_size=2)
         >>> batches = iter(loader)
-        >>> next(batches), loader.state_dict()
-        (tensor([0, 1]), {'position': 1})
+        >>> next(batches), loader.state_dict()["position"]
+        (tensor([0, 1]), 1)
         >>> again = ResumableLoader(range(6), batch_size=2)
         >>> again.load_state_dict(loader.state_dict())
         >>> list(again)
@@ -145,26 +146,48 @@ class ResumableLoader(DataLoader[Any]):
         self._worker_loader: DataLoader[Any] | None = None
         self._indices = _Indices()
 
-    def state_dict(self) -> dict[str, int]:
-        """Return how many batches of the present epoch have been handed out."""
-        return {"position": self._position}
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many batches of the epoch have been handed out, and what they depend on."""
+        return {"position": self._position, **self._made_of()}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Begin the next pass behind the batches that were handed out when the state was saved.
 
         Args:
-            state: What `state_dict` returned. At the end of an epoch, the next pass is a whole one.
+            state: What `state_dict` returned. At the end of an epoch, the next pass is a whole one,
+                and may be of other batches.
 
         Raises:
-            ValueError: If the epoch has fewer batches.
+            ValueError: If the epoch was amid, and its batches would be others.
         """
         position, batches = state["position"], len(self)
-        if not 0 <= position <= batches:
+        before = state.get("batches", batches)  # 0.1 did not save it
+        amid = bool(position % max(before, 1))
+        if not 0 <= position <= (batches if amid else before):
             raise ValueError(
                 f"the checkpoint was saved after batch {position} of an epoch, and this one has "
                 f"{batches} batches: resume with the same data, batch_size and number of processes"
             )
-        self._start = self._position = position % max(batches, 1)
+        if amid:
+            for name, value in self._made_of().items():
+                if state.get(name, value) != value:
+                    raise ValueError(
+                        f"the checkpoint was saved amid an epoch, with {name}={state[name]}, and "
+                        f"this run has {name}={value}: its epoch would be neither the one nor the "
+                        "other. Resume with the same data, or from a checkpoint that was saved at "
+                        "the end of an epoch"
+                    )
+        self._start = self._position = position % max(before, 1)
+
+    def _made_of(self) -> dict[str, Any]:
+        """Return what the batches of an epoch depend on."""
+        order = self.batch_sampler
+        return {
+            "batch_size": getattr(order, "batch_size", self.batch_size),
+            "rows": len(self.dataset),  # type: ignore[arg-type]
+            "seed": self.seed,
+            "batches": len(self),
+        }
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         # A generator: nothing happens before the first batch is asked for. Lightning makes the
@@ -192,7 +215,7 @@ class ResumableLoader(DataLoader[Any]):
             collate_fn=self.collate_fn,
             pin_memory=self.pin_memory,
             timeout=self.timeout,
-            worker_init_fn=self.worker_init_fn,
+            worker_init_fn=EndedByParentOnly(self.worker_init_fn),
             multiprocessing_context=self.multiprocessing_context,
             prefetch_factor=self.prefetch_factor,
             persistent_workers=self.persistent_workers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -26,6 +27,7 @@ from hybridlit.templates.schedule import (
     schedule_groups,
     schedules_by_group,
 )
+from hybridlit.templates.settings import SETTINGS_KEY, SettingsWatch, training_settings
 from hybridlit.templates.stages import Component, StagedTraining, check_stages
 from hybridlit.templates.tasks import Task, make_task
 
@@ -92,13 +94,10 @@ class HybridModule(PlainHyperparameters):
     ) -> None:
         super().__init__()
         self.keep_hyperparameters(inspect.currentframe())
-        for name in ("classical_lr", "quantum_lr"):
-            learning_rate(self.hparams[name], name)
-        for name in ("weight_decay", "quantum_weight_decay"):
-            number(self.hparams[name], name, minimum=0.0, below=LARGEST_RATE)
-        check_schedules(self.hparams)
+        self._check_settings(self.hparams)
         if stages is not None:
             check_stages(stages)
+        self._constructed_with = training_settings(self.hparams)
         self._first_targets: FirstTargets | None = None
         self.task: Task = make_task(task, integer(output_dim, "output_dim", 1))
         metrics = self.build_metrics()
@@ -188,6 +187,7 @@ class HybridModule(PlainHyperparameters):
             ValueError: If nothing is trainable, or if a cosine or warm-up has no known end.
         """
         given = self.hparams
+        self._check_settings(given)  # which may have been changed
         optimizer = grouped_adamw(
             self,
             lr={"classical": given["classical_lr"], "photonic": given["quantum_lr"]},
@@ -208,10 +208,15 @@ class HybridModule(PlainHyperparameters):
         }
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the callbacks that `schedule` and `stages` need in training."""
+        """Return the callbacks that `schedule`, `stages` and a resume need in training."""
         callbacks: list[Callback] = []
         if self.trainer.state.fn != TrainerFn.FITTING:
             return callbacks  # Lightning would announce that they replace those of the fit
+        own = type(self).configure_optimizers is HybridModule.configure_optimizers
+        attached = [c for c in self.trainer.callbacks if isinstance(c, SettingsWatch)]  # type: ignore[attr-defined]
+        for watch in attached:
+            watch.of_template = own
+        callbacks += [] if attached else [SettingsWatch(of_template=own)]
         if "plateau" in (schedule.name for schedule in schedules_by_group(self.hparams).values()):
             callbacks.append(PlateauWatch())
         if self.hparams["stages"] is not None:
@@ -277,7 +282,40 @@ class HybridModule(PlainHyperparameters):
         inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
         return self.predictions(self(inputs))
 
+    @property
+    def hparams_initial(self) -> Any:
+        """The hyperparameters for loggers; what was changed since construction as it is now."""
+        return self._as_used(super().hparams_initial)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the arguments of the constructor; where they were changed since, as they are."""
+        super().on_save_checkpoint(checkpoint)
+        self._as_used(checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over, in `load_from_checkpoint`, settings that are no arguments of this class."""
+        super().on_load_checkpoint(checkpoint)
+        if self._trainer is None:
+            arguments = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
+            used = training_settings(checkpoint.get(SETTINGS_KEY, {}).get("model", {}))
+            self.hparams.update({n: value for n, value in used.items() if n not in arguments})
+
     # --- inside -----------------------------------------------------------------------------------
+
+    def _as_used(self, arguments: Any) -> Any:
+        """Replace arguments by the settings of training that were changed after construction."""
+        for name, value in training_settings(self.hparams).items():
+            if name in arguments and value != self._constructed_with[name]:
+                arguments[name] = value
+        return arguments
+
+    @staticmethod
+    def _check_settings(given: Mapping[str, Any]) -> None:
+        for name in ("classical_lr", "quantum_lr"):
+            learning_rate(given[name], name)
+        for name in ("weight_decay", "quantum_weight_decay"):
+            number(given[name], name, minimum=0.0, below=LARGEST_RATE)
+        check_schedules(given)
 
     def _step(self, batch: Any, stage: str, metrics: MetricCollection) -> Tensor:
         inputs, targets = self.unpack(batch)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from hybridlit.components import split_parameters
 from hybridlit.photonics.validation import choice, integer, number
+from hybridlit.templates.run_length import RunLength
 
 __all__ = [
     "SCHEDULES",
@@ -27,6 +31,8 @@ __all__ = [
 SCHEDULES = ("constant", "cosine", "plateau")
 
 _MONITOR = "val/loss"
+
+_PROGRESS = ("base_lrs", "last_epoch", "_step_count", "_last_lr", "best", "waited")
 
 
 class Schedule(NamedTuple):
@@ -113,7 +119,11 @@ class GroupSchedules(LambdaLR):
 
     Unlike `ReduceLROnPlateau` beside another scheduler, which would overwrite its reductions, this
     lowers the base rates that the factors multiply, so that plateaus combine with warm-up and with
-    other schedules of other groups. Everything needed to resume is in its `state_dict`.
+    other schedules of other groups. Its `state_dict` holds how far it has come, and no settings:
+    those are the ones that the present run was given.
+
+    A group that is added to the optimizer later, as `BaseFinetuning` does when it unfreezes a
+    part, keeps the rate that it is given, and from there on rises and falls in proportion.
 
     Args:
         optimizer: The optimizer.
@@ -121,6 +131,10 @@ class GroupSchedules(LambdaLR):
         on_plateau: For each group, whether `observe` lowers its rate.
         patience: Number of observations without improvement that are tolerated, at least 0.
         reduction: Factor of the rates at a plateau, in (0, 1).
+        added: The factor and the reduction that a group added later follows; None: those of the
+            first group.
+        total: Number of steps of the run that the factors are made for; infinite if they do not
+            depend on it.
     """
 
     def __init__(
@@ -130,12 +144,56 @@ class GroupSchedules(LambdaLR):
         on_plateau: list[bool],
         patience: int,
         reduction: float,
+        added: Callable[[Mapping[str, Any]], tuple[Callable[[int], float], float]] | None = None,
+        total: float = math.inf,
     ) -> None:
         self.reductions = [reduction if reduce else 1.0 for reduce in on_plateau]
         self.patience = patience
+        self.total = total
         self.best = math.inf
         self.waited = 0
+        self._added = added or (lambda group: (factors[0], self.reductions[0]))
         super().__init__(optimizer, factors)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """Return the rates of all groups at the present step."""
+        first = zip(self.base_lrs, self.lr_lambdas, strict=True)
+        rates = [base * factor(self.last_epoch) for base, factor in first]
+        for group in self.optimizer.param_groups[len(rates) :]:
+            factor, _ = self._added(group)
+            before = factor(self.last_epoch - 1)
+            rates.append(group["lr"] * factor(self.last_epoch) / before if before else 0.0)
+        return rates
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how far the schedules have come."""
+        return {name: getattr(self, name) for name in _PROGRESS}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from where the schedules had come, with the present settings."""
+        self.__dict__.update({n: v for n, v in state_dict.items() if n in _PROGRESS})
+
+    def go_on(self, settings: GroupSchedules, step: int, anew: Collection[int]) -> None:
+        """Go on with other settings.
+
+        Args:
+            settings: What has them.
+            step: The optimizer step of the run.
+            anew: Positions of the groups that begin anew with the rates that `settings` has.
+        """
+        self.total, self.last_epoch = settings.total, step
+        self.patience, self._added = settings.patience, settings._added
+        fresh = {group["name"]: n for n, group in enumerate(settings.optimizer.param_groups)}
+        for position, base in enumerate(self.base_lrs):
+            group = self.optimizer.param_groups[position]
+            own = fresh.get(group["name"])
+            if own is not None:
+                self.lr_lambdas[position] = settings.lr_lambdas[own]
+                self.reductions[position] = settings.reductions[own]
+                if position in anew:
+                    base = self.base_lrs[position] = settings.base_lrs[own]
+            group["lr"] = base * self.lr_lambdas[position](step)
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def observe(self, loss: float) -> None:
         """Lower the rates if the loss has stopped falling.
@@ -151,8 +209,11 @@ class GroupSchedules(LambdaLR):
         if self.waited > self.patience:
             self.waited = 0
             for position, group in enumerate(self.optimizer.param_groups):
-                self.base_lrs[position] *= self.reductions[position]
-                group["lr"] *= self.reductions[position]
+                if position < len(self.base_lrs):
+                    self.base_lrs[position] *= self.reductions[position]
+                    group["lr"] *= self.reductions[position]
+                else:
+                    group["lr"] *= self._added(group)[1]
 
 
 class PlateauWatch(Callback):
@@ -164,12 +225,19 @@ class PlateauWatch(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse a run in which no rate would ever fall."""
-        if not any(isinstance(c.scheduler, GroupSchedules) for c in trainer.lr_scheduler_configs):
+        averaging = [c for c in trainer.callbacks if isinstance(c, StochasticWeightAveraging)]  # type: ignore[attr-defined]
+        if averaging:
             raise ValueError(
-                "schedule='plateau' needs the schedules that configure_optimizers of the template "
-                "makes, and this model overrides it: return your own scheduler there and leave "
-                "schedule='constant'"
+                "schedule='plateau' and StochasticWeightAveraging both set the learning rates, and "
+                "from its first epoch on no plateau would lower them: choose schedule='constant' "
+                "or 'cosine', or leave StochasticWeightAveraging out"
             )
+        if trainer.barebones:
+            raise ValueError(
+                "schedule='plateau' follows val/loss, and Trainer(barebones=True) logs nothing: "
+                "leave barebones out, or choose schedule='cosine' or 'constant'"
+            )
+        _group_schedules(trainer)
         batches = trainer.num_val_batches
         if not trainer.enable_validation or (batches and not any(batches)):
             raise ValueError(
@@ -179,12 +247,29 @@ class PlateauWatch(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Pass the validation loss on."""
-        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-        if not fitting or _MONITOR not in trainer.callback_metrics:
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        for config in trainer.lr_scheduler_configs:
-            if isinstance(config.scheduler, GroupSchedules):
-                config.scheduler.observe(trainer.callback_metrics[_MONITOR].item())
+        value = trainer.callback_metrics.get(_MONITOR)
+        if value is None:
+            raise ValueError(
+                f"schedule='plateau' follows {_MONITOR!r}, which was not logged, so no rate would "
+                f"ever fall: log it in validation_step, where there is only "
+                f"{sorted(trainer.callback_metrics)}, or choose schedule='cosine' or 'constant'"
+            )
+        for scheduler in _group_schedules(trainer):
+            scheduler.observe(value.item())
+
+
+def _group_schedules(trainer: Trainer) -> list[GroupSchedules]:
+    configured = [config.scheduler for config in trainer.lr_scheduler_configs]
+    found = [scheduler for scheduler in configured if isinstance(scheduler, GroupSchedules)]
+    if not found:
+        raise ValueError(
+            "schedule='plateau' needs the schedules that configure_optimizers of the template "
+            "makes, and this model overrides it, or a callback has put others in their place: "
+            "return your own scheduler there and leave schedule='constant'"
+        )
+    return found
 
 
 def schedule_groups(
@@ -210,13 +295,23 @@ def schedule_groups(
         ValueError: If the length of the run or of an epoch is needed and not known.
     """
     mine = [schedules[group["name"]] for group in optimizer.param_groups]
-    total = steps_per_epoch = math.inf
-    if any(schedule.name == "cosine" or schedule.warmup_epochs for schedule in mine):
-        total, steps_per_epoch = _length(trainer)
+    parts = split_parameters(trainer.lightning_module)
+    photonic = {id(parameter) for parameter in parts["photonic"].values()}
+    present = [schedules[name] for name, parameters in parts.items() if parameters]  # or frozen
+    timed = any(schedule.name == "cosine" or schedule.warmup_epochs for schedule in present)
+    length = RunLength.of(trainer) if timed else RunLength.unknown()
 
     def factor_of(schedule: Schedule) -> Callable[[int], float]:
-        warmup = schedule.warmup_epochs and schedule.warmup_epochs * steps_per_epoch
-        return lambda step: learning_rate_factor(schedule.name, step, warmup, total)
+        warmup = schedule.warmup_epochs and length.step_at(schedule.warmup_epochs)
+        return lambda step: learning_rate_factor(schedule.name, step, warmup, length.total)
+
+    def reduction_of(schedule: Schedule) -> float:
+        return plateau_factor if schedule.name == "plateau" else 1.0
+
+    def added(group: Mapping[str, Any]) -> tuple[Callable[[int], float], float]:
+        is_photonic = any(id(parameter) in photonic for parameter in group["params"])
+        schedule = schedules["photonic" if is_photonic else "classical"]
+        return factor_of(schedule), reduction_of(schedule)
 
     return GroupSchedules(
         optimizer,
@@ -224,17 +319,6 @@ def schedule_groups(
         [schedule.name == "plateau" for schedule in mine],
         plateau_patience,
         plateau_factor,
+        added,
+        length.total,
     )
-
-
-def _length(trainer: Trainer) -> tuple[float, float]:
-    """Return the optimizer steps of the run and of an epoch."""
-    total = float(trainer.estimated_stepping_batches)
-    batches = float(trainer.num_training_batches)
-    if not (0 < total < math.inf and batches < math.inf):
-        raise ValueError(
-            "warm-up and schedule='cosine' need a run of known length: set "
-            "Trainer(max_epochs=...), and Trainer(limit_train_batches=...) for a data loader "
-            "without a length"
-        )
-    return total, math.ceil(batches / trainer.accumulate_grad_batches)

@@ -149,7 +149,12 @@ class StagedTraining(ComponentsInTurn):
 
         Returns:
             The number, from 1.
+
+        Raises:
+            TypeError: If `epoch` is no integer.
+            ValueError: If it is negative.
         """
+        integer(epoch, "epoch", 0)
         return sum(epoch >= stage.start for stage in self.stages)
 
     def component(self, epoch: int) -> str:
@@ -160,6 +165,10 @@ class StagedTraining(ComponentsInTurn):
 
         Returns:
             `"classical"`, `"photonic"` or `"both"`.
+
+        Raises:
+            TypeError: If `epoch` is no integer.
+            ValueError: If it is negative.
         """
         return self.stages[self.number(epoch) - 1].component
 

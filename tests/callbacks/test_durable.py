@@ -206,13 +206,24 @@ def test_the_folder_of_a_run_will_do(tmp_path):
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints" / "a.ckpt"
 
 
-def test_of_numbered_folders_the_one_written_to_last_is_taken(tmp_path):
+def test_of_numbered_folders_the_last_one_is_taken_whatever_the_clock_says(tmp_path):
     for number, (folder, step) in enumerate(
         [("checkpoints-10", 5), ("checkpoints", 9), ("checkpoints-2", 3), ("checkpoints_old", 4)]
     ):
         save_durably(with_step(step), tmp_path / folder / "a.ckpt")
-        os.utime(tmp_path / folder / "a.ckpt", (number, number))
-    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints-2" / "a.ckpt"
+        os.utime(tmp_path / folder / "a.ckpt", (number, number))  # the clock was set back
+    (tmp_path / "checkpoints-11").mkdir()  # nothing was saved there
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoints-10" / "a.ckpt"
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_links_that_lead_nowhere_are_passed_over(tmp_path):
+    save_durably(with_step(3), tmp_path / "checkpoints" / "a.ckpt")
+    (tmp_path / "checkpoints" / "loop.ckpt").symlink_to(tmp_path / "checkpoints" / "loop.ckpt")
+    (tmp_path / "checkpoints" / "gone.ckpt").symlink_to(tmp_path / "nowhere")
+    for folder in (tmp_path, tmp_path / "checkpoints"):
+        assert newest_checkpoint(folder).name == "a.ckpt"
+    assert [path.name for path in later_checkpoints(tmp_path / "checkpoints", 2)] == ["a.ckpt"]
 
 
 def test_an_interrupted_one_only_if_it_has_more_steps(tmp_path):

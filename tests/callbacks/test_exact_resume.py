@@ -9,7 +9,7 @@ import pytest
 import torch
 from kill_and_resume import differences
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler
 from lightning.pytorch.loggers import CSVLogger
 from process_group import LeaveGroup
 from torch.utils.data import DataLoader, Dataset, TensorDataset
@@ -80,6 +80,7 @@ def run(tmp_path, make_trainer):
         model=None,
         exact=True,
         saving=None,
+        before=False,  # whether `extra` stands before ExactResume
         **options,
     ):
         torch.manual_seed(seed)
@@ -92,7 +93,13 @@ def run(tmp_path, make_trainer):
         every_step = dict(every_n_steps=1, keep=99, save_last=False)
         kept = HybridCheckpoint(dirpath=str(folder), **(every_step | (saving or {})))
         trainer = make_trainer(
-            [*([ExactResume()] if exact else []), seen, *extra(), kept],
+            [
+                *(extra() if before else []),
+                *([ExactResume()] if exact else []),
+                seen,
+                *([] if before else extra()),
+                kept,
+            ],
             **(dict(max_epochs=2, enable_checkpointing=True) | options),
         )
         trainer.fit(network, data() if data else problem(), ckpt_path=resume)
@@ -156,12 +163,25 @@ CASES = {
     "validation every five batches, across epochs": dict(
         check_val_every_n_epoch=None, val_check_interval=5
     ),
+    "accumulation that changes, cosine": dict(
+        max_epochs=3,
+        extra=lambda: [GradientAccumulationScheduler({0: 3, 1: 2, 2: 1})],
+        before=True,
+        model=dict(schedule="cosine", warmup_epochs=1.5),
+    ),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_resumed_at_any_step_equals_the_uninterrupted_one(case, resumed_everywhere):
     assert resumed_everywhere(**CASES[case]) == {}
+
+
+def test_a_scheduler_of_accumulation_must_stand_before(run, tmp_path):
+    behind = dict(extra=lambda: [GradientAccumulationScheduler({0: 2})])
+    run(tmp_path / "a", 0, **behind)
+    with pytest.raises(ValueError, match="put it before ExactResume"):
+        run(tmp_path / "a", 0, tmp_path / "a" / "step00000002.ckpt", **behind)
 
 
 def test_without_the_callback_it_does_not(resumed_everywhere):
@@ -484,6 +504,7 @@ def test_a_save_is_finished_even_if_ctrl_c_waits_for_nothing_else(
 
 
 @pytest.mark.parametrize("error", [None, ValueError("bad data")])
+@pytest.mark.usefixtures("signals_kept")  # a job in the background is started with it ignored
 def test_ctrl_c_is_given_back(error, run, tmp_path):
     class Fails(Callback):
         def on_after_backward(self, *_):
@@ -494,6 +515,21 @@ def test_ctrl_c_is_given_back(error, run, tmp_path):
     with nullcontext() if error is None else pytest.raises(ValueError, match="bad data"):
         run(tmp_path / "a", 0, extra=lambda: [Fails()])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_ctrl_c_that_is_ignored_stays_ignored(run, tmp_path):
+    handlers = []
+
+    class Presses(Callback):
+        def on_after_backward(self, *_):
+            os.kill(os.getpid(), signal.SIGINT)
+            handlers.append(signal.getsignal(signal.SIGINT))
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end, _ = run(tmp_path / "a", 0, extra=lambda: [Presses()])
+    assert end["global_step"] == 12 and set(handlers) == {signal.SIG_IGN}
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_a_save_that_is_interrupted_is_not_counted_twice(run, tmp_path, monkeypatch):

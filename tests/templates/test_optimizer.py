@@ -5,9 +5,14 @@ import math
 
 import pytest
 import torch
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import (
+    LearningRateMonitor,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, IterableDataset
@@ -211,6 +216,51 @@ def test_a_plateau_without_validation_is_refused(data, make_model, make_trainer)
     ]:
         with pytest.raises(ValueError, match="follows val/loss and this run has no validation"):
             trainer.fit(make_model(quantum_schedule="plateau"), **loaders)
+
+
+class Renamed(SequentialHybrid):
+    """Logs its validation loss under another name."""
+
+    def validation_step(self, batch, batch_idx):
+        inputs, targets = self.unpack(batch)
+        self.log("val_loss", self.loss(self(inputs), targets))
+
+
+@pytest.mark.parametrize("group", ["schedule", "quantum_schedule"])
+def test_a_plateau_without_its_value_is_refused(group, data, make_model, make_trainer):
+    model = make_model(Renamed, **{group: "plateau"})
+    with pytest.raises(ValueError, match=r"follows 'val/loss', which was not logged.*'val_loss'"):
+        make_trainer(max_epochs=3).fit(model, data)
+
+
+def test_a_plateau_is_refused_where_nothing_is_logged(data, make_model, tmp_path):
+    trainer = Trainer(barebones=True, max_epochs=1, accelerator="cpu", default_root_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"barebones=True\) logs nothing: leave barebones out"):
+        trainer.fit(make_model(schedule="plateau"), data)
+
+
+def test_a_plateau_is_refused_where_a_callback_replaces_schedules(data, make_model, make_trainer):
+    averaging = StochasticWeightAveraging(swa_lrs=1e-2)
+    with pytest.raises(ValueError, match="StochasticWeightAveraging both set the learning rates"):
+        make_trainer([averaging], max_epochs=5).fit(make_model(schedule="plateau"), data)
+
+    class Replaces(Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            trainer.lr_scheduler_configs.clear()
+
+    with pytest.raises(ValueError, match="or a callback has put others in their place"):
+        make_trainer([Replaces()], max_epochs=5).fit(make_model(schedule="plateau"), data)
+
+
+def test_a_plateau_of_torchs_own_without_its_value_is_an_error(data, make_model, make_trainer):
+    class Own(Renamed):
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            scheduler = {"scheduler": ReduceLROnPlateau(optimizer), "monitor": "val/loss"}
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+    with pytest.raises(MisconfigurationException, match="val/loss which is not available"):
+        make_trainer().fit(make_model(Own), data)
 
 
 def test_validation_apart_from_a_run_is_not_observed(data, make_model, make_trainer):

@@ -208,3 +208,11 @@ def test_stages_survive_a_checkpoint(tmp_path, data, make_model, make_trainer):
     snapshots = Snapshots()
     make_trainer(max_epochs=2, callbacks=[snapshots]).fit(restored, data)
     assert [snapshots.moved(epoch)["photonic"] for epoch in (0, 1)] == [False, True]
+
+
+@pytest.mark.parametrize("epoch", [-1, 0.5, True])
+def test_an_epoch_that_there_is_not_has_no_stage(epoch):
+    staged = StagedTraining([("classical", 1), ("both", 1)])
+    for ask in (staged.number, staged.component):
+        with pytest.raises((ValueError, TypeError), match="epoch must be"):
+            ask(epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from pathlib import Path
@@ -11,18 +12,19 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from hybridlit.callbacks.saving.durable import damage, noted_step
+from hybridlit.callbacks.saving.lock import FolderLock
 from hybridlit.photonics.argument_types import checked
 
 __all__ = [
-    "free_folder",
     "later_checkpoints",
     "newest_checkpoint",
+    "own_folder",
     "remove_old_steps",
     "step_name",
     "undamaged",
 ]
 
-_FOLDER = re.compile(r"checkpoints(-\d+)?")
+_NUMBER = re.compile(r"-(\d+)\Z")
 _STEP = re.compile(r"step(\d+)\.ckpt")
 
 
@@ -32,7 +34,8 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
 
     Args:
         folder: The folder of the checkpoints, or that of a run, with them in `checkpoints/`, or in
-            `checkpoints-1/` and so on: then in the one that was written to last.
+            `checkpoints-1/` and so on: then in the one with the highest number, which
+            `HybridCheckpoint` has given to the run that began last.
 
     Returns:
         The undamaged `*.ckpt` file with the largest global step; of several the one written last,
@@ -100,34 +103,68 @@ def undamaged(path: str | os.PathLike[str], fall_back: bool) -> Path:
     return other
 
 
-def free_folder(wanted: str, given: bool) -> str:
-    """Find a folder that holds no checkpoints, so that a run overwrites none of another one.
+def own_folder(wanted: str, given: bool, resumed: bool) -> tuple[str, FolderLock]:
+    """Find and lock a folder for a run, so that it overwrites nothing of another one.
 
     Args:
         wanted: The folder.
         given: Whether the user has chosen it, so that nothing else will do.
+        resumed: Whether the checkpoints in it are those of this run.
 
     Returns:
-        The folder, or else one with a number behind its name.
+        The folder, and the lock to be released at the end. If the folder that nobody has chosen
+        holds checkpoints of another run, or one that is writing, or if a run has begun in a later
+        one meanwhile, it is the next one: the folder with the highest number is the newest.
 
     Raises:
-        ValueError: If the folder that the user has chosen holds checkpoints.
+        ValueError: If the folder that the user has chosen holds checkpoints of another run, or
+            another run is writing into it.
+        OSError: If the folder cannot be written to.
     """
-
-    def taken(folder: str) -> bool:
-        return any(Path(folder).glob("*.ckpt"))
-
-    if not taken(wanted):
-        return wanted
+    lock = FolderLock(wanted)
     if given:
-        raise ValueError(
-            f"dirpath={wanted!r} holds checkpoints of another run, which this one would "
-            "overwrite: resume that run with ckpt_path, or name another folder"
-        )
-    number = 1
-    while taken(f"{wanted}-{number}"):
+        if not lock.take():
+            raise ValueError(
+                f"dirpath={wanted!r} is in use by another run ({lock.owner}): wait for its end, or "
+                "name another folder"
+            )
+        if not resumed and _taken(Path(wanted)):
+            lock.release()
+            raise ValueError(
+                f"dirpath={wanted!r} holds checkpoints of another run, which this one would "
+                "overwrite: resume that run with ckpt_path, or name another folder"
+            )
+        return wanted, lock
+    later = max(map(_number, _numbered(Path(wanted))), default=-1)
+    if later < 0 or (resumed and later == 0):
+        if lock.take() and (resumed or not _taken(Path(wanted))):
+            return wanted, lock
+        lock.release()
+    number = max(later, 0) + 1
+    while True:
+        folder = f"{wanted}-{number}"
+        lock = FolderLock(folder)
+        if lock.take() and not _taken(Path(folder)):
+            return folder, lock
+        lock.release()
         number += 1
-    return f"{wanted}-{number}"
+
+
+def _taken(folder: Path) -> bool:
+    return any(folder.glob("*.ckpt"))
+
+
+def _numbered(wanted: Path) -> list[Path]:
+    """Return those of a folder and its numbered successors that hold checkpoints."""
+    name = re.compile(re.escape(wanted.name) + r"(-\d+)?")
+    found = wanted.parent.glob(f"{glob.escape(wanted.name)}*")
+    return [path for path in found if name.fullmatch(path.name) and _taken(path)]
+
+
+def _number(folder: Path) -> int:
+    """Return the number behind the name of a folder; 0 without one."""
+    match = _NUMBER.search(folder.name)
+    return int(match[1]) if match else 0
 
 
 def step_name(step: int) -> str:
@@ -171,12 +208,8 @@ class _Age(NamedTuple):
 def _newest(folder: Path) -> tuple[Path, dict[Path, str]]:
     """Return the newest undamaged checkpoint, and what is wrong with the newer ones."""
     if not any(folder.glob("*.ckpt")):
-        inside = [
-            path
-            for path in folder.glob("checkpoints*/*.ckpt")
-            if _FOLDER.fullmatch(path.parent.name)
-        ]
-        folder = max(inside, key=_modified).parent if inside else folder
+        # by number, since clocks are set back; runs take folders in this order
+        folder = max(_numbered(folder / "checkpoints"), key=_number, default=folder)
     faults: dict[Path, str] = {}
     for path in sorted(folder.glob("*.ckpt"), key=_age, reverse=True):
         fault = damage(path)
@@ -206,7 +239,7 @@ def _age(path: Path) -> _Age:
 def _modified(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:  # rotated away meanwhile
+    except OSError:  # rotated away meanwhile, or a link that leads nowhere
         return 0
 
 

@@ -19,10 +19,10 @@ def epoch_ended(loops: dict[str, Any]) -> bool:
         loops: `checkpoint["loops"]["fit_loop"]`.
 
     Returns:
-        True if it was.
+        True if it was; False before the first epoch.
     """
     epoch = loops["epoch_progress"]["current"]
-    return bool(epoch["processed"] == epoch["started"] == epoch["ready"])
+    return bool(epoch["processed"] == epoch["started"] == epoch["ready"] > 0)
 
 
 def behind_step(loops: dict[str, Any], trainer: Trainer) -> bool:

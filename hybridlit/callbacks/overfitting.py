@@ -56,15 +56,16 @@ class OverfittingDetector(Callback):
     `replay_steps` steps, one as it is and one with each part frozen. A part is **named**, in one
     warning an episode of alarms, if the copy with this part frozen ends with a lower validation
     loss than the one with nothing frozen and than all others, by more than `min_cost` with all of
-    the 95 % intervals over rows, and without half at least of the rise. The copies are compared
-    eight times on the way, and the first clear answer counts. Where there is none, the warning says
+    the 95 % intervals over the rows of the first `replay_batches` validation batches, and without
+    half at least of the rise. The copies are compared eight times on the way, and the first clear
+    answer counts. Where there is none, the warning says
     that no single part is to blame. A `Fusion` learns to trust what overfits and so shares its
     guilt: it is named only if no other part is. An episode ends when there was no alarm for
     `window` measurements.
 
-    What is confirmed is that the model overfits less without this part's training, on the rows of
-    the probe, in the training that was repeated; how much of what is worth learning goes with it is
-    for you to see, from the training losses in the warning. Copies take the first `replay_batches`
+    What is confirmed is that the model overfits less without this part's training, on these rows,
+    in the training that was repeated; how much of what is worth learning goes with it is for you to
+    see, from the training losses in the warning. Copies take the first `replay_batches`
     training batches in turns, with the losses of a template or `probe_losses`, the learning rates
     of the run, its accumulation, clipping, stages and turns, in full precision; they do not run
     `training_step`. Once the run is longer than `replay_steps`, each new lowest validation loss
@@ -73,10 +74,10 @@ class OverfittingDetector(Callback):
     copied), the warning says why no part is named.
 
     Training is the same bit for bit with and without this callback, unless it freezes. A resumed
-    run logs and decides as the uninterrupted one: the checkpoint holds both probes, the kept
-    training batches, and two copies of the model's parameters and persistent buffers (with the
-    moments of the optimizer, if the second is not that of the start). With several processes, the
-    batches of the first one are used by all, and so are its results.
+    run logs and decides as the uninterrupted one: the checkpoint holds both probes, the batches
+    that are kept for copies, and two copies of the model's parameters and persistent buffers (with
+    the moments of the optimizer, if the second is not that of the start). With several processes,
+    the batches of the first one are used by all, and so are its results.
 
     Cost, in passes (forward only) over one probe: two a validation, `4 * parts - 4` more when the
     allocation is measured, and during an alarm `2 * parts + 1` more for the cross-check. In an
@@ -120,7 +121,8 @@ class OverfittingDetector(Callback):
             the window, at least 0.
         replay_steps: Most optimizer steps that a copy takes, at least 0; 0 trains no copies, and no
             part is ever named.
-        replay_batches: Number of training batches that are kept for copies, at least 1.
+        replay_batches: Number of batches of training, and of validation, that are kept for copies,
+            at least 1.
 
     Raises:
         TypeError: If an argument has the wrong type, or when a run starts, if the loss of the
@@ -267,8 +269,10 @@ class OverfittingDetector(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keep the first validation batches."""
-        if _in_training(trainer) and dataloader_idx == 0 and not self._complete:
-            keep_first(self._probes["val"], batch, batch_idx, self.probe_batches)
+        if _in_training(trainer) and dataloader_idx == 0:
+            if not self._complete:
+                keep_first(self._probes["val"], batch, batch_idx, self.probe_batches)
+            self._interventions.keep_validation(batch, batch_idx)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the gap; if it is time, also what the parts did, and judge."""
@@ -319,7 +323,7 @@ class OverfittingDetector(Callback):
         owned = _parameters_by(model, self.by)
         return {name for part in parts for name in owned.get(part, {})}
 
-    def _losses(self, model: nn.Module, groups: int = 16) -> dict[str, Tensor]:
+    def _losses(self, model: LightningModule, groups: int = 16) -> dict[str, Tensor]:
         """Evaluate both probes; of the validation losses the spread counts as well."""
         seed_everything(0)  # what is random, such as shots, is the same on both sides
         return {
@@ -377,7 +381,7 @@ class OverfittingDetector(Callback):
         self._episode = {"judged": False, "named": None} | self._episode | {"quiet": 0}
         if not self._episode["judged"] and self._interventions.affordable(trainer.global_step):
             self._episode["judged"] = True
-            found = self._intervene(trainer, model, matters)
+            found = self._intervene(trainer, model)
             if found not in self._said:
                 self._said.append(found)
                 rank_zero_warn(f"{found}.")
@@ -395,7 +399,7 @@ class OverfittingDetector(Callback):
         found = losses_without(modules_by(model, self.by), on_training_rows, gap)
         return {part: float(value) for part, value in found.items()}
 
-    def _intervene(self, trainer: Trainer, model: LightningModule, matters: float) -> str:
+    def _intervene(self, trainer: Trainer, model: LightningModule) -> str:
         """Freeze one part after the other on copies, act on what that shows, and say it."""
         unnamed = "the model overfits, and no part is named, since"
         owned = _parameters_by(model, self.by)
@@ -415,9 +419,7 @@ class OverfittingDetector(Callback):
                 model,
                 {part: list(owned[part]) for part in parts},
                 self._names(model, self._frozen),
-                self._losses,
-                self._lowest,
-                matters,
+                self.min_cost,
                 last=[name for name, m in model.named_modules() if isinstance(m, Fusion)],
             )
         except Exception as error:  # training itself may well go on

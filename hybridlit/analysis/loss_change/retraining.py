@@ -55,7 +55,7 @@ class TrainedCopy:
         idle: From the number of a step of the run to names of parameters that rest at that step.
         modes: Which modules are in training mode, by qualified name; all that are not listed are.
         accumulated: Batches for each step, at least 1.
-        clip: What is done with gradients before a step.
+        clip: What is done with the gradients of an optimizer before it steps.
         steps: Steps taken since the origin.
     """
 
@@ -67,7 +67,7 @@ class TrainedCopy:
     idle: Callable[[int], Collection[str]] = lambda step: ()
     modes: Mapping[str, bool] = field(default_factory=dict)
     accumulated: int = 1
-    clip: Callable[[list[nn.Parameter]], None] = lambda parameters: None
+    clip: Callable[[Optimizer], None] = lambda optimizer: None
     steps: int = 0
 
     def __post_init__(self) -> None:
@@ -112,10 +112,8 @@ class TrainedCopy:
         resting = {*self.frozen, *self.idle(self.origin.step + self.steps)}
         for name in resting & parameters.keys():
             parameters[name].grad = None
-        moving = [p for p in parameters.values() if p.grad is not None]
-        self.clip(moving)
-        if moving:
-            self.optimizer.step()
+        self.clip(self.optimizer)
+        self.optimizer.step()
         self.steps += 1
 
 

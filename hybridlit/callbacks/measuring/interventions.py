@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
+from hybridlit.analysis.loss_change.allocation import row_losses
 from hybridlit.analysis.loss_change.intervention import Verdict, guilty_by_intervention
-from hybridlit.analysis.loss_change.retraining import Origin
-from hybridlit.callbacks.measuring.probes import full_precision, keep_first
+from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, seed_everything
+from hybridlit.callbacks.measuring.probes import full_precision, keep_first, merged
 from hybridlit.callbacks.measuring.repeated_training import (
     adopt,
     present_moments,
@@ -21,6 +22,7 @@ from hybridlit.callbacks.measuring.repeated_training import (
 __all__ = ["Interventions"]
 
 _LOOKS = 8
+_GROUPS = 64
 
 
 class Interventions:
@@ -28,13 +30,13 @@ class Interventions:
 
     Args:
         steps: Most optimizer steps that a copy takes, at least 1.
-        batches: Number of training batches to keep, at least 1.
+        batches: Number of batches of training and of validation to keep, at least 1.
     """
 
     def __init__(self, steps: int, batches: int) -> None:
         self._most_steps, self._most_batches = steps, batches
         self._origin: Origin | None = None
-        self._batches: list[Any] = []
+        self._batches: dict[str, list[Any]] = {"train": [], "val": []}
         self._spent = 0
         self._modes: dict[str, bool] = {}
 
@@ -76,9 +78,18 @@ class Interventions:
             batch: The batch.
             batch_idx: Its number in its epoch.
         """
-        keep_first(self._batches, batch, batch_idx, self._most_batches)
+        keep_first(self._batches["train"], batch, batch_idx, self._most_batches)
         if batch_idx == 0 or not self._modes:
             self._modes = {name: module.training for name, module in model.named_modules()}
+
+    def keep_validation(self, batch: Any, batch_idx: int) -> None:
+        """Keep the first validation batches.
+
+        Args:
+            batch: The batch.
+            batch_idx: Its number in its epoch.
+        """
+        keep_first(self._batches["val"], batch, batch_idx, self._most_batches)
 
     def keep_rates(self, optimizer: Optimizer) -> None:
         """Keep the learning rates of a step.
@@ -105,9 +116,7 @@ class Interventions:
         model: LightningModule,
         parts: Mapping[str, Collection[str]],
         frozen: Collection[str],
-        losses: Callable[[nn.Module], Mapping[str, Tensor]],
-        lowest: float,
-        matters: float,
+        min_cost: float,
         last: Collection[str],
     ) -> Verdict:
         """Train copies with one part frozen each, and say who is to blame.
@@ -117,48 +126,49 @@ class Interventions:
             model: The model; it is not touched.
             parts: Names of the parameters of the parts that are frozen in turn.
             frozen: Names of parameters that are frozen in all copies.
-            losses: Evaluates a model in evaluation mode, to `"train"` and `"val"`.
-            lowest: The lowest mean validation loss that the run has seen.
-            matters: The smallest difference of validation losses that matters.
+            min_cost: The smallest difference of validation losses that matters, as a share of the
+                lowest one that the copy with nothing frozen has had.
             last: Parts that are named only if no other is.
 
         Returns:
             The verdict, the same in all processes.
         """
         batches, origin = self._kept(trainer)
+        rows = {probe: merged(kept) for probe, kept in batches.items()}
         arms: list[tuple[str | None, Collection[str]]] = [(None, ()), *parts.items()]
-        found: dict[str | None, Mapping[str, Tensor]] = {}
         looks = sorted({-(-self._most_steps * look // _LOOKS) for look in range(1, _LOOKS + 1)})
-        guilty = None
+        val: dict[str | None, Tensor] = {}
         with full_precision(trainer, model):
             copies = {
                 part: repeated_training(
-                    trainer, model, origin, batches, self._modes, {*frozen, *names}
+                    trainer, model, origin, batches["train"], self._modes, {*frozen, *names}
                 )
                 for part, names in arms
             }
+            lowest = float(_losses(copies[None], rows["val"]).mean())
             for steps in looks:
                 for part, copied in copies.items():
                     self._spent += steps - copied.steps
                     copied.train(steps - copied.steps)
-                    found[part] = losses(copied.model.eval())
-                lowest = min(lowest, float(found[None]["val"].mean()))
-                val = {part: losses_of["val"] for part, losses_of in found.items()}
+                    val[part] = _losses(copied, rows["val"])
+                lowest = min(lowest, float(val[None].mean()))
+                matters = min_cost * abs(lowest)
                 guilty = guilty_by_intervention(val, lowest, matters, last)
                 if guilty:
                     break
-        means = {
-            probe: {part: float(losses_of[probe].mean()) for part, losses_of in found.items()}
-            for probe in ("train", "val")
-        }
+            train = {
+                part: float(_losses(copied, rows["train"]).mean())
+                for part, copied in copies.items()
+            }
+        named, gain = guilty or (None, None)
         return Verdict(
-            named=guilty[0] if guilty else None,
-            overfits=means["val"][None] - lowest > matters,
+            named=named,
+            overfits=float(val[None].mean()) - lowest > matters,
             start=origin.step,
             steps=copies[None].steps,
-            train=means["train"],
-            val=means["val"],
-            gain=guilty[1] if guilty else None,
+            train=train,
+            val={part: float(losses.mean()) for part, losses in val.items()},
+            gain=gain,
         )
 
     def go_back(
@@ -174,7 +184,9 @@ class Interventions:
         """
         batches, origin = self._kept(trainer)
         with full_precision(trainer, model):
-            copied = repeated_training(trainer, model, origin, batches, self._modes, frozen)
+            copied = repeated_training(
+                trainer, model, origin, batches["train"], self._modes, frozen
+            )
             copied.train(steps)
         self._spent += steps
         adopt(trainer, model, copied, origin.values)
@@ -187,8 +199,14 @@ class Interventions:
         """
         return 0 if self._origin is None else min(step - self._origin.step, self._most_steps)
 
-    def _kept(self, trainer: Trainer) -> tuple[list[Any], Origin]:
-        if self._origin is None or not self._batches:
-            raise RuntimeError("no training batches have been kept")
-        batches: list[Any] = trainer.strategy.broadcast(self._batches)
+    def _kept(self, trainer: Trainer) -> tuple[dict[str, list[Any]], Origin]:
+        if self._origin is None or not all(self._batches.values()):
+            raise RuntimeError("no batches have been kept")
+        batches: dict[str, list[Any]] = trainer.strategy.broadcast(self._batches)
         return batches, self._origin
+
+
+def _losses(copied: TrainedCopy, batches: list[Any]) -> Tensor:
+    """Evaluate a copy in evaluation mode, to the losses of groups of rows."""
+    seed_everything(0)
+    return row_losses(copied.model.eval(), batches, groups=_GROUPS)

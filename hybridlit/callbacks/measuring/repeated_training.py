@@ -9,8 +9,10 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, copied_optimizer
 from hybridlit.callbacks.measuring.copies import copy_of
@@ -75,12 +77,10 @@ def repeated_training(
             for name in components[component]
         }
 
-    def clip(parameters: list[nn.Parameter]) -> None:
-        value = trainer.gradient_clip_val
-        if value and trainer.gradient_clip_algorithm == "value":
-            nn.utils.clip_grad_value_(parameters, value)
-        elif value:
-            nn.utils.clip_grad_norm_(parameters, value)
+    def clip(optimizer: Optimizer) -> None:
+        algorithm = GradClipAlgorithmType(trainer.gradient_clip_algorithm or "norm")
+        value = trainer.gradient_clip_val or 0.0
+        trainer.precision_plugin.clip_gradients(optimizer, value, algorithm)
 
     return TrainedCopy(
         copied,

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning_utilities.core.apply_func import apply_to_collection
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from hybridlit.analysis.evaluation import unlogged
 from hybridlit.analysis.loss_change.allocation import (
     allocate_loss_change,
     modules_by,
     row_losses,
     tensors_by,
 )
-from hybridlit.analysis.loss_change.blame import diagnosis, guilty_parts, summed_costs
+from hybridlit.analysis.loss_change.blame import summed_costs, suspected_parts
+from hybridlit.analysis.loss_change.intervention import Verdict
 from hybridlit.analysis.loss_change.mean_replacement import losses_without
-from hybridlit.analysis.untouched import random_state_kept
+from hybridlit.analysis.loss_change.retraining import seed_everything
 from hybridlit.blocks import Fusion
+from hybridlit.callbacks.measuring.interventions import Interventions
 from hybridlit.callbacks.measuring.loggers import log_values
+from hybridlit.callbacks.measuring.probes import evaluation, keep_first, merged
 from hybridlit.components import part_parameters, split_parameters
 from hybridlit.photonics.validation import choice, integer, number
 from hybridlit.templates import HybridModule
@@ -42,30 +42,48 @@ class OverfittingDetector(Callback):
     Any LightningModule that is no `HybridModule` needs a method `probe_losses(batch)` that returns
     the loss of each row, of shape (rows,).
 
-    At the first validation, and then at each one that comes at least `every_n_steps` optimizer
-    steps after the last time, the change of both losses since then is divided among the parts of
-    the model (loss change allocation, Lan et al., NeurIPS 2019; see `allocate_loss_change`):
-    `A_c` is what part c did to a loss, and the parts add up to the whole change. Sums over the last
-    `window` such stretches tell who overfits. **A part is blamed** if, in this window, it lowered
+    **Suspicion.** At the first validation, and then at each one that comes at least `every_n_steps`
+    optimizer steps after the last time, the change of both losses since then is divided among the
+    parts of the model (loss change allocation, Lan et al., NeurIPS 2019; see
+    `allocate_loss_change`): `A_c` is what part c did to a loss, and the parts add up to the whole
+    change. There is an alarm while some part has, over the last `window` such stretches, lowered
     the training loss and raised the validation loss by more than the share `min_cost`, with all of
-    the 95 % interval over the rows of the probe, while the validation loss is at least `threshold`
-    times the training loss. **Named** is the costliest of those blamed, in one warning an episode,
-    which ends when the part has not been blamed for `window` measurements. A `Fusion` learns to
-    trust what overfits and so shares its guilt: it is named only if nothing else is blamed. An
-    allocation says what a part did on the way that training took, not what would have happened
-    without it.
+    the 95 % interval over the rows of the probe, and the validation loss is at least `threshold`
+    times the training loss. An allocation says what a part did on the way that training took; in a
+    chain that is often a part that only followed the one that memorized. So nobody is named for it.
 
-    While a part is blamed, the gap is measured with each part's output replaced by its mean over
-    the training probe: what of the gap goes, came through this part. (Where all of the signal
-    passes through a part, nothing is left but a constant, and no gap.)
+    **Confirmation.** Copies of the model are trained again from the start of the run, for at most
+    `replay_steps` steps, one as it is and one with each part frozen. A part is **named**, in one
+    warning an episode of alarms, if the copy with this part frozen ends with a lower validation
+    loss than the one with nothing frozen and than all others, by more than `min_cost` with all of
+    the 95 % intervals over the rows of the first `replay_batches` validation batches, and without
+    half at least of the rise. The copies are compared eight times on the way, and the first clear
+    answer counts. Where there is none, the warning says
+    that no single part is to blame. A `Fusion` learns to trust what overfits and so shares its
+    guilt: it is named only if no other part is. An episode ends when there was no alarm for
+    `window` measurements.
+
+    What is confirmed is that the model overfits less without this part's training, on these rows,
+    in the training that was repeated; how much of what is worth learning goes with it is for you to
+    see, from the training losses in the warning. Copies take the first `replay_batches`
+    training batches in turns, with the losses of a template or `probe_losses`, the learning rates
+    of the run, its accumulation, clipping, stages and turns, in full precision; they do not run
+    `training_step`. Once the run is longer than `replay_steps`, each new lowest validation loss
+    becomes the point to begin from, so overfitting that takes longer to show is not confirmed. If a
+    copy cannot be trained (manual optimization, several optimizers, a module that cannot be
+    copied), the warning says why no part is named.
 
     Training is the same bit for bit with and without this callback, unless it freezes. A resumed
-    run logs and decides as the uninterrupted one: the checkpoint holds both probes and one copy of
-    the model's parameters and persistent buffers. With several processes, the probes of the first
-    one are used by all, and so are its results.
+    run logs and decides as the uninterrupted one: the checkpoint holds both probes, the batches
+    that are kept for copies, and two copies of the model's parameters and persistent buffers (with
+    the moments of the optimizer, if the second is not that of the start). With several processes,
+    the batches of the first one are used by all, and so are its results.
 
     Cost, in passes (forward only) over one probe: two a validation, `4 * parts - 4` more when the
-    allocation is measured, and while a part is blamed `2 * parts + 1` more for the cross-check.
+    allocation is measured, and during an alarm `2 * parts + 1` more for the cross-check. In an
+    episode, at most `(parts + 1) * replay_steps` steps of training, and memory for as many copies
+    of the model and its optimizer; in a later one only when the run itself has taken as many steps
+    as all copies so far.
 
     Logged at each validation: `overfit/train` and `overfit/val`, the losses of the probes;
     `overfit/gap` = val - train; `overfit/ratio` = 1 + gap / max(abs(train), 1e-8), which is
@@ -78,16 +96,22 @@ class OverfittingDetector(Callback):
     `overfit/<part>_ogr`, the overfitting-to-generalization ratio (Wang, Tran and Feiszli, CVPR
     2020) `O / max(G, 0.01 * abs(val))` with `O = A_val - A_train` and `G = -A_val`;
     `overfit/trend`, the slope of the gap a validation over the last `window` of them; and
-    `overfit/alarm`, 1 while a part is blamed, and then `overfit/<part>_gap_without`.
+    `overfit/alarm`, 1 during an alarm, and then `overfit/<part>_gap_without`, the gap with each
+    part's output replaced by its mean over the training probe: what of the gap goes, came through
+    this part. (Where all of the signal passes through a part, nothing is left but a constant.)
 
     Args:
         threshold: Smallest ratio val / train at which a model can be said to overfit, at least 1.
-        by: Who can be blamed: `"part"` (`classical_path`, `quantum_path`, `fusion`; see
+        by: Who can be named: `"part"` (`classical_path`, `quantum_path`, `fusion`; see
             `model_parts`), or `"component"` (`classical`, `photonic`). Parts say more: the readout
             of a photonic layer is classical, and often it is what memorizes.
-        action: `"warn"`, or `"freeze"`: take the named part's gradients away before every later
-            optimizer step, so that neither moments nor weight decay move it either; running
-            statistics of batch normalization go on. The last part that can train is never frozen.
+        action: `"warn"`, or `"freeze"`: before the next training batch the model **goes back**. It
+            and its optimizer take the values of a copy that was trained with the named part frozen,
+            for as many steps as the run since the point to begin from, but `replay_steps` at most;
+            from then on the part's gradients are taken away before every optimizer step, so that
+            neither moments nor weight decay move it; running statistics of batch normalization go
+            on. (Frozen where it had memorized already, it would be of no use.) The last part that
+            can train is never frozen, nor is one that was not confirmed.
         every_n_steps: Optimizer steps between two allocations, at least 1; this bounds the cost.
         probe_batches: Number of batches of each probe, at least 1; fewer of training if the first
             validation comes before. Batches that are tuples of tensors go through the model as one.
@@ -95,6 +119,10 @@ class OverfittingDetector(Callback):
             together, at least 2.
         min_cost: Smallest cost that matters, as a share of the validation loss at the beginning of
             the window, at least 0.
+        replay_steps: Most optimizer steps that a copy takes, at least 0; 0 trains no copies, and no
+            part is ever named.
+        replay_batches: Number of batches of training, and of validation, that are kept for copies,
+            at least 1.
 
     Raises:
         TypeError: If an argument has the wrong type, or when a run starts, if the loss of the
@@ -113,6 +141,8 @@ class OverfittingDetector(Callback):
         probe_batches: int = 2,
         window: int = 5,
         min_cost: float = 0.05,
+        replay_steps: int = 200,
+        replay_batches: int = 16,
     ) -> None:
         number(threshold, "threshold", minimum=1.0)
         choice(by, "by", ("part", "component"))
@@ -122,12 +152,15 @@ class OverfittingDetector(Callback):
         self.every_n_steps = integer(every_n_steps, "every_n_steps", 1)
         self.probe_batches = integer(probe_batches, "probe_batches", 1)
         self.window = integer(window, "window", 2)
+        self.replay_steps = integer(replay_steps, "replay_steps", 0)
+        self.replay_batches = integer(replay_batches, "replay_batches", 1)
         self._reset()
 
     @property
     def blamed(self) -> list[str]:
-        """Parts that were named and whose episode goes on, in the order of naming."""
-        return list(self._blamed)
+        """The part that was named in the present episode, if there is one."""
+        named = self._episode.get("named")
+        return [] if named is None else [named]
 
     @property
     def frozen(self) -> list[str]:
@@ -140,21 +173,40 @@ class OverfittingDetector(Callback):
         self._probes: dict[str, list[Any]] = {"train": [], "val": []}
         self._complete = False
         self._gaps: list[float] = []
+        self._lowest = math.inf  # validation loss
         self._start: dict[str, Any] = {}  # step, tensors by name and losses of the last allocation
         self._stretches: list[dict[str, Any]] = []
-        self._blamed: dict[str, int] = {}  # measurements since the last blame, by named part
+        self._episode: dict[str, Any] = {}  # measurements without alarm; judged; who was named
+        self._said: list[str] = []
         self._frozen: list[str] = []
+        self._going_back = 0  # steps that the copy takes from which the model goes on
+        self._interventions = Interventions(self.replay_steps, self.replay_batches)
 
-    _STATE = ("probes", "complete", "gaps", "start", "stretches", "blamed", "frozen")
+    _STATE = (
+        "probes",
+        "complete",
+        "gaps",
+        "lowest",
+        "start",
+        "stretches",
+        "episode",
+        "said",
+        "frozen",
+        "going_back",
+    )
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that later decisions depend on, in plain types and tensors."""
-        return {name: getattr(self, f"_{name}") for name in self._STATE}
+        own = {name: getattr(self, f"_{name}") for name in self._STATE}
+        return own | {"interventions": self._interventions.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the state of a checkpoint."""
         for name in self._STATE:
-            setattr(self, f"_{name}", state_dict[name])
+            if name in state_dict:  # not in checkpoints from before parts were confirmed
+                setattr(self, f"_{name}", state_dict[name])
+        if "interventions" in state_dict:
+            self._interventions.load_state_dict(state_dict["interventions"])
 
     # --- hooks ------------------------------------------------------------------------------------
 
@@ -181,15 +233,32 @@ class OverfittingDetector(Callback):
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse runs whose validation data are empty."""
+        """Refuse runs whose validation data are empty; copies begin here."""
         if trainer.val_dataloaders is not None and not sum(trainer.num_val_batches):
             raise ValueError(_NO_VALIDATION)
+        if not self._interventions.begun:
+            self._interventions.begin(trainer, pl_module, self._values(pl_module))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the first training batches."""
-        self._collect("train", batch, batch_idx)
+        """Keep the first training batches; go back if that is due and no step is half done."""
+        if not self._complete:
+            keep_first(self._probes["train"], batch, batch_idx, self.probe_batches)
+        self._interventions.keep(pl_module, batch, batch_idx)
+        if self._going_back and batch_idx % trainer.accumulate_grad_batches == 0:
+            frozen = self._names(pl_module, self._frozen)
+            try:
+                self._interventions.go_back(trainer, pl_module, frozen, self._going_back)
+            except Exception as error:
+                rank_zero_warn(f"{self._frozen[-1]} is frozen as it is, since {_failed(error)}.")
+            self._going_back, self._start, self._stretches, self._episode = 0, {}, [], {}
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Note the learning rates, for copies."""
+        self._interventions.keep_rates(optimizer)
 
     def on_validation_batch_start(
         self,
@@ -201,20 +270,22 @@ class OverfittingDetector(Callback):
     ) -> None:
         """Keep the first validation batches."""
         if _in_training(trainer) and dataloader_idx == 0:
-            self._collect("val", batch, batch_idx)
+            if not self._complete:
+                keep_first(self._probes["val"], batch, batch_idx, self.probe_batches)
+            self._interventions.keep_validation(batch, batch_idx)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the gap; if it is time, also what the parts did, and judge."""
         if not _in_training(trainer) or not all(self._probes.values()):
             return
         if not self._complete:
-            probes = {name: _merged(batches) for name, batches in self._probes.items()}
+            probes = {name: merged(batches) for name, batches in self._probes.items()}
             self._probes = trainer.strategy.broadcast(probes)
             self._complete = True
         step = trainer.global_step
         due = not self._start or step - self._start["step"] >= self.every_n_steps
         measured: dict[str, Any]
-        with _evaluation(trainer, pl_module):
+        with evaluation(trainer, pl_module):
             measured = self._allocate(step, pl_module) if due else self._losses(pl_module, groups=1)
         measured = trainer.strategy.broadcast(measured)
         train, val = (float(measured[probe].mean()) for probe in ("train", "val"))
@@ -224,12 +295,14 @@ class OverfittingDetector(Callback):
         if finite:
             self._gaps = [*self._gaps, gap][-self.window :]
         if finite and due:
-            tensors = [t for own in tensors_by(pl_module, self.by).values() for t in own.items()]
-            values = {name: tensor.detach().clone() for name, tensor in tensors}
+            values = self._values(pl_module)
             self._start = measured["start"] | {"values": values}
+            if val < self._lowest:
+                self._interventions.begin(trainer, pl_module, values)
+            self._lowest = min(self._lowest, val)
             if "stretch" in measured:
                 self._stretches = [*self._stretches, measured["stretch"]][-self.window :]
-                logged |= self._judge(trainer, pl_module, val, gap, ratio)
+                logged |= self._judge(trainer, pl_module, val, ratio)
         log_values(trainer, {f"overfit/{name}": value for name, value in logged.items()})
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -242,15 +315,17 @@ class OverfittingDetector(Callback):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _collect(self, probe: str, batch: Any, batch_idx: int) -> None:
-        kept = self._probes[probe]
-        # an epoch of fewer batches must not begin again in the next one
-        if not self._complete and batch_idx == len(kept) < self.probe_batches:
-            kept.append(apply_to_collection(batch, Tensor, lambda t: t.detach().cpu().clone()))
+    def _values(self, model: LightningModule) -> dict[str, Tensor]:
+        tensors = [t for own in tensors_by(model, self.by).values() for t in own.items()]
+        return {name: tensor.detach().clone() for name, tensor in tensors}
+
+    def _names(self, model: LightningModule, parts: list[str]) -> set[str]:
+        owned = _parameters_by(model, self.by)
+        return {name for part in parts for name in owned.get(part, {})}
 
     def _losses(self, model: LightningModule, groups: int = 16) -> dict[str, Tensor]:
         """Evaluate both probes; of the validation losses the spread counts as well."""
-        _seed()  # what is random, such as shots, is the same on both sides of a difference
+        seed_everything(0)  # what is random, such as shots, is the same on both sides
         return {
             "train": row_losses(model, self._probes["train"], groups=1),
             "val": row_losses(model, self._probes["val"], groups),
@@ -282,17 +357,14 @@ class OverfittingDetector(Callback):
         return measured | {"train": after[:rows], "val": after[rows:]}
 
     def _judge(
-        self, trainer: Trainer, model: LightningModule, val: float, gap: float, ratio: float
+        self, trainer: Trainer, model: LightningModule, val: float, ratio: float
     ) -> dict[str, float]:
-        """Return what the parts did over the window, and warn of the one to blame."""
+        """Return what the parts did over the window; in an alarm, look for the one to blame."""
         costs = summed_costs(self._stretches)
-        guilty: list[str] = []
-        if ratio >= self.threshold:
-            matters = self.min_cost * abs(self._stretches[0]["level"])
-            guilty = [p for p in guilty_parts(costs, matters) if p not in self._frozen]
-            fusions = {name for name, m in model.named_modules() if isinstance(m, Fusion)}
-            guilty.sort(key=lambda part: part in fusions)  # stable: the costliest stays first
-        logged = {"trend": _slope(self._gaps), "alarm": float(bool(guilty))}
+        matters = self.min_cost * abs(self._stretches[0]["level"])
+        suspected = set(suspected_parts(costs, matters)) - set(self._frozen)
+        alarm = ratio >= self.threshold and bool(suspected)
+        logged = {"trend": _slope(self._gaps), "alarm": float(alarm)}
         floor = max(0.01 * abs(val), 1e-8)
         for part, cost in costs.items():
             name = part or "model"
@@ -300,24 +372,20 @@ class OverfittingDetector(Callback):
             logged[f"{name}_ogr"] = cost.overfitting_ratio(floor)
             if math.isfinite(cost.val.low):
                 logged[f"{name}_val_low"] = cost.val.low
-        without: dict[str, float] = {}
-        if guilty:
-            with _evaluation(trainer, model):
-                without = trainer.strategy.broadcast(self._gaps_without(model))
-            logged |= {f"{part or 'model'}_gap_without": value for part, value in without.items()}
-        quiet = {part: 0 if part in guilty else n + 1 for part, n in self._blamed.items()}
-        self._blamed = {part: n for part, n in quiet.items() if n < self.window}
-        if guilty and guilty[0] not in self._blamed:
-            self._blamed[guilty[0]] = 0
-            steps = sum(stretch["steps"] for stretch in self._stretches)
-            found = diagnosis(guilty[0], guilty[1:], costs, steps)
-            if guilty[0] in without:
-                found += (
-                    f", and with its output replaced by the mean the gap is "
-                    f"{without[guilty[0]]:.3g}, not {gap:.3g}"
-                )
-            rank_zero_warn(f"{found}: {self._act(guilty[0], model)}.")
-        return logged
+        if not alarm:
+            quiet = self._episode.get("quiet", self.window) + 1
+            self._episode = self._episode | {"quiet": quiet} if quiet < self.window else {}
+            return logged
+        with evaluation(trainer, model):
+            without = trainer.strategy.broadcast(self._gaps_without(model))
+        self._episode = {"judged": False, "named": None} | self._episode | {"quiet": 0}
+        if not self._episode["judged"] and self._interventions.affordable(trainer.global_step):
+            self._episode["judged"] = True
+            found = self._intervene(trainer, model)
+            if found not in self._said:
+                self._said.append(found)
+                rank_zero_warn(f"{found}.")
+        return logged | {f"{part or 'model'}_gap_without": gap for part, gap in without.items()}
 
     def _gaps_without(self, model: LightningModule) -> dict[str, float]:
         def gap() -> Tensor:
@@ -325,28 +393,59 @@ class OverfittingDetector(Callback):
             return found["val"].mean() - found["train"].mean()
 
         def on_training_rows() -> None:
-            _seed()
+            seed_everything(0)
             row_losses(model, self._probes["train"], groups=1)
 
         found = losses_without(modules_by(model, self.by), on_training_rows, gap)
         return {part: float(value) for part, value in found.items()}
 
-    def _act(self, named: str, model: LightningModule) -> str:
-        """Freeze the named part if that is wanted and possible; say what was or can be done."""
+    def _intervene(self, trainer: Trainer, model: LightningModule) -> str:
+        """Freeze one part after the other on copies, act on what that shows, and say it."""
+        unnamed = "the model overfits, and no part is named, since"
         owned = _parameters_by(model, self.by)
+        parts = [
+            part
+            for part, own in owned.items()
+            if part not in self._frozen and any(p.requires_grad for p in own.values())
+        ]
+        if self.replay_steps == 0:
+            return f"{unnamed} replay_steps=0 leaves no copies to confirm one"
+        if len(parts) < 2:
+            return f"{unnamed} no more than one is trained: {_ADVICE}, or stop earlier"
+        verdict: Verdict | str
+        try:
+            verdict = self._interventions.verdict(
+                trainer,
+                model,
+                {part: list(owned[part]) for part in parts},
+                self._names(model, self._frozen),
+                self.min_cost,
+                last=[name for name, m in model.named_modules() if isinstance(m, Fusion)],
+            )
+        except Exception as error:  # training itself may well go on
+            verdict = f"{unnamed} {_failed(error)}"
+        verdict = trainer.strategy.broadcast(verdict)
+        if isinstance(verdict, str):
+            return verdict
+        if verdict.named is None:
+            return f"{verdict.sentence()}: {_ADVICE} everywhere, or stop earlier"
+        self._episode["named"] = verdict.named
+        return f"{verdict.sentence()}: {self._act(trainer, model, verdict.named)}"
+
+    def _act(self, trainer: Trainer, model: LightningModule, named: str) -> str:
+        """Freeze the named part if that is wanted; say what was or can be done."""
         photonic = {id(p) for p in split_parameters(model)["photonic"].values()}
-        if any(id(p) in photonic for p in owned.get(named, {}).values()):
+        advice = f"{_ADVICE}, or make it narrower"
+        if any(id(p) in photonic for p in _parameters_by(model, self.by)[named].values()):
             advice = "give it fewer modes, photons, features or outputs"
-        else:
-            advice = "raise its weight decay or dropout, or make it narrower"
         if self.action == "warn":
             return f"{advice}, or freeze it with action='freeze'"
-        others = (own for part, own in owned.items() if part not in (named, *self._frozen))
-        if not any(p.requires_grad for own in others for p in own.values()):
-            return f"{advice} (it is not frozen, since nothing else is left to train)"
         self._frozen.append(named)
-        return "it is frozen from here on"
+        self._going_back = self._interventions.steps_since(trainer.global_step)
+        return "it is frozen, and the model goes on from such a copy"
 
+
+_ADVICE = "raise weight decay or dropout"
 
 _NO_VALIDATION = (
     "OverfittingDetector compares training with validation data, and this run has none: give the "
@@ -354,51 +453,16 @@ _NO_VALIDATION = (
 )
 
 
-def _merged(batches: list[Any]) -> list[Any]:
-    """Put batches of tensors of equal rows into one, which is faster; leave others as they are."""
-    kinds = set()
-    for batch in batches:
-        if not isinstance(batch, (tuple, list)) or not all(isinstance(t, Tensor) for t in batch):
-            return batches
-        if len({t.shape[:1] for t in batch}) != 1 or batch[0].dim() == 0:
-            return batches  # something in it does not belong to rows
-        kinds.add(tuple((t.shape[1:], t.dtype) for t in batch))
-    if len(kinds) > 1:
-        return batches
-    return [tuple(torch.cat(column) for column in zip(*batches, strict=True))]
+def _failed(error: Exception) -> str:
+    return f"a copy of the model could not be trained ({type(error).__name__}: {error})"
 
 
 def _in_training(trainer: Trainer) -> bool:
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
 
-def _parameters_by(model: LightningModule, by: str) -> dict[str, dict[str, torch.nn.Parameter]]:
+def _parameters_by(model: LightningModule, by: str) -> dict[str, dict[str, nn.Parameter]]:
     return part_parameters(model) if by == "part" else split_parameters(model)
-
-
-def _seed() -> None:
-    torch.default_generator.manual_seed(0)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(0)
-
-
-@contextmanager
-def _evaluation(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """Run a model in evaluation mode, in the dtype of its parameters, and leave no trace."""
-    modes = {module: module.training for module in model.modules()}
-    autocast = torch.autocast(model.device.type, enabled=False)
-    try:
-        with (
-            random_state_kept(),
-            unlogged(model),
-            trainer.precision_plugin.forward_context(),
-            autocast,
-        ):
-            model.eval()
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _slope(values: list[float]) -> float:

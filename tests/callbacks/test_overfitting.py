@@ -25,7 +25,7 @@ from hybridlit import (
     SklearnDataModule,
 )
 from hybridlit.callbacks import overfitting
-from hybridlit.callbacks.overfitting import OverfittingDetector
+from hybridlit.callbacks.overfitting import OverfittingDetector, _parameters_by
 from hybridlit.templates.stages import StagedTraining
 
 PARTS = ["classical_path", "quantum_path", "fusion"]
@@ -200,13 +200,13 @@ def test_the_warning_says_what_happened_and_what_to_do(make_trainer):
     with pytest.warns(UserWarning) as caught:
         trainer.fit(wide_classical(), noise(0))
     (message,) = [str(w.message) for w in caught if "overfits" in str(w.message)]
-    number = r"[+-]\d\S*"
+    number = r"[0-9.]+"
     pattern = (
-        "classical_path overfits: over the last [0-9]+ steps it changed the training loss by "
-        f"{number} and the validation loss by {number} "
-        f"[(]95 % interval {number} to {number}.*[)], and with its output replaced by the mean "
-        "the gap is [-0-9.]+, not [0-9.]+: raise its weight decay or dropout, or make it narrower, "
-        "or freeze it with action='freeze'[.]"
+        "classical_path overfits: trained again from step 0 on for [0-9]+ steps, a copy ends with "
+        f"a validation loss of {number} if classical_path is frozen, not {number} [(]difference "
+        f"{number}, 95 % interval {number} to {number}; training loss {number}, not {number}[)], "
+        f"and of {number} with quantum_path frozen, {number} with fusion frozen: raise weight "
+        "decay or dropout, or make it narrower, or freeze it with action='freeze'[.]"
     )
     assert re.fullmatch(pattern, message), message
 
@@ -434,14 +434,19 @@ def check_same(cls, by, data, make_model, make_trainer, monkeypatch, options=dic
             **options(),
         )
         trainer.fit(model, data)
+        trained.append(model)
         return traces.seen
 
-    detector = OverfittingDetector(by=by, every_n_steps=1)
+    trained = []
+    detector = OverfittingDetector(by=by, every_n_steps=1, replay_steps=4)
     detector.threshold = -math.inf
-    monkeypatch.setattr(overfitting, "guilty_parts", lambda costs, matters: list(costs))
+    monkeypatch.setattr(overfitting, "suspected_parts", lambda costs, matters: list(costs))
     for number, (watched, alone) in enumerate(zip(run(detector), run(), strict=True)):
         assert all(map(same, watched, alone)), number
-    assert len(detector.state_dict()["stretches"]) == 5 and detector.blamed
+    state = detector.state_dict()
+    assert len(state["stretches"]) == 5 and state["episode"]["judged"]
+    copies = 1 + len(_parameters_by(trained[0], by))
+    assert state["interventions"]["spent"] == 4 * copies and "could not" not in state["said"][0]
 
 
 # --- freezing -------------------------------------------------------------------------------------
@@ -487,27 +492,45 @@ def test_the_named_part_is_frozen_moments_and_all(options, make_trainer):
     epochs, history, told = freezing(make_trainer, options=options)
     start = next(i for i, (_, _, frozen) in enumerate(epochs) if frozen)
     assert 0 < start < 30 and epochs[start][2] == ["classical_path"]
-    assert told[0].endswith("it is frozen from here on.")
-    (before, moments, _), (after, later, _) = epochs[start], epochs[start + 1]
-    (last, _, frozen) = epochs[-1]
-    for name, value in before.items():
+    assert told[0].endswith(": it is frozen, and the model goes on from such a copy.")
+    torch.manual_seed(0)
+    initial = wide_classical().state_dict()
+    (later, moments, _), (last, *_) = epochs[start + 1], epochs[-1]
+    for name, value in initial.items():
         stays = name.startswith("classical_path")
-        assert torch.equal(after[name], value) == stays, name
-        assert all(map(torch.equal, moments[name], later[name])) == stays, name
-        if stays:
-            assert torch.equal(last[name], value)
-    assert frozen[0] == "classical_path" and history[-1]["overfit/classical_path_val"] == 0.0
+        assert torch.equal(later[name], value) == stays, name
+        assert torch.equal(last[name], value) == stays, name
+        assert bool(moments[name]) != stays, name
+    assert {int(state[0]) for state in moments.values() if state} == {start + 2}  # steps
+    after = [row for row in history[start + 2 :] if "overfit/classical_path_val" in row]
+    assert after and after[-1]["overfit/classical_path_val"] == 0.0
 
 
-def test_the_last_part_that_can_train_is_not_frozen(make_trainer):
+def test_a_run_that_freezes_goes_on_as_if_it_had_been_frozen_from_the_start(make_trainer):
+    """All rows are in one batch and there is no dropout: the copies repeat the run."""
+    epochs, _, _ = freezing(make_trainer, epochs=20)
+    start = next(i for i, (_, _, frozen) in enumerate(epochs) if frozen)
+    torch.manual_seed(0)
+    model = wide_classical()
+    model.hparams["weight_decay"] = 0.3
+    model.classical_path.requires_grad_(False)
+    make_trainer(max_epochs=start + 2).fit(model, noise(0))
+    (before, *_), (after, *_) = epochs[start], epochs[start + 1]
+    for name, value in model.state_dict().items():
+        assert torch.allclose(after[name], value, rtol=0, atol=1e-4), name
+        if not name.startswith("classical_path"):
+            assert (before[name] - value).abs().max() > 1e-3, name
+
+
+def test_the_only_part_that_trains_is_neither_named_nor_frozen(make_trainer):
     torch.manual_seed(0)
     detector = OverfittingDetector(action="freeze", every_n_steps=5)
     model = wide_classical()
     model.quantum_path.requires_grad_(False)
     model.fusion.requires_grad_(False)
-    with pytest.warns(UserWarning, match="not frozen, since nothing else is left to train"):
+    with pytest.warns(UserWarning, match="no part is named, since no more than one is trained"):
         make_trainer([detector], max_epochs=40).fit(model, noise(0))
-    assert detector.frozen == []
+    assert detector.frozen == [] == detector.blamed
 
 
 def test_freezing_goes_together_with_stages(make_trainer):
@@ -597,7 +620,9 @@ def test_any_module_that_tells_the_losses_of_its_rows(make_trainer):
     history = History()
     detector = OverfittingDetector(1.0, every_n_steps=10)
     trainer = make_trainer([detector, history], max_epochs=200)
-    assert named_in(trainer, Foreign(), noise(0, features=5))
+    with pytest.warns(UserWarning, match="the model overfits, and no single part is to blame"):
+        trainer.fit(Foreign(), noise(0, features=5))
+    assert detector.blamed == []
     row = next(row for row in history.rows if row.get("overfit/alarm"))
     assert row["overfit/val"] < 0 and row["overfit/gap"] > 0
     expected = 1 + row["overfit/gap"] / abs(row["overfit/train"])
@@ -684,6 +709,8 @@ def test_a_run_without_validation_data_is_refused(options, make_model, make_trai
         (dict(probe_batches=1.5), TypeError, "probe_batches must be an integer"),
         (dict(window=1), ValueError, "window must be at least 2"),
         (dict(min_cost=math.nan), ValueError, "min_cost must be at least 0, got nan"),
+        (dict(replay_steps=-1), ValueError, "replay_steps must be at least 0"),
+        (dict(replay_batches=0), ValueError, "replay_batches must be at least 1"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):

@@ -1,4 +1,4 @@
-"""Who is to blame for overfitting: what parts of a model did to training and validation losses."""
+"""Who is suspected of overfitting: what parts of a model did to training and validation losses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from hybridlit.analysis.loss_change.allocation import mean_interval
 from hybridlit.analysis.statistics import Interval
 
-__all__ = ["PartCost", "diagnosis", "guilty_parts", "summed_costs"]
+__all__ = ["PartCost", "summed_costs", "suspected_parts"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def summed_costs(stretches: Sequence[Mapping[str, Any]]) -> dict[str, PartCost]:
     }
 
 
-def guilty_parts(costs: Mapping[str, PartCost], matters: float) -> list[str]:
+def suspected_parts(costs: Mapping[str, PartCost], matters: float) -> list[str]:
     """Find the parts that lowered the training loss and raised the validation loss.
 
     Args:
@@ -68,26 +68,5 @@ def guilty_parts(costs: Mapping[str, PartCost], matters: float) -> list[str]:
     Returns:
         Parts whose whole interval lies above `matters`, the costliest first.
     """
-    guilty = [part for part, cost in costs.items() if cost.train < 0 and cost.val.low > matters]
-    return sorted(guilty, key=lambda part: -costs[part].val.mean)
-
-
-def diagnosis(named: str, others: Sequence[str], costs: Mapping[str, PartCost], steps: int) -> str:
-    """Say in plain words what a part did.
-
-    Args:
-        named: The part.
-        others: Parts that are guilty as well.
-        costs: What the parts did.
-        steps: Over how many optimizer steps.
-
-    Returns:
-        The beginning of a sentence.
-    """
-    cost = costs[named]
-    also = "".join(f", {part} {costs[part].val.mean:+.3g}" for part in others)
-    return (
-        f"{named or 'the model'} overfits: over the last {steps} steps it changed the training "
-        f"loss by {cost.train:+.3g} and the validation loss by {cost.val.mean:+.3g} (95 % interval "
-        f"{cost.val.low:+.3g} to {cost.val.high:+.3g}{also and '; also' + also[1:]})"
-    )
+    found = [part for part, cost in costs.items() if cost.train < 0 and cost.val.low > matters]
+    return sorted(found, key=lambda part: -costs[part].val.mean)

@@ -1,0 +1,106 @@
+"""Who is to blame for overfitting: the part without whose training a model would not overfit.
+
+An allocation of loss changes says what a part did on the way that training took. In a chain that
+can be the wrong one: parts that only follow the one that memorizes carry the loss as well. What a
+part is to blame for shows when it is frozen and everything else trains on as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hybridlit.analysis.loss_change.allocation import mean_interval
+from hybridlit.analysis.statistics import Interval
+
+__all__ = ["Verdict", "guilty_by_intervention"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What copies of a model showed that were trained again, each with one part frozen.
+
+    Attributes:
+        named: The part that overfits, or None if the copies do not show that it is one alone.
+        overfits: Whether the copy with nothing frozen overfits as the model does.
+        start: Optimizer step of the run at which the copies begin.
+        steps: Optimizer steps that each of them took.
+        train: Mean training losses at the end, by frozen part; None: nothing frozen.
+        val: Mean validation losses, likewise.
+        gain: By how much the validation loss is lower with the named part frozen.
+    """
+
+    named: str | None
+    overfits: bool
+    start: int
+    steps: int
+    train: dict[str | None, float]
+    val: dict[str | None, float]
+    gain: Interval | None
+
+    def sentence(self) -> str:
+        """Say it in plain words.
+
+        Returns:
+            A sentence without its full stop.
+        """
+        again = f"trained again from step {self.start} on for {self.steps} steps"
+        others = ", ".join(
+            f"{value:.3g} with {part} frozen"
+            for part, value in self.val.items()
+            if part not in (None, self.named)
+        )
+        if self.named is not None and self.gain is not None:
+            return (
+                f"{self.named} overfits: {again}, a copy ends with a validation loss of "
+                f"{self.val[self.named]:.3g} if {self.named} is frozen, not {self.val[None]:.3g} "
+                f"(difference {self.gain.mean:.3g}, 95 % interval {self.gain.low:.3g} to "
+                f"{self.gain.high:.3g}; training loss {self.train[self.named]:.3g}, not "
+                f"{self.train[None]:.3g}), and of {others}"
+            )
+        if not self.overfits:
+            return (
+                f"the model overfits, and no part can be named: {again}, a copy does not overfit "
+                f"(its validation loss ends at {self.val[None]:.3g})"
+            )
+        return (
+            f"the model overfits, and no single part is to blame: {again}, copies end with "
+            f"validation losses of {self.val[None]:.3g} with nothing frozen, {others}"
+        )
+
+
+def guilty_by_intervention(
+    losses: Mapping[str | None, Tensor], lowest: float, matters: float, last: Collection[str] = ()
+) -> tuple[str, Interval] | None:
+    """Find the one part without whose training a model would not overfit.
+
+    Freezing it must lower the validation loss, by more than `matters` with all of the 95 % interval
+    over rows, and by half at least of what the loss has risen; and by more than freezing any other
+    part does, again by more than `matters` with all of the interval.
+
+    Args:
+        losses: Validation losses of shape (groups,) of copies that were trained for as long, by
+            what was frozen; None: nothing.
+        lowest: The lowest mean validation loss before overfitting began.
+        matters: The smallest difference that matters, at least 0.
+        last: Parts that share the guilt of the others: they are named only if none of these is, and
+            only if freezing them helps more than freezing any other part.
+
+    Returns:
+        The part, and by how much freezing it lowers the loss; None if there is no such part.
+    """
+    alone = losses[None]
+    rise = float(alone.mean()) - lowest
+    parts = [part for part in losses if part is not None]
+    first = [part for part in parts if part not in last]
+    for candidates, rivals in ((first, first), (parts, parts)):
+        for part in candidates:
+            gain = mean_interval(alone - losses[part])
+            if not (gain.low > matters and gain.mean >= rise / 2):
+                continue
+            others = (losses[other] - losses[part] for other in rivals if other != part)
+            if all(mean_interval(other).low > matters for other in others):
+                return part, gain
+    return None

@@ -1,0 +1,166 @@
+"""Copies of a model that are trained again from an earlier point of its run, with parts frozen."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
+
+__all__ = ["Origin", "TrainedCopy", "copied_optimizer", "seed_everything", "training_loss"]
+
+
+@dataclass
+class Origin:
+    """A point of a training run from which it can be repeated.
+
+    Attributes:
+        step: Optimizer steps that the run had taken.
+        values: Parameters and persistent buffers by qualified name.
+        moments: What the optimizer knew of each parameter, by qualified name; nothing at the start.
+        rates: Learning rates of the optimizer's groups at the steps since then, as far as known;
+            later steps have the last ones.
+    """
+
+    step: int
+    values: dict[str, Tensor]
+    moments: dict[str, dict[str, Any]]
+    rates: list[list[float]] = field(default_factory=list)
+
+
+@dataclass
+class TrainedCopy:
+    """A copy of a model, and its training from an `Origin`; the model itself is never touched.
+
+    Every step draws its random numbers (dropout, say) from generators seeded with its number, so
+    that copies differ by what is frozen and by nothing else: callers restore the generators.
+
+    Attributes:
+        model: The copy. It is set to the values of the origin.
+        optimizer: Its optimizer, from `copied_optimizer`.
+        origin: Where it begins.
+        batches: Training batches, taken in turns, at least one.
+        frozen: Qualified names of the parameters that stay as they are: their gradients are taken
+            away, so that neither weight decay nor moments move them. Running statistics of batch
+            normalization go on.
+        idle: From the number of a step of the run to names of parameters that rest at that step.
+        modes: Which modules are in training mode, by qualified name; all that are not listed are.
+        accumulated: Batches for each step, at least 1.
+        clip: What is done with the gradients of an optimizer before it steps.
+        steps: Steps taken since the origin.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    origin: Origin
+    batches: Sequence[Any]
+    frozen: Collection[str] = ()
+    idle: Callable[[int], Collection[str]] = lambda step: ()
+    modes: Mapping[str, bool] = field(default_factory=dict)
+    accumulated: int = 1
+    clip: Callable[[Optimizer], None] = lambda optimizer: None
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self._loss = training_loss(self.model)
+        tensors = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        with torch.no_grad():
+            for name, value in self.origin.values.items():
+                tensors[name].copy_(value)
+        self.optimizer.state.clear()
+        for name, moments in self.origin.moments.items():
+            self.optimizer.state[tensors[name]] = copy.deepcopy(moments)
+
+    def train(self, steps: int) -> None:
+        """Take further optimizer steps.
+
+        Args:
+            steps: How many.
+
+        Raises:
+            RuntimeError: If the loss does not depend on what is to be trained.
+        """
+        for name, module in self.model.named_modules():
+            module.training = self.modes.get(name, True)
+        for _ in range(steps):
+            self._step()
+
+    def _step(self) -> None:
+        rates, start = self.origin.rates, self.steps * self.accumulated
+        for group, rate in zip(
+            self.optimizer.param_groups, rates[min(self.steps, len(rates) - 1)], strict=True
+        ):
+            group["lr"] = rate
+        seed_everything(self.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.enable_grad():
+            for number in range(start, start + self.accumulated):
+                batch = to_device_of(self.model, self.batches[number % len(self.batches)])
+                (self._loss(self.model, batch) / self.accumulated).backward()
+        parameters = dict(self.model.named_parameters())
+        if all(parameter.grad is None for parameter in parameters.values()):
+            raise RuntimeError("the loss of the copy does not depend on the copy's parameters")
+        resting = {*self.frozen, *self.idle(self.origin.step + self.steps)}
+        for name in resting & parameters.keys():
+            parameters[name].grad = None
+        self.clip(self.optimizer)
+        self.optimizer.step()
+        self.steps += 1
+
+
+def copied_optimizer(optimizer: Optimizer, model: nn.Module, copied: nn.Module) -> Optimizer:
+    """Copy an optimizer for the copy of its model, without what it has learned.
+
+    Args:
+        optimizer: The optimizer of `model`.
+        model: The model.
+        copied: Its copy, with the same parameters in the same order.
+
+    Returns:
+        The optimizer of the copy, with the same settings and an empty state.
+    """
+    memo: dict[int, Any] = {
+        id(p): q for p, q in zip(model.parameters(), copied.parameters(), strict=True)
+    }
+    memo[id(optimizer.state)] = defaultdict(dict)  # moments are not copied only to be forgotten
+    return copy.deepcopy(optimizer, memo)
+
+
+def training_loss(model: nn.Module) -> LossFunction:
+    """Return the loss that copies of a model are trained with.
+
+    Args:
+        model: A `HybridModule`, or any module with a method `probe_losses(batch)` that returns the
+            loss of each row.
+
+    Returns:
+        The mean of `probe_losses`, or else what a `HybridModule` trains with.
+
+    Raises:
+        TypeError: If the loss of the model is unknown.
+    """
+    if callable(getattr(model, "probe_losses", None)):
+        return lambda model, batch: model.probe_losses(batch).mean()
+    return loss_function(model)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the generators of torch (CPU and accelerators), numpy and Python.
+
+    Args:
+        seed: From 0 on.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)

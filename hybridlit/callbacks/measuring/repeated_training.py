@@ -1,0 +1,148 @@
+"""Copies of a model that are trained as its Trainer trains it, from an earlier point of the run."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities import GradClipAlgorithmType
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, copied_optimizer
+from hybridlit.callbacks.measuring.copies import copy_of
+from hybridlit.components import split_parameters
+from hybridlit.optimizers import only_optimizer
+from hybridlit.templates.stages import ComponentsInTurn
+
+__all__ = ["adopt", "present_moments", "repeated_training"]
+
+
+class _Moment(NamedTuple):
+    """All of a Trainer that `ComponentsInTurn.trained` may look at."""
+
+    global_step: int
+    current_epoch: int
+
+
+def repeated_training(
+    trainer: Trainer,
+    model: LightningModule,
+    origin: Origin,
+    batches: Sequence[Any],
+    modes: Mapping[str, bool],
+    frozen: Collection[str],
+) -> TrainedCopy:
+    """Copy a model and its optimizer, to train the copy again from an earlier point of the run.
+
+    Repeated are the optimizer with its learning rates, accumulation and clipping of gradients, and
+    what `StagedTraining` and `AlternatingTraining` leave alone. Not repeated is what a module of
+    one's own does in `training_step` beside its loss, and what other callbacks do to gradients.
+
+    Args:
+        trainer: The Trainer in a fit.
+        model: The module that it trains.
+        origin: Where the copy begins.
+        batches: Training batches, taken in turns.
+        modes: Which modules are in training mode in training, by qualified name.
+        frozen: Qualified names of the parameters that stay as they are.
+
+    Returns:
+        The copy, which has not taken a step.
+
+    Raises:
+        ValueError: If the Trainer does not optimize with one optimizer, once a step.
+    """
+    optimizer = only_optimizer(trainer, model, "repeating a stretch of training")
+    copied = copy_of(model)
+    components = {name: list(own) for name, own in split_parameters(model).items()}
+    turns = [c for c in _callbacks(trainer) if isinstance(c, ComponentsInTurn)]
+    batches_an_epoch = float(trainer.num_training_batches)
+    accumulated = trainer.accumulate_grad_batches
+
+    def idle(step: int) -> set[str]:
+        epoch = trainer.current_epoch
+        if math.isfinite(batches_an_epoch):
+            epoch = step // math.ceil(batches_an_epoch / accumulated)
+        moment = cast("Trainer", _Moment(step, epoch))
+        return {
+            name
+            for turn in turns
+            for component in components.keys() - set(turn.trained(moment))
+            for name in components[component]
+        }
+
+    def clip(optimizer: Optimizer) -> None:
+        algorithm = GradClipAlgorithmType(trainer.gradient_clip_algorithm or "norm")
+        value = trainer.gradient_clip_val or 0.0
+        trainer.precision_plugin.clip_gradients(optimizer, value, algorithm)
+
+    return TrainedCopy(
+        copied,
+        copied_optimizer(optimizer, model, copied),
+        origin,
+        batches,
+        frozen=frozen,
+        idle=idle,
+        modes=modes,
+        accumulated=accumulated,
+        clip=clip,
+    )
+
+
+def present_moments(trainer: Trainer, model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Copy what the optimizers of a run know of each parameter.
+
+    Args:
+        trainer: The Trainer in a fit.
+        model: The model.
+
+    Returns:
+        Their states in plain types and tensors, by qualified name of the parameter.
+    """
+    return {
+        name: copy.deepcopy(optimizer.state[parameter])
+        for optimizer in trainer.optimizers
+        for name, parameter in model.named_parameters()
+        if parameter in optimizer.state
+    }
+
+
+def adopt(trainer: Trainer, model: nn.Module, copied: TrainedCopy, names: Iterable[str]) -> None:
+    """Let a model go on from its copy: its values, and what the optimizer has learned.
+
+    Args:
+        trainer: The Trainer in a fit; with several processes all go on from the copy of the first.
+        model: The model.
+        copied: Its copy.
+        names: Qualified names of the parameters and buffers.
+    """
+    own = dict(model.named_parameters()) | dict(model.named_buffers())
+    found = dict(copied.model.named_parameters()) | dict(copied.model.named_buffers())
+    parameters = dict(copied.model.named_parameters())
+    values: dict[str, Tensor] = {name: found[name].detach() for name in names}
+    moments = {
+        name: copied.optimizer.state[parameter]
+        for name, parameter in parameters.items()
+        if parameter in copied.optimizer.state
+    }
+    values, moments = trainer.strategy.broadcast((values, moments))
+    (optimizer,), device = trainer.optimizers, next(model.parameters()).device
+    with torch.no_grad():
+        for name, value in values.items():
+            own[name].copy_(value)
+    for name in parameters:
+        optimizer.state.pop(own[name], None)
+        if name in moments:  # from the first process, perhaps on its accelerator
+            optimizer.state[own[name]] = apply_to_collection(
+                moments[name], Tensor, lambda t: t if t.device.type == "cpu" else t.to(device)
+            )
+
+
+def _callbacks(trainer: Trainer) -> list[Any]:
+    return list(trainer.callbacks)  # type: ignore[attr-defined]

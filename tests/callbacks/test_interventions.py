@@ -1,0 +1,229 @@
+"""Copies repeat the training of a model exactly; what cannot be repeated names nobody."""
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
+from hybridlit.callbacks.alternating import AlternatingTraining
+from hybridlit.callbacks.measuring.interventions import Interventions
+from hybridlit.callbacks.measuring.repeated_training import repeated_training
+from hybridlit.callbacks.overfitting import OverfittingDetector
+
+
+@pytest.fixture
+def loaders():
+    """4 batches of 10 rows in the same order in each epoch."""
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(80, 5, generator=generator)
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    rows = [
+        TensorDataset(part, labels) for part, labels in zip(x.split(40), y.split(40), strict=True)
+    ]
+    return dict(
+        train_dataloaders=DataLoader(rows[0], batch_size=10),
+        val_dataloaders=DataLoader(rows[1], batch_size=10),
+    )
+
+
+class FrontInEvaluation(SequentialHybrid):
+    """Batch normalization keeps its running statistics in training."""
+
+    def on_train_epoch_start(self):
+        self.classical_pre.eval()
+
+
+class RepeatedAtTheEnd(Callback):
+    """Trains a copy again for as many steps as the run took, with some parameters frozen."""
+
+    def __init__(self, detector, frozen=()):
+        self.detector, self.frozen = detector, frozen
+
+    def on_train_end(self, trainer, pl_module):
+        state = {name: value.clone() for name, value in pl_module.state_dict().items()}
+        interventions = self.detector._interventions
+        self.origin = interventions._origin
+        frozen = [name for name in state if name.startswith(tuple(self.frozen))]
+        copied = repeated_training(
+            trainer,
+            pl_module,
+            self.origin,
+            interventions._batches["train"],
+            interventions._modes,
+            frozen,
+        )
+        copied.train(trainer.global_step - self.origin.step)
+        self.copied = copied.model.state_dict()
+        for name, value in pl_module.state_dict().items():
+            assert torch.equal(value, state[name]), name
+
+
+CASES = {
+    "plain": {},
+    "parallel": dict(cls=ParallelHybrid),
+    "accumulated, clipped": dict(accumulate_grad_batches=2, gradient_clip_val=0.1),
+    "clipped by value": dict(gradient_clip_val=0.01, gradient_clip_algorithm="value"),
+    "cosine, warm-up": dict(model=dict(schedule="cosine", warmup_epochs=1)),
+    "stages": dict(model=dict(stages=[["classical", 1], ["photonic", 2], ["both", 1]])),
+    "alternating": dict(callbacks=lambda: [AlternatingTraining(2, 1)], accumulate_grad_batches=2),
+    "part of it in evaluation mode": dict(cls=FrontInEvaluation),
+    "float64": dict(precision="64-true"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_copy_repeats_the_training_bit_for_bit(case, loaders, make_model, make_trainer):
+    options = dict(CASES[case])
+    cls = options.pop("cls", SequentialHybrid)
+    model = make_model(cls, dropout=0.0, weight_decay=0.1, **options.pop("model", {}))
+    detector = OverfittingDetector()
+    again = RepeatedAtTheEnd(detector)
+    others = options.pop("callbacks", list)()
+    trainer = make_trainer([*others, detector, again], max_epochs=4, **options)
+    trainer.fit(model, **loaders)
+    assert again.origin.step == 0 and trainer.global_step >= 8
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.copied[name]), name
+
+
+def test_a_frozen_copy_is_a_training_of_the_rest(loaders, make_model, make_trainer):
+    def train(frozen, repeated):
+        torch.manual_seed(0)
+        model = make_model(dropout=0.0, weight_decay=0.1)
+        model.classical_pre.requires_grad_(not frozen)
+        detector = OverfittingDetector()
+        again = RepeatedAtTheEnd(detector, repeated)
+        trainer = make_trainer([detector, again], max_epochs=3, gradient_clip_val=0.1)
+        trainer.fit(model, **loaders)
+        return model.state_dict(), again.copied
+
+    (plain, copied), (expected, _) = train(False, ["classical_pre"]), train(True, [])
+    for name, value in expected.items():
+        assert torch.equal(value, copied[name]), name
+    assert not torch.equal(plain["classical_pre.0.weight"], copied["classical_pre.0.weight"])
+
+
+def test_in_a_long_run_copies_begin_at_the_lowest_validation_loss(
+    loaders, make_model, make_trainer
+):
+    """With the moments of the optimizer: from there, too, the training is repeated exactly."""
+    detector = OverfittingDetector(every_n_steps=12, replay_steps=8)
+    again = RepeatedAtTheEnd(detector)
+    model = make_model(dropout=0.0)
+    trainer = make_trainer([detector, again], max_epochs=9)
+    trainer.fit(model, **loaders)
+    assert again.origin.step in (16, 28) and trainer.global_step == 36
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.copied[name]), name
+
+
+def test_copies_take_no_more_steps_than_the_run_and_one_episode():
+    interventions = Interventions(200, 16)
+    assert interventions.affordable(0)
+    interventions.load_state_dict(interventions.state_dict() | {"spent": 800})
+    assert not interventions.affordable(799) and interventions.affordable(800)
+
+
+def memorizing(seed=0):
+    generator = torch.Generator().manual_seed(seed + 100)
+    x = torch.randn(240, 6, generator=generator)
+    y = torch.randint(2, (240,), generator=generator)
+    return ArrayDataModule(
+        x[:40], y[:40], val=(x[40:], y[40:]), test_fraction=0.0, batch_size=200, scaling=None
+    )
+
+
+class Wide(ParallelHybrid):
+    def __init__(self):
+        super().__init__(6, 2, hidden_dims=[512, 512, 8], circuit_type="series", n_modes=4)
+
+
+class NotToBeCopied(Wide):
+    """Holds what refuses to be copied, as an open file or a lock does."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = self.Held()
+
+    class Held:
+        def __deepcopy__(self, memo):
+            raise TypeError("cannot be copied")
+
+
+class Detached(Wide):
+    """A function outside runs the model it was made for: a copy has no part in it."""
+
+    def __init__(self):
+        super().__init__()
+        network = self.classical_path
+        self.probe_losses = lambda batch: nn.functional.cross_entropy(
+            network(batch[0])[:, :2], batch[1], reduction="none"
+        )
+
+    def training_step(self, batch, batch_idx):
+        return self.probe_losses(batch).mean()
+
+
+class TwoOptimizers(Wide):
+    automatic_optimization = False
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():
+            optimizer.step()
+
+    def configure_optimizers(self):
+        return [torch.optim.Adam(m.parameters()) for m in (self.classical_path, self.fusion)]
+
+
+@pytest.mark.parametrize(
+    ("cls", "reason"),
+    [
+        (NotToBeCopied, "a copy of the model could not be trained (TypeError: cannot be copied)"),
+        (Detached, "the loss of the copy does not depend on the copy's parameters"),
+        (TwoOptimizers, "repeating a stretch of training needs automatic optimization"),
+    ],
+)
+def test_what_cannot_be_repeated_is_said_once_and_training_goes_on(cls, reason, make_trainer):
+    torch.manual_seed(0)
+    detector = OverfittingDetector(action="freeze", every_n_steps=5, window=2)
+    trainer = make_trainer([detector], max_epochs=60)
+    with pytest.warns(UserWarning) as caught:
+        trainer.fit(cls(), memorizing())
+    (said,) = [str(w.message) for w in caught if "overfits" in str(w.message)]
+    assert said.startswith("the model overfits, and no part is named, since ") and reason in said
+    assert trainer.current_epoch == 60 and detector.blamed == detector.frozen == []
+
+
+def test_without_copies_nobody_is_named(make_trainer):
+    torch.manual_seed(0)
+    detector = OverfittingDetector(every_n_steps=5, replay_steps=0)
+    with pytest.warns(UserWarning, match="no part is named, since replay_steps=0 leaves no copies"):
+        make_trainer([detector], max_epochs=20).fit(Wide(), memorizing())
+    assert detector.blamed == []
+
+
+def test_overfitting_that_a_copy_does_not_show_names_nobody(make_trainer):
+    """2 steps are too few."""
+    torch.manual_seed(0)
+    detector = OverfittingDetector(every_n_steps=5, replay_steps=2)
+    with pytest.warns(UserWarning, match="no part can be named: .* a copy does not overfit"):
+        make_trainer([detector], max_epochs=20).fit(Wide(), memorizing())
+
+
+def test_a_part_that_cannot_go_back_is_frozen_as_it_is(make_trainer, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("out of memory")
+
+    torch.manual_seed(0)
+    monkeypatch.setattr(Interventions, "go_back", fails)
+    detector = OverfittingDetector(action="freeze", every_n_steps=5)
+    trainer = make_trainer([detector], max_epochs=20)
+    with pytest.warns(UserWarning, match=r"classical_path is frozen as it is, .*out of memory"):
+        trainer.fit(Wide(), memorizing())
+    assert detector.frozen[0] == "classical_path" and trainer.current_epoch == 20

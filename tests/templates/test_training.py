@@ -151,6 +151,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(data, make_model, 
         make_trainer().fit(make_model(Broken, classical_lr=0.5), data)
 
 
+def test_a_loss_that_is_not_finite_is_seen_between_steps_that_are_logged(
+    data, make_model, make_trainer
+):
+    class BreaksLater(SequentialHybrid):
+        def loss(self, outputs, targets):
+            broken = self.training and self.global_step == 2
+            return super().loss(outputs, targets) * (torch.inf if broken else 1.0)
+
+    # an epoch has 4 batches, and only the first of 50 is logged
+    trainer = make_trainer(max_epochs=2, log_every_n_steps=50)
+    with pytest.raises(RuntimeError, match="loss is inf at step 2"):
+        trainer.fit(make_model(BreaksLater), data)
+    assert trainer.global_step == 2
+
+
 def test_batches_of_another_form_are_refused_with_a_remedy(make_model, make_trainer):
     loader = DataLoader(torch.randn(8, 5), batch_size=4)
     with pytest.raises(TypeError, match=r"pair \(inputs, targets\), got Tensor; override unpack"):

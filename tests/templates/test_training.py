@@ -54,6 +54,19 @@ def test_validation_metrics_agree_with_sklearn(data, make_model, make_trainer):
     assert logged["val/loss"] == pytest.approx(model.loss(outputs, targets).item(), rel=1e-5)
 
 
+def test_metrics_are_of_predictions(data, make_model, make_trainer):
+    class Contrary(SequentialHybrid):
+        def predictions(self, outputs):
+            return super().predictions(-outputs)
+
+    model = make_model(Contrary)
+    (logged,) = make_trainer().validate(model, data, verbose=False)
+    inputs, targets = data.val
+    found = model.eval()(inputs).argmin(1)
+    assert logged["val/acc"] == pytest.approx(accuracy_score(targets, found))
+    assert logged["val/acc"] != accuracy_score(targets, model(inputs).argmax(1))
+
+
 @pytest.mark.parametrize("task", ["multiclass", "binary", "regression"])
 def test_every_task_logs_its_metrics_and_predicts(task, make_model, make_trainer):
     x = torch.randn(40, 5)

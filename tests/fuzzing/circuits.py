@@ -137,7 +137,9 @@ def layer(rng: Random) -> Case:
     circuit, wrong_circuit = experiment_arguments(rng)
     own, wrong = drawn(rng, LAYER | {"recompute": RECOMPUTE}, ("input_size",), 0.08)
     count = rng.choice([None, None, None, 1, 2, 3])
-    if own.get("output_mapping_strategy", "linear") in ONE_SIZE and rng.random() < 0.9:
+    if wrong in ("output_size", "output_mapping_strategy"):
+        pass
+    elif own.get("output_mapping_strategy", "linear") in ONE_SIZE and rng.random() < 0.9:
         own.pop("output_size", None)
     elif own.get("output_size") is None and rng.random() < 0.9:
         own["output_size"] = rng.randint(2, 5)
@@ -276,7 +278,7 @@ def costs(rng: Random) -> Case:
         circuit.pop("input_state", None)
         circuit |= {"n_modes": rng.choice([20, 128, 129, 500])}
         circuit |= {"n_photons": rng.choice([1, 10, 100, 10**4, 10**7])}
-    elif not {wrong, wrong_size} & {"n_modes", "n_photons"} and rng.random() < 0.1:
+    elif not {wrong, wrong_size} & {"n_modes", "n_photons", "input_size"} and rng.random() < 0.1:
         own["input_size"] = rng.choice([10**4, 10**6])
 
     def check(cost: Any) -> None:
@@ -285,7 +287,7 @@ def costs(rng: Random) -> Case:
         unbunched = made.fock_space.unbunched
         size = math.comb(modes if unbunched else modes + photons - 1, photons)
         require(cost.states == size, "number of states")
-        bytes_of_probabilities = 4 * own["batch_size"] * size
+        bytes_of_probabilities = 4 * int(own["batch_size"]) * size
         require(cost.peak_bytes >= bytes_of_probabilities, "less memory than the outputs take")
         require(bool(str(cost)), "text")
         if size < 1000 and own["input_size"] < 10 and modes < 9:

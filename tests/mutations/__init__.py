@@ -41,10 +41,15 @@ def mutations_of(
         file: The file, relative to `hybridlit/`.
         tests: Tests that should notice, separated by spaces.
         changes: Old and new text, and what would be wrong; where other tests should notice, they
-            follow.
+            follow: files, tests in files, or, as `::name`, tests in the file of `tests`.
     """
+
+    def full(names: str) -> tuple[str, ...]:
+        default = tests.split("::")[0]
+        return tuple(default + name if name[0] == ":" else name for name in names.split())
+
     return [
-        Mutation(f"hybridlit/{file}", old, new, tuple((*other, tests)[0].split()), why)
+        Mutation(f"hybridlit/{file}", old, new, full((*other, tests)[0]), why)
         for old, new, why, *other in changes
     ]
 

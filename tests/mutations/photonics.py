@@ -282,7 +282,8 @@ MUTATIONS = [
         "photonics/memory.py",
         "photonics/test_cost.py::test_estimate_needs_nothing_built "
         "photonics/test_cost.py::test_estimate_counts_phases_and_multiply_adds "
-        "photonics/test_control_groups.py",
+        "analysis/test_batch_size.py::test_limits_of_control_groups "
+        "analysis/test_batch_size.py::test_sizes_of_the_kernel",
         [
             (
                 "choices = space.modes - k + 1 if space.unbunched else space.modes + k - 1",

@@ -119,6 +119,17 @@ def test_real_targets_fall_into_bins_of_equal_size():
     assert two.counts().sum() == 10 and 0 not in two.counts()[two.counts() > 0]
 
 
+def test_a_bin_holds_its_lower_edge_and_the_last_one_both():
+    found = group_samples(torch.tensor([6.0, 0.0, 4.0, 3.0, 1.0, 2.0, 5.0]), bins=3)
+    assert found.names == ["0 to 2", "2 to 4", "4 to 6"]
+    assert found.of_sample.tolist() == [2, 0, 2, 1, 0, 1, 2]
+    assert found.means(torch.tensor([[6.0, 0.0, 4.0, 3.0, 1.0, 2.0, 5.0]]).mT).tolist() == [
+        [0.5],
+        [2.5],
+        [5.0],
+    ]
+
+
 @pytest.mark.parametrize(
     ("targets", "message"),
     [(torch.tensor([1.5, torch.nan]), "must be finite"), (torch.zeros(0), "at least one")],
@@ -247,6 +258,19 @@ def test_outcomes_that_differ_most_are_shown_under_their_class(drawn, groups):
     assert values.max().item() == pytest.approx(0.72**0.5)
 
 
+def test_outcomes_that_all_classes_share_are_left_out_however_likely(drawn, groups):
+    space = layer().fock_space
+    outcomes = torch.full((3, 15), 0.01)
+    outcomes[:, 4] = 0.8  # the same for all
+    outcomes[:, 9] = torch.tensor([0.03, 0.0, 0.0])
+    outcomes[:, 12] = torch.tensor([0.0, 0.06, 0.0])
+    pictures.outcome_picture(outcomes, groups, space, "title", most=2)
+    names = ["|" + "".join(map(str, space[outcome])) + ">" for outcome in (9, 12)]
+    values, _, _, columns, _ = drawn[0]
+    assert columns == names
+    torch.testing.assert_close(values.square().float(), outcomes[:, [9, 12]])
+
+
 def test_all_outcomes_are_shown_where_they_fit(drawn, groups):
     pictures.outcome_picture(torch.full((3, 15), 1 / 15), groups, layer().fock_space, "title")
     assert drawn[0][0].shape == (3, 15) and drawn[0][4]["column_title"] == "all 15 outcomes"
@@ -260,6 +284,19 @@ def test_phases_stand_where_their_cells_are(drawn):
     assert drawn[0][1] == "U_0: a" and drawn[1][1] == "U_0: b"
     expected = torch.tensor([[0.5, torch.nan, 0.5], [torch.nan, 1.0, torch.nan]])
     torch.testing.assert_close(grid.float(), expected, equal_nan=True)
+
+
+def test_magnitudes_have_outputs_down_and_inputs_across(drawn):
+    """Swap modes 0 and 1, then 1 and 2: light from 0 leaves at 2, from 1 at 0, from 2 at 1."""
+    phases = torch.zeros(1, 3, 2, dtype=torch.float64)
+    phases[0, 2, 0] = torch.pi  # the third cell, on modes 0 and 1 again, lets light go straight on
+    pictures.interferometer_picture(phases, "title")
+    magnitudes, title, _, _, options = drawn[0]
+    assert (title, options["row_title"], options["column_title"]) == ("|U_0|", "out", "in")
+    expected = torch.zeros(3, 3, dtype=torch.float64)
+    for start, end in enumerate((2, 0, 1)):
+        expected[end, start] = 1.0
+    torch.testing.assert_close(magnitudes, expected)
 
 
 def test_many_interferometers_are_counted():

@@ -197,6 +197,31 @@ def test_a_part_inside_a_part_counts_once(batch):
     assert outer.parameter_bytes == 4 and inner.parameter_bytes == 0
 
 
+def test_what_lies_between_two_parts_belongs_to_neither(batch):
+    class Between(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.behind = nn.Linear(5, 4), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.behind(self.before(x).exp())
+
+    model = Between()
+    timer = PartTimer(model)
+    timer.attach()
+    timer.start()
+    loss = mean_square(model, batch)
+    timer.begin_backward(loss)
+    loss.backward()
+    timer.end_backward()
+    spans = timer.finish().spans
+    order = {
+        phase: [s.part for s in spans if s.phase == phase] for phase in ("forward", "backward")
+    }
+    assert order["forward"][1:-1] == ["before", "other", "behind"]
+    assert order["backward"] == ["other", "behind", "other", "before"]
+
+
 # --- real models ----------------------------------------------------------------------------------
 
 

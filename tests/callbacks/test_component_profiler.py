@@ -143,6 +143,15 @@ def test_every_n_steps(tmp_path, data, make_model, make_trainer):
     assert len(list((tmp_path / "profile").iterdir())) == 3
 
 
+def test_several_measurements_of_an_epoch_are_averaged(tmp_path, data, make_model, make_trainer):
+    logger = CSVLogger(tmp_path, name="run", version=0)
+    profiler = ComponentProfiler(every_n_steps=2, steps=1, warmup=0, trace=False)
+    make_trainer([profiler], logger=logger).fit(make_model(), data)
+    (row,) = [row for row in logged(tmp_path / "run" / "version_0") if row["profile/step_ms"]]
+    shares = [float(row[f"profile/{part}_share"]) for part in (*PARTS, "other")]
+    assert sum(shares) == pytest.approx(1, abs=1e-5)  # of steps 0 and 2
+
+
 def test_measured_times_are_those_of_the_parts(data, make_model, make_trainer, tmp_path):
     class Sleepy(SequentialHybrid):
         def build_classical_post(self):

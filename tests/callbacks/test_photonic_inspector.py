@@ -189,6 +189,23 @@ def test_training_is_bit_for_bit_the_same(template, data, make_model, make_train
     assert all(map(torch.equal, *results))
 
 
+def test_the_histogram_holds_phases_modulo_two_pi(shown, make_model):
+    model = make_model(quantum_lr=1e-9)
+    with torch.no_grad():  # a gate of 1.5 pi is none of 0.5 pi
+        model.quantum_layer.phases.uniform_(-2 * torch.pi, 6 * torch.pi)
+    _, events = shown(model)
+    (histogram,) = events.Histograms("photonics/quantum_layer/phases")
+    turned = model.quantum_layer.phases.detach().double() % (2 * torch.pi)
+    assert turned.max() > 1.5 * torch.pi
+    value = histogram.histogram_value
+    assert histogram.step == 4 and value.num == turned.numel()
+    assert value.sum == pytest.approx(turned.sum().item(), rel=1e-5)
+    assert value.sum_squares == pytest.approx(turned.square().sum().item(), rel=1e-5)
+    assert (value.min, value.max) == pytest.approx(
+        (turned.min().item(), turned.max().item()), abs=1e-5
+    )
+
+
 class Gradients(Callback):
     """Keeps the gradient of the last step, and what the inspector has of it after each epoch."""
 

@@ -97,7 +97,7 @@ def test_bad_arguments(arguments, error, message):
         FockSpace(*arguments)
 
 
-@pytest.mark.parametrize("state", [(1, 1), (2, 0, 0), (1, 0, -1), (0, 0, 0)])
+@pytest.mark.parametrize("state", [(1, 1), (2, 0, 0), (1, 0, -1), (1, 1, -1), (0, 0, 0)])
 def test_index_refuses_other_states(state):
     with pytest.raises(ValueError, match="state must be one of"):
         FockSpace(3, 1).index(state)

@@ -124,8 +124,9 @@ def test_several_torch_threads_give_the_same():
     layer = QuantumLayer(
         7, experiment=Experiment("series", 8, 4), output_mapping_strategy="none"
     ).double()
-    x = torch.rand(300, 7, dtype=torch.float64, requires_grad=True)
-    weights = torch.rand(300, 330, dtype=torch.float64)
+    rows = 3000  # fewer are not worth a second thread
+    x = torch.rand(rows, 7, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(rows, 330, dtype=torch.float64)
     before = torch.get_num_threads()
     found = []
     try:

@@ -54,6 +54,25 @@ def test_state_dicts(assign):
     assert second.phases.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize(
+    ("default", "own"),
+    [
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+        (torch.bfloat16, torch.float32),
+    ],
+)
+def test_a_new_layer_has_the_default_dtype_but_at_least_float32(default, own):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        layer = make(use_bandwidth_tuning=True)
+    finally:
+        torch.set_default_dtype(before)
+    assert {parameter.dtype for parameter in layer.parameters()} == {own}
+    assert layer.encoding.dtype == own
+
+
 def test_functional_call_uses_what_it_is_given():
     layer, other = make(), make()
     x = torch.rand(5, 3)

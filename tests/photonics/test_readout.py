@@ -36,6 +36,17 @@ def test_lexgrouping_leaves_no_output_zero_where_padding_would():
     assert (GroupingReadout(9, 8, consecutive=True)(torch.full((9,), 1 / 9)) > 0).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "consecutive"), [("grouping", True), ("lexgrouping", True), ("modgrouping", False)]
+)
+def test_layers_group_as_their_strategy_says(name, consecutive):
+    experiment = Experiment("series", 4, 2)
+    layer = QuantumLayer(3, 4, experiment=experiment, output_mapping_strategy=name)
+    x = torch.rand(5, 3)
+    readout = GroupingReadout(10, 4, consecutive=consecutive)
+    torch.testing.assert_close(layer(x), readout(layer.probabilities(x)))
+
+
 def test_grouping_is_lexgrouping():
     experiment = Experiment("series", 4, 2)
     first, second = (

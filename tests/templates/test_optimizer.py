@@ -152,6 +152,17 @@ def test_rates_fall_at_plateaus_as_in_torch():
     assert rates[0] == 1 and 0 < rates[-1] < 0.1
 
 
+def test_losses_below_zero_that_hardly_move_are_a_plateau_too():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
+    schedule = GroupSchedules(optimizer, [lambda step: 1.0], [True], patience=1, reduction=0.5)
+    rates = []
+    for loss in (-1.0, -0.99995, -1.00005, -0.5, -2.0):
+        schedule.observe(loss)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.5]
+    assert schedule.best == -2.0
+
+
 def test_a_plateau_goes_with_warm_up_and_spares_the_other_group(data, make_model, make_trainer):
     rates = Rates()
     model = make_model(

@@ -27,6 +27,13 @@ def test_the_chain_and_its_default_widths():
     assert model.quantum_layer.experiment.n_photons == 3
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_the_share_that_is_dropped(share):
+    model = SequentialHybrid(input_dim=4, quantum_dim=2, output_dim=3, dropout=share, n_modes=4)
+    (dropout,) = [block for block in model.modules() if isinstance(block, nn.Dropout)]
+    assert dropout.p == share and dropout in model.classical_post
+
+
 def test_the_output_is_the_chain():
     model = SequentialHybrid(6, 2, 3, n_modes=4).eval()
     x = torch.randn(5, 6)

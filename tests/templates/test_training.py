@@ -54,6 +54,19 @@ def test_validation_metrics_agree_with_sklearn(data, make_model, make_trainer):
     assert logged["val/loss"] == pytest.approx(model.loss(outputs, targets).item(), rel=1e-5)
 
 
+def test_metrics_are_of_predictions(data, make_model, make_trainer):
+    class Contrary(SequentialHybrid):
+        def predictions(self, outputs):
+            return super().predictions(-outputs)
+
+    model = make_model(Contrary)
+    (logged,) = make_trainer().validate(model, data, verbose=False)
+    inputs, targets = data.val
+    found = model.eval()(inputs).argmin(1)
+    assert logged["val/acc"] == pytest.approx(accuracy_score(targets, found))
+    assert logged["val/acc"] != accuracy_score(targets, model(inputs).argmax(1))
+
+
 @pytest.mark.parametrize("task", ["multiclass", "binary", "regression"])
 def test_every_task_logs_its_metrics_and_predicts(task, make_model, make_trainer):
     x = torch.randn(40, 5)
@@ -149,6 +162,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_why(data, make_model, 
 
     with pytest.raises(RuntimeError, match=r"loss is nan at step 0: lower classical_lr=0\.5"):
         make_trainer().fit(make_model(Broken, classical_lr=0.5), data)
+
+
+def test_a_loss_that_is_not_finite_is_seen_between_steps_that_are_logged(
+    data, make_model, make_trainer
+):
+    class BreaksLater(SequentialHybrid):
+        def loss(self, outputs, targets):
+            broken = self.training and self.global_step == 2
+            return super().loss(outputs, targets) * (torch.inf if broken else 1.0)
+
+    # an epoch has 4 batches, and only the first of 50 is logged
+    trainer = make_trainer(max_epochs=2, log_every_n_steps=50)
+    with pytest.raises(RuntimeError, match="loss is inf at step 2"):
+        trainer.fit(make_model(BreaksLater), data)
+    assert trainer.global_step == 2
 
 
 def test_batches_of_another_form_are_refused_with_a_remedy(make_model, make_trainer):

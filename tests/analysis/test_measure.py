@@ -1,0 +1,43 @@
+"""The score of each row, by hand, and outputs that are exchanged between rows."""
+
+import pytest
+import torch
+
+from hybridlit import SequentialHybrid
+from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.ablation.posthoc import _permuted
+
+
+def rows_of(task, outputs, targets):
+    model = SequentialHybrid(
+        input_dim=3, quantum_dim=2, output_dim=len(outputs[0]), task=task, n_modes=4, n_photons=1
+    )
+    return Measure(model).rows(model, torch.tensor(outputs), torch.tensor(targets)).tolist()
+
+
+def test_the_largest_output_names_the_class():
+    outputs = [[0.1, 3.0, -1.0], [2.0, 1.0, 0.0], [-3.0, -2.0, -1.0]]
+    assert rows_of("multiclass", outputs, [1, 1, 2]) == [1.0, 0.0, 1.0]
+
+
+def test_a_label_is_yes_from_a_logit_of_zero_on():
+    outputs = [[0.2], [-0.2], [3.0], [-3.0]]
+    assert rows_of("binary", outputs, [[1.0], [0.0], [0.0], [1.0]]) == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_each_output_is_explained_relative_to_its_own_variance():
+    targets = [[0.0, 100.0], [2.0, 300.0]]  # variances 1 and 10,000, around means far apart
+    outputs = [[0.5, 100.0], [2.0, 200.0]]
+    assert rows_of("regression", outputs, targets) == pytest.approx(
+        [(1 - 0.5**2 / 1 + 1) / 2, (1 + 1 - 100.0**2 / 100.0**2) / 2]
+    )
+
+
+def test_outputs_are_exchanged_over_all_batches():
+    model = SequentialHybrid(input_dim=3, quantum_dim=2, output_dim=3, n_modes=4, n_photons=1)
+    measure, x = Measure(model), torch.randn(10, 3)
+    batches = [(x[i : i + 4], torch.zeros(len(x[i : i + 4])).long()) for i in (0, 4, 8)]
+    own, _ = measure.outputs(model, batches)
+    drawn = [run[1].tolist() for run in _permuted(model, measure, batches, model.classical_post, 5)]
+    assert all(sorted(rows) == sorted(own.tolist()) for rows in drawn)  # each row's output once
+    assert len({str(rows) for rows in drawn}) == 5

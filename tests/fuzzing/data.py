@@ -1,0 +1,170 @@
+"""Cases of the data modules: arrays of any kind, split, scaled and batched."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fuzzing.judging import Case
+from fuzzing.oracles import check_close, check_finite, require
+from fuzzing.values import Values, drawn, one_of, or_none, real, whole
+from hybridlit import ArrayDataModule, SklearnDataModule
+
+try:
+    import pandas
+except ImportError:
+    pandas = None
+
+__all__ = ["KINDS"]
+
+FRACTION = real(0.0, 0.4, (1.0, -0.1, 1.5))
+SPLIT = {
+    "val_fraction": FRACTION,
+    "test_fraction": FRACTION,
+    "scaling": or_none(one_of("standard", "minmax")),
+    "target_scaling": or_none(one_of("standard", "minmax")),
+    "batch_size": whole(1, 50),
+    "seed": whole(0, 2**31, (2**62,)),
+    "num_workers": Values(lambda rng: 0, (-1, 1.5, "2", True)),
+}
+
+
+def arrays(rng: Random) -> tuple[Any, Any, str | None]:
+    """Draw inputs and targets, and say what is wrong with them, if anything is."""
+    generator = np.random.default_rng(rng.randrange(2**32))
+    rows, size = rng.choice([10, 25, 60]), rng.randint(1, 4)
+    scale = rng.choice([1.0, 1.0, 1.0, 1e-8, 1e6, 1e30])
+    inputs: Any = generator.normal(size=(rows, size)) * scale
+    targets: Any = rng.choice(
+        [
+            generator.integers(0, 3, rows),
+            generator.normal(size=rows),
+            generator.normal(size=(rows, 2)) * scale,
+            generator.integers(0, 2, rows).astype(bool),
+        ]
+    )
+    kind = rng.choice(["float64", "float32", "integers", "big-endian", "tensor", "frame", "image"])
+    if kind == "float32":
+        inputs = inputs.astype(np.float32)
+    elif kind == "integers":
+        inputs = generator.integers(-5, 200, inputs.shape).astype(rng.choice(["i8", "u1", "i2"]))
+    elif kind == "big-endian":
+        inputs = inputs.astype(rng.choice([">f8", ">f4", ">i4"])) if scale == 1.0 else inputs
+        targets = targets.astype(targets.dtype.newbyteorder(">"))
+    elif kind == "tensor":
+        inputs, targets = torch.from_numpy(inputs), torch.from_numpy(targets)
+    elif kind == "frame" and pandas is not None:
+        inputs = pandas.DataFrame(inputs, columns=list("dbca")[:size])
+        targets = pandas.DataFrame(targets) if targets.ndim == 2 else pandas.Series(targets)
+    elif kind == "image":
+        inputs = generator.normal(size=(rows, 1, 3, 3))
+    if rng.random() < 0.75:
+        return inputs, targets, None
+    what = rng.choice(["nan", "inf", "huge", "spread", "empty", "rows", "text", "complex", "flat"])
+    inputs = generator.normal(size=(rows, size))
+    if what in ("nan", "inf"):
+        inputs[rng.randrange(rows), rng.randrange(size)] = float(what)
+    elif what == "huge":  # finite in float64, and not in float32
+        inputs[:, 0] = 1e40 * generator.choice([-1, 1], rows)
+        return inputs, targets, None
+    elif what == "spread":
+        inputs[:, 0] = 1.7e308 * np.sign(generator.normal(size=rows))
+        return inputs, targets, None
+    elif what == "empty":
+        inputs = inputs[:0] if rng.random() < 0.5 else inputs[:, :0]
+    elif what == "rows":
+        inputs = inputs[:-1]
+    elif what == "text":
+        inputs = inputs.astype(str)
+    elif what == "complex":
+        inputs = inputs * 1j
+    else:
+        inputs = inputs[:, 0]
+    return inputs, targets, f"{what} in the inputs"
+
+
+def array_data(rng: Random) -> Case:
+    """A data module over arrays."""
+    inputs, targets, fault = arrays(rng)
+    given, wrong = drawn(rng, SPLIT, (), 0.2)
+
+    def check(data: ArrayDataModule) -> None:
+        parts = [data.train, data.val, data.test]
+        require(sum(len(part[0]) for part in parts if part) == len(inputs), "number of rows")
+        for part in parts:
+            if part is not None:
+                check_finite(part[0], "scaled inputs")
+                require(part[0].dtype == torch.get_default_dtype(), "dtype of the inputs")
+                if part[1].is_floating_point():
+                    check_finite(part[1], "scaled targets")
+        seen = torch.cat([batch[0] for batch in data.train_dataloader()])
+        require(bool(torch.equal(sorted_rows(seen), sorted_rows(data.train[0]))), "rows of batches")
+        every = torch.cat([part[0] for part in parts if part is not None])
+        require(bool(torch.equal(sorted_rows(data.scale(inputs)), sorted_rows(every))), "scale()")
+        check_scaling(data, given)
+        check_targets(data, torch.tensor(np.asarray(targets).astype(np.float64)))
+
+    arguments = {"inputs": inputs, "targets": targets, **given}
+    parameters = (*SPLIT, "val", "test")
+
+    def call() -> ArrayDataModule:
+        return ArrayDataModule(**arguments)
+
+    return Case("ArrayDataModule", arguments, parameters, call, check, wrong or fault)
+
+
+def check_scaling(data: ArrayDataModule, given: dict[str, Any]) -> None:
+    """Check mean and spread, or range, of the training inputs."""
+    rows, method = data.train[0].double(), given.get("scaling", "standard")
+    if method == "standard":
+        spread = rows.std(0, correction=0)
+        require(bool(((spread - 1).abs().min(spread) < 1e-4).all()), "spreads that are not 1 or 0")
+        check_close(rows.mean(0), torch.zeros_like(rows[0]), 1e-4, "means and 0")
+    elif method == "minmax":
+        require(bool((rows.amin(0).abs() < 1e-6).all()), "a smallest value that is not 0")
+        high = rows.amax(0)
+        require(bool(((high - 1).abs().min(high) < 1e-6).all()), "a largest one not 1 or 0")
+
+
+def check_targets(data: ArrayDataModule, targets: Tensor) -> None:
+    """Check that targets come back in their own units, or as they were."""
+    parts = [part[1] for part in (data.train, data.val, data.test) if part is not None]
+    found = torch.cat(parts).double()
+    if parts[0].is_floating_point():
+        found = data.unscale_targets(found)
+    own = targets.double()
+    scale = float(own.abs().max()) or 1.0
+    check_close(sorted_rows(found) / scale, sorted_rows(own) / scale, 1e-5, "unscaled targets")
+
+
+def sorted_rows(rows: Tensor) -> Tensor:
+    """Sort rows, so that sets of them can be compared."""
+    flat = rows.reshape(len(rows), -1)
+    order = np.lexsort(flat.numpy().T[::-1])
+    return flat[torch.from_numpy(order)]
+
+
+def sklearn_data(rng: Random) -> Case:
+    """A data set of scikit-learn."""
+    values = SPLIT | {"dataset": one_of("iris", "wine", "diabetes")}
+    given, wrong = drawn(rng, values, ("dataset",))
+    if given["dataset"] != "diabetes":
+        given.pop("target_scaling", None)
+        wrong = None if wrong == "target_scaling" else wrong
+
+    def check(data: SklearnDataModule) -> None:
+        rows = {"iris": 150, "wine": 178, "diabetes": 442}[given["dataset"]]
+        parts = [part for part in (data.train, data.val, data.test) if part is not None]
+        require(sum(len(part[0]) for part in parts) == rows, "number of rows")
+        check_scaling(data, given)
+
+    return Case(
+        "SklearnDataModule", given, values, lambda: SklearnDataModule(**given), check, wrong
+    )
+
+
+KINDS = {array_data: 10, sklearn_data: 2}

@@ -1,0 +1,369 @@
+"""Mutations of the analyses and of their pictures."""
+
+from mutations import mutations_of
+
+MUTATIONS = [
+    *mutations_of(
+        "analysis/statistics.py",
+        "analysis/test_statistics.py",
+        [
+            (
+                "if -margin <= difference.low and difference.high <= margin:",
+                "if -margin <= difference.low or difference.high <= margin:",
+                "what cannot be told is neutral",
+                "::test_a_plain_word",
+            ),
+            (
+                "if p >= 1 - CONFIDENCE:",
+                "if p >= CONFIDENCE:",
+                "corrections for many comparisons have no effect",
+                "::test_a_corrected_p_value_withholds_the_verdict",
+            ),
+            (
+                "min(1.0, (len(p_values) - rank) * p_values[index])",
+                "min(1.0, len(p_values) * p_values[index])",
+                "Bonferroni instead of Holm",
+                "::test_holm_by_hand",
+            ),
+            (
+                "spread * math.sqrt(1 / count + test_per_train)",
+                "spread * math.sqrt(1 / count)",
+                "intervals of random splits are too narrow",
+                "::test_the_correction_of_nadeau_and_bengio",
+            ),
+            (
+                "float(np.std(values, ddof=1))",
+                "float(np.std(values))",
+                "intervals of few seeds are too narrow",
+                "::test_an_interval_is_students",
+            ),
+            (
+                "half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error",
+                "half = NormalDist().inv_cdf(CONFIDENCE) * error",
+                "intervals of 90 % called 95 %",
+                "::test_paired_shares_of_agresti_and_min",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/ablation/shapley.py",
+        "analysis/test_shapley.py",
+        [
+            (
+                "weight = factorial(size) * factorial(count - size - 1) / factorial(count)",
+                "weight = 1 / 2 ** (count - 1)",
+                "shares do not add up",
+            ),
+            (
+                'return self.scores[_key((one, other))] - alone + self.scores[""]',
+                "return self.scores[_key((one, other))] - alone",
+                "parts that do nothing interact",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/ablation/measure.py",
+        "analysis/test_measure.py",
+        [
+            (
+                "variance = (values - values.mean(0)).square().mean(0)",
+                "variance = (values - values.mean()).square().mean(0)",
+                "R2 of several outputs is too good",
+            ),
+            (
+                "return ((predictions > 0.5) == (targets > 0.5))",
+                "return ((predictions > 0) == (targets > 0.5))",
+                "every binary prediction is yes",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/ablation/posthoc.py",
+        "analysis/test_measure.py::test_outputs_are_exchanged_over_all_batches",
+        [
+            (
+                "return rows[first - len(output) : first]",
+                "return rows[: len(output)]",
+                "all batches get the same rows",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/ablation/part_means.py",
+        "analysis/test_ablation.py::test_zero_and_mean_by_hand",
+        [
+            (
+                "        count += rows",
+                "        count = rows",
+                "means over the training data are too large",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/loss_change/allocation.py",
+        "analysis/test_loss_change.py",
+        [
+            (
+                "for order in (moved, moved[::-1]):",
+                "for order in (moved, moved):",
+                "the first part is blamed for interactions",
+            ),
+            (
+                "weights * (len(sizes) / weights.sum())",
+                "1.0",
+                "a small last batch counts like a full one",
+            ),
+            (
+                "tensor.data.copy_(value if earlier else present)",
+                "tensor.data.copy_(value)",
+                "the model is thrown back",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/loss_change/mean_replacement.py",
+        "analysis/test_mean_replacement.py",
+        [
+            (
+                "return torch.cat(tensors).mean(0)",
+                "return torch.stack([t.mean(0) for t in tensors]).mean(0)",
+                "a small batch counts like a full one",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/photon_statistics.py",
+        "analysis/test_pictures.py",
+        [
+            (
+                "torch.bucketize(first, edges[1:-1], right=True)",
+                "torch.bucketize(first, edges[1:-1])",
+                "a target on an edge is in the bin below",
+            ),
+            (
+                "torch.bucketize(first, edges[1:-1], right=True)",
+                "torch.bucketize(first, edges[1:], right=True)",
+                "the largest target is in no bin",
+            ),
+            (
+                "index = torch.where(matches.any(1), matches.long().argmax(1), -1)",
+                "index = matches.long().argmax(1)",
+                "other classes count to the first one",
+            ),
+            (
+                "torch.stack(sums).sum(0).cpu() / groups.counts()[:, None]",
+                "torch.stack(sums).mean(0).cpu() / groups.counts()[:, None]",
+                "means of many samples are too small",
+            ),
+            (
+                "index = self.of_sample[start : start + len(values)]",
+                "index = self.of_sample[: len(values)]",
+                "later samples are in the groups of the first ones",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/panels.py",
+        "analysis/test_pictures.py",
+        [
+            (
+                "spread = means.var(0, unbiased=False)",
+                "spread = means.mean(0)",
+                "likely outcomes instead of those that differ",
+            ),
+            (
+                "            magnitudes[number],",
+                "            magnitudes[number].mT,",
+                "inputs and outputs are exchanged",
+            ),
+            (
+                "(shown % (2 * np.pi)) / np.pi",
+                "(shown % np.pi) / np.pi",
+                "phases that differ look alike",
+            ),
+            (
+                "grid[mode, column] =",
+                "grid[mode[::-1], column] =",
+                "phases stand in other cells",
+            ),
+            (
+                "rest = 100 * (1 - values.sum(1))",
+                "rest = 100 * values.sum(1)",
+                "the share of the others is that of the shown",
+            ),
+            (
+                "numbers.square().sum(0).argsort(descending=True, stable=True)",
+                "numbers.sum(0).argsort(descending=True, stable=True)",
+                "large negative weights are left out",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/heat_map.py",
+        "analysis/test_pictures.py",
+        [
+            (
+                "share = (matrix - low) / (high - low)",
+                "share = (matrix - low) / high",
+                "colours of other values",
+            ),
+            (
+                "colours[~known] = _EMPTY",
+                "pass",
+                "what is unknown looks small",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/module_calls.py",
+        "analysis/test_pictures.py",
+        [
+            (
+                "part.repeat_interleave(each)",
+                "part.repeat(each)",
+                "rows are in the groups of other samples",
+            ),
+            (
+                "features = self.features[:, index] if self.each else self.features",
+                "features = self.features[:, 0] if self.each else self.features",
+                "all circuits are shown with the features of the first",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/optical_circuit.py",
+        "analysis/test_drawing.py",
+        [
+            (
+                "yield from (outer, *cell) if last else (*cell, outer)",
+                "yield from (*cell, outer)",
+                "the last mesh is drawn like the others",
+            ),
+            (
+                "encoding[plain.encoded] *= factors[:, None]",
+                "pass",
+                "learned bandwidths are not shown",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/profiling/component_profile.py",
+        "analysis/test_profile.py",
+        [
+            (
+                "return self.hooked.median / self.step.median - 1",
+                "return self.step.median / self.hooked.median - 1",
+                "hooks seem to speed a step up",
+                "::test_reports",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/profiling/part_times.py",
+        "analysis/test_profile.py",
+        [
+            (
+                "if node not in stop and node not in owner:",
+                "if node not in owner:",
+                "a part gets the time of what lies before it",
+                "::test_what_lies_between_two_parts_belongs_to_neither",
+            ),
+            (
+                "            if len(self._inside) == 1:",
+                "            if self._inside:",
+                "a part inside another one counts twice",
+                "::test_a_part_inside_a_part_counts_once",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/batch_size/search.py",
+        "analysis/test_batch_size.py",
+        [
+            (
+                "usable = int(safety * available)",
+                "usable = int(available)",
+                "safety has no effect",
+                "::test_the_largest_batch_that_fits",
+            ),
+            (
+                '_BINARY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}',
+                "_BINARY = _UNITS",
+                "GiB are GB",
+                "::test_budgets_in_words",
+            ),
+            (
+                "if speed >= (1 - _CLOSE) * best)",
+                "if speed >= best)",
+                "twice the batch for nothing",
+                "::test_throughput_takes_the_smallest_of_the_fastest",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/batch_size/step_memory.py",
+        "analysis/test_batch_size.py",
+        [
+            (
+                "tensors += [p.grad for p in model.parameters() if p.grad is not None]",
+                "pass",
+                "gradients take no memory",
+                "::test_optimizers_differ_in_what_they_hold",
+            ),
+            (
+                "return self.held + step + kept + self.working",
+                "return self.held + step + self.working",
+                "kept states take no memory",
+                "::test_states_that_are_kept_are_foreseen",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/untouched.py",
+        "analysis/test_untouched.py",
+        [
+            (
+                "parameter.requires_grad_(needed)",
+                "pass",
+                "an analysis freezes parameters for good",
+            ),
+            (
+                "grad.copy_(kept_gradients[parameter])",
+                "pass",
+                "an analysis changes gradients",
+            ),
+            (
+                "        np.random.set_state(numpy)",
+                "        pass",
+                "an analysis moves numpy's generator",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/splits.py",
+        "analysis/test_splits.py",
+        [
+            (
+                "vars(datamodule).update(dict.fromkeys(_SET_UP, _stay_as_it_is))",
+                "pass",
+                "test rows are trained on",
+            ),
+            (
+                "if isinstance(loader, dict) or len(loader) > 1:",
+                "if isinstance(loader, dict):",
+                "only the first of several loaders counts",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/replacement.py",
+        "analysis/test_replacement.py",
+        [
+            (
+                "if other.shape != output.shape:",
+                "if False:",
+                "a replacement of another shape broadcasts",
+            ),
+        ],
+    ),
+]

@@ -1,0 +1,284 @@
+"""Mutations of the callbacks."""
+
+from mutations import mutations_of
+
+MUTATIONS = [
+    *mutations_of(
+        "callbacks/gradient_imbalance.py",
+        "callbacks/test_gradient_imbalance.py",
+        [
+            (
+                "rms = sizes.gradient / root",
+                "rms = sizes.gradient",
+                "many weights look like large gradients",
+                "::test_a_step_is_measured",
+            ),
+            (
+                '_POWERS = {"classical": -0.5, "photonic": 0.5}',
+                '_POWERS = {"classical": 0.5, "photonic": -0.5}',
+                "rebalancing makes it worse",
+                "::test_rates_are_rebalanced_within_bounds",
+            ),
+            (
+                "self.weight = smoothing * self.weight + (1 - smoothing)",
+                "self.weight = 1.0",
+                "the average begins near 1",
+                "::test_the_average_is_one_of_logarithms",
+            ),
+            (
+                "if 2 * self.low <= smooth <= self.high / 2:",
+                "if self.low <= smooth <= self.high:",
+                "warnings come again and again",
+                "::test_hysteresis",
+            ),
+            (
+                "smaller, larger = _COMPONENTS if self._outside > 0 else reversed(_COMPONENTS)",
+                "smaller, larger = _COMPONENTS if self._outside < 0 else reversed(_COMPONENTS)",
+                "the wrong component is named",
+                "::test_one_warning_an_episode",
+            ),
+            (
+                "update / factor ** _POWERS[component]]",
+                "update]",
+                "rebalancing measures its own effect",
+                "::test_rates_are_rebalanced_within_bounds",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/measuring/step_sizes.py",
+        "callbacks/test_gradient_imbalance.py",
+        [
+            (
+                "changes = torch._foreach_sub(self._parameters, self._before)",
+                "changes = self._parameters",
+                "steps are as large as the weights",
+                "::test_a_step_is_measured",
+            ),
+            (
+                "if not all(map(math.isfinite, values)):",
+                "if False:",
+                "one NaN stays in the average for good",
+                "::test_infinite_gradients_are_said_once_and_left_out",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/mixed_precision.py",
+        "callbacks/test_mixed_precision.py",
+        [
+            (
+                "self.skipped_steps += scale < self._scale",
+                "self.skipped_steps += scale <= self._scale",
+                "every step counts as skipped",
+                "::test_planted_overflows_are_counted",
+            ),
+            (
+                "drifts.append((sums - 1).abs().max())",
+                "drifts.append((sums - 1).max())",
+                "probabilities that sum to less are no drift",
+                "::test_a_planted_drift_is_told_once",
+            ),
+            (
+                "if value <= tolerance or name in self._told:",
+                "if value <= tolerance:",
+                "one warning a step",
+                "::test_a_planted_drift_is_told_once",
+            ),
+            (
+                "nan=math.inf, posinf=math.inf",
+                "nan=0.0, posinf=math.inf",
+                "NaN is no drift",
+                "::test_outputs_that_are_not_finite_are_an_infinite_error",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/alternating.py",
+        "callbacks/test_alternating.py",
+        [
+            (
+                'return "classical" if position < self.classical_steps else "photonic"',
+                'return "classical" if position <= self.classical_steps else "photonic"',
+                "photonic phases are one step too short",
+                "::test_it_is_the_loop_of_the_guide",
+            ),
+            (
+                'share = sum(self.phase(step) == "photonic" for step in steps) / interval',
+                'share = sum(self.phase(step) == "classical" for step in steps) / interval',
+                "the wrong phase is logged",
+                "::test_the_phase_is_logged ::test_a_logger_that_takes_few_steps_gets_the_share",
+            ),
+            (
+                "range(trainer.global_step + 1 - interval, trainer.global_step + 1)",
+                "range(trainer.global_step - interval, trainer.global_step)",
+                "the log is a step behind",
+                "::test_the_phase_is_logged ::test_a_logger_that_takes_few_steps_gets_the_share",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/warm_start.py",
+        "callbacks/test_warm_start.py",
+        [
+            (
+                "if trainer.ckpt_path is not None or trainer.global_step:",
+                "if False:",
+                "a resumed run begins with the old component",
+            ),
+            (
+                'faults += [f"{name} is not in the model" for name in state if name not in wanted]',
+                "pass",
+                "half of a component is loaded",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/photonic_inspector.py",
+        "callbacks/test_photonic_inspector.py",
+        [
+            (
+                "turned = (module.phases.detach() % (2 * torch.pi)).cpu()",
+                "turned = (module.phases.detach() % torch.pi).cpu()",
+                "the histogram folds phases that differ",
+                "callbacks/test_photonic_inspector.py::"
+                "test_the_histogram_holds_phases_modulo_two_pi",
+            ),
+            (
+                "self._gradients.clear()",
+                "pass",
+                "gradients of an earlier epoch are shown",
+                "callbacks/test_photonic_inspector.py::"
+                "test_an_epoch_that_trains_no_phases_has_no_gradients",
+            ),
+            (
+                "number & (number - 1) == 0 and number.bit_length() % 2 == 1",
+                "number & (number - 1) == 0",
+                "twice as many epochs are shown",
+                "callbacks/test_photonic_inspector.py::test_the_epochs_that_are_chosen",
+            ),
+            (
+                "self._validated = self._validated or not trainer.sanity_checking",
+                "pass",
+                "samples of the probe come twice",
+                "callbacks/test_photonic_inspector.py::"
+                "test_the_probe_is_the_first_validation_batches_once",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/component_profiler.py",
+        "callbacks/test_component_profiler.py",
+        [
+            (
+                "mean = sum(several) / len(several)",
+                "mean = sum(several)",
+                "two measurements of an epoch are added",
+                "::test_several_measurements_of_an_epoch_are_averaged",
+            ),
+            (
+                "return self._batches + 1 >= self._skipped + 2 * self._steps",
+                "return self._batches + 1 >= self._skipped + self._steps",
+                "half as many steps are measured",
+                "::test_hooks_are_there_only_where_a_step_is_measured",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/activation_checkpointing.py",
+        "callbacks/test_activation_checkpointing.py",
+        [
+            (
+                "before = {name: module.get_buffer(name).clone() for name in buffers}",
+                "before = {name: module.get_buffer(name) for name in buffers}",
+                "batch normalization counts a batch twice",
+                "::test_buffers_are_read_as_in_the_forward_pass_and_updated_once",
+            ),
+            (
+                "sizes.pop(StorageWeakRef(tensor.untyped_storage()), None)",
+                "pass",
+                "parameters count as saved memory",
+                "::test_the_bytes_are_those_of_the_activations",
+            ),
+            (
+                "torch.set_default_dtype(dtype)  # the backward",
+                "pass  # the backward",
+                "the backward pass runs in another precision",
+                "::test_training_is_the_same_under_every_precision",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/tensorboard_layout.py",
+        "callbacks/test_tensorboard_layout.py",
+        [
+            (
+                "if scores[_LOSS] < best or math.isnan(best):",
+                "if scores[_LOSS] > best or math.isnan(best):",
+                "the worst epoch is compared",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/saving/boundaries.py",
+        "callbacks/test_checkpoint.py callbacks/test_exact_resume.py::"
+        "test_a_run_resumed_at_any_step_equals_the_uninterrupted_one",
+        [
+            (
+                "if every is not None and (trainer.current_epoch + 1) % every:",
+                "if every is not None and trainer.current_epoch % every:",
+                "validations are expected in other epochs",
+            ),
+            (
+                "done % trainer.accumulate_grad_batches != 0 and not trainer.is_last_batch",
+                "done % trainer.accumulate_grad_batches != 0",
+                "the last batch of an epoch is half done",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/saving/random_state.py",
+        "callbacks/test_exact_resume.py::test_a_state_notices_every_draw_since_the_one_before",
+        [
+            (
+                "before.numpy if before is not None and _numpy_is_at(before.numpy) else None",
+                "before.numpy if before is not None else None",
+                "numpy's generator goes back to the start",
+            ),
+            (
+                "or not isinstance(generator, np.random.MT19937) or normal_waits:",
+                "or not isinstance(generator, np.random.MT19937):",
+                "a normal number that waits is drawn twice",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/saving/running_results.py",
+        "callbacks/test_exact_resume.py::"
+        "test_a_run_resumed_at_any_step_equals_the_uninterrupted_one",
+        [
+            (
+                "result.value = value + result.value",
+                "pass",
+                "means of a resumed epoch forget its beginning",
+            ),
+            (
+                'result.cumulated_batch_size = result.cumulated_batch_size + saved["weight"]',
+                "pass",
+                "means of a resumed epoch are too large",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/overfitting.py",
+        "callbacks/test_overfitting.py",
+        [
+            (
+                "finite = math.isfinite(gap)",
+                "finite = True",
+                "a NaN loss is compared with",
+                "::test_losses_that_are_not_finite_are_logged_and_passed_over",
+            ),
+        ],
+    ),
+]

@@ -1,0 +1,331 @@
+"""Mutations of the simulation."""
+
+from mutations import mutations_of
+
+MUTATIONS = [
+    *mutations_of(
+        "photonics/fock.py",
+        "photonics/test_fock.py",
+        [
+            (
+                "np.where(left > behind, 1, 0)",
+                "np.where(left >= behind, 1, 0)",
+                "unbunched states are missing",
+            ),
+            (
+                "return math.comb(self.modes + self.photons - 1, self.photons)",
+                "return math.comb(self.modes + self.photons, self.photons)",
+                "the number of outcomes is that of a mode more",
+            ),
+            (
+                "table[mode, left] = math.comb(behind, left - 1)",
+                "table[mode, left] = math.comb(behind, left)",
+                "unbunched states get the rank of others",
+            ),
+            (
+                "prefix = np.cumsum(raised, axis=1) - raised",
+                "prefix = np.cumsum(raised, axis=1)",
+                "a photon more leads to another state",
+            ),
+            (
+                "not all(0 <= number <= largest for number in occupation)",
+                "not all(number <= largest for number in occupation)",
+                "negative occupations have a rank",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/interferometer.py",
+        "photonics/test_interferometer.py",
+        [
+            (
+                "behind[..., -1:, :, [0, 2, 1, 3]]",
+                "behind[..., -1:, :, [0, 1, 2, 3]]",
+                "the last mesh is like the others",
+            ),
+            (
+                "columns[:, 1::2] @ columns[:, : columns.shape[1] // 2 * 2 : 2]",
+                "columns[:, : columns.shape[1] // 2 * 2 : 2] @ columns[:, 1::2]",
+                "cells act in another order",
+            ),
+            (
+                "a = 2 * torch.arccos(uniform[0] ** (0.5 / shape))",
+                "a = 2 * torch.arccos(uniform[0] ** 0.5)",
+                "drawn circuits are not Haar random",
+            ),
+            (
+                "a = 2 * torch.arccos",
+                "a = torch.arccos",
+                "drawn circuits reflect too much",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/encoding.py",
+        "photonics/test_encoding.py",
+        [
+            (
+                "encoding[column, mode, list(subset)] = 1 / len(subset)",
+                "encoding[column, mode, list(subset)] = 1.0",
+                "sums of features instead of means",
+            ),
+            (
+                "encoding[column, 0, column % features] = 1.0",
+                "encoding[column, 0, 0] = 1.0",
+                "all features but the first are dropped",
+            ),
+            (
+                "np.arange(1.0, modes + 1)[None, :, None]",
+                "np.ones(modes)[None, :, None]",
+                "features are global phases",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/correlations.py",
+        "photonics/test_correlations.py",
+        [
+            (
+                "(weights * (photons * (photons + 1))) @ weights.mT",
+                "(weights * (photons * photons)) @ weights.mT",
+                "photons of one input count once too often",
+            ),
+            (
+                "(rows.conj() * photons) @ rows.mT",
+                "rows.conj() @ rows.mT",
+                "inputs of several photons interfere like one",
+            ),
+            (
+                "rows.conj() * photons",
+                "rows * photons",
+                "exchange without the conjugate",
+            ),
+            (
+                "columns.real.square() + columns.imag.square(), photons)",
+                "columns.real.square() + columns.imag.square(), photons.sign())",
+                "two photons of a mode count as one",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/readout.py",
+        "photonics/test_readout.py",
+        [
+            (
+                "weight * self.in_features, bias - weight.sum(1))",
+                "weight * self.in_features, bias)",
+                "outputs start far from 0",
+            ),
+            (
+                "in_larger = outcome < larger * (smallest + 1)",
+                "in_larger = outcome < larger * smallest",
+                "an outcome is in another group",
+            ),
+            (
+                "late = larger + (outcome - larger * (smallest + 1)) // smallest",
+                "late = larger + (outcome - larger * smallest) // smallest",
+                "groups of unequal size",
+            ),
+            (
+                "GroupingReadout(states, output_size, consecutive=False)",
+                "GroupingReadout(states, output_size, consecutive=True)",
+                "modgrouping is lexgrouping",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/propagation.py",
+        "photonics/test_layer.py photonics/test_kernels.py",
+        [
+            (
+                "columns * shifts[..., layer, :, None, :]",
+                "columns * shifts[..., 0, :, None, :]",
+                "all columns carry the first one's data",
+            ),
+            (
+                "return weights / kept[..., None], kept",
+                "return weights, kept",
+                "post-selected probabilities do not sum to 1",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/circuit.py",
+        "photonics/test_layer_module.py photonics/test_layer.py",
+        [
+            (
+                "low = result.dtype in (torch.float16, torch.bfloat16)",
+                "low = result.dtype is torch.float16",
+                "a layer computes in bfloat16",
+            ),
+            (
+                "self._set_constants()  # cast ones would keep float32's error",
+                "pass",
+                "float64 layers have float32 encodings",
+            ),
+            (
+                "len(cells(circuit.n_modes)), 2, dtype=dtype)",
+                "len(cells(circuit.n_modes)), 2, dtype=torch.float32)",
+                "the default dtype is not followed",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/layer.py",
+        "photonics/test_layer.py photonics/test_layer_arguments.py",
+        [
+            (
+                "return rows.new_ones(len(rows)) if mass is None else mass",
+                "return rows.new_zeros(len(rows)) if mass is None else mass",
+                "the Fock space keeps nothing",
+            ),
+            (
+                "        if value != made:",
+                "        if False:",
+                "arguments that contradict the ansatz are ignored",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/stack.py",
+        "photonics/test_stack.py",
+        [
+            ("offset = bias - weight.sum(2)", "offset = bias", "readouts of stacks differ"),
+            (
+                "{k: value[index] for k, value in",
+                "{k: value[0] for k, value in",
+                "all layers taken from a stack are the first",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/distinguishable.py",
+        "photonics/test_distinguishable.py",
+        [
+            (
+                "transfer[:, photon, None] * state * possible",
+                "transfer[:, photon, None] * state",
+                "photons enter full modes, of outcome 0",
+            ),
+            (
+                "mean[:, None] - (rows * photons) @ rows.mT",
+                "mean[:, None] - rows @ rows.mT",
+                "a photon is correlated with itself",
+            ),
+            (
+                "return weights / kept[..., None], kept",
+                "return weights, kept",
+                "post-selected probabilities do not sum to 1",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/kernels/reference.py",
+        "photonics/test_amplitudes.py photonics/test_kernels.py",
+        [
+            (
+                "np.sqrt((occupation + 1) / occupied.count(occupied[-1]))",
+                "np.sqrt(occupation + 1)",
+                "several photons of one mode are not normalised",
+            ),
+            (
+                "result[part, photon] = (above * below.conj()).sum(1)",
+                "result[part, photon] = (above * below).sum(1)",
+                "gradients are those of another function",
+            ),
+            (
+                "weight[target < 0] = 0.0",
+                "weight[target < 0] = 1.0",
+                "bunched photons are counted to outcome 0",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/kernels/compiled/plans.py",
+        "photonics/test_kernels.py photonics/test_amplitudes.py",
+        [
+            (
+                "weights /= np.prod(factorials[bunched])",
+                "weights /= factorials[bunched].max()",
+                "two bunched inputs are not normalised",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/kernels/compiled/source/recursion.py",
+        "photonics/test_kernels.py",
+        [
+            (
+                "vstore(target, state + width, bri + bir)",
+                "vstore(target, state + width, bri - bir)",
+                "every second amplitude has a wrong imaginary part",
+            ),
+            (
+                "vstore(grad_previous, t + width, ri - ir)",
+                "vstore(grad_previous, t + width, ri + ir)",
+                "unbunched gradients are wrong",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/kernels/compiled/dispatch.py",
+        "photonics/test_kernels.py",
+        [
+            (
+                "pool.submit(call, i, cuts[i], cuts[i + 1])",
+                "pool.submit(call, i, cuts[i], cuts[i + 1] - 1)",
+                "with several threads, samples are left out",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/memory.py",
+        "photonics/test_cost.py::test_estimate_needs_nothing_built "
+        "photonics/test_cost.py::test_estimate_counts_phases_and_multiply_adds "
+        "analysis/test_batch_size.py::test_limits_of_control_groups "
+        "analysis/test_batch_size.py::test_sizes_of_the_kernel",
+        [
+            (
+                "choices = space.modes - k + 1 if space.unbunched else space.modes + k - 1",
+                "choices = space.modes - k + 1",
+                "sizes of layers are those of the unbunched space",
+            ),
+            (
+                "return sum(size * (space.modes - k) for k, size in enumerate(sizes))",
+                "return sum(size * space.modes for k, size in enumerate(sizes))",
+                "work of the unbunched space is overestimated",
+            ),
+            (
+                "left.append(max(0, int(allowed) - taken))",
+                "left.append(int(allowed))",
+                "a control group's use does not count",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/experiment.py",
+        "photonics/test_experiment.py",
+        [
+            (
+                "if space is ComputationSpace.UNBUNCHED and self.n_photons >= self.n_modes:",
+                "if space is ComputationSpace.UNBUNCHED and self.n_photons > self.n_modes:",
+                "a circuit with one outcome is allowed",
+            ),
+            (
+                "chosen = [modes // 2] if rest == 1 else [i * modes // rest for i in range(rest)]",
+                "chosen = [i * modes // rest for i in range(rest)]",
+                "one spaced photon is not in the middle",
+            ),
+            (
+                "if strategy in _GROUPINGS and not 2 <= size <= states:",
+                "if strategy in _GROUPINGS and not 1 <= size <= states:",
+                "one group, which is always 1, is allowed",
+            ),
+            (
+                "if len(occupation) != modes or sum(occupation) != photons:",
+                "if len(occupation) != modes:",
+                "n_photons and the input state differ",
+            ),
+        ],
+    ),
+]

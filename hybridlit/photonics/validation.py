@@ -56,9 +56,7 @@ def boolean(value: object, argument: str) -> bool:
         TypeError: If it is anything else: the string ``"false"`` is true in Python.
     """
     if not isinstance(value, bool):
-        raise TypeError(
-            f"{argument} must be True or False, got {type(value).__name__} {value!r}"
-        )
+        raise TypeError(f"{argument} must be True or False, got {type(value).__name__} {value!r}")
     return value
 
 

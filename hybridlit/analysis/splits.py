@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -12,9 +14,18 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["batches_of", "count_rows", "first_batches", "loader_of", "prepared"]
+__all__ = [
+    "batches_of",
+    "count_rows",
+    "first_batches",
+    "loader_of",
+    "prepared",
+    "warn_of_shared_rows",
+]
 
 Split = Literal["train", "val", "test"]
+
+_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 _SET_UP = ("prepare_data", "setup", "teardown")
 
@@ -139,3 +150,49 @@ def count_rows(datamodule: LightningDataModule, split: Split) -> int:
         next(len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor))
         for batch in loader_of(datamodule, split)
     )
+
+
+def warn_of_shared_rows(datamodule: LightningDataModule) -> list[str]:
+    """Compare the rows of the splits, inputs and targets, and warn where some are in two of them.
+
+    Scores on test rows that a training or the choice of a checkpoint has seen are too good. A few
+    may be alike by nature, in data of few distinct values for instance.
+
+    Args:
+        datamodule: A datamodule that is set up; every split is read once.
+
+    Returns:
+        What was warned of, a sentence for each pair of splits.
+    """
+    known = {split: _digests(loader_of(datamodule, split)) for split in ("train", "val", "test")}
+    found = []
+    for one, other in (("test", "train"), ("test", "val"), ("val", "train")):
+        seen = set(known[other])
+        shared = sum(row in seen for row in known[one])
+        if shared:
+            found.append(
+                f"{shared} of {len(known[one])} rows of the {_NAMES[one]} data are in the "
+                f"{_NAMES[other]} data too, so that scores on them are too good: draw splits that "
+                "have no row in common"
+            )
+            warnings.warn(found[-1], stacklevel=3)
+    return found
+
+
+def _digests(batches: Iterable[Any]) -> list[bytes]:
+    """A digest of each row of batches, of all tensors that have as many rows as the first."""
+    found = []
+    for batch in batches:
+        leaves = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim()]
+        rows = len(leaves[0]) if leaves else 0
+        arrays = [
+            (leaf.double() if leaf.is_floating_point() else leaf).detach().cpu().numpy()
+            for leaf in leaves
+            if len(leaf) == rows
+        ]
+        for row in range(rows):
+            digest = hashlib.blake2b(digest_size=16)
+            for array in arrays:
+                digest.update(array[row].tobytes())
+            found.append(digest.digest())
+    return found

@@ -6,20 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hybridlit.analysis.row_errors import RowErrors, row_errors, student_quantile
+
 __all__ = [
     "CONFIDENCE",
     "Interval",
-    "bootstrap_interval",
     "holm",
     "interval",
     "p_value",
-    "paired_shares",
-    "row_error",
+    "row_interval",
     "verdict",
 ]
 
@@ -45,7 +44,9 @@ class Interval:
 
 
 def interval(
-    values: Sequence[float], test_per_train: float = 0.0, error_of_rows: float = 0.0
+    values: Sequence[float],
+    test_per_train: float = 0.0,
+    of_rows: RowErrors | float = 0.0,
 ) -> Interval:
     """Return Student's t interval of the mean of values from several runs.
 
@@ -56,9 +57,9 @@ def interval(
     Args:
         values: One value a run, at least two.
         test_per_train: Test rows for each training row; 0 leaves the correction out.
-        error_of_rows: Another standard error of the mean, known well, that the values share and so
-            do not show; see `row_error`. The half widths that either alone would have are added in
-            quadrature, which errs towards too wide.
+        of_rows: Another error of the mean that the values share and so do not show: that of the
+            test rows, from `row_errors`, or a standard error that is known well. The half widths
+            that either alone would have are added in quadrature, which errs towards too wide.
 
     Returns:
         The interval.
@@ -68,22 +69,23 @@ def interval(
         ImportError: If scipy, of the extra `analysis`, is not installed.
     """
     mean, spread = _mean_and_spread(values)
-    half = _half_width(1 - CONFIDENCE, spread, len(values), test_per_train, error_of_rows)
-    return Interval(mean, mean - half, mean + half)
+    return _interval(mean, _Errors(spread, len(values), test_per_train, of_rows))
 
 
 def p_value(
-    values: Sequence[float], test_per_train: float = 0.0, error_of_rows: float = 0.0
+    values: Sequence[float],
+    test_per_train: float = 0.0,
+    of_rows: RowErrors | float = 0.0,
 ) -> float:
     """Return the two-sided p value of the test that the true mean is 0.
 
-    It is the chance of error of the interval that just reaches 0, Student's t test if
-    `error_of_rows` is 0; below 0.05 exactly where `interval` does not hold 0.
+    It is the chance of error of the interval that just reaches 0, Student's t test if `of_rows` is
+    0; below 0.05 exactly where `interval` does not hold 0.
 
     Args:
         values: One value a run, at least two.
         test_per_train: As for `interval`.
-        error_of_rows: As for `interval`.
+        of_rows: As for `interval`.
 
     Returns:
         The p value, 0 to 1; values that are all the same give 1 if they are 0, and 0 otherwise.
@@ -93,108 +95,26 @@ def p_value(
         ImportError: If scipy, of the extra `analysis`, is not installed.
     """
     mean, spread = _mean_and_spread(values)
-    _distributions()
-    from scipy.optimize import brentq
-
-    def beyond(log_chance: float) -> float:
-        given = (len(values), test_per_train, error_of_rows)
-        return _half_width(math.exp(log_chance), spread, *given) - abs(mean)
-
-    if mean == 0:
-        return 1.0
-    if beyond(_LOG_OF_NOTHING) <= 0:
-        return 0.0
-    return math.exp(brentq(beyond, _LOG_OF_NOTHING, 0.0))
+    return _p_value(mean, _Errors(spread, len(values), test_per_train, of_rows))
 
 
-def row_error(differences: npt.ArrayLike, shares: bool) -> float:
-    """Return the standard error of a mean over rows.
+def row_interval(differences: npt.ArrayLike, shares: bool) -> tuple[Interval, float]:
+    """Return the interval of a mean over rows, of one run.
 
     Args:
-        differences: Difference of two scores for each row, shape (rows,).
-        shares: Whether the scores are shares, right (1) or wrong (0) or means of that. Half a row
-            is then added to each of the four cells (right or wrong, right or wrong), as Agresti and
-            Min do (Statistics in Medicine 24, 2005), so that a few rows without a difference do not
-            prove that there is none.
-
-    Returns:
-        The standard error, above 0 for shares.
-    """
-    rows = np.asarray(differences, dtype=float)
-    if not shares:
-        return float(rows.std(ddof=1) / math.sqrt(len(rows)))
-    count = len(rows) + 2
-    return math.sqrt(((rows**2).sum() + 1) / count - (rows.sum() / count) ** 2) / math.sqrt(count)
-
-
-def bootstrap_interval(
-    values: npt.ArrayLike, resamples: int = 10_000, seed: int = 0
-) -> tuple[Interval, float]:
-    """Return the percentile bootstrap interval of a mean, which assumes no distribution.
-
-    It is for many values, such as one for each row of the test data; of few values it is too
-    narrow (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
-
-    Args:
-        values: Shape (rows,), at least two.
-        resamples: Number of resamples, at least 1.
-        seed: Seed of the resamples.
-
-    Returns:
-        The interval, and the two-sided p value for a mean of 0, at least 1 / (resamples + 1);
-        values that are all 0 have p value 1.
-
-    Raises:
-        ValueError: If there are fewer than two values.
-    """
-    rows = np.asarray(values, dtype=float)
-    if len(rows) < 2:
-        raise ValueError(
-            f"an interval needs at least 2 values, got {len(rows)}: use more test rows"
-        )
-    generator = np.random.default_rng(seed)
-    step = max(1, 2**22 // len(rows))  # bounds the table of drawn rows at 32 MiB
-    means = np.concatenate(
-        [
-            rows[
-                generator.integers(len(rows), size=(min(step, resamples - first), len(rows)))
-            ].mean(1)
-            for first in range(0, resamples, step)
-        ]
-    )
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    beyond = min(np.count_nonzero(means <= 0), np.count_nonzero(means >= 0))
-    probability = min(1.0, 2 * (int(beyond) + 1) / (resamples + 1))
-    mean = float(rows.mean())
-    return Interval(mean, min(float(low), mean), max(float(high), mean)), probability
-
-
-def paired_shares(differences: npt.ArrayLike) -> tuple[Interval, float]:
-    """Return the interval of a difference of two shares of the same rows, accuracies for instance.
-
-    It is that of Agresti and Min, see `row_error`: 20 rows without a difference leave up to 9 %.
-
-    Args:
-        differences: Right (1) or wrong (0) of the one model minus that of the other for each row,
-            shape (rows,), in [-1, 1]; averages over several runs of a model are allowed.
+        differences: Difference of two scores for each row, shape (rows,), at least two.
+        shares: As for `row_errors`, which says how the interval is made.
 
     Returns:
         The interval around the mean difference, and the two-sided p value for a difference of 0.
 
     Raises:
-        ValueError: If there are no rows, or a difference is out of range.
+        ValueError: If there are fewer than two rows, or shares are out of range.
+        ImportError: If scipy, of the extra `analysis`, is not installed.
     """
-    rows = np.asarray(differences, dtype=float)
-    if not len(rows) or np.abs(rows).max() > 1:
-        raise ValueError(
-            f"differences must be at least one number in [-1, 1], got {len(rows)} up to "
-            f"{np.abs(rows).max(initial=0):g}"
-        )
-    center, error = rows.sum() / (len(rows) + 2), row_error(rows, shares=True)
-    half = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) * error
-    probability = 2 * NormalDist().cdf(-abs(center) / error)
-    return Interval(float(rows.mean()), float(center - half), float(center + half)), probability
+    errors = _Errors(0.0, 2, 0.0, row_errors(differences, shares))
+    mean = float(np.asarray(differences, dtype=float).mean())
+    return _interval(mean, errors), _p_value(mean, errors)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -251,23 +171,53 @@ def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1))
 
 
-def _half_width(
-    chance: float, spread: float, count: int, test_per_train: float, error_of_rows: float
-) -> float:
-    """Half the width of an interval that misses the truth with a given probability.
+@dataclass(frozen=True)
+class _Errors:
+    """What makes a mean of several runs uncertain: their spread, and the rows that they share.
 
-    The two errors have quantiles of their own, Student's and the normal one, which are added like
-    standard errors. Degrees of freedom of their sum, as of Satterthwaite, would have to be guessed
-    from the spread, and two or three runs that happen to agree would count as very many.
+    The two have quantiles of their own, which are added like standard errors. Degrees of freedom of
+    their sum, as of Satterthwaite, would have to be guessed from the spread, and two or three runs
+    that happen to agree would count as very many.
     """
-    student, normal = _distributions()
-    of_runs = student.isf(chance / 2, count - 1) * spread * math.sqrt(1 / count + test_per_train)
-    return math.hypot(of_runs, normal.isf(chance / 2) * error_of_rows)
+
+    spread: float
+    count: int
+    test_per_train: float
+    of_rows: RowErrors | float
+
+    @property
+    def shift(self) -> float:
+        return self.of_rows.shift if isinstance(self.of_rows, RowErrors) else 0.0
+
+    def half_widths(self, chance: float) -> tuple[float, float]:
+        factor = self.spread * math.sqrt(1 / self.count + self.test_per_train)
+        of_runs = student_quantile(chance, self.count - 1) * factor
+        if isinstance(self.of_rows, RowErrors):
+            below, above = self.of_rows.half_widths(chance)
+        else:
+            below = above = -NormalDist().inv_cdf(chance / 2) * self.of_rows
+        return math.hypot(of_runs, below), math.hypot(of_runs, above)
 
 
-def _distributions() -> tuple[Any, Any]:
-    try:
-        from scipy.stats import norm, t
-    except ImportError as error:
-        raise ImportError("intervals need scipy: pip install 'hybridlit[analysis]'") from error
-    return t, norm
+def _interval(mean: float, errors: _Errors) -> Interval:
+    below, above = errors.half_widths(1 - CONFIDENCE)
+    center = mean + errors.shift
+    return Interval(mean, min(mean, center - below), max(mean, center + above))
+
+
+def _p_value(mean: float, errors: _Errors) -> float:
+    center = mean + errors.shift
+
+    def reaches_zero(log_chance: float) -> bool:
+        below, above = errors.half_widths(math.exp(log_chance))
+        return (below if center > 0 else above) >= abs(center)
+
+    if mean == 0 or reaches_zero(0.0):
+        return 1.0
+    low, high = _LOG_OF_NOTHING, 0.0
+    if not reaches_zero(low):
+        return 0.0
+    while high - low > 1e-9:  # half widths only ever grow as the chance falls
+        middle = (low + high) / 2
+        low, high = (middle, high) if reaches_zero(middle) else (low, middle)
+    return math.exp(low)

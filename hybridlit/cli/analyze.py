@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -70,6 +73,7 @@ def analyze(
     max_epochs: int | None = None,
     margin: float = 0.01,
     batches: int = 20,
+    baselines: bool = True,
     template: str | None = None,
 ) -> list[Path]:
     """Write a report on a trained model: what its parts cost and contribute, what its photons do.
@@ -88,12 +92,14 @@ def analyze(
         max_epochs: Epochs of each retraining, at least 1; those of the run without it.
         margin: Smallest difference of the score that matters.
         batches: Number of training steps that are timed, at least 1.
+        baselines: Fit classical models of scikit-learn to the same rows, for comparison.
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
 
     Returns:
         The files written, the report first.
     """
     start = time.perf_counter()
+    command = _command(dict(locals()))
     path = recipe_of(ckpt).with_name("report.html") if out is None else Path(out)
     if path.suffix not in (".html", ".md"):
         raise ValueError(f"out must end in .html or .md, got {path.name!r}")
@@ -113,6 +119,7 @@ def analyze(
                 seeds=seeds,
                 max_epochs=trainer.get("max_epochs") if max_epochs is None else max_epochs,
                 margin=margin,
+                baselines=baselines,
                 trainer_options={name: trainer[name] for name in _SETTINGS if name in trainer},
             )
         training = first_batches(data, "train", batches)
@@ -135,9 +142,8 @@ def analyze(
                 report.picture(picture, _CAPTIONS[name.rpartition("/")[2]])
     seconds = time.perf_counter() - start
     report.text(
-        f"## How this was made\n\n{code(f'hybridlit analyze --ckpt {ckpt}')}, "
-        f"hybridlit {__version__} with torch {torch.__version__} on {torch.get_num_threads()} "
-        f"threads, in {seconds:.0f} s."
+        f"## How this was made\n\n```\n{command}\n```\n\nhybridlit {__version__} with torch "
+        f"{torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s."
     )
     return report.write(path)
 
@@ -160,6 +166,17 @@ def run(arguments: list[str]) -> None:
         raise SystemExit(f"hybridlit analyze: {error}") from None
 
 
+def _command(given: dict[str, Any]) -> str:
+    """The command line with every argument of `analyze` that is not left as it is by default."""
+    words = ["hybridlit", "analyze"]
+    for name, parameter in inspect.signature(analyze).parameters.items():
+        value = given[name]
+        if value != parameter.default:
+            plain = value if isinstance(value, str) else json.dumps(value)
+            words.append(f"--{name}={plain}")
+    return shlex.join(words)
+
+
 def _trainer_of(recipe: Path) -> dict[str, Any]:
     """Return the settings of the run's Trainer that are not left to Lightning."""
     content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
@@ -179,7 +196,10 @@ def _left_out(callbacks: list[dict[str, Any]] | dict[str, Any]) -> str:
 
 def _time(profile: ComponentProfile) -> str:
     shares = ", ".join(f"{share:.0%} {name}" for name, share in profile.shares.items())
-    return f"A training step of {profile.rows} rows takes {profile.step} ms: {shares}."
+    found = f"A training step of {profile.rows} rows takes {profile.step} ms: {shares}."
+    if profile.busy:
+        found += " The machine was busy with other things, so that this is too long."
+    return found
 
 
 def _parameters(model: nn.Module) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 from interference import CircuitReader, interference_problem
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
+from small_studies import SMALL, make_data, quiet, small_model, study
 from third_party import Plain
 from torch import nn
 from torchmetrics.functional import r2_score
@@ -25,12 +26,11 @@ from hybridlit import (
     SequentialHybrid,
     mark_photonic,
 )
+from hybridlit.analysis.ablation import arms
 from hybridlit.analysis.ablation.retraining import seeded
-from hybridlit.analysis.ablation.study import ablation_study
 
 pytest.importorskip("scipy", reason="analysis extra")
 
-SMALL = dict(n_modes=4, n_photons=2)
 PHOTONIC = {
     SequentialHybrid: "quantum_layer",
     ParallelHybrid: "quantum_path",
@@ -53,44 +53,7 @@ class Muted(ParallelHybrid):
 
 
 def make(cls, **changes):
-    if cls is Foreign:
-        return Foreign(**changes)
-    arguments = dict(input_dim=5, output_dim=3, **SMALL)
-    if cls is SequentialHybrid:
-        arguments["quantum_dim"] = 2
-    if cls is ParallelBankHybrid:
-        arguments |= dict(scales=[1, 2])
-    return cls(**(arguments | changes))
-
-
-def make_data(seed=0, rows=60, **options):
-    x = torch.randn(rows, 5, generator=torch.Generator().manual_seed(1))
-    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
-    return ArrayDataModule(x, y, **(dict(batch_size=12, seed=seed) | options))
-
-
-def quiet(**changes):
-    options = dict(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    return Trainer(**(options | changes))
-
-
-def study(model, data, **changes):
-    options = dict(
-        seeds=2,
-        max_epochs=1,
-        permutations=30,
-        draws=2,
-        progress=False,
-        trainer_options=dict(accelerator="cpu"),
-    )
-    return ablation_study(model, data, **(options | changes))
+    return Foreign(**changes) if cls is Foreign else small_model(cls, **changes)
 
 
 def verdicts(found):
@@ -104,10 +67,14 @@ def verdicts(found):
 def muted_is_neutral(seed):
     """A photonic output that is multiplied by 0 makes no difference."""
     torch.manual_seed(seed)
-    model, data = make(Muted), make_data(seed)
-    quiet(max_epochs=2).fit(model, data)
-    found = verdicts(study(model, data, retrained=["linear", "mlp", "untrained"]))
-    return len(found) == 7 and set(found.values()) == {"neutral"}
+    model = make(Muted, classical_lr=0.03, quantum_lr=0.03, dropout=0.0)
+    data = make_data(seed, rows=300, batch_size=60)
+    quiet(max_epochs=15).fit(model, data)
+    again = dict(retrained=["linear", "mlp", "untrained"], max_epochs=15)
+    found = study(model, data, **again)
+    return {arm.verdict for arm in found.retrained[1:]} == {"neutral"} and {
+        arm.verdict for arm in found.posthoc
+    } == {"does not rely on"}
 
 
 def interference_helps(seed):
@@ -120,8 +87,10 @@ def interference_helps(seed):
     quiet(max_epochs=40).fit(model, data)
     again = dict(retrained=["linear", "distinguishable"], seeds=3, max_epochs=40, draws=1)
     found = study(model, data, **again)
-    wanted = ("linear", "distinguishable", "mean", "permutation")
-    return {verdicts(found)[name] for name in wanted} == {"helps"}
+    words = verdicts(found)
+    return {words[name] for name in ("linear", "distinguishable")} == {"helps"} and {
+        words[name] for name in ("mean", "permutation")
+    } == {"relies on"}
 
 
 def linear_is_enough(seed):
@@ -251,7 +220,7 @@ def test_a_part_that_carries_everything_fails_when_permuted_or_drawn_anew():
     data = make_data(rows=400, batch_size=64)
     model = fitted(SequentialHybrid, data, 30, dropout=0.0, classical_lr=0.02)
     found = study(model, data, retrained=False, permutations=60, components=["quantum_layer"])
-    assert set(verdicts(found).values()) == {"helps"}
+    assert set(verdicts(found).values()) == {"relies on"}  # which says nothing of its worth
     permuted = found.posthoc[2]
     assert permuted.permutation_p_value == pytest.approx(1 / 61) and permuted.draws == 60
     chance = torch.bincount(data.test[1]).double().square().sum() / len(data.test[1]) ** 2
@@ -336,7 +305,7 @@ def likelihood(outputs, targets):
 def test_a_run_is_what_a_trainer_does(tmp_path):
     """Same seed, same epochs, and the checkpoint of the lowest validation loss."""
     data = make_data()
-    rates = dict(classical_lr=0.1, dropout=0.0)
+    rates = dict(classical_lr=0.1, quantum_lr=0.1, dropout=0.0)
     again = dict(seeds=[3, 4], max_epochs=10, posthoc=False, retrained=["linear"])
     found = study(make(SequentialHybrid, **rates), data, score=likelihood, **again)
     chosen = []
@@ -355,6 +324,9 @@ def test_a_run_is_what_a_trainer_does(tmp_path):
     assert min(chosen) < 9  # so that the last weights would not have done
 
 
+GROUPS = ("classical", "photonic")
+
+
 @pytest.fixture
 def trained_as(monkeypatch):
     """Optimizer settings of what stood in for the photonic layer, of every training in turn."""
@@ -370,22 +342,45 @@ def trained_as(monkeypatch):
     return Watched, seen
 
 
-def test_stand_ins_learn_at_the_rate_that_validation_prefers(trained_as):
+def test_every_arm_has_the_settings_to_choose_from(trained_as):
+    """The model's own, those of its classical parameters for all, those of its photonic ones."""
     cls, seen = trained_as
-    rates = dict(classical_lr=1e-6, quantum_lr=0.05, quantum_dim=2, dropout=0.0)
-    model = make(cls, **rates)
+    slow, fast = 1e-6, 0.05
+    rates = dict(classical_lr=slow, quantum_lr=fast, quantum_dim=2, dropout=0.0)
     data = make_data(rows=400, batch_size=32)
     arms = ["linear", "mlp", "random_features", "untrained"]
-    found = study(model, data, posthoc=False, retrained=arms, max_epochs=3)
-    for name in ("linear", "mlp"):
-        arm = found.arm(name)
-        assert arm.rates == ("photonic", "photonic") and arm.photonic_parameters == 0
+    found = study(make(cls, **rates), data, posthoc=False, retrained=arms, max_epochs=3)
+    for arm in found.retrained:
+        assert arm.rates == ("photonic", "photonic")
         assert len(arm.best_epochs) == 2 and all(1 <= epoch <= 3 for epoch in arm.best_epochs)
-    assert len(found.arm("random_features").rates) == 2
-    assert found.arm("hybrid").rates == found.arm("untrained").rates == ()
-    linear = seen.index(("classical", 1e-6), 2)  # after the phases and the readout of the model
-    assert seen[linear : linear + 2] == [("classical", 1e-6), ("photonic", 0.05)]
-    assert "The photonic one was: linear in 2 of 2 runs, mlp in 2 of 2 runs" in found.to_markdown()
+        assert (arm.photonic_parameters > 0) == (arm.name == "hybrid")
+    pairs = [(slow, fast), (slow, slow), (fast, fast)]  # of the readout and of the phases
+    hybrid = [(name, lr) for pair in pairs for name, lr in zip(GROUPS, pair, strict=True)]
+    stand_in = [("photonic", fast), ("photonic", slow), ("photonic", fast)]
+    readout = [("classical", slow), ("classical", fast)]
+    assert seen == (hybrid + 3 * stand_in + readout) * 2
+    assert "validation chose: hybrid photonic (2 of 2), linear" in found.to_markdown()
+
+
+def test_what_goes_around_the_photonic_layers_is_trained_at_both_rates():
+    """What its small rate alone would keep from learning is no proof for the photons."""
+    data = make_data(rows=400, batch_size=64)
+    model = make(ParallelHybrid, classical_lr=1e-6, quantum_lr=0.03, dropout=0.0)
+    again = dict(posthoc=False, retrained=["classical_only"], seeds=3, max_epochs=20)
+    arm = study(model, data, **again).arm("classical_only")
+    assert arm.rates == ("photonic",) * 3 and min(arm.scores) > 0.8
+    assert arm.verdict != "helps"
+
+
+def test_a_rate_at_which_a_training_diverges_is_no_candidate():
+    data = make_data()
+    rates = dict(classical_lr=0.01, quantum_lr=1e30)
+    again = dict(posthoc=False, retrained=["linear"], max_epochs=3)
+    found = study(make(SequentialHybrid, **rates), data, **again)
+    assert {rate for arm in found.retrained for rate in arm.rates} == {"classical"}
+    both = dict(classical_lr=1e30, quantum_lr=1e29)
+    with pytest.raises(RuntimeError, match="arm 'hybrid' failed with seed 0: ValueError"):
+        study(make(SequentialHybrid, **both), data, **again)
 
 
 def test_the_rate_is_chosen_by_validation_and_not_by_the_test():
@@ -415,9 +410,9 @@ def test_stand_ins_are_trained_once_where_there_is_nothing_to_choose(trained_as)
     model = make(cls, quantum_dim=2, classical_lr=0.02, quantum_lr=0.03)
     found = study(model, data, **again)
     assert found.arm("linear").rates == ("classical", "classical")
-    assert found.arm("linear").best_epochs == ()
-    assert seen.count(("classical", 0.02)) == 4 and seen.count(("photonic", 0.03)) == 2
-    assert "at the classical rate only" in found.conclusion
+    assert found.arm("linear").best_epochs == found.arm("linear").improving == ()
+    assert seen == 2 * [("classical", 0.02), ("photonic", 0.03), ("photonic", 0.02)]
+    assert "Without validations to choose" in found.conclusion
 
 
 def test_the_epoch_of_the_best_validation_is_told():
@@ -511,7 +506,8 @@ def test_a_stage_for_photonic_parameters_trains_what_stands_in_for_them():
     found = study(model, make_data(), posthoc=False, max_epochs=2)
     reason = "the training has a photonic stage, in which this arm has nothing to train"
     assert found.left_out["untrained"] == reason
-    assert found.arm("linear").photonic_parameters > 0
+    linear = found.arm("linear")
+    assert linear.parameters > 0 == linear.photonic_parameters and len(linear.rates) == 2
 
 
 class Own(LightningModule):
@@ -546,6 +542,98 @@ def test_any_lightning_module():
             study(Own(), make_data(), **{k: v for k, v in arguments.items() if k != missing})
     with pytest.raises(RuntimeError, match=r"'val/loss' never had a finite value"):
         study(Own(), make_data(), **(arguments | dict(monitor="val/loss")))
+
+
+# --- what a sceptic asks --------------------------------------------------------------------------
+
+
+def chance(seed=0, rows=200, **options):
+    """Nine in ten rows are of one class, whatever the inputs are."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(rows, 5, generator=generator)
+    y = (torch.rand(rows, generator=generator) < 0.1).long()
+    return ArrayDataModule(x, y, **(dict(batch_size=100, seed=seed) | options))
+
+
+def test_models_that_learned_nothing_are_not_called_neutral():
+    data = chance(rows=2000, test_fraction=0.6)
+    model = make(ParallelHybrid, output_dim=2, classical_lr=0.01, quantum_lr=0.01)
+    quiet(max_epochs=4).fit(model, data)
+    found = study(model, data, retrained=["linear", "mlp"], max_epochs=4)
+    share = float((data.test[1] == 0).double().mean())
+    assert found.constant == pytest.approx(share)
+    assert all(arm.scores == pytest.approx((share, share)) for arm in found.retrained)
+    for arm in found.retrained[1:]:  # the difference is surely 0, and says nothing
+        assert (arm.verdict, arm.reason) == ("inconclusive", "no better than a constant")
+    assert {arm.verdict for arm in found.posthoc} == {"inconclusive"}
+    assert found.conclusion.startswith("- Nothing was learned: no arm is surely better than a")
+    assert f"constant answer  {share:.3f}" in str(found)
+    assert "No need for" not in found.conclusion
+
+
+def test_the_constant_answer_of_each_task():
+    x = torch.randn(90, 5, generator=torch.Generator().manual_seed(0))
+    data = ArrayDataModule(x, x[:, :2] ** 2 + 3, batch_size=30)
+    model = make(ParallelHybrid, output_dim=2, task="regression")
+    found = study(model, data, retrained=False)
+    mean = data.train[1].mean(0).expand(len(data.test[1]), -1)
+    assert found.constant == pytest.approx(float(r2_score(mean, data.test[1])), abs=1e-5)
+    binary = ArrayDataModule(x, (x[:, 0] > 0.8).float(), batch_size=30)
+    found = study(make(ParallelHybrid, output_dim=1, task="binary"), binary, retrained=False)
+    assert found.constant == pytest.approx(float((binary.test[1] == 0).double().mean()))
+    found = study(make(SequentialHybrid), make_data(), retrained=False, score=likelihood)
+    counts = (torch.bincount(make_data().train[1]) + 1.0).log().log_softmax(0)
+    assert found.constant == pytest.approx(float(counts[make_data().test[1]].mean()), abs=1e-6)
+
+
+def test_an_arm_that_was_still_improving_is_not_beaten(monkeypatch):
+    """What stands in for the circuit gives small outputs at first, and has yet to grow."""
+
+    class Slow(nn.Linear):
+        def __init__(self, inputs, outputs):
+            super().__init__(inputs, outputs)
+            self.output_size = outputs
+
+        def forward(self, x):
+            return 0.02 * super().forward(x)
+
+    monkeypatch.setattr(arms, "_Linear", Slow)
+    data = make_data(rows=1000, batch_size=50)
+    rates = dict(classical_lr=0.03, quantum_lr=0.03, dropout=0.0)
+    again = dict(posthoc=False, retrained=["linear"], seeds=3, max_epochs=10)
+    found = study(make(SequentialHybrid, **rates), data, **again)
+    arm = found.arm("linear")
+    assert arm.difference.low > 0 and arm.p_value < 0.05 and all(arm.improving)
+    assert (arm.verdict, arm.reason) == ("inconclusive", "was still improving")
+    assert found.conclusion.startswith("- linear was still improving when its training ended, in 3")
+    assert "inconclusive: was still improving" in str(found)
+
+
+def test_rows_in_two_splits_are_warned_of():
+    x = torch.randn(60, 5, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    train, held = (x[:40], y[:40]), (x[40:], y[40:])
+    options = dict(posthoc=True, retrained=False)
+    same = ArrayDataModule(*train, val=held, test=held, batch_size=20)
+    with pytest.warns(UserWarning, match="20 of 20 rows of the test data are in the validation"):
+        found = study(make(SequentialHybrid), same, **options)
+    assert found.conclusion.startswith("- Beware: 20 of 20 rows of the test data")
+    inside = ArrayDataModule(*train, val=held, test=(x[35:50], y[35:50]), batch_size=20)
+    with pytest.warns(UserWarning) as warned:
+        study(make(SequentialHybrid), inside, **options)
+    assert [str(each.message).partition(" data too")[0] for each in warned.list] == [
+        "5 of 15 rows of the test data are in the training",
+        "10 of 15 rows of the test data are in the validation",
+    ]
+    apart = ArrayDataModule(*train, val=(x[40:50], y[40:50]), test=(x[50:], y[50:]), batch_size=9)
+    assert study(make(SequentialHybrid), apart, **options).shared_rows == ()
+
+
+def test_one_test_row_is_refused():
+    x = torch.randn(20, 5)
+    data = ArrayDataModule(x, torch.arange(20) % 3, test=(x[:1], torch.tensor([0])), batch_size=9)
+    with pytest.raises(ValueError, match="one test row tells nothing: give at least 2"):
+        study(make(SequentialHybrid), data)
 
 
 # --- what it refuses ------------------------------------------------------------------------------

@@ -12,6 +12,11 @@ from torch import nn
 from hybridlit import ArrayDataModule, HybridModule, ParallelHybrid, SequentialHybrid
 from hybridlit.analysis.ablation.shapley import shapley_values
 
+pytest.importorskip("scipy", reason="analysis extra")
+
+# where the values are known exactly, all rows are in both splits
+pytestmark = pytest.mark.filterwarnings("ignore:.* are in the training data too:UserWarning")
+
 
 class Additive(HybridModule):
     """Columns of x, each through a module of its own, added up."""
@@ -109,6 +114,28 @@ def test_efficiency_and_the_definition_by_orders(count):
     assert found.values == pytest.approx(by_orders(found, parts), abs=1e-12)
 
 
+def test_intervals_are_those_of_means_over_rows():
+    x = grid(4).repeat(3, 1)
+    found = shapley_values(Additive(4), exact(x, x.sum(1)), parts=names(4))
+    shares = torch.tensor([1.0, 4.0, 9.0, 16.0]) / 30
+    for value, interval, share in zip(
+        found.values.values(), found.intervals.values(), shares, strict=True
+    ):
+        assert interval.mean == value == pytest.approx(float(share), abs=1e-6)
+        assert interval.low < value < interval.high
+    unused = Additive()
+    nn.init.zeros_(unused.parts[1].weight)
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    found = shapley_values(unused, exact(x, x.sum(1)), parts=names(2)).intervals
+    assert (found["parts.1"].low, found["parts.1"].high) == (0, 0) != found["parts.0"].low
+
+
+def test_rows_in_two_splits_are_warned_of():
+    x = grid(2)
+    with pytest.warns(UserWarning, match="4 of 4 rows of the test data are in the training data"):
+        shapley_values(Product(), exact(x, x.prod(1)), parts=names(2))
+
+
 def test_a_part_that_does_not_matter_is_worth_nothing():
     x = grid(2)
     model = Additive()
@@ -133,7 +160,7 @@ def test_the_model_is_left_as_it_was():
 def test_text_and_plain_values():
     x = grid(2)
     found = shapley_values(Product(), exact(x, x.prod(1)), parts=names(2))
-    assert "parts.0        +0.5000  +1.0000" in str(found)
+    assert "parts.0        +0.5000  -0.2791 to +0.9458  +1.0000" in str(found)
     assert "Interaction of the two: +1.0000." in str(found)
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
 

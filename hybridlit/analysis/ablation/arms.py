@@ -98,7 +98,7 @@ def apply_arm(
     arm: str,
     widths: Mapping[str, Widths],
     photonic_stage: bool = False,
-    photonic_rate: bool = False,
+    marked: bool = False,
 ) -> None:
     """Put what stands in for them in the place of all photonic modules of a fresh model.
 
@@ -108,7 +108,8 @@ def apply_arm(
         widths: Widths of its photonic modules by name.
         photonic_stage: Whether the training has a stage for photonic parameters: what stands in for
             them is then trained in it, and must have some.
-        photonic_rate: Whether to train what stands in for them at the rate of photonic parameters.
+        marked: Whether to train classical layers that stand in for photonic ones with the settings
+            of photonic parameters in any case.
 
     Raises:
         DoesNotApply: With the reason why the arm makes no sense for this model.
@@ -120,9 +121,10 @@ def apply_arm(
                 raise DoesNotApply("the model itself is marked as photonic")
             other = _MAKERS[arm](name, module, widths)
             changed |= other is not module or arm == "untrained"
+            if arm in STAND_INS and (photonic_stage or marked):
+                mark_photonic(other)  # not of circuits, whose readout is classical in the model
             if other is not module:
-                marked = photonic_stage or photonic_rate
-                _exchange(model, module, mark_photonic(other) if marked else other)
+                _exchange(model, module, other)
     trainable = [p for p in split_parameters(model)["photonic"].values() if p.requires_grad]
     if photonic_stage and not trainable:
         raise DoesNotApply(

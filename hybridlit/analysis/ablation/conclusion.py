@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import RetrainedArm
+
+if TYPE_CHECKING:
+    from hybridlit.analysis.ablation.result import AblationStudy
 
 __all__ = ["conclusion", "signed"]
 
@@ -23,43 +27,57 @@ _DIFFERS_TOO = {
 }
 """What else is not as in the model, in arms that differ from it in more than the question."""
 
+_REASONS = {
+    None: "cannot be told from the model",
+    "was still improving": "had not finished learning",
+    "the model was still improving": "had a model beside it that had not finished learning",
+    "no better than a constant": "cannot be judged, since neither it nor the model is surely "
+    "better than a constant answer",
+    "no validations": "may not have been trained to the end",
+}
+"""What is said of an arm about which nothing is known, by the reason in `RetrainedArm`."""
+
 _OFTEN = 0.25
 """Share of runs whose last epoch was the best from which on the training was too short."""
 
 
-def conclusion(
-    posthoc: Sequence[PosthocArm],
-    retrained: Sequence[RetrainedArm],
-    margin: float,
-    splits_vary: bool,
-    test_rows: int,
-) -> str:
+def conclusion(study: AblationStudy) -> str:
     """Say what follows from an ablation study, and what does not.
 
     Args:
-        posthoc: The post-hoc arms.
-        retrained: The retrained arms.
-        margin: The smallest difference that matters.
-        splits_vary: Whether each seed had a split of its own.
-        test_rows: Number of test rows of a seed.
+        study: The study.
 
     Returns:
-        A sentence, or several as a list in Markdown, what is decided first.
+        A sentence, or several as a list in Markdown: what speaks against the study first, then what
+        is decided.
     """
-    arms = [arm for arm in retrained if arm.verdict is not None]
-    sentences = []
-    if arms and all(arm.verdict == "inconclusive" for arm in arms):
-        sentences.append(_nothing_decided(arms, margin, test_rows))
-    elif arms:
-        sentences += _answers(arms, margin)
+    arms = [arm for arm in study.retrained if arm.verdict is not None]
+    sentences = [f"Beware: {found}." for found in study.shared_rows]
+    nothing = bool(arms) and all(arm.beats_constant is False for arm in study.retrained)
+    if nothing:
+        sentences.append(_nothing_learned(study))
+    sentences += _too_short(arms)
+    beside = _baselines(study)
+    prominent = any(arm.verdict == "helps" for arm in arms) and not _all_beaten(study)
+    sentences += beside * prominent
+    if arms and all(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
+        sentences.append(_nothing_decided(arms, study.margin, study.test_rows))
+    elif not nothing:
+        sentences += _answers(arms, study.margin)
+    sentences += beside * (not prominent)
     if arms:
-        sentences += _reservations(retrained)
+        sentences += _reservations(study.retrained)
         sentences.append(
             "Intervals cover other initial weights and other splits of these data."
-            if splits_vary
+            if study.splits_vary
             else "Intervals cover other initial weights and test rows, but not other training rows."
         )
-    sentences += _reliance(posthoc, margin)
+    if study.beats_constant is False:
+        sentences.append(
+            f"The trained model itself is not surely better than a constant answer "
+            f"({study.metric} {study.constant:.3f})."
+        )
+    sentences += _reliance(study.posthoc, study.margin)
     if len(sentences) > 1:
         return "\n".join(f"- {sentence}" for sentence in sentences)
     return sentences[0] if sentences else "Nothing was compared."
@@ -76,6 +94,62 @@ def signed(value: float, digits: int = 3) -> str:
         Such as `+0.012`.
     """
     return f"{round(value, digits) + 0.0:+.{digits}f}"  # -0.0 + 0.0 is 0.0
+
+
+def _nothing_learned(study: AblationStudy) -> str:
+    return (
+        f"Nothing was learned: no arm is surely better than a constant answer ({study.metric} "
+        f"{study.constant:.3f}), so that these runs say nothing about their parts."
+    )
+
+
+def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:
+    """Say which verdicts were held back since a training was too short."""
+    sentences = []
+    for arm in arms:
+        if arm.reason == "was still improving":
+            assert arm.difference is not None
+            sentences.append(
+                f"{arm.name} was still improving when its training ended, in {sum(arm.improving)} "
+                f"of {len(arm.improving)} runs: that the model is better "
+                f"({signed(arm.difference.mean)}) may be no more than speed; raise max_epochs."
+            )
+    slow = [arm.name for arm in arms if arm.reason == "the model was still improving"]
+    if slow:
+        sentences.append(
+            f"The model was still improving when its training ended: that {_and(slow)} "
+            f"{'is' if len(slow) == 1 else 'are'} better may be no more than speed; raise "
+            "max_epochs."
+        )
+    return sentences
+
+
+def _all_beaten(study: AblationStudy) -> bool:
+    return all(each.verdict == "model better" for each in study.baselines)
+
+
+def _baselines(study: AblationStudy) -> list[str]:
+    """Say how the model stands beside classical models out of the box."""
+    if not study.baselines:
+        return []
+    if _all_beaten(study):
+        return [f"The model is better than {_and([each.name for each in study.baselines])}."]
+    rivals = [each for each in study.baselines if each.verdict != "model better"]
+    best = min(rivals, key=lambda each: each.difference.mean)
+    found = best.difference
+    how = {
+        "baseline better": "does better than the model",
+        "alike": f"does as well as the model to within {study.margin:g}",
+        "inconclusive": "cannot be told from the model",
+    }[best.verdict]
+    return [
+        f"{best.name}, out of the box and tuned a little, {how} (model minus it: "
+        f"{signed(found.mean)}, {signed(found.low)} to {signed(found.high)}): whatever a part "
+        "is worth to this model, the task does not need the model."
+        if best.verdict != "inconclusive"
+        else f"{best.name}, out of the box and tuned a little, {how} (model minus it: "
+        f"{signed(found.mean)}, {signed(found.low)} to {signed(found.high)})."
+    ]
 
 
 def _nothing_decided(arms: Sequence[RetrainedArm], margin: float, test_rows: int) -> str:
@@ -102,15 +176,14 @@ def _answers(arms: Sequence[RetrainedArm], margin: float) -> list[str]:
             decided.append(_decided(question, asked, margin))
         elif asked:
             undecided.append(_open(question, asked))
-    if any(arm.verdict == "inconclusive" for arm in arms):
+    if any(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
         undecided.append("To tell what these runs cannot takes more seeds or test rows.")
     return decided + undecided
 
 
 def _decided(question: str, arms: list[RetrainedArm], margin: float) -> str:
-    equal, better, beaten, unknown = (
-        [arm for arm in arms if arm.verdict == word]
-        for word in ("neutral", "hurts", "helps", "inconclusive")
+    equal, better, beaten = (
+        [arm for arm in arms if arm.verdict == word] for word in ("neutral", "hurts", "helps")
     )
     if len(beaten) == len(arms):
         subject = question[0].upper() + question[1:]
@@ -126,19 +199,24 @@ def _decided(question: str, arms: list[RetrainedArm], margin: float) -> str:
         words.append(f"{_listed(better)} {_do(better)} better")
     if beaten:
         words.append(f"only {_listed(beaten)} {_do(beaten)} worse")
-    if unknown:
-        words.append(f"{_listed(unknown)} cannot be told from the model")
+    words += _unknown(arms)
     return f"No need for {question} was found: {'; '.join(words)}."
 
 
 def _open(question: str, arms: list[RetrainedArm]) -> str:
     beaten = [arm for arm in arms if arm.verdict == "helps"]
+    known = f", though the model is better than {_listed(beaten)}" if beaten else ""
+    return f"Whether {question} helps is open: {'; '.join(_unknown(arms))}{known}."
+
+
+def _unknown(arms: Sequence[RetrainedArm]) -> list[str]:
+    """What is not known of arms, those whose verdict was held back by reason."""
     unknown = [arm for arm in arms if arm.verdict == "inconclusive"]
-    known = f", though it is better than {_listed(beaten)}" if beaten else ""
-    return (
-        f"Whether {question} helps is open: the model cannot be told from "
-        f"{_listed(unknown)}{known}."
-    )
+    words = []
+    for reason in dict.fromkeys(arm.reason for arm in unknown):
+        alike = [arm for arm in unknown if arm.reason == reason]
+        words.append(f"{_listed(alike)} {_REASONS[reason]}")
+    return words
 
 
 def _reservations(arms: Sequence[RetrainedArm]) -> list[str]:
@@ -150,10 +228,10 @@ def _reservations(arms: Sequence[RetrainedArm]) -> list[str]:
             f"In {sum(last)} of {len(last)} runs the last epoch was the best: these are "
             "differences of speed; raise max_epochs."
         )
-    if any(arm.rates and not arm.best_epochs for arm in arms):
+    if any(not arm.best_epochs for arm in arms):
         sentences.append(
-            "Without validation data to choose a learning rate by, what stands in for the photonic "
-            "layers learned at the classical rate only."
+            "Without validations to choose optimizer settings by, and to see whether an arm had "
+            "finished, nothing is said to help or to hurt."
         )
     return sentences
 
@@ -168,11 +246,11 @@ def _reliance(arms: Sequence[PosthocArm], margin: float) -> list[str]:
         change = f"its mean output changes the score by {signed(-found.mean)}"
         sentences.append(
             {
-                "helps": f"The trained model relies on {arm.part} ({change}), which does not say "
-                "that one trained without it would lack anything.",
-                "hurts": f"The trained model is better off without {arm.part} ({change}).",
-                "neutral": f"The trained model does not rely on what {arm.part} says about a row "
-                f"({change}, and surely by less than {margin:g}).",
+                "relies on": f"The trained model relies on {arm.part} ({change}), which does not "
+                "say that one trained without it would lack anything.",
+                "better without": f"The trained model is better off without {arm.part} ({change}).",
+                "does not rely on": f"The trained model does not rely on what {arm.part} says "
+                f"about a row ({change}, and surely by less than {margin:g}).",
                 "inconclusive": f"Whether the trained model relies on {arm.part} is open "
                 f"({change}, between {signed(-found.high)} and {signed(-found.low)}).",
             }[arm.verdict]
@@ -186,6 +264,10 @@ def _listed(arms: Sequence[RetrainedArm]) -> str:
         assert arm.difference is not None
         more = f"; {_DIFFERS_TOO[arm.name]}" if _confounded(arm) else ""
         named.append(f"{arm.name} ({signed(arm.difference.mean)}{more})")
+    return _and(named)
+
+
+def _and(named: Sequence[str]) -> str:
     return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
 
 

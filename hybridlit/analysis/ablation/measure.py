@@ -37,6 +37,8 @@ class Measure:
 
     Attributes:
         name: `"acc"`, `"r2"` or the name of the function `score`.
+        forward: The function given, or None.
+        own_score: Whether `score` was given.
 
     Raises:
         TypeError: If the model is no `HybridModule` and an argument is missing.
@@ -59,7 +61,8 @@ class Measure:
                         else "from (model, batch) to (outputs, targets)"
                     )
                 )
-        self._score, self._forward = score, forward
+        self._score, self.forward = score, forward
+        self.own_score = score is not None
         regression = template and model.hparams["task"] == "regression"
         self.name = ("r2" if regression else "acc") if score is None else _name_of(score)
 
@@ -74,13 +77,13 @@ class Measure:
             Outputs and targets of shape (rows, ...), on the CPU.
         """
         model.eval()
-        if self._forward is None:
+        if self.forward is None:
             assert isinstance(model, HybridModule)  # the constructor has asked for the rest
             return collect(model, batches)
         pairs = []
         with torch.no_grad():
             for batch in batches:
-                outputs, targets = self._forward(model, to_device_of(model, batch))
+                outputs, targets = self.forward(model, to_device_of(model, batch))
                 pairs.append((outputs.cpu(), targets.cpu()))
         return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
 
@@ -106,17 +109,31 @@ class Measure:
             scores = torch.as_tensor(self._score(outputs, targets)).detach()
         else:
             assert isinstance(model, HybridModule)
-            predictions = model.predictions(outputs)
-            score = _TASKS[model.hparams["task"]]
-            scores = score(predictions, targets)
+            return self.rows_of_predictions(model, model.predictions(outputs), targets)
         if scores.shape != outputs.shape[:1]:
             raise ValueError(
                 f"score must return one number a row, shape ({len(outputs)},), got "
                 f"{tuple(scores.shape)}"
             )
-        if not bool(torch.isfinite(scores).all()):
-            raise ValueError("the scores of the test rows must be finite, got NaN or infinity")
-        return scores.double().cpu().numpy()
+        return _finite(scores)
+
+    def rows_of_predictions(
+        self, model: HybridModule, predictions: Tensor, targets: Tensor
+    ) -> npt.NDArray[np.float64]:
+        """Score every row of what a template, or anything beside it, predicts.
+
+        Args:
+            model: The model, for its task.
+            predictions: As the template's `predictions` returns them, shape (rows, output_dim).
+            targets: The prepared targets, shape (rows, ...).
+
+        Returns:
+            Shape (rows,).
+
+        Raises:
+            ValueError: If scores are not finite.
+        """
+        return _finite(_TASKS[model.hparams["task"]](predictions, targets))
 
     def __call__(
         self, model: LightningModule, batches: Sequence[Any]
@@ -124,6 +141,12 @@ class Measure:
         """Run and score: the scores of the rows, shape (rows,), and the outputs (rows, ...)."""
         outputs, targets = self.outputs(model, batches)
         return self.rows(model, outputs, targets), outputs
+
+
+def _finite(scores: Tensor) -> npt.NDArray[np.float64]:
+    if not bool(torch.isfinite(scores).all()):
+        raise ValueError("the scores of the test rows must be finite, got NaN or infinity")
+    return scores.double().cpu().numpy()
 
 
 def _right_class(predictions: Tensor, targets: Tensor) -> Tensor:

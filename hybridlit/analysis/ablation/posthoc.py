@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,14 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
+from hybridlit.analysis.ablation.constant import constant_predictor
+from hybridlit.analysis.ablation.evidence import ScoredRows, beats
 from hybridlit.analysis.ablation.measure import Measure
 from hybridlit.analysis.ablation.part_means import mean_outputs, replaced_by
 from hybridlit.analysis.ablation.redraw import cannot_draw, draw_anew
 from hybridlit.analysis.replacement import recorded_output, replaced_output
 from hybridlit.analysis.splits import batches_of
-from hybridlit.analysis.statistics import (
-    Interval,
-    bootstrap_interval,
-    holm,
-    paired_shares,
-    verdict,
-)
+from hybridlit.analysis.statistics import Interval, holm, row_interval, verdict
 from hybridlit.analysis.untouched import untouched
 
 __all__ = ["REPLACEMENTS", "Posthoc", "PosthocArm", "posthoc_arms"]
@@ -35,6 +31,9 @@ REPLACEMENTS = {
     "reinitialised": "parameters drawn anew, all else as trained",
 }
 """What the post-hoc arms do, by name."""
+
+_WORDS = {"helps": "relies on", "neutral": "does not rely on", "hurts": "better without"}
+"""What a trained model does with a part; whether the part helps, only training without it tells."""
 
 Rows = npt.NDArray[np.float64]
 
@@ -50,7 +49,8 @@ class PosthocArm:
         draws: Number of permutations or of draws of the parameters; 1 where nothing is drawn.
         difference: Score of the model minus this score, with an interval over the test rows.
         p_value: Of a difference of 0, corrected by Holm for the other post-hoc arms.
-        verdict: What the difference means: does the part, as it is, help?
+        verdict: What the difference means for the model as it is: `"relies on"` the part, `"does
+            not rely on"` it (to within the margin), is `"better without"` it, or `"inconclusive"`.
         permutation_p_value: Of the hypothesis that it does not matter which row gets which output:
             the share of permutations that score at least as well as the model, itself included.
     """
@@ -70,14 +70,18 @@ class Posthoc:
     """A trained model and what was replaced in it.
 
     Attributes:
-        score: Test score of the model; None if nothing was to be replaced.
         arms: The arms.
         left_out: Why other parts or arms are missing, by name.
+        scored: Scores of the model; None if nothing was to be replaced.
+        constant: Score of the best constant answer; None if that is not known.
+        beats_constant: Whether the model is better, with 95 % confidence; None if not known.
     """
 
-    score: float | None
-    arms: tuple[PosthocArm, ...]
-    left_out: dict[str, str]
+    arms: tuple[PosthocArm, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
+    scored: ScoredRows | None = None
+    constant: float | None = None
+    beats_constant: bool | None = None
 
 
 def posthoc_arms(
@@ -104,12 +108,16 @@ def posthoc_arms(
         advance: Called after each arm.
 
     Returns:
-        Score of the model, the arms, and why others were left out.
+        The arms, why others were left out, and the scores of the model and of a constant.
     """
     if not parts:
-        return Posthoc(None, (), {})
+        return Posthoc()
     test = batches_of(datamodule, "test")
-    rows, outputs = measure(model, test)
+    scored = ScoredRows(*measure(model, test))
+    rows, outputs = scored.rows, scored.outputs
+    assert outputs is not None
+    constant = constant_predictor(model, measure, datamodule, test)
+    learned = None if constant is None else beats([scored], [constant])
     means, without_mean = mean_outputs(model, datamodule, measure, parts)
     arms: list[PosthocArm] = []
     left_out: dict[str, str] = {}
@@ -148,21 +156,22 @@ def posthoc_arms(
             )
             advance()
     corrected = holm([arm.p_value for arm in arms])
-    judged = tuple(
-        replace(arm, p_value=p, verdict=verdict(arm.difference, margin, p))
-        for arm, p in zip(arms, corrected, strict=True)
-    )
-    return Posthoc(float(rows.mean()), judged, left_out)
+    judged = []
+    for arm, p in zip(arms, corrected, strict=True):
+        word = verdict(arm.difference, margin, p)
+        if word == "neutral" and learned is False:
+            word = "inconclusive"  # a model that has learned nothing relies on nothing
+        judged.append(replace(arm, p_value=p, verdict=_WORDS.get(word, word)))
+    score = None if constant is None else float(constant.rows.mean())
+    return Posthoc(tuple(judged), left_out, scored, score, learned)
 
 
 def _over_rows(rows: Rows, drawn: Rows, same_outputs: bool) -> tuple[Interval, float]:
     """Interval and p value of the mean difference between the model and its replacements."""
     if same_outputs:  # the very same numbers: no row of any data could tell
         return Interval(0.0, 0.0, 0.0), 1.0
-    differences = rows - drawn.mean(0)
-    if np.isin(rows, (0, 1)).all() and np.isin(drawn, (0, 1)).all():
-        return paired_shares(differences)
-    return bootstrap_interval(differences)
+    shares = bool(np.isin(rows, (0, 1)).all() and np.isin(drawn, (0, 1)).all())
+    return row_interval(rows - drawn.mean(0), shares)
 
 
 # Nothing is yielded inside a block that must be left again: an error in whoever asks for the next

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
-from hybridlit.analysis.ablation.conclusion import conclusion, signed
+from hybridlit.analysis.ablation.baselines import Baseline
+from hybridlit.analysis.ablation.conclusion import conclusion
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import RetrainedArm
+from hybridlit.analysis.ablation.tables import aligned, effort, piped, report
 from hybridlit.analysis.statistics import Interval
 
 if TYPE_CHECKING:
@@ -19,7 +19,23 @@ if TYPE_CHECKING:
 
 __all__ = ["AblationStudy"]
 
-_COLORS = {"helps": "tab:green", "hurts": "tab:red", "neutral": "tab:blue", "inconclusive": "grey"}
+_COLORS = {
+    "helps": "tab:green",
+    "hurts": "tab:red",
+    "neutral": "tab:blue",
+    "inconclusive": "grey",
+    # of what is no statement about the worth of a photonic part, no green
+    "relies on": "tab:purple",
+    "better without": "tab:red",
+    "does not rely on": "tab:blue",
+    "model better": "tab:purple",
+    "baseline better": "tab:red",
+    "alike": "tab:blue",
+}
+
+
+_Row = tuple[str, Interval, str, str | None]
+"""Name, difference, verdict and what speaks against saying more."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,14 @@ class AblationStudy:
         test_rows: Number of test rows, of the first seed where each has a split of its own.
         posthoc: The post-hoc arms.
         retrained: The retrained arms, the hybrid model first.
-        left_out: Why arms or parts are missing, by name.
+        left_out: Why arms, parts or baselines are missing, by name.
+        baselines: Classical models of scikit-learn, beside the retrained hybrid model, or beside
+            the trained one where nothing was trained again.
+        constant: Score of the best constant answer: the most frequent class, or the mean, of the
+            training data; None where that is not known.
+        beats_constant: Whether the trained model is better, with 95 % confidence; None without
+            post-hoc arms, or where that is not known.
+        shared_rows: What was found about rows that are in two splits.
     """
 
     model: str
@@ -49,13 +72,15 @@ class AblationStudy:
     posthoc: tuple[PosthocArm, ...]
     retrained: tuple[RetrainedArm, ...]
     left_out: dict[str, str]
+    baselines: tuple[Baseline, ...] = ()
+    constant: float | None = None
+    beats_constant: bool | None = None
+    shared_rows: tuple[str, ...] = ()
 
     @property
     def conclusion(self) -> str:
         """What follows: a sentence, or several as a list in Markdown."""
-        return conclusion(
-            self.posthoc, self.retrained, self.margin, self.splits_vary, self.test_rows
-        )
+        return conclusion(self)
 
     def arm(self, name: str) -> RetrainedArm:
         """Return a retrained arm.
@@ -75,7 +100,7 @@ class AblationStudy:
         raise KeyError(f"no retrained arm {name!r}: {self.left_out.get(name, 'not asked for')}")
 
     def __str__(self) -> str:
-        return self._report(_aligned, "", True)
+        return report(self, aligned, "", True)
 
     def to_markdown(self, conclusion: bool = True) -> str:
         """Return tables and conclusion in Markdown.
@@ -86,15 +111,17 @@ class AblationStudy:
         Returns:
             The text, which ends with a line break.
         """
-        return self._report(_piped, "### ", conclusion) + "\n"
+        return report(self, piped, "### ", conclusion) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values.
 
         Returns:
-            Dictionaries, lists, strings, numbers and None, as JSON has them.
+            Dictionaries, lists, strings, numbers and None, as JSON has them; None where an interval
+            has no end.
         """
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        written = json.dumps(asdict(self))
+        found: dict[str, Any] = json.loads(written, parse_constant=lambda _: None)
         return found | {"conclusion": self.conclusion}
 
     def figure(self) -> Figure:
@@ -124,127 +151,41 @@ class AblationStudy:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _differences(self) -> list[tuple[str, list[tuple[str, Interval, str]]]]:
+    def _differences(self) -> list[tuple[str, list[_Row]]]:
         """Names, differences and verdicts of the arms of each kind."""
-        retrained = [
-            (arm.name, arm.difference, arm.verdict)
+        retrained: list[_Row] = [
+            (arm.name, arm.difference, arm.verdict, arm.reason)
             for arm in self.retrained
             if arm.difference is not None and arm.verdict is not None
         ]
-        posthoc = [
-            (f"{arm.part}: {arm.replacement}", arm.difference, arm.verdict) for arm in self.posthoc
+        baselines: list[_Row] = [
+            (each.name, each.difference, each.verdict, None) for each in self.baselines
+        ]
+        posthoc: list[_Row] = [
+            (f"{arm.part}: {arm.replacement}", arm.difference, arm.verdict, None)
+            for arm in self.posthoc
         ]
         return [
-            (f"trained again, {self._effort()}", retrained),
+            (f"trained again, {effort(self)}", retrained),
+            ("classical baselines", baselines),
             (f"trained model, {self.test_rows} test rows", posthoc),
         ]
 
-    def _draw(self, axes: Axes, title: str, rows: list[tuple[str, Interval, str]]) -> None:
+    def _draw(self, axes: Axes, title: str, rows: list[_Row]) -> None:
         axes.axvspan(-self.margin, self.margin, color="tab:blue", alpha=0.12, lw=0)
         axes.axvline(0.0, color="black", lw=0.8)
-        for height, (_, found, word) in enumerate(rows):
+        for height, (_, found, word, reason) in enumerate(rows):
             color = _COLORS[word]
             axes.plot([found.low, found.high], [height, height], color=color, lw=2)
             axes.plot([found.mean], [height], "o", color=color, ms=6)
             beside = (1.01, height)
             axes.annotate(
-                word, beside, xycoords=axes.get_yaxis_transform(), color=color, va="center"
+                word if reason is None else f"{word}: {reason}",
+                beside,
+                xycoords=axes.get_yaxis_transform(),
+                color=color,
+                va="center",
             )
-        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_title(title, fontsize=10, loc="left")
-
-    def _effort(self) -> str:
-        epochs = max((arm.epochs for arm in self.retrained), default=0)
-        return f"{len(self.seeds)} seeds, {epochs} epoch{'s' * (epochs != 1)}"
-
-    def _report(self, table: Any, heading: str, conclusion: bool) -> str:
-        blocks = []
-        if self.retrained:
-            splits = "a split each" if self.splits_vary else "one split"
-            blocks.append(
-                f"{heading}{self.model} trained again, {self._effort()} ({splits})\n\n"
-                + table(*self._retrained_table())
-            )
-            blocks += self._notes()
-        if self.posthoc:
-            blocks.append(
-                f"{heading}{self.model} as trained: {self.metric} {self.score:.4f} on "
-                f"{self.test_rows} test rows\n\n" + table(*self._posthoc_table())
-            )
-        if self.left_out:
-            reasons = "\n".join(f"- {name}: {reason}" for name, reason in self.left_out.items())
-            blocks.append(f"{heading}Left out\n\n{reasons}")
-        if conclusion:
-            blocks.append(f"{heading}Conclusion\n\n{self.conclusion}")
-        return "\n\n".join(blocks)
-
-    def _notes(self) -> list[str]:
-        """What the table of the retrained arms does not say by itself."""
-        notes = []
-        rates = [
-            f"{arm.name} in {arm.rates.count('photonic')} of {len(arm.rates)} runs"
-            for arm in self.retrained
-            if arm.rates and arm.best_epochs
-        ]
-        if rates:
-            notes.append(
-                "Stand-ins learned at the classical rate or at the photonic one, whichever was "
-                f"better in validation. The photonic one was: {', '.join(rates)}."
-            )
-        if any(arm.name == "classical_only" for arm in self.retrained):
-            notes.append(
-                "The parameters of classical_only include those that lead to the photonic layers, "
-                "which have nothing to learn from there."
-            )
-        return notes
-
-    def _retrained_table(self) -> tuple[list[str], list[list[str]]]:
-        head = ["arm", self.metric, "hybrid - arm", "p (Holm)", "verdict", "parameters", "seconds"]
-        rows = []
-        for arm in self.retrained:
-            score = f"{fmean(arm.scores):.3f} ± {stdev(arm.scores):.3f}"
-            parameters = f"{arm.parameters} ({arm.photonic_parameters} photonic)"
-            compared = ["", "", "reference"]
-            if arm.difference is not None and arm.p_value is not None and arm.verdict is not None:
-                compared = [_shown(arm.difference), _chance(arm.p_value), arm.verdict]
-            rows.append([arm.name, score, *compared, parameters, f"{arm.seconds:.1f}"])
-        return head, rows
-
-    def _posthoc_table(self) -> tuple[list[str], list[list[str]]]:
-        head = ["part", "replaced by", self.metric, "model - arm", "p (Holm)", "verdict"]
-        rows = []
-        for arm in self.posthoc:
-            name = arm.replacement
-            if arm.permutation_p_value is not None:
-                name += f" ({arm.draws} draws, p {_chance(arm.permutation_p_value)})"
-            elif arm.draws > 1:
-                name += f" ({arm.draws} draws)"
-            shown = _shown(arm.difference)
-            cells = [arm.part, name, f"{arm.score:.3f}", shown, _chance(arm.p_value), arm.verdict]
-            rows.append(cells)
-        return head, rows
-
-
-def _shown(found: Interval) -> str:
-    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
-
-
-def _chance(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    bars = ([cell.replace("|", "\\|") for cell in cells] for cells in lines)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in bars)
-
-
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, *rows]
-    widths = [max(len(cells[column]) for cells in lines) for column in range(len(head))]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        for cells in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)

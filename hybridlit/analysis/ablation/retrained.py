@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
-from torch import Tensor
 
 from hybridlit.analysis.ablation.arms import (
     STAND_INS,
@@ -20,23 +17,23 @@ from hybridlit.analysis.ablation.arms import (
     apply_arm,
     observed_widths,
 )
+from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compared, fit_baselines
+from hybridlit.analysis.ablation.constant import constant_predictor
+from hybridlit.analysis.ablation.evidence import Evidence, ScoredRows, beats, evidence
 from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.ablation.retraining import Recipe, Training, seeded
+from hybridlit.analysis.ablation.retraining import Recipe, Training
+from hybridlit.analysis.ablation.trials import best_of_trials
 from hybridlit.analysis.replacement import replaced_output
 from hybridlit.analysis.splits import batches_of, count_rows, first_batches
-from hybridlit.analysis.statistics import (
-    Interval,
-    holm,
-    interval,
-    p_value,
-    row_error,
-    verdict,
-)
+from hybridlit.analysis.statistics import Interval, holm, verdict
 from hybridlit.components import photonic_modules, split_parameters
 
-__all__ = ["Applicable", "RetrainedArm", "applicable_arms", "retrained_arms"]
+__all__ = ["Applicable", "Retrained", "RetrainedArm", "applicable_arms", "retrained_arms"]
 
 DataOf = Callable[[int], AbstractContextManager[LightningDataModule]]
+
+_MANY = 0.5
+"""Share of runs that were still improving from which on an arm was."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +49,19 @@ class RetrainedArm:
         seconds: Median duration of a training run.
         epochs: Largest number of epochs of a training run.
         best_epochs: Epoch of the best validation of each seed, from 1; empty without validations.
-            Where it is the last one, more epochs would have done better.
-        rates: Whose optimizer settings what stands in for the photonic layers had, `"classical"` or
-            `"photonic"`, seed by seed: the better by validation of the two; empty where they are
-            the same, in other arms, and in trainings with a photonic stage.
+        rates: Which optimizer settings validation preferred, seed by seed: `"own"`, those of the
+            model; `"classical"`, those of its classical parameters for all; or `"photonic"`. Empty
+            where they are the same.
         difference: Score of the hybrid model minus this score, seed by seed, with an interval over
-            seeds and test rows; None for the hybrid model itself, and so are the rest.
+            seeds and test rows; None for the hybrid model itself, and so are the next two.
         p_value: Of a difference of 0, corrected by Holm for the other retrained arms.
         verdict: What the difference means: is the photonic layer better than what stands in for it?
+        reason: Why nothing is said to help, to hurt or to make no difference though the numbers
+            would allow it; None if nothing was held back.
+        improving: Whether the arm was still improving when its training ended, seed by seed, see
+            `Trained`; empty without validations.
+        beats_constant: Whether it is better than the best constant answer, see `beats`; None where
+            that is not known.
     """
 
     name: str
@@ -73,16 +75,41 @@ class RetrainedArm:
     difference: Interval | None = None
     p_value: float | None = None
     verdict: str | None = None
+    reason: str | None = None
+    improving: tuple[bool, ...] = ()
+    beats_constant: bool | None = None
+
+    @property
+    def still_improving(self) -> bool:
+        """Whether at least half of the runs were."""
+        return bool(self.improving) and sum(self.improving) >= _MANY * len(self.improving)
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """Everything that was trained from scratch, on the same rows.
+
+    Attributes:
+        arms: The arms, `"hybrid"` first.
+        baselines: Classical models of scikit-learn.
+        constant: Mean score of the best constant answer; None where that is not known.
+        left_out: Why baselines are missing, by name.
+    """
+
+    arms: tuple[RetrainedArm, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
+    constant: float | None = None
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Run:
-    rows: npt.NDArray[np.float64]
-    outputs: Tensor
+    scored: ScoredRows
     training: Training
     parameters: int
     photonic_parameters: int
     rate: str | None
+    improving: bool | None
 
 
 @dataclass(frozen=True)
@@ -142,10 +169,11 @@ def retrained_arms(
     data_of: DataOf,
     seeds: Sequence[int],
     *,
+    baselines: Sequence[str],
     splits_vary: bool,
     margin: float,
     advance: Callable[[], object],
-) -> tuple[RetrainedArm, ...]:
+) -> Retrained:
     """Train every arm with every seed, and compare them with the hybrid model seed by seed.
 
     Args:
@@ -154,25 +182,29 @@ def retrained_arms(
         measure: How a row is scored.
         data_of: From a seed to the datamodule, set up inside the context.
         seeds: At least two.
+        baselines: Names of the baselines to fit to the same data.
         splits_vary: Whether seeds have splits of their own.
         margin: The smallest difference that matters.
         advance: Called after each run.
 
     Returns:
-        The arms, `"hybrid"` first.
+        The arms and what they are compared with.
 
     Raises:
         RuntimeError: If a run fails; the message names arm and seed.
     """
     if not arms.names:
-        return ()
+        return Retrained()
     runs: dict[str, list[_Run]] = {arm: [] for arm in arms.names}
-    shares = []
+    fitted: dict[str, list[BaselineRun]] = {name: [] for name in baselines}
+    constants, shares = [], []
+    left_out: dict[str, str] = {}
     for seed in seeds:  # seeds outside: whatever else the machine does hits all arms alike
         with data_of(seed) as datamodule:
             test = batches_of(datamodule, "test")
             if splits_vary:
                 shares.append(count_rows(datamodule, "test") / count_rows(datamodule, "train"))
+            constants.append(constant_predictor(recipe.model, measure, datamodule, test))
             for arm in arms.names:
                 try:
                     run = _run(arm, arms.widths, seed, recipe, measure, datamodule, test)
@@ -182,12 +214,29 @@ def retrained_arms(
                     ) from error
                 runs[arm].append(run)
                 advance()
-    test_per_train = fmean(shares) if shares else 0.0
-    reference, *others = (_summary(arm, runs[arm]) for arm in arms.names)
-    evidence = [_differences(runs["hybrid"], runs[arm.name], test_per_train) for arm in others]
-    p_values = holm([p_value(*each) for each in evidence])
-    arguments = zip(others, evidence, p_values, strict=True)
-    return reference, *(_judged(*each, margin) for each in arguments)
+            validates = recipe.validates(datamodule)
+            given = (baselines, recipe.model, measure, datamodule, test, seed, validates, advance)
+            found, reasons = fit_baselines(*given)
+            left_out |= reasons
+            for name, baseline in found.items():
+                fitted[name].append(baseline)
+    share = fmean(shares) if shares else 0.0
+    scored = {arm: [run.scored for run in own] for arm, own in runs.items()}
+    known = [each for each in constants if each is not None]
+    reference, *others = (_summary(arm, runs[arm], known, share) for arm in arms.names)
+    proofs = [evidence(scored["hybrid"], scored[arm.name], share) for arm in others]
+    p_values = holm([proof.p_value for proof in proofs])
+    judged = [
+        _judged(arm, reference, proof, p, margin)
+        for arm, proof, p in zip(others, proofs, p_values, strict=True)
+    ]
+    complete = {name: own for name, own in fitted.items() if len(own) == len(seeds)}
+    return Retrained(
+        (reference, *judged),
+        compared(complete, scored["hybrid"], margin, share),
+        fmean(float(each.rows.mean()) for each in known) if known else None,
+        left_out,
+    )
 
 
 def _run(
@@ -199,32 +248,21 @@ def _run(
     datamodule: LightningDataModule,
     test: list[object],
 ) -> _Run:
-    """Train an arm, stand-ins at both rates where there are two, and score the better one."""
-    choose = arm in STAND_INS and recipe.rates_differ and not recipe.photonic_stage
-    best: tuple[LightningModule, Training, str | None] | None = None
-    for rate in ("classical", "photonic") if choose else (None,):
-        seeded(seed)  # so that arms start from the same weights wherever they share a module
-        model = recipe.fresh_model()
-        apply_arm(model, arm, widths, recipe.photonic_stage, rate == "photonic")
-        seeded(seed)  # again: what the arm drew must not move dropout or the order of the data
-        training = recipe.train(model, datamodule)
-        if best is None or _better(training, best[1]):
-            best = model, training, rate
-        if training.lowest is None:
-            break  # nothing to choose by, the test data least of all
-    assert best is not None
-    model, training, rate = best
+    """Train an arm at every setting, and score the best."""
+    trained = best_of_trials(arm, widths, seed, recipe, datamodule)
     counts = {
         component: sum(p.numel() for p in parameters.values() if p.requires_grad)
-        for component, parameters in split_parameters(model).items()
+        for component, parameters in split_parameters(trained.model).items()
     }
-    photonic = 0 if rate == "photonic" else counts["photonic"]  # marked for its rate only
-    rows, outputs = measure(model, test)
-    return _Run(rows, outputs, training, sum(counts.values()), photonic, rate)
-
-
-def _better(one: Training, other: Training) -> bool:
-    return one.lowest is not None and other.lowest is not None and one.lowest < other.lowest
+    photonic = 0 if arm in STAND_INS else counts["photonic"]  # marked for its settings only
+    return _Run(
+        ScoredRows(*measure(trained.model, test)),
+        trained.training,
+        sum(counts.values()),
+        photonic,
+        trained.setting if trained.choices > 1 else None,
+        trained.still_improving,
+    )
 
 
 def _goes_around(model: LightningModule, measure: Measure, batches: list[object]) -> bool:
@@ -236,10 +274,13 @@ def _goes_around(model: LightningModule, measure: Measure, batches: list[object]
     return not torch.allclose(outputs, outputs[:1].expand_as(outputs), rtol=1e-5, atol=1e-6)
 
 
-def _summary(arm: str, runs: Sequence[_Run]) -> RetrainedArm:
+def _summary(
+    arm: str, runs: Sequence[_Run], constants: Sequence[ScoredRows], share: float
+) -> RetrainedArm:
+    scored = [run.scored for run in runs]
     return RetrainedArm(
         name=arm,
-        scores=tuple(float(run.rows.mean()) for run in runs),
+        scores=tuple(float(each.rows.mean()) for each in scored),
         parameters=runs[0].parameters,
         photonic_parameters=runs[0].photonic_parameters,
         seconds=median(run.training.seconds for run in runs),
@@ -248,30 +289,30 @@ def _summary(arm: str, runs: Sequence[_Run]) -> RetrainedArm:
             run.training.best_epoch for run in runs if run.training.best_epoch is not None
         ),
         rates=tuple(run.rate for run in runs if run.rate is not None),
+        improving=tuple(run.improving for run in runs if run.improving is not None),
+        beats_constant=beats(scored, constants, share) if constants else None,
     )
 
 
-def _differences(
-    hybrid: Sequence[_Run], other: Sequence[_Run], test_per_train: float
-) -> tuple[list[float], float, float]:
-    """What `interval` takes: differences seed by seed, the correction, the error of the rows."""
-    pairs = list(zip(hybrid, other, strict=True))
-    rows = [ours.rows - theirs.rows for ours, theirs in pairs]
-    values = [float(each.mean()) for each in rows]
-    if all(torch.equal(ours.outputs, theirs.outputs) for ours, theirs in pairs):
-        return values, test_per_train, 0.0  # the very same numbers: no row of any data could tell
-    shares = all(np.isin(run.rows, (0, 1)).all() for pair in pairs for run in pair)
-    if test_per_train:  # other splits have other test rows, so the values show their error
-        return values, test_per_train, shares / (sum(map(len, rows)) + 2)
-    return values, 0.0, row_error(np.mean(rows, axis=0), shares)
-
-
 def _judged(
-    arm: RetrainedArm,
-    evidence: tuple[list[float], float, float],
-    p: float,
-    margin: float,
+    arm: RetrainedArm, hybrid: RetrainedArm, proof: Evidence, p: float, margin: float
 ) -> RetrainedArm:
-    difference = interval(*evidence)
-    word = verdict(difference, margin, p)
-    return replace(arm, difference=difference, p_value=p, verdict=word)
+    word = verdict(proof.difference, margin, p)
+    reason = _objection(word, arm, hybrid)
+    found = "inconclusive" if reason else word
+    return replace(arm, difference=proof.difference, p_value=p, verdict=found, reason=reason)
+
+
+def _objection(word: str, arm: RetrainedArm, hybrid: RetrainedArm) -> str | None:
+    """Say why a verdict would not survive a sceptic, if so."""
+    winners = {"helps": [hybrid], "hurts": [arm], "neutral": [hybrid, arm]}.get(word, [])
+    if winners and all(each.beats_constant is False for each in winners):
+        return "no better than a constant"
+    loser = {"helps": arm, "hurts": hybrid}.get(word)
+    if loser is None:
+        return None
+    if not loser.improving:
+        return "no validations"
+    if not loser.still_improving:
+        return None
+    return "was still improving" if word == "helps" else "the model was still improving"

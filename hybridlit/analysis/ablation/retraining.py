@@ -37,12 +37,14 @@ class Training:
         epochs: Number of epochs.
         best_epoch: The epoch of the best validation, from 1; None where nothing is monitored.
         lowest: What was monitored at that validation.
+        history: What was monitored, validation by validation; infinite where it was not finite.
     """
 
     seconds: float
     epochs: int
     best_epoch: int | None = None
     lowest: float | None = None
+    history: tuple[float, ...] = ()
 
 
 def seeded(seed: int) -> None:
@@ -92,14 +94,43 @@ class Recipe:
         return any(component != "classical" for component, _ in stages)
 
     @property
-    def rates_differ(self) -> bool:
-        """Whether classical and photonic parameters of the model are optimized differently."""
-        if not isinstance(self.model, HybridModule):
-            return False
-        given, schedules = self.model.hparams, schedules_by_group(self.model.hparams)
-        classical = given["classical_lr"], given["weight_decay"], schedules["classical"]
-        photonic = given["quantum_lr"], given["quantum_weight_decay"], schedules["photonic"]
-        return classical != photonic
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Changes of a template's optimizer settings that every arm is tried with, by name.
+
+        `"own"` changes nothing; `"classical"` gives photonic parameters the learning rate, weight
+        decay and schedule of classical ones, and `"photonic"` the other way round. Only `"own"` for
+        models that are no template, or whose parameters are all optimized alike.
+        """
+        found: dict[str, dict[str, Any]] = {"own": {}}
+        if isinstance(self.model, HybridModule):
+            given, schedules = self.model.hparams, schedules_by_group(self.model.hparams)
+            decays = {"classical": given["weight_decay"], "photonic": given["quantum_weight_decay"]}
+            rates = {"classical": given["classical_lr"], "photonic": given["quantum_lr"]}
+            for group, (schedule, warmup) in schedules.items():
+                found[group] = dict(
+                    classical_lr=rates[group],
+                    quantum_lr=rates[group],
+                    weight_decay=decays[group],
+                    quantum_weight_decay=decays[group],
+                    schedule=schedule,
+                    quantum_schedule=schedule,
+                    warmup_epochs=warmup,
+                    quantum_warmup_epochs=warmup,
+                )
+            if found["classical"] == found["photonic"]:
+                return {"own": {}}
+        return found
+
+    def validates(self, datamodule: LightningDataModule) -> bool:
+        """Whether there is anything to choose weights, settings and baselines by.
+
+        Args:
+            datamodule: A datamodule that is set up.
+
+        Returns:
+            Whether something is monitored and there are validation data.
+        """
+        return self.monitor is not None and bool(first_batches(datamodule, "val", 1))
 
     def fresh_model(self) -> LightningModule:
         """Make an untrained model like the given one.
@@ -145,7 +176,7 @@ class Recipe:
         given = options.pop("callbacks", None) or []
         callbacks = [*given] if isinstance(given, (list, tuple)) else [given]
         best = None
-        if self.monitor is not None and first_batches(datamodule, "val", 1):
+        if self.monitor is not None and self.validates(datamodule):
             best = _BestWeights(self.monitor)
             callbacks.append(best)
         with TemporaryDirectory() as folder, lightning_silenced():
@@ -170,7 +201,8 @@ class Recipe:
         if best is None:
             return Training(seconds, trainer.current_epoch)
         best.load_into(model)
-        return Training(seconds, trainer.current_epoch, best.epoch, best.lowest)
+        history = tuple(best.history)
+        return Training(seconds, trainer.current_epoch, best.epoch, best.lowest, history)
 
 
 class _BestWeights(Callback):
@@ -180,6 +212,7 @@ class _BestWeights(Callback):
         self.monitor = monitor
         self.lowest = math.inf
         self.epoch = 0
+        self.history: list[float] = []
         self.state: dict[str, Tensor] | None = None
         self.seen: list[str] = []
 
@@ -188,6 +221,7 @@ class _BestWeights(Callback):
             return
         self.seen = sorted(trainer.callback_metrics)
         value = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        self.history.append(value if math.isfinite(value) else math.inf)
         if value < self.lowest:
             self.lowest = value
             self.epoch = trainer.current_epoch + 1

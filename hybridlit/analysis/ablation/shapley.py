@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -9,17 +10,22 @@ from itertools import combinations
 from math import factorial
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
 from hybridlit.analysis.ablation.part_means import chosen_parts, mean_outputs, replaced_by
 from hybridlit.analysis.replacement import replaced_output
-from hybridlit.analysis.splits import batches_of, prepared
+from hybridlit.analysis.splits import batches_of, prepared, warn_of_shared_rows
+from hybridlit.analysis.statistics import Interval, row_interval
 from hybridlit.analysis.untouched import untouched
 from hybridlit.components import model_parts
 from hybridlit.photonics.argument_types import checked
 
 __all__ = ["MOST_PARTS", "Shapley", "shapley_values"]
+
+Rows = npt.NDArray[np.float64]
 
 MOST_PARTS = 4
 """Parts that are taken apart at most: every set of them is a run over the test data."""
@@ -35,12 +41,15 @@ class Shapley:
             model with all parts replaced.
         marginal: What the whole model scores beyond the model with this part alone replaced.
         scores: Score by set of parts that are active, the names joined with " + "; "" for none.
+        intervals: The values with 95 % intervals over the test rows, see `row_errors`; each of them
+            by itself, not corrected for the number of parts.
     """
 
     metric: str
     values: dict[str, float]
     marginal: dict[str, float]
     scores: dict[str, float]
+    intervals: dict[str, Interval]
 
     @property
     def interaction(self) -> float | None:
@@ -57,11 +66,11 @@ class Shapley:
     def __str__(self) -> str:
         width = max(map(len, ["part", *self.values]))
         whole, none = self.scores[_key(self.values)], self.scores[""]
-        lines = [f"{'part':{width}}  Shapley value  marginal ({self.metric})"]
-        lines += [
-            f"{name:{width}}  {value:+13.4f}  {self.marginal[name]:+.4f}"
-            for name, value in self.values.items()
-        ]
+        lines = [f"{'part':{width}}  Shapley value  {'95 % interval':18}  marginal ({self.metric})"]
+        for name, value in self.values.items():
+            found = self.intervals[name]
+            shown = f"{found.low:+.4f} to {found.high:+.4f}"
+            lines.append(f"{name:{width}}  {value:+13.4f}  {shown:18}  {self.marginal[name]:+.4f}")
         lines.append(f"{self.metric} is {whole:.4f} with all parts and {none:.4f} with none.")
         if self.interaction is not None:
             lines.append(f"Interaction of the two: {self.interaction:+.4f}.")
@@ -71,9 +80,12 @@ class Shapley:
         """Return everything as plain values.
 
         Returns:
-            Dictionaries, strings, numbers and None, as JSON has them.
+            Dictionaries, strings, numbers and None, as JSON has them; None where an interval has no
+            end.
         """
-        return asdict(self) | {"interaction": self.interaction}
+        written = json.dumps(asdict(self) | {"interaction": self.interaction})
+        found: dict[str, Any] = json.loads(written, parse_constant=lambda _: None)
+        return found
 
 
 @checked
@@ -95,7 +107,7 @@ def shapley_values(
     where v(S) is the score with the output of every part outside S replaced by its mean over the
     training data. All values add up to v(all) - v(none); a part whose output does not matter has 0.
     They describe this trained model: for what a part is worth when the others are trained without
-    it, see `ablation_study`. The model is left as it was.
+    it, see `ablation_study`. Rows in two splits are warned of. The model is left as it was.
 
     Args:
         model: A trained model.
@@ -111,7 +123,9 @@ def shapley_values(
         TypeError: If an argument has the wrong type, or a model that is no `HybridModule` lacks
             `score` or `forward`.
         ValueError: If there are more than four parts, a name is unknown, one part lies within
-            another, or a part does not give one output for each row.
+            another, a part does not give one output for each row, or there are fewer than two test
+            rows.
+        ImportError: If scipy, of the extra `analysis`, is not installed.
 
     Example:
         >>> from hybridlit import ParallelHybrid, SklearnDataModule
@@ -135,8 +149,9 @@ def shapley_values(
         ]
         if inside:
             raise ValueError(f"parts must not lie within one another, but {inside[0]} is in {name}")
-    scores: dict[str, float] = {}
+    scored: dict[str, Rows] = {}
     with untouched(model), prepared(datamodule) as data:
+        warn_of_shared_rows(data)
         means, reasons = mean_outputs(model, data, measure, chosen)
         for name, reason in reasons.items():
             raise ValueError(f"part {name!r} cannot be replaced: {reason}")
@@ -146,26 +161,36 @@ def shapley_values(
                 for name, part in chosen.items():
                     if name not in active:
                         stack.enter_context(replaced_output(part, replaced_by(means[name])))
-                rows, _ = measure(model, test)
-            scores[_key(active)] = float(rows.mean())
-    return _divided(measure.name, list(chosen), scores)
+                scored[_key(active)] = measure(model, test)[0]
+    return _divided(measure.name, list(chosen), scored)
 
 
-def _divided(metric: str, names: list[str], scores: dict[str, float]) -> Shapley:
-    """Shapley values of a game that is given by the score of every coalition."""
+def _divided(metric: str, names: list[str], scored: dict[str, Rows]) -> Shapley:
+    """Shapley values of a game that is given by the scores of the rows for every coalition.
+
+    A value is linear in the scores, so that it is a mean over rows like these.
+    """
     count = len(names)
-    values = dict.fromkeys(names, 0.0)
+    values = {name: np.zeros_like(scored[""]) for name in names}
     for name in names:
         for others in _subsets([other for other in names if other != name]):
             size = len(others)
             weight = factorial(size) * factorial(count - size - 1) / factorial(count)
             together = _key([each for each in names if each == name or each in others])
-            values[name] += weight * (scores[together] - scores[_key(others)])
+            values[name] += weight * (scored[together] - scored[_key(others)])
+    scores = {key: float(rows.mean()) for key, rows in scored.items()}
+    shares = all(np.isin(rows, (0, 1)).all() for rows in scored.values())
     marginal = {
         name: scores[_key(names)] - scores[_key(each for each in names if each != name)]
         for name in names
     }
-    return Shapley(metric, values, marginal, scores)
+    return Shapley(
+        metric,
+        {name: float(rows.mean()) for name, rows in values.items()},
+        marginal,
+        scores,
+        {name: row_interval(rows, bool(shares))[0] for name, rows in values.items()},
+    )
 
 
 def _subsets(names: Iterable[str]) -> list[tuple[str, ...]]:

@@ -10,14 +10,21 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from tqdm.auto import tqdm
 
 from hybridlit.analysis.ablation.arms import ARMS
+from hybridlit.analysis.ablation.baselines import (
+    Baseline,
+    BaselineRun,
+    baseline_names,
+    compared,
+    fit_baselines,
+)
 from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
 from hybridlit.analysis.ablation.part_means import chosen_parts
-from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, posthoc_arms
+from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, Posthoc, posthoc_arms
 from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.retrained import applicable_arms, retrained_arms
 from hybridlit.analysis.ablation.retraining import Build, Recipe, seeded
-from hybridlit.analysis.splits import count_rows, prepared
-from hybridlit.analysis.statistics import interval
+from hybridlit.analysis.row_errors import student_quantile
+from hybridlit.analysis.splits import batches_of, count_rows, prepared, warn_of_shared_rows
 from hybridlit.analysis.untouched import untouched
 from hybridlit.components import photonic_modules
 from hybridlit.photonics.argument_types import checked
@@ -42,6 +49,7 @@ def ablation_study(
     margin: float = 0.01,
     permutations: int = 100,
     draws: int = 5,
+    baselines: bool = True,
     build: Build | None = None,
     score: RowScore | None = None,
     forward: Forward | None = None,
@@ -73,21 +81,29 @@ def ablation_study(
       outcomes to read, so `distinguishable` is the purer test of interference.
 
     Arms of a seed start from the same weights wherever they share a module. The weights of the
-    lowest `monitor` are tested; the test data choose nothing. `linear`, `mlp` and `random_features`
-    are trained twice where the model optimizes classical and photonic parameters differently: once
-    with the learning rate, weight decay and schedule of either, and the lower `monitor` is kept,
-    which doubles their budget in favour of the stand-in. Without validation data they learn as
-    classical parameters, and in trainings with a stage for photonic parameters as those. Apart from
-    that all arms have the model's settings: if these were tuned for the hybrid model, tune them for
-    an arm as well (train it as a model of its own) before you say that it is worse. Arms that learn
-    at different speeds differ after a few epochs even if they end up alike: `conclusion` says when
-    `max_epochs` is too small.
+    lowest `monitor` are tested; the test data choose nothing. Where the model optimizes classical
+    and photonic parameters differently, every arm, `hybrid` included, has the same search: it is
+    trained with the model's settings, with the learning rate, weight decay and schedule of its
+    classical parameters for all, and with those of its photonic ones for all; the lowest `monitor`
+    decides. That is up to three trainings an arm and seed. Other settings are not tuned.
+
+    Beside them stand `baselines` of scikit-learn on the same rows, each with a small grid that the
+    validation data choose from, and the score of the best constant answer.
 
     Differences are the model's score minus the arm's, so that more than 0 speaks for the photonic
     part. Intervals have 95 % confidence; p values are corrected for the number of arms (Holm), and
     only those below 0.05 count as `helps` or `hurts`. `neutral` says that the interval lies within
-    `margin`. On one split, intervals are over seeds and test rows; over splits they are corrected
-    for shared rows (Nadeau and Bengio, 2003). Post-hoc intervals are over test rows.
+    `margin`. Nothing is said to help where the beaten arm was still improving at the end in half of
+    its runs or more (see `Trained`), where there were no validations to know that from, or where
+    the model is no better than a constant answer; such verdicts are `inconclusive`, with a reason.
+    So is `hurts` the other way round, and `neutral` between models that have learned nothing. On
+    one split, intervals are over seeds and test rows; over splits they are corrected for shared
+    rows (Nadeau and Bengio, 2003). Post-hoc intervals are over test rows; `row_errors` says how
+    well they hold what they claim where rows are few. R2 is relative to the variance of the test
+    targets as they are.
+
+    Post-hoc arms have words of their own: the model `relies on` a part, `does not rely on` it, or
+    is `better without` it.
 
     The model is left as it was, and so are all random number generators; after an error as well.
 
@@ -109,6 +125,9 @@ def ablation_study(
         margin: The smallest difference of the score that matters, above 0.
         permutations: Number of permutations, at least 30.
         draws: Number of draws of a part's parameters, at least 1.
+        baselines: Whether to fit baselines as well: logistic or ridge regression, a support vector
+            machine, and an MLP, for the scores of the template. Without scikit-learn, of the extra
+            `analysis`, they are left out.
         build: Makes an untrained model like `model`; None: its class is called with the arguments
             that it was constructed with. Needed for models that are no `HybridModule`, and where
             layers were frozen or exchanged after the construction.
@@ -129,7 +148,7 @@ def ablation_study(
         TypeError: If an argument has the wrong type, or a model that is no `HybridModule` lacks
             `build`, `score` or `forward`.
         ValueError: If an argument is out of range or unknown, the model has no photonic layer, or
-            there are no test data.
+            there are fewer than two test rows.
         RuntimeError: If an arm cannot be trained; the message names arm and seed.
         ImportError: If scipy, of the extra `analysis`, is not installed.
 
@@ -138,7 +157,13 @@ def ablation_study(
         >>> model = ParallelHybrid(input_dim=13, output_dim=3, quantum_input_dim=3)
         >>> data = SklearnDataModule("wine")
         >>> study = ablation_study(
-        ...     model, data, retrained=["linear"], seeds=2, max_epochs=1, progress=False
+        ...     model,
+        ...     data,
+        ...     retrained=["linear"],
+        ...     seeds=2,
+        ...     max_epochs=1,
+        ...     baselines=False,
+        ...     progress=False,
         ... )
         >>> [arm.name for arm in study.retrained]
         ['hybrid', 'linear']
@@ -165,8 +190,10 @@ def ablation_study(
             "datamodule must be a LightningDataModule, or a function from a seed to one, got "
             f"{type(datamodule).__name__}"
         )
-    if wanted:
-        interval([0.0, 0.0])  # asks for scipy before hours of training, not after
+    student_quantile(0.5, 1)  # asks for scipy before hours of training, not after
+    rivals, without = baseline_names(model, measure) if baselines else ([], {})
+    if not wanted and not parts:
+        rivals, without = [], {}
 
     def data_of(seed: int) -> AbstractContextManager[LightningDataModule]:
         if isinstance(datamodule, LightningDataModule):
@@ -175,10 +202,16 @@ def ablation_study(
 
     with untouched(model), tqdm(desc="ablation", disable=not progress) as bar:
         with data_of(numbers[0]) as data:
-            test_rows = count_rows(data, "test")
+            test_rows = _test_rows(data)
+            seeded(numbers[0])
+            shared = warn_of_shared_rows(data)
             seeded(numbers[0])
             arms = applicable_arms(wanted, recipe, measure, data)
-            bar.reset(total=len(REPLACEMENTS) * len(parts) + len(numbers) * len(arms.names))
+            runs = len(arms.names) + len(rivals)
+            bar.reset(
+                total=len(REPLACEMENTS) * len(parts)
+                + (len(numbers) * runs if wanted else len(rivals))
+            )
             seeded(numbers[0])
             trained = posthoc_arms(
                 model,
@@ -190,12 +223,18 @@ def ablation_study(
                 draws=draws,
                 advance=bar.update,
             )
+            beside: tuple[Baseline, ...] = ()
+            if rivals and not wanted:
+                given = (rivals, model, measure, data, batches_of(data, "test"), numbers[0])
+                found, reasons = fit_baselines(*given, recipe.validates(data), bar.update)
+                beside, without = _beside(trained, found, margin), without | reasons
         again = retrained_arms(
             arms,
             recipe,
             measure,
             data_of,
             numbers,
+            baselines=rivals,
             splits_vary=not fixed_split,
             margin=margin,
             advance=bar.update,
@@ -206,12 +245,29 @@ def ablation_study(
         margin=float(margin),
         seeds=tuple(numbers),
         splits_vary=not fixed_split,
-        score=trained.score,
+        score=None if trained.scored is None else float(trained.scored.rows.mean()),
         test_rows=test_rows,
         posthoc=trained.arms,
-        retrained=again,
-        left_out=arms.left_out | trained.left_out,
+        retrained=again.arms,
+        left_out=arms.left_out | trained.left_out | without | again.left_out,
+        baselines=again.baselines or beside,
+        constant=trained.constant if again.constant is None else again.constant,
+        beats_constant=trained.beats_constant,
+        shared_rows=tuple(shared),
     )
+
+
+def _beside(trained: Posthoc, found: dict[str, BaselineRun], margin: float) -> tuple[Baseline, ...]:
+    """Baselines beside the trained model, on the one split that it was trained on."""
+    assert trained.scored is not None
+    return compared({name: [run] for name, run in found.items()}, [trained.scored], margin)
+
+
+def _test_rows(data: LightningDataModule) -> int:
+    rows = count_rows(data, "test")
+    if rows == 1:
+        raise ValueError("one test row tells nothing: give at least 2, better 100 or more")
+    return rows
 
 
 def _arms(retrained: bool | Sequence[str]) -> list[str]:

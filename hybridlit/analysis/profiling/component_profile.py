@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ComponentProfile", "PartProfile", "Timing"]
 
+_BUSY = 0.2
+"""Share of the time without a processor from which on a machine was busy."""
+
 _COLOURS = {"classical": "#4878a8", "photonic": "#d1495b", OTHER: "#8d99a6"}
 
 
@@ -96,6 +99,8 @@ class ComponentProfile:
         device: Type of the device.
         backward: Whether there was a backward pass.
         spans: The step with hooks whose time is nearest to the median, cut into pieces.
+        waiting: Share of the steps with hooks in which the process was given no processor, since
+            others had it; 0 on accelerators, where waiting is what the process does.
     """
 
     model: str
@@ -107,6 +112,12 @@ class ComponentProfile:
     device: str
     backward: bool
     spans: tuple[Span, ...]
+    waiting: float = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine was too busy with other things for times to be relied on."""
+        return self.waiting > _BUSY
 
     @property
     def shares(self) -> dict[str, float]:
@@ -145,7 +156,7 @@ class ComponentProfile:
         values = asdict(self)
         values.pop("spans")
         values["parts"] = {part.pop("name"): part for part in values["parts"]}
-        return values | {"shares": self.shares, "overhead": self.overhead}
+        return values | {"shares": self.shares, "overhead": self.overhead, "busy": self.busy}
 
     def figure(self) -> Figure:
         """Draw forward and backward times of the parts as stacked bars.
@@ -254,11 +265,17 @@ class ComponentProfile:
 
     def _remarks(self) -> list[str]:
         shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.shares.items())
+        cost = f"with hooks {100 * self.overhead:+.1f} %."
+        if self.busy:
+            cost = (
+                f"what the hooks cost is not known: the machine was busy with other things for "
+                f"{100 * self.waiting:.0f} % of the time, so that all times are too long."
+            )
         return [
             f"Shares: {shares}. What belongs to no part is {OTHER}: the loss, functions between "
             "parts, and in training metrics and callbacks.",
-            f"The step takes {self.step} ms without hooks; with hooks "
-            f"{100 * self.overhead:+.1f} %. Medians (quartiles) of {self.steps} steps.",
+            f"The step takes {self.step} ms without hooks; {cost} Medians (quartiles) of "
+            f"{self.steps} steps.",
         ]
 
 

@@ -55,10 +55,12 @@ class StepTimes:
     Attributes:
         spans: The pieces in order, each beginning where the one before it ends.
         calls: How often each part was called in the forward pass.
+        processor_seconds: Time that this process was given by the processor, all threads together.
     """
 
     spans: tuple[Span, ...]
     calls: Mapping[str, int]
+    processor_seconds: float
 
     def seconds(self, part: str | None = None, phase: Phase | None = None) -> float:
         """Return how long a part ran.
@@ -223,7 +225,7 @@ class PartTimer:
         last = self._spans[-1]
         if last[:2] == (OTHER, "forward") and any(span.phase == "backward" for span in self._spans):
             self._spans.pop()  # an optimizer's step, say: no part of the forward pass
-        found = StepTimes(tuple(self._spans), dict(self._calls))
+        found = StepTimes(tuple(self._spans), dict(self._calls), self._processor)
         self._reset()
         return found
 
@@ -235,10 +237,12 @@ class PartTimer:
         self._graph_calls: list[_Call] = []
         self._inside: list[tuple[str, list[Node]]] = []
         self._running, self._since, self._passed = OTHER, 0.0, 0.0
+        self._processor = 0.0
 
     def _open(self, phase: Phase) -> None:
         """Let time run."""
         self._phase, self._running = phase, OTHER
+        self._processor_began = time.process_time()
         self._began = self._since = self.now()
 
     def _close(self) -> None:
@@ -247,6 +251,7 @@ class PartTimer:
             return
         self._switch(None)
         self._passed += self._since - self._began
+        self._processor += time.process_time() - self._processor_began
         self._phase = None
 
     def _switch(self, part: str | None) -> None:

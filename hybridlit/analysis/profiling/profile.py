@@ -168,6 +168,8 @@ def summarize(
     middle = Timing.of(totals).median / 1e3
     typical = min(hooked, key=lambda step: abs(step.seconds() - middle))
     first = next(model.parameters(), None)
+    device = "cpu" if first is None else first.device.type
+    given = sum(step.processor_seconds for step in hooked)
     return ComponentProfile(
         model=type(model).__name__,
         parts=tuple(parts),
@@ -175,9 +177,10 @@ def summarize(
         hooked=Timing.of(totals),
         steps=len(hooked),
         rows=rows,
-        device="cpu" if first is None else first.device.type,
+        device=device,
         backward=backward,
         spans=typical.spans,
+        waiting=max(0.0, 1 - given / sum(totals)) if device == "cpu" else 0.0,
     )
 
 

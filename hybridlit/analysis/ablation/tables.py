@@ -1,0 +1,195 @@
+"""The tables of an ablation study, and what they do not say by themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from hybridlit.analysis.ablation.conclusion import signed
+from hybridlit.analysis.statistics import Interval
+
+if TYPE_CHECKING:
+    from hybridlit.analysis.ablation.result import AblationStudy
+
+__all__ = ["Table", "aligned", "effort", "piped", "report"]
+
+Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
+"""From headings and rows to text."""
+
+
+def report(study: AblationStudy, table: Table, heading: str, conclusion: bool) -> str:
+    """Return everything that a study found as text.
+
+    Args:
+        study: The study.
+        table: How a table is written.
+        heading: What a heading begins with.
+        conclusion: Whether to end with the conclusion.
+
+    Returns:
+        The text.
+    """
+    blocks = []
+    if study.retrained:
+        splits = "a split each" if study.splits_vary else "one split"
+        blocks.append(
+            f"{heading}{study.model} trained again, {effort(study)} ({splits})\n\n"
+            + table(*_retrained_table(study))
+        )
+        blocks += _notes(study)
+    if study.baselines or study.constant is not None:
+        blocks.append(
+            f"{heading}Beside the model: classical baselines\n\n" + table(*_baseline_table(study))
+        )
+    if study.posthoc:
+        blocks.append(
+            f"{heading}{study.model} as trained: {study.metric} {study.score:.4f} on "
+            f"{study.test_rows} test rows\n\n" + table(*_posthoc_table(study))
+        )
+    if study.left_out:
+        reasons = "\n".join(f"- {name}: {reason}" for name, reason in study.left_out.items())
+        blocks.append(f"{heading}Left out\n\n{reasons}")
+    if conclusion:
+        blocks.append(f"{heading}Conclusion\n\n{study.conclusion}")
+    return "\n\n".join(blocks)
+
+
+def effort(study: AblationStudy) -> str:
+    """Return how long was trained, in words.
+
+    Args:
+        study: The study.
+
+    Returns:
+        Such as `"5 seeds, 40 epochs"`.
+    """
+    epochs = max((arm.epochs for arm in study.retrained), default=0)
+    return f"{len(study.seeds)} seeds, {epochs} epoch{'s' * (epochs != 1)}"
+
+
+def piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown.
+
+    Args:
+        head: The headings.
+        rows: The cells of each row.
+
+    Returns:
+        The table.
+    """
+    lines = [head, ["---"] * len(head), *rows]
+    bars = ([cell.replace("|", "\\|") for cell in cells] for cells in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in bars)
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table for a terminal.
+
+    Args:
+        head: The headings.
+        rows: The cells of each row.
+
+    Returns:
+        The table.
+    """
+    lines = [head, *rows]
+    widths = [max(len(cells[column]) for cells in lines) for column in range(len(head))]
+    padded = (
+        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        for cells in lines
+    )
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def _notes(study: AblationStudy) -> list[str]:
+    """What the table of the retrained arms does not say by itself."""
+    notes = []
+    chosen = [
+        f"{arm.name} {_most_of(arm.rates)}"
+        for arm in study.retrained
+        if arm.rates and arm.best_epochs
+    ]
+    if chosen:
+        notes.append(
+            "Every arm was trained with the model's optimizer settings (own), with those of its "
+            "classical parameters for all (classical), and with those of its photonic ones for all "
+            f"(photonic); validation chose: {', '.join(chosen)}."
+        )
+    nothing = [arm.name for arm in study.retrained if arm.beats_constant is False]
+    if nothing:
+        notes.append(f"Not surely better than a constant answer: {', '.join(nothing)}.")
+    if any(arm.name == "classical_only" for arm in study.retrained):
+        notes.append(
+            "The parameters of classical_only include those that lead to the photonic layers, "
+            "which have nothing to learn from there."
+        )
+    return notes
+
+
+def _retrained_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
+    head = ["arm", study.metric, "hybrid - arm", "p (Holm)", "verdict", "parameters", "seconds"]
+    rows = []
+    for arm in study.retrained:
+        parameters = f"{arm.parameters} ({arm.photonic_parameters} photonic)"
+        compared = ["", "", "reference"]
+        if arm.difference is not None and arm.p_value is not None and arm.verdict is not None:
+            word = arm.verdict if arm.reason is None else f"{arm.verdict}: {arm.reason}"
+            compared = [_shown(arm.difference), _chance(arm.p_value), word]
+        rows.append([arm.name, _spread(arm.scores), *compared, parameters, f"{arm.seconds:.1f}"])
+    return head, rows
+
+
+def _baseline_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
+    head = ["baseline", study.metric, "model - it", "p (Holm)", "verdict", "chosen", "seconds"]
+    rows = [
+        [
+            each.name,
+            _spread(each.scores),
+            _shown(each.difference),
+            _chance(each.p_value),
+            each.verdict,
+            _most_of(each.settings),
+            f"{each.seconds:.1f}",
+        ]
+        for each in study.baselines
+    ]
+    if study.constant is not None:
+        rows.append(["constant answer", f"{study.constant:.3f}", *[""] * 5])
+    return head, rows
+
+
+def _posthoc_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
+    head = ["part", "replaced by", study.metric, "model - arm", "p (Holm)", "verdict"]
+    rows = []
+    for arm in study.posthoc:
+        name = arm.replacement
+        if arm.permutation_p_value is not None:
+            name += f" ({arm.draws} draws, p {_chance(arm.permutation_p_value)})"
+        elif arm.draws > 1:
+            name += f" ({arm.draws} draws)"
+        shown = _shown(arm.difference)
+        cells = [arm.part, name, f"{arm.score:.3f}", shown, _chance(arm.p_value), arm.verdict]
+        rows.append(cells)
+    return head, rows
+
+
+def _spread(scores: Sequence[float]) -> str:
+    if len(scores) == 1:
+        return f"{scores[0]:.3f}"
+    return f"{fmean(scores):.3f} ± {stdev(scores):.3f}"
+
+
+def _most_of(settings: Sequence[str]) -> str:
+    """The most frequent setting, and how frequent it is."""
+    (name, count), *_ = Counter(settings).most_common(1)
+    return f"{name} ({count} of {len(settings)})" if len(settings) > 1 else name
+
+
+def _shown(found: Interval) -> str:
+    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
+
+
+def _chance(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

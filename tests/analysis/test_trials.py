@@ -1,0 +1,60 @@
+"""When a training was too short to be beaten."""
+
+import math
+
+import pytest
+
+from hybridlit.analysis.ablation.retrained import RetrainedArm, _objection
+from hybridlit.analysis.ablation.trials import last_gain
+
+
+@pytest.mark.parametrize(
+    ("history", "gain"),
+    [
+        ([1.0, 0.9, 0.8, 0.7, 0.6], 0.1),
+        ([1.0, 0.9, 0.5, 0.6, 0.7], 0.0),  # the best is past
+        ([1.0, 0.5, 0.5, 0.5, 0.4951], 0.0),  # less than a hundredth of what was gained
+        ([1.0, 0.5, 0.5, 0.5, 0.4949], 0.0051),
+        ([1.0, math.inf, 0.5, 0.6, 0.3], 0.2),
+        ([1.0, 0.9, 0.8, 0.7, 0.6, 0.5], 0.2),  # two of six epochs: a fifth, rounded up
+        ([0.7], math.inf),
+        ([0.7, 0.8], 0.0),
+    ],
+)
+def test_the_gain_of_the_last_fifth(history, gain):
+    assert last_gain(history) == pytest.approx(gain)
+
+
+def test_a_decay_of_five_time_constants_is_just_not_over():
+    """exp(-4) - exp(-5) is 1.2 % of everything, and a training of seven is."""
+    for constants, over in ((4, False), (5, False), (7, True)):
+        history = [math.exp(-constants * step / 50) for step in range(51)]
+        assert (last_gain(history) == 0) == over
+
+
+def arm(name="linear", improving=(False,) * 4, beats=True):
+    return RetrainedArm(name, (0.9,), 1, 0, 1.0, 3, improving=improving, beats_constant=beats)
+
+
+@pytest.mark.parametrize(
+    ("word", "other", "model", "reason"),
+    [
+        ("helps", arm(), arm(), None),
+        ("helps", arm(improving=(True, True, False, False)), arm(), "was still improving"),
+        ("helps", arm(improving=(True, False, False, False)), arm(), None),
+        ("helps", arm(), arm(improving=(True,) * 4), None),
+        ("helps", arm(improving=()), arm(), "no validations"),
+        ("helps", arm(beats=False), arm(), None),
+        ("helps", arm(), arm(beats=False), "no better than a constant"),
+        ("helps", arm(beats=None), arm(beats=None), None),
+        ("hurts", arm(), arm(improving=(True,) * 4), "the model was still improving"),
+        ("hurts", arm(improving=(True,) * 4), arm(), None),
+        ("hurts", arm(beats=False), arm(beats=False), "no better than a constant"),
+        ("neutral", arm(beats=False), arm(beats=False), "no better than a constant"),
+        ("neutral", arm(beats=False), arm(), None),
+        ("neutral", arm(improving=()), arm(improving=()), None),
+        ("inconclusive", arm(beats=False), arm(beats=False), None),
+    ],
+)
+def test_what_speaks_against_a_verdict(word, other, model, reason):
+    assert _objection(word, other, model) == reason

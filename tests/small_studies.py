@@ -1,0 +1,49 @@
+"""Models, data and ablation studies that take a second."""
+
+import torch
+from lightning.pytorch import Trainer
+
+from hybridlit import ArrayDataModule, ParallelBankHybrid, SequentialHybrid
+from hybridlit.analysis.ablation.study import ablation_study
+
+SMALL = dict(n_modes=4, n_photons=2)
+
+
+def small_model(cls, **changes):
+    arguments = dict(input_dim=5, output_dim=3, **SMALL)
+    if cls is SequentialHybrid:
+        arguments["quantum_dim"] = 2
+    if cls is ParallelBankHybrid:
+        arguments |= dict(scales=[1, 2])
+    return cls(**(arguments | changes))
+
+
+def make_data(seed=0, rows=60, **options):
+    x = torch.randn(rows, 5, generator=torch.Generator().manual_seed(1))
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    return ArrayDataModule(x, y, **(dict(batch_size=12, seed=seed) | options))
+
+
+def quiet(**changes):
+    options = dict(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    return Trainer(**(options | changes))
+
+
+def study(model, data, **changes):
+    options = dict(
+        seeds=2,
+        max_epochs=1,
+        permutations=30,
+        draws=2,
+        baselines=False,
+        progress=False,
+        trainer_options=dict(accelerator="cpu"),
+    )
+    return ablation_study(model, data, **(options | changes))

@@ -80,7 +80,7 @@ def integer(value: object, argument: str, minimum: int, maximum: int | None = No
         raise TypeError(f"{argument} must be an integer, got {type(value).__name__} {value!r}")
     if value < minimum:
         raise ValueError(f"{argument} must be at least {minimum}, got {value}")
-    if maximum is not None and value > maximum:
+    if maximum is not None and int(value) > maximum:
         raise ValueError(f"{argument} must be at most {maximum}, got {value}")
     return int(value)
 

@@ -78,7 +78,9 @@ def test_no_photon_leaves_no_photon(space):
     assert torch.equal(unitary.grad, torch.zeros_like(unitary))
 
 
-@pytest.mark.parametrize("state", [(30, 30), (12, 12), (75, 75), (50, 10), (3, 97), (1, 1, 40)])
+@pytest.mark.parametrize(
+    "state", [(30, 30), (12, 12), (17, 16), (75, 75), (50, 10), (3, 97), (1, 1, 40)]
+)
 @pytest.mark.parametrize("dtype,per_photon", [(torch.complex64, 1e-7), (torch.complex128, 1e-15)])
 def test_many_photons_in_few_modes_lose_no_digits(state, dtype, per_photon, generator):
     """Mode after mode, 30 photons in each of two modes lost all of float32."""

@@ -66,7 +66,7 @@ class RunLength(NamedTuple):
             if epochs <= here:
                 return float(taken * epochs / here) if here else 0.0
             if amid and epochs <= epoch + 1:
-                return taken + (next_one - taken) * (epochs - here) / (epoch + 1 - here)
+                return float(taken + (next_one - taken) * (epochs - here) / (epoch + 1 - here))
             whole = math.floor(epochs)
             first = epoch + 1 if amid else epoch
             between = sum(map(steps, range(first, whole)))

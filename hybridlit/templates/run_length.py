@@ -64,7 +64,7 @@ class RunLength(NamedTuple):
 
         def step_at(epochs: float) -> float:
             if epochs <= here:
-                return taken * epochs / here if here else 0.0
+                return float(taken * epochs / here) if here else 0.0
             if amid and epochs <= epoch + 1:
                 return float(taken + (next_one - taken) * (epochs - here) / (epoch + 1 - here))
             whole = math.floor(epochs)

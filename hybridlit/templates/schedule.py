@@ -170,7 +170,17 @@ class GroupSchedules(LambdaLR):
         return {name: getattr(self, name) for name in _PROGRESS}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from where the schedules had come, with the present settings."""
+        """Go on from where the schedules had come, with the present settings.
+
+        Raises:
+            ValueError: If the state is that of another scheduler.
+        """
+        if not {"base_lrs", "last_epoch", "best", "waited"} <= state_dict.keys():
+            raise ValueError(
+                "the checkpoint was saved with another scheduler than the template's, such as the "
+                "one of StochasticWeightAveraging: resume with the configure_optimizers and the "
+                "callbacks that it was saved with, or from an earlier checkpoint"
+            )
         self.__dict__.update({n: v for n, v in state_dict.items() if n in _PROGRESS})
 
     def go_on(self, settings: GroupSchedules, step: int, anew: Collection[int]) -> None:

@@ -94,6 +94,7 @@ class SettingsWatch(Callback):
         self._saved: dict[str, Any] | None = None
         self._step: int | None = None
         self._has_saved = False
+        self._configured: list[dict[str, float]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run; note the settings that the optimizer is going to be made with."""
@@ -164,7 +165,10 @@ class SettingsWatch(Callback):
         """Take up what has been changed meanwhile."""
         now = training_settings(pl_module.hparams)
         if self.of_template and now != self._in_use:
-            _take_up(trainer, pl_module, _to_begin_anew(self._in_use, now))
+            # without schedules every rate is constant, whatever a finder has made of it
+            scheduled = _group_schedules(trainer) is not None
+            anew = _to_begin_anew(self._in_use, now) if scheduled else set(_COMPONENTS)
+            _take_up(trainer, pl_module, anew)
         self._in_use = now
 
     def _differences(

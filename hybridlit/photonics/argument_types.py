@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import cache, wraps
 from numbers import Integral, Real
@@ -32,12 +32,8 @@ _WORDS: dict[Any, str] = {
     Any: "anything",
 }
 _SEVERAL: dict[Any, str] = {int: "integers", float: "numbers", str: "strings"}
-_SERIES = (
-    list,
-    collections.abc.Sequence,
-    collections.abc.Collection,
-    collections.abc.Iterable,
-)
+_LISTS = (list, tuple, collections.abc.Sequence)
+_ITERABLES = (collections.abc.Collection, collections.abc.Iterable)
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -127,13 +123,14 @@ def _mismatch(value: Any, annotation: Any, name: str) -> TypeError | ValueError 
                 for i, (entry, each) in enumerate(zip(value, arguments, strict=True))
             )
         return _error(value, annotation, name)
-    if origin in (*_SERIES, tuple):
-        if not (_is_list(value) if origin in (*_SERIES[:2], tuple) else _is_iterable(value)):
+    if origin in _LISTS:
+        if not _is_list(value):
             return _error(value, annotation, name)
-        if not isinstance(value, collections.abc.Sequence):
-            return None  # looking at the entries could use them up
         entries = enumerate(value)
         return _first(_mismatch(entry, arguments[0], f"{name}[{i}]") for i, entry in entries)
+    if origin in _ITERABLES:  # a look at the entries could use them up
+        fits = isinstance(value, collections.abc.Iterable) and not isinstance(value, (str, bytes))
+        return None if fits else _error(value, annotation, name)
     if origin in (dict, collections.abc.Mapping):
         if not isinstance(value, Mapping):
             return _error(value, annotation, name)
@@ -173,11 +170,7 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, collections.abc.Sequence) and not isinstance(value, (str, bytes))
 
 
-def _is_iterable(value: Any) -> bool:
-    return isinstance(value, collections.abc.Iterable) and not isinstance(value, (str, bytes))
-
-
-def _first(errors: Any) -> TypeError | ValueError | None:
+def _first(errors: Iterable[TypeError | ValueError | None]) -> TypeError | ValueError | None:
     return next((error for error in errors if error is not None), None)
 
 
@@ -208,7 +201,7 @@ def _describe(annotation: Any) -> str:
         return f"one of {list(arguments)}"
     if origin is tuple and arguments[-1] is not Ellipsis:
         return "a pair" if len(arguments) == 2 else f"a list of {len(arguments)} entries"
-    if origin in (*_SERIES, tuple):
+    if origin in (*_LISTS, *_ITERABLES):
         entry = _describe(arguments[0])
         several = _SEVERAL.get(arguments[0], f"entries that are {entry}")
         return "a list" if entry == "anything" else f"a list of {several}"

@@ -19,10 +19,11 @@ from random import Random
 
 import numpy as np
 import torch
-from fuzzing import blocks, callbacks, circuits, data, templates
+from fuzzing import blocks, callbacks, circuits, data, spaces, templates
 from fuzzing.judging import FAULTS, OK, REFUSED, Case, Outcome, judged
 
-KINDS = circuits.KINDS | templates.KINDS | blocks.KINDS | data.KINDS | callbacks.KINDS
+MODULES = (circuits, spaces, templates, blocks, data, callbacks)
+KINDS = {kind: weight for module in MODULES for kind, weight in module.KINDS.items()}
 
 
 def case_of(seed: int, number: int) -> Case:

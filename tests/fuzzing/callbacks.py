@@ -26,13 +26,14 @@ from hybridlit import (
 __all__ = ["KINDS"]
 
 STEPS = whole(1, 500)
+NAME = Values(lambda rng: rng.choice(["photonic", "classical", "quantum_layer"]), (3, True, None))
 PATHS = Values(
     lambda rng: {"photonic": "photonic.pt"}, ({}, {"photonic": 3}, {1: "a"}, "photonic.pt", None)
 )
 
 ARGUMENTS = {
     ActivationCheckpointing: {
-        "components": several(one_of("photonic", "classical", "quantum_layer")),
+        "components": several(NAME),
         "min_saved_mib": real(0.0, 100.0, (-1.0,)),
     },
     AlternatingTraining: {"classical_steps": STEPS, "quantum_steps": STEPS},

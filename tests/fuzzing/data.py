@@ -12,7 +12,7 @@ from torch import Tensor
 from fuzzing.judging import Case
 from fuzzing.oracles import check_close, check_finite, require
 from fuzzing.values import Values, drawn, one_of, or_none, real, whole
-from hybridlit import ArrayDataModule, SklearnDataModule
+from hybridlit import ArrayDataModule, ResumableLoader, SklearnDataModule
 
 try:
     import pandas
@@ -94,7 +94,10 @@ def array_data(rng: Random) -> Case:
 
     def check(data: ArrayDataModule) -> None:
         parts = [data.train, data.val, data.test]
-        require(sum(len(part[0]) for part in parts if part) == len(inputs), "number of rows")
+        more = [arguments[part] for part in ("val", "test") if part in arguments]
+        every_input = torch.cat([as_rows(part[0]) for part in ((inputs, targets), *more)])
+        every_target = torch.cat([as_rows(part[1]) for part in ((inputs, targets), *more)])
+        require(sum(len(part[0]) for part in parts if part) == len(every_input), "number of rows")
         for part in parts:
             if part is not None:
                 check_finite(part[0], "scaled inputs")
@@ -104,17 +107,31 @@ def array_data(rng: Random) -> Case:
         seen = torch.cat([batch[0] for batch in data.train_dataloader()])
         require(bool(torch.equal(sorted_rows(seen), sorted_rows(data.train[0]))), "rows of batches")
         every = torch.cat([part[0] for part in parts if part is not None])
-        require(bool(torch.equal(sorted_rows(data.scale(inputs)), sorted_rows(every))), "scale()")
+        again = data.scale(every_input if more else inputs)
+        require(bool(torch.equal(sorted_rows(again), sorted_rows(every))), "scale()")
         check_scaling(data, given)
-        check_targets(data, torch.tensor(np.asarray(targets).astype(np.float64)))
+        check_targets(data, every_target)
 
     arguments = {"inputs": inputs, "targets": targets, **given}
     parameters = (*SPLIT, "val", "test")
+    if fault is None and rng.random() < 0.15:
+        part = rng.choice(["val", "test"])
+        arguments[part] = (inputs[:3], targets[:3])
+        wrong = None if wrong == f"{part}_fraction" else wrong  # it is not used then
+        if rng.random() < 0.4:
+            fault = f"{part} of another kind"
+            other = np.ones((3, 7), dtype=np.float32)
+            arguments[part] = rng.choice([(other, targets[:3]), (other,), other, (inputs[:3], 1)])
 
     def call() -> ArrayDataModule:
         return ArrayDataModule(**arguments)
 
     return Case("ArrayDataModule", arguments, parameters, call, check, wrong or fault)
+
+
+def as_rows(array: Any) -> Tensor:
+    """Turn any array into a tensor in float64."""
+    return torch.tensor(np.asarray(array).astype(np.float64))
 
 
 def check_scaling(data: ArrayDataModule, given: dict[str, Any]) -> None:
@@ -167,4 +184,29 @@ def sklearn_data(rng: Random) -> Case:
     )
 
 
-KINDS = {array_data: 10, sklearn_data: 2}
+def resumable(rng: Random) -> Case:
+    """A loader that is left and resumed in the middle of an epoch."""
+    values = {
+        "dataset": Values(lambda rng: range(rng.randint(1, 20)), (None, 3, iter(range(3)))),
+        "batch_size": whole(1, 8),
+        "shuffle": Values(lambda rng: rng.choice([None, True, False]), ("no", [2], 2)),
+        "seed": whole(0, 2**31, (2**62,)),
+    }
+    given, wrong = drawn(rng, values, ("dataset",), 0.3, 0.7)
+    epoch, share = rng.randint(0, 5), rng.random()
+
+    def check(loader: ResumableLoader) -> None:
+        loader.sampler.set_epoch(epoch)
+        whole_epoch = [batch.tolist() for batch in loader]
+        rows = sorted(row for batch in whole_epoch for row in batch)
+        require(rows == list(given["dataset"]), "an epoch is not every row once")
+        again, left = ResumableLoader(**given), int(share * len(whole_epoch))
+        again.sampler.set_epoch(epoch)
+        again.load_state_dict({"position": left})
+        rest = [batch.tolist() for batch in again]
+        require(rest == whole_epoch[left:], "the rest of an epoch is another one")
+
+    return Case("ResumableLoader", given, values, lambda: ResumableLoader(**given), check, wrong)
+
+
+KINDS = {array_data: 10, sklearn_data: 2, resumable: 2}

@@ -99,7 +99,7 @@ class FockSpace:
             parent = np.repeat(np.arange(len(left)), branches)
             first_of_parent = np.repeat(np.cumsum(branches) - branches, branches)
             occupation = highest[parent] - (np.arange(len(parent)) - first_of_parent)
-            columns = [column[parent] for column in columns] + [occupation]
+            columns = [column[parent] for column in columns] + [occupation.astype(np.int32)]
             left = left[parent] - occupation
         small = self.photons <= np.iinfo(np.int16).max
         states: npt.NDArray[np.signedinteger[Any]] = np.stack(columns, axis=1)
@@ -199,7 +199,6 @@ def _states_before(modes: int, photons: int, unbunched: bool) -> IntArray:
     return table
 
 
-@lru_cache(maxsize=64)
 def raising_table(modes: int, photons: int, space: ComputationSpace) -> IntArray:
     """Ranks that the states of ``photons`` photons get when one photon is added to each mode.
 
@@ -213,13 +212,23 @@ def raising_table(modes: int, photons: int, space: ComputationSpace) -> IntArray
         ``photons + 1``; -1 where mode i is full (unbunched only).
     """
     lower = FockSpace(modes, photons, space)
-    states = lower.states.astype(np.int64)
     before = _states_before(modes, photons + 1, lower.unbunched)
-    at_mode = np.arange(modes)
+    states = lower.states
+    table = np.empty((modes, len(states)), dtype=np.int64)
+    step = max(1, 2**16 // modes)  # states at a time, so that what lies between takes no memory
+    for first in range(0, len(states), step):
+        part = slice(first, first + step)
+        table[:, part] = _raised(states[part].astype(np.int64), before, photons, lower.unbunched).T
+    return table
+
+
+def _raised(states: IntArray, before: IntArray, photons: int, unbunched: bool) -> IntArray:
+    """Some rows of :func:`raising_table`, transposed: shape (states, modes)."""
+    at_mode = np.arange(states.shape[1])
     behind = photons - np.cumsum(states, axis=1)
     # A photon added to mode i raises the number of photons left at every mode up to i, so the new
     # rank is a prefix sum of raised terms and a suffix sum of unchanged ones.
-    if lower.unbunched:
+    if unbunched:
         left = behind + states
         empty = states == 0
         raised = np.where(empty, before[at_mode, left + 1], 0)
@@ -227,11 +236,8 @@ def raising_table(modes: int, photons: int, space: ComputationSpace) -> IntArray
     else:
         raised, same = before[at_mode, behind + 1], before[at_mode, behind]
     prefix = np.cumsum(raised, axis=1) - raised
-    if lower.unbunched:  # mode i itself is now occupied and counts no state before it
-        suffix = same.sum(1, keepdims=True) - np.cumsum(same, axis=1)
-        table = np.where(empty, prefix + suffix, -1)
-    else:
-        table = prefix + same.sum(1, keepdims=True) - np.cumsum(same, axis=1) + same
-    table = np.ascontiguousarray(table.T)
-    table.setflags(write=False)
-    return table
+    suffix = same.sum(1, keepdims=True) - np.cumsum(same, axis=1)
+    if unbunched:  # mode i itself is now occupied and counts no state before it
+        return np.where(empty, prefix + suffix, -1)
+    found: IntArray = prefix + suffix + same
+    return found

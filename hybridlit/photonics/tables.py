@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import numpy.typing as npt
@@ -19,13 +19,13 @@ _kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
 
 
 def on_device(
-    key: Hashable, make: Callable[[], tuple[npt.NDArray[Any], ...]], device: torch.device
+    key: Hashable, make: Callable[[], Iterable[npt.NDArray[Any]]], device: torch.device
 ) -> tuple[Tensor, ...]:
     """Return arrays as tensors on a device, the same ones for the same key.
 
     Args:
         key: what the arrays depend on, and whose they are.
-        make: makes the arrays if they are not kept yet.
+        make: makes the arrays if they are not kept yet; one by one saves memory.
         device: where they are wanted.
 
     Returns:

@@ -13,7 +13,8 @@ normalised state, so that no number of photons overflows. Rounding errors can gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,12 +43,12 @@ def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) ->
     """
     modes, _, batch = columns.shape
     states = [columns.new_ones(1, batch)]
-    for photon, _ in enumerate(occupied):
-        size = FockSpace(modes, photon + 1, space).size
-        target, weight = _transitions(modes, tuple(occupied[: photon + 1]), space, columns)
-        state = columns.new_zeros(size, batch)
+    for photon in range(len(occupied)):
+        target, weight = _transitions(modes, photon, space, columns)
+        column = _shared(columns, occupied, photon)
+        state = columns.new_zeros(FockSpace(modes, photon + 1, space).size, batch)
         for part in _chunks(modes, states[-1]):
-            terms = columns[part, photon, None] * states[-1] * weight[part]
+            terms = (column[part, None] * states[-1]).mul_(weight[part])
             state = state.index_add(0, target[part].flatten(), terms.flatten(0, 1))
         states.append(state)
     return states
@@ -68,19 +69,30 @@ def backward(
         Shape (modes, photons, batch).
     """
     modes = columns.shape[0]
-    states = layers(columns, occupied, space)
+    states = layers(columns, occupied[:-1], space)
     result = columns.new_empty(columns.shape)
     # Conjugates are computed, not marked: a compiled graph runs operators where marks do not count.
     for photon in reversed(range(len(occupied))):
-        below = states[photon]
-        target, weight = _transitions(modes, tuple(occupied[: photon + 1]), space, columns)
+        below = states.pop().conj_physical()
+        target, weight = _transitions(modes, photon, space, columns)
+        column = _shared(columns, occupied, photon).conj_physical()
         grad_below = torch.zeros_like(below)
         for part in _chunks(modes, below):
-            above = grad[target[part]] * weight[part]
-            result[part, photon] = (above * below.conj_physical()).sum(1)
-            grad_below += (above * columns[part, photon, None].conj_physical()).sum(0)
+            above = grad[target[part]].mul_(weight[part])
+            result[part, photon] = (above * below).sum(1)
+            grad_below += above.mul_(column[part, None]).sum(0)
+        result[:, photon] /= _share(occupied, photon)
         grad = grad_below
     return result
+
+
+def _share(occupied: Sequence[int], photon: int) -> float:
+    """Square root of the photons so far in a photon's input mode."""
+    return math.sqrt(list(occupied[: photon + 1]).count(occupied[photon]))
+
+
+def _shared(columns: Tensor, occupied: Sequence[int], photon: int) -> Tensor:
+    return columns[:, photon] / _share(occupied, photon)
 
 
 def _chunks(modes: int, state: Tensor) -> list[slice]:
@@ -89,17 +101,19 @@ def _chunks(modes: int, state: Tensor) -> list[slice]:
 
 
 def _transitions(
-    modes: int, occupied: tuple[int, ...], space: ComputationSpace, like: Tensor
+    modes: int, before: int, space: ComputationSpace, like: Tensor
 ) -> tuple[Tensor, ...]:
-    """Target states (modes, D) and weights (modes, D, 1) of the step that adds the last photon."""
-    before = len(occupied) - 1
+    """Target states (modes, D) of one more photon, and the square roots (modes, D, 1) of theirs."""
     dtype = np.float64 if like.dtype == torch.complex128 else np.float32
 
-    def make() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating[Any]]]:
+    def make() -> Iterator[npt.NDArray[Any]]:
         target = raising_table(modes, before, space)
-        occupation = FockSpace(modes, before, space).states.T.astype(np.float64)
-        weight = np.sqrt((occupation + 1) / occupied.count(occupied[-1]))
+        weight = np.add(FockSpace(modes, before, space).states.T, 1, dtype=dtype)
+        np.sqrt(weight, out=weight)
         weight[target < 0] = 0.0  # a full mode in the unbunched space: no such transition
-        return np.maximum(target, 0), weight[..., None].astype(dtype)
+        yield weight[..., None]
+        del weight
+        yield np.maximum(target, 0, out=target)
 
-    return on_device(("transitions", modes, occupied, space, dtype), make, like.device)
+    weight, target = on_device(("transitions", modes, before, space, dtype), make, like.device)
+    return target, weight

@@ -146,13 +146,28 @@ def test_a_checkpoint_without_its_class_needs_one(bare, capsys):
     assert "5 modes" in capsys.readouterr().out
 
 
-def test_a_checkpoint_cannot_have_code_imported(bare, place):
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"_class_path": "trap.Mine"}, r"trap\.Mine"),
+        ({"front": {"class_path": "trap.Front"}}, r"trap\.Front"),
+        ({"front": ["{class_path: 'trap.Front'}"]}, r"trap\.Front"),
+    ],
+)
+@pytest.mark.parametrize("command", ["load_model", "draw", "analyze"])
+def test_a_checkpoint_cannot_have_code_imported(command, changes, named, bare, place):
     (place / "trap.py").write_text("raise SystemExit('imported')")
+    (place / "config.yaml").write_text("{}")
     content = torch.load(bare, weights_only=True)
-    content["hyper_parameters"]["_class_path"] = "trap.Mine"
-    torch.save(content, bare)
-    with pytest.raises(ValueError, match=r"class trap\.Mine, which is not imported"):
-        load_model(bare)
+    content["hyper_parameters"] |= {"_class_path": "hybridlit.SequentialHybrid"} | changes
+    (place / "checkpoints").mkdir()
+    path = place / "checkpoints" / "foreign.ckpt"
+    torch.save(content, path)
+    with pytest.raises((ValueError, SystemExit), match=rf"class {named}, which is not imported"):
+        if command == "load_model":
+            load_model(path)
+        else:
+            main([command, "--ckpt", str(path)])
     assert "trap" not in sys.modules
 
 

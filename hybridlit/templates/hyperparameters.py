@@ -59,15 +59,16 @@ class PlainHyperparameters(LightningModule):
         merged = {
             name: plain(value) for call in reversed(calls) for name, value in call.arguments.items()
         }
-        self._own_arguments: dict[str, Any] = {}
+        self._own_arguments = {n: plain(value) for n, value in calls[-1].arguments.items()}
+        self._stored: dict[str, Any] = {}
         self._left_out: list[str] = []
         parameters = inspect.signature(type(self).__init__).parameters
         for name, value in calls[-1].arguments.items():
-            stored = plain(value)
+            stored = self._own_arguments[name]
             if name in recorded and not _loads_safely(stored):
                 stored = recorded[name]
             if _loads_safely(stored):
-                self._own_arguments[name] = stored
+                self._stored[name] = stored
             elif name not in parameters or value is not parameters[name].default:
                 self._left_out.append(name)
         for name in [n for n in self.hparams if n not in merged and not n.startswith("_")]:
@@ -97,7 +98,7 @@ class PlainHyperparameters(LightningModule):
         """Keep only the hyperparameters that the constructor of this class takes."""
         kept = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
         private = {name: value for name, value in kept.items() if name.startswith("_")}
-        own = {n: value for n, value in self._own_arguments.items() if n not in self._ignored}
+        own = {n: value for n, value in self._stored.items() if n not in self._ignored}
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {**own, **private}
         left_out = [name for name in self._left_out if name not in self._ignored]
         if left_out:

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from hybridlit.analysis.report import Report, code
+from hybridlit.cli.analyze import _left_out
 
 markdown = pytest.importorskip("markdown", reason="analysis extra")
 figures = pytest.importorskip("matplotlib.figure", reason="analysis extra")
@@ -108,3 +109,12 @@ def test_numbers_and_brackets_stay_as_they_are():
     assert "<p>p &lt;0.001 in [0, 1] (a <code>list[int]</code>) &amp; &lt;3, [a] (b)</p>" in (
         report.html()
     )
+
+
+def test_the_callbacks_of_a_foreign_run_are_named_and_no_markup():
+    report = Report("Report")
+    report.text(_left_out([{"class_path": "a.<img src=http://a onerror=alert(1)>"}]))
+    report.text(_left_out({"class_path": "a.x`<script>alert(1)</script>`"}))
+    page = report.html()
+    assert not {"img", "script"} & set(Tags(page).names)
+    assert "<code>&lt;img src=http://a onerror=alert(1)&gt;</code>" in page

@@ -143,8 +143,8 @@ MUTATIONS = [
                 "all columns carry the first one's data",
             ),
             (
-                "return weights / kept[..., None], kept",
-                "return weights, kept",
+                "return weights / ",
+                "return weights * ",
                 "post-selected probabilities do not sum to 1",
             ),
         ],
@@ -213,8 +213,8 @@ MUTATIONS = [
                 "a photon is correlated with itself",
             ),
             (
-                "return weights / kept[..., None], kept",
-                "return weights, kept",
+                "return weights / ",
+                "return weights * ",
                 "post-selected probabilities do not sum to 1",
             ),
         ],
@@ -224,14 +224,14 @@ MUTATIONS = [
         "photonics/test_amplitudes.py photonics/test_kernels.py",
         [
             (
-                "np.sqrt((occupation + 1) / occupied.count(occupied[-1]))",
-                "np.sqrt(occupation + 1)",
-                "several photons of one mode are not normalised",
+                "result[part, photon] = (above",
+                "result[part, photon] = 2 * (above",
+                "gradients are twice as large",
             ),
             (
-                "result[part, photon] = (above * below.conj()).sum(1)",
-                "result[part, photon] = (above * below).sum(1)",
-                "gradients are those of another function",
+                "        grad = grad_below",
+                "        grad = grad_below.conj()",
+                "gradients of all photons but the last are wrong",
             ),
             (
                 "weight[target < 0] = 0.0",

@@ -102,11 +102,6 @@ MUTATIONS = [
                 "pass",
                 "the next step undoes the reduction",
             ),
-            (
-                "return total, math.ceil(batches / trainer.accumulate_grad_batches)",
-                "return total, math.ceil(batches)",
-                "warm-up counts batches, not steps",
-            ),
         ],
     ),
     *mutations_of(

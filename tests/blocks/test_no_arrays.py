@@ -30,7 +30,7 @@ FUSIONS = [ConcatFusion, SumFusion, GatedFusion, AttentionFusion]
 
 
 @pytest.mark.parametrize("wrong", [np.ones((4, 3)), [[1.0, 2.0, 3.0]], None])
-@pytest.mark.parametrize(("block", "argument"), BLOCKS, ids=str)
+@pytest.mark.parametrize(("block", "argument"), BLOCKS, ids=lambda value: type(value).__name__)
 def test_what_is_no_tensor_is_refused(block, argument, wrong):
     with pytest.raises(TypeError, match=rf"{argument} must be a tensor, got .*; use torch\.as_te"):
         block(wrong)

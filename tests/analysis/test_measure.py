@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from hybridlit import SequentialHybrid
+from hybridlit import ArrayDataModule, SequentialHybrid
 from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.ablation.part_means import mean_outputs
 from hybridlit.analysis.ablation.posthoc import _permuted
 
 
@@ -41,3 +42,16 @@ def test_outputs_are_exchanged_over_all_batches():
     drawn = [run[1].tolist() for run in _permuted(model, measure, batches, model.classical_post, 5)]
     assert all(sorted(rows) == sorted(own.tolist()) for rows in drawn)  # each row's output once
     assert len({str(rows) for rows in drawn}) == 5
+
+
+def test_mean_outputs_are_means_over_rows():
+    """15 training rows in batches of 4, the last one of 3."""
+    model = SequentialHybrid(input_dim=3, quantum_dim=2, output_dim=3, n_modes=4, n_photons=1)
+    data = ArrayDataModule(torch.randn(25, 3), torch.arange(25) % 3, batch_size=4)
+    assert len(data.train[0]) == 15
+    part = model.quantum_layer
+    means, reasons = mean_outputs(model, data, Measure(model), {"quantum_layer": part})
+    with torch.no_grad():
+        expected = part(model.eval().classical_pre(data.train[0])).mean(0)
+    assert reasons == {}
+    torch.testing.assert_close(means["quantum_layer"].float(), expected)

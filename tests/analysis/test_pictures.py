@@ -286,6 +286,17 @@ def test_phases_stand_where_their_cells_are(drawn):
     torch.testing.assert_close(grid.float(), expected, equal_nan=True)
 
 
+def test_every_cell_of_a_larger_mesh_has_its_place(drawn):
+    phases = torch.arange(12, dtype=torch.float64).view(1, 6, 2) * 0.1 * torch.pi
+    pictures.phase_picture(phases, "title")
+    empty = torch.nan
+    for kind, (values, *_) in enumerate(drawn):
+        expected = torch.tensor(
+            [[0, empty, 6, empty], [empty, 4, empty, 10], [2, empty, 8, empty]], dtype=torch.float64
+        )
+        torch.testing.assert_close(values, 0.1 * (expected + kind), equal_nan=True)
+
+
 def test_magnitudes_have_outputs_down_and_inputs_across(drawn):
     """Swap modes 0 and 1, then 1 and 2: light from 0 leaves at 2, from 1 at 0, from 2 at 1."""
     phases = torch.zeros(1, 3, 2, dtype=torch.float64)
@@ -322,11 +333,12 @@ def test_many_interferometers_are_counted():
 def test_large_readouts_show_their_largest_weights(drawn):
     made = layer(modes=8, photons=3)
     made.readout.weight.data[:, 100] = 9.0
+    made.readout.weight.data[:, 50] = -8.0
     pictures.readout_picture(made.readout.weight, made.fock_space, "title", most=10)
     values, _, _, columns, options = drawn[0]
     assert values.shape == (6, 10) and len(columns) == 10
     assert "10 of 120 outcomes" in options["column_title"]
-    assert (values == 9).any()
+    assert (values == 9).any() and (values == -8).any()
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,18 @@ def test_what_both_parts_know_is_shared():
     assert found.interaction == pytest.approx(1 - 0.75 - 0.75, abs=1e-6)
 
 
+@pytest.mark.parametrize("none", [0.0, 5.0])
+def test_the_interaction_does_not_depend_on_where_a_score_begins(none):
+    x = grid(2)
+
+    def score(outputs, targets):
+        return none - (outputs - targets)[:, 0].square()
+
+    found = shapley_values(Additive(), exact(x, x.sum(1)), parts=names(2), score=score)
+    assert found.scores[""] == pytest.approx(none - 5, abs=1e-6)  # the variance of both
+    assert found.interaction == pytest.approx(0, abs=1e-6)
+
+
 def by_orders(found, parts):
     """Shapley's own definition: the mean contribution over all orders."""
     values = dict.fromkeys(parts, 0.0)

@@ -106,6 +106,23 @@ def test_training_is_the_same_under_every_precision(options, data, make_model, m
     assert_same(trained(model, data, make_trainer, sparing, **options()), expected)
 
 
+def test_constants_that_a_part_makes_have_the_dtype_of_the_run(data, make_model, make_trainer):
+    """In float32, a tenth is another number than in float64."""
+
+    class Tenth(nn.Module):
+        def forward(self, x):
+            return x.sin() * torch.full((), 0.1)
+
+    class WithTenth(SequentialHybrid):
+        def build_classical_post(self):
+            return nn.Sequential(Tenth(), super().build_classical_post())
+
+    model, options = make_model(WithTenth), dict(precision="64-true")
+    expected = trained(model, data, make_trainer, **options)
+    sparing = ActivationCheckpointing(["classical"])
+    assert_same(trained(model, data, make_trainer, sparing, **options), expected)
+
+
 def test_only_what_was_chosen_is_recomputed_and_only_in_training(data, make_model, make_trainer):
     def counts(components):
         runs = Runs()

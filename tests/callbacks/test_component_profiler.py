@@ -133,6 +133,14 @@ def test_hooks_are_there_only_where_a_step_is_measured(data, make_model, make_tr
     assert hooks.after == [0] * 12
 
 
+def test_steps_with_hooks_and_without_take_turns(data, make_model, make_trainer):
+    hooks = Hooks()
+    make_trainer([ComponentProfiler(epochs=[1], steps=2, warmup=0), hooks], max_epochs=3).fit(
+        make_model(), data
+    )
+    assert [index for index, count in enumerate(hooks.counts) if count] == [4, 6]
+
+
 def test_every_n_steps(tmp_path, data, make_model, make_trainer):
     """With accumulation, a step is two batches; a measurement begins at steps 0, 3, 6."""
     hooks, profiler = Hooks(), ComponentProfiler(every_n_steps=3, steps=1, warmup=0)

@@ -410,6 +410,20 @@ def test_outputs_that_are_not_finite_are_an_infinite_error(data, make_model, mak
     assert seen.metrics["precision/shadow_error"] == math.inf
 
 
+def test_outputs_that_are_no_numbers_are_an_infinite_error(data, make_model, make_trainer):
+    class Undefined(SequentialHybrid):
+        def forward(self, x):
+            outputs = super().forward(x)
+            return outputs if self.training else outputs * math.nan
+
+    with pytest.warns(UserWarning, match="differ from those in float64 by a relative inf"):
+        _, _, seen = trained(
+            make_model(Undefined), data, make_trainer, MixedPrecision(every_n_steps=1),
+            num_sanity_val_steps=0, limit_val_batches=0,
+        )  # fmt: skip
+    assert seen.metrics["precision/shadow_error"] == math.inf
+
+
 def test_expectations_and_foreign_layers_have_no_probabilities(data, make_model, make_trainer):
     class Foreign(SequentialHybrid):
         def build_quantum(self):

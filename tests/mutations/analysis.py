@@ -78,7 +78,7 @@ MUTATIONS = [
     ),
     *mutations_of(
         "analysis/ablation/part_means.py",
-        "analysis/test_ablation.py::test_zero_and_mean_by_hand",
+        "analysis/test_measure.py",
         [
             (
                 "        count += rows",

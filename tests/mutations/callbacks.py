@@ -89,7 +89,7 @@ MUTATIONS = [
                 "nan=math.inf, posinf=math.inf",
                 "nan=0.0, posinf=math.inf",
                 "NaN is no drift",
-                "::test_outputs_that_are_not_finite_are_an_infinite_error",
+                "::test_outputs_that_are_no_numbers_are_an_infinite_error",
             ),
         ],
     ),
@@ -180,7 +180,7 @@ MUTATIONS = [
                 "return self._batches + 1 >= self._skipped + 2 * self._steps",
                 "return self._batches + 1 >= self._skipped + self._steps",
                 "half as many steps are measured",
-                "::test_hooks_are_there_only_where_a_step_is_measured",
+                "::test_steps_with_hooks_and_without_take_turns",
             ),
         ],
     ),
@@ -204,7 +204,7 @@ MUTATIONS = [
                 "torch.set_default_dtype(dtype)  # the backward",
                 "pass  # the backward",
                 "the backward pass runs in another precision",
-                "::test_training_is_the_same_under_every_precision",
+                "::test_constants_that_a_part_makes_have_the_dtype_of_the_run",
             ),
         ],
     ),
@@ -221,8 +221,7 @@ MUTATIONS = [
     ),
     *mutations_of(
         "callbacks/saving/boundaries.py",
-        "callbacks/test_checkpoint.py callbacks/test_exact_resume.py::"
-        "test_a_run_resumed_at_any_step_equals_the_uninterrupted_one",
+        "callbacks/test_boundaries.py",
         [
             (
                 "if every is not None and (trainer.current_epoch + 1) % every:",

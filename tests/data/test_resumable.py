@@ -155,7 +155,7 @@ def test_what_workers_fetch_ahead_does_not_count(persistent):
     running = iter(loader)
     for position in range(1, 4):
         next(running)
-        assert loader.state_dict() == {"position": position}
+        assert loader.state_dict()["position"] == position
     del running
     loader.load_state_dict({"position": 10})
     assert [b.tolist() for b in loader] == [[20, 21], [22]]

@@ -1,6 +1,7 @@
 """`hybridlit analyze` on a run that the command line has made, as a user would."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     assert page.count("Intervals cover") == 1 and "2 seeds, 1 epoch (one split)" in page
     assert "<th>data phase</th>" not in page and "took no part" not in page
     assert page.count("data:image/png") >= 6
+    for name in ("logistic regression", "SVC", "MLP grid", "constant answer"):
+        assert name in page
+    given = page.partition(f"hybridlit analyze --ckpt={trained} ")[2].partition("</code>")[0]
+    assert "--seeds=2" in given and "linear" in given and "untrained" in given
     after = torch.load(trained, weights_only=True)["state_dict"]
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -52,6 +57,19 @@ def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     text = out.read_text()
     assert "as trained" in text and "trained again" not in text
     assert set(re.findall(r"\]\((.+\.png)\)", text)) == {file.name for file in files[1:]}
+    assert "relies on" in text or "rely on" in text or "inconclusive" in text
+    assert "| helps |" not in text and "| SVC |" in text and "| constant answer |" in text
+
+
+def test_a_report_says_with_what_it_was_made(trained, tmp_path, capsys):
+    out = tmp_path / "a report.md"
+    flags = ["--retrain=false", "--batches=2", "--margin=0.02", "--baselines=false"]
+    main(["analyze", f"--ckpt={trained}", f"--out={out}", *flags])
+    text = out.read_text()
+    command = text.partition("## How this was made\n\n```\n")[2].partition("\n```")[0]
+    wanted = ["hybridlit", "analyze", f"--ckpt={trained}", f"--out={out}", *flags]
+    assert sorted(shlex.split(command)) == sorted(wanted)
+    assert "| SVC |" not in text and "| constant answer |" in text
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,39 @@
 
 import pytest
 
-from hybridlit.analysis.ablation.conclusion import conclusion, signed
+from hybridlit.analysis.ablation.baselines import Baseline
+from hybridlit.analysis.ablation.conclusion import signed
 from hybridlit.analysis.ablation.posthoc import PosthocArm
+from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.statistics import Interval
 
 
-def arm(name, word, mean=0.05, half=0.01, best=(2, 2), rates=()):
+def arm(name, word, mean=0.05, half=0.01, best=(2, 2), rates=(), **more):
     found = Interval(mean, mean - half, mean + half)
-    return RetrainedArm(name, (0.9, 0.9), 10, 5, 1.0, 3, best, rates, found, 0.01, word)
+    return RetrainedArm(name, (0.9, 0.9), 10, 5, 1.0, 3, best, rates, found, 0.01, word, **more)
 
 
-def said(*arms, posthoc=(), splits_vary=False, best=(2, 2)):
-    reference = RetrainedArm("hybrid", (0.9, 0.9), 10, 5, 1.0, 3, best)
-    return conclusion(posthoc, (reference, *arms), 0.01, splits_vary, 36)
+def baseline(name, word, mean=0.05):
+    found = Interval(mean, mean - 0.01, mean + 0.01)
+    return Baseline(name, (0.9,), ("C=1",), 1.0, found, 0.01, word)
+
+
+def concluded(retrained=(), posthoc=(), splits_vary=False, **more):
+    given = dict(model="M", metric="acc", margin=0.01, seeds=(0, 1), score=0.9, test_rows=36)
+    return AblationStudy(
+        **given,
+        splits_vary=splits_vary,
+        posthoc=tuple(posthoc),
+        retrained=tuple(retrained),
+        left_out={},
+        **more,
+    ).conclusion
+
+
+def said(*arms, best=(2, 2), beats=None, **more):
+    reference = RetrainedArm("hybrid", (0.9, 0.9), 10, 5, 1.0, 3, best, beats_constant=beats)
+    return concluded((reference, *arms), **more)
 
 
 MORE = "- To tell what these runs cannot takes more seeds or test rows."
@@ -62,8 +81,8 @@ MORE = "- To tell what these runs cannot takes more seeds or test rows."
         ),
         (
             [arm("linear", "helps"), arm("mlp", "inconclusive", 0.02)],
-            "Whether the photonic nonlinearity helps is open: the model cannot be told from mlp "
-            "(+0.020), though it is better than linear (+0.050; another number of parameters, "
+            "Whether the photonic nonlinearity helps is open: mlp (+0.020) cannot be told from the "
+            "model, though the model is better than linear (+0.050; another number of parameters, "
             f"too).\n{MORE}",
         ),
     ],
@@ -106,11 +125,84 @@ def test_one_run_in_many_that_ends_at_its_best_is_no_reason_to_train_longer():
     assert "speed" not in said(*[arm("linear", "helps")] * 4, best=(3, 1))
 
 
-def test_a_rate_that_nothing_could_choose_is_said():
-    rates = ("classical", "classical")
-    assert "at the classical rate only" in said(arm("mlp", "helps", best=(), rates=rates), best=())
-    assert "at the classical rate" not in said(arm("mlp", "helps", rates=rates))
-    assert "at the classical rate" not in said(arm("mlp", "helps", best=()), best=())
+def test_trainings_without_validations_are_said():
+    held = arm("mlp", "inconclusive", best=(), reason="no validations")
+    text = said(held, best=())
+    assert "mlp (+0.050) may not have been trained to the end" in text
+    assert "- Without validations to choose optimizer settings by" in text
+    assert "Without validations" not in said(arm("mlp", "helps"))
+
+
+def test_an_arm_that_was_still_improving_comes_first():
+    held = arm(
+        "mlp", "inconclusive", 0.205, reason="was still improving", improving=(True, True, False)
+    )
+    lines = said(arm("linear", "helps"), held, arm("untrained", "neutral", 0.0)).splitlines()
+    assert lines[0] == (
+        "- mlp was still improving when its training ended, in 2 of 3 runs: that the model is "
+        "better (+0.205) may be no more than speed; raise max_epochs."
+    )
+    assert lines[2] == (
+        "- Whether the photonic nonlinearity helps is open: mlp (+0.205) had not finished learning,"
+        " though the model is better than linear (+0.050; another number of parameters, too)."
+    )
+    assert MORE not in lines
+
+
+def test_a_model_that_was_still_improving_is_not_worse():
+    held = arm("mlp", "inconclusive", -0.1, reason="the model was still improving")
+    assert said(held).startswith(
+        "- The model was still improving when its training ended: that mlp is better may be no "
+        "more than speed; raise max_epochs."
+    )
+
+
+def test_runs_that_learned_nothing_say_so_and_no_more():
+    arms = [
+        arm(name, "inconclusive", 0.0, beats_constant=False, reason="no better than a constant")
+        for name in ("linear", "untrained")
+    ]
+    lines = said(*arms, beats=False, constant=0.9).splitlines()
+    assert lines[0] == (
+        "- Nothing was learned: no arm is surely better than a constant answer (acc 0.900), so "
+        "that these runs say nothing about their parts."
+    )
+    assert len(lines) == 2 and lines[1].startswith("- Intervals cover")
+    half = said(arms[0], arm("mlp", "neutral", 0.0, beats_constant=True), beats=False)
+    assert "Nothing was learned" not in half and "cannot be judged, since neither it nor" in half
+
+
+def test_a_baseline_that_is_not_beaten_comes_before_what_helps():
+    rivals = (baseline("logistic regression", "model better"), baseline("SVC", "alike", 0.001))
+    lines = said(arm("mlp", "helps"), baselines=rivals).splitlines()
+    assert lines[0] == (
+        "- SVC, out of the box and tuned a little, does as well as the model to within 0.01 (model "
+        "minus it: +0.001, -0.009 to +0.011): whatever a part is worth to this model, the task "
+        "does not need the model."
+    )
+    assert lines[1].startswith("- The photonic nonlinearity helps")
+    beaten = said(arm("mlp", "helps"), baselines=rivals[:1]).splitlines()
+    assert beaten[0].startswith("- The photonic nonlinearity helps")
+    assert beaten[1] == "- The model is better than logistic regression."
+
+
+@pytest.mark.parametrize(
+    ("word", "said_of_it"),
+    [
+        ("baseline better", "does better than the model (model minus it: -0.050"),
+        ("inconclusive", "cannot be told from the model (model minus it: -0.050"),
+    ],
+)
+def test_the_best_baseline_is_named(word, said_of_it):
+    rivals = (baseline("SVC", word, -0.05), baseline("MLP grid", "alike", 0.0))
+    text = said(arm("mlp", "neutral", 0.0), baselines=rivals)
+    assert f"- SVC, out of the box and tuned a little, {said_of_it}" in text
+    assert text.startswith("- No need for")
+
+
+def test_rows_in_two_splits_come_before_everything():
+    text = said(arm("mlp", "helps"), shared_rows=("3 rows are in both",))
+    assert text.startswith("- Beware: 3 rows are in both.\n")
 
 
 def test_what_intervals_cover():
@@ -121,22 +213,33 @@ def test_what_intervals_cover():
 @pytest.mark.parametrize(
     ("word", "sentence"),
     [
-        ("helps", "The trained model relies on q (its mean output changes the score by -0.050)"),
-        ("hurts", "The trained model is better off without q"),
-        ("neutral", "The trained model does not rely on what q says about a row"),
+        (
+            "relies on",
+            "The trained model relies on q (its mean output changes the score by -0.050)",
+        ),
+        ("better without", "The trained model is better off without q"),
+        ("does not rely on", "The trained model does not rely on what q says about a row"),
         ("inconclusive", "Whether the trained model relies on q is open (its mean output changes "),
     ],
 )
 def test_what_the_trained_model_relies_on(word, sentence):
     found = Interval(0.05, 0.04, 0.06)
     arms = [PosthocArm("q", name, 0.8, 1, found, 0.01, word) for name in ("zero", "mean")]
-    text = conclusion(arms, (), 0.01, False, 36)
+    text = concluded(posthoc=arms)
     assert text.startswith(sentence) and text.count("q") - text.count("q,") >= 1
     assert "Intervals cover" not in text
 
 
+def test_a_trained_model_that_is_no_better_than_a_constant():
+    arms = [PosthocArm("q", "mean", 0.8, 1, Interval(0.0, -0.1, 0.1), 1.0, "inconclusive")]
+    text = concluded(posthoc=arms, constant=0.7, beats_constant=False)
+    assert text.startswith(
+        "- The trained model itself is not surely better than a constant answer (acc 0.700).\n"
+    )
+
+
 def test_nothing():
-    assert conclusion((), (), 0.01, False, 0) == "Nothing was compared."
+    assert concluded() == "Nothing was compared."
 
 
 @pytest.mark.parametrize(

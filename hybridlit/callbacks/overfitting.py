@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hybridlit.analysis.loss_change.allocation import (
-    allocate_loss_change,
-    modules_by,
-    row_losses,
-    tensors_by,
-)
+from hybridlit.analysis.loss_change.allocation import modules_by, tensors_by
 from hybridlit.analysis.loss_change.blame import summed_costs, suspected_parts
 from hybridlit.analysis.loss_change.intervention import Verdict
-from hybridlit.analysis.loss_change.mean_replacement import losses_without
-from hybridlit.analysis.loss_change.retraining import seed_everything
 from hybridlit.blocks import Fusion
 from hybridlit.callbacks.measuring.interventions import Interventions
 from hybridlit.callbacks.measuring.loggers import log_values
-from hybridlit.callbacks.measuring.probes import evaluation, keep_first, merged
+from hybridlit.callbacks.measuring.probes import Probes, evaluation
+from hybridlit.callbacks.saving.packed import packed, unpacked
 from hybridlit.components import part_parameters, split_parameters
 from hybridlit.photonics.validation import choice, integer, number
 from hybridlit.templates import HybridModule
@@ -79,8 +73,8 @@ class OverfittingDetector(Callback):
     the moments of the optimizer, if the second is not that of the start). With several processes,
     the batches of the first one are used by all, and so are its results.
 
-    Cost, in passes (forward only) over one probe: two a validation, `4 * parts - 4` more when the
-    allocation is measured, and during an alarm `2 * parts + 1` more for the cross-check. In an
+    Cost, in passes (forward only) over both probes together: one a validation, `2 * parts - 2` more
+    when the allocation is measured, and during an alarm `parts + 1` more for the cross-check. In an
     episode, at most `(parts + 1) * replay_steps` steps of training, and memory for as many copies
     of the model and its optimizer; in a later one only when the run itself has taken as many steps
     as all copies so far.
@@ -170,8 +164,7 @@ class OverfittingDetector(Callback):
     # --- state ------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
-        self._probes: dict[str, list[Any]] = {"train": [], "val": []}
-        self._complete = False
+        self._probes = Probes(self.probe_batches)
         self._gaps: list[float] = []
         self._lowest = math.inf  # validation loss
         self._start: dict[str, Any] = {}  # step, tensors by name and losses of the last allocation
@@ -183,8 +176,6 @@ class OverfittingDetector(Callback):
         self._interventions = Interventions(self.replay_steps, self.replay_batches)
 
     _STATE = (
-        "probes",
-        "complete",
         "gaps",
         "lowest",
         "start",
@@ -198,15 +189,19 @@ class OverfittingDetector(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return everything that later decisions depend on, in plain types and tensors."""
         own = {name: getattr(self, f"_{name}") for name in self._STATE}
-        return own | {"interventions": self._interventions.state_dict()}
+        if self._start:
+            own["start"] = self._start | {"values": packed(self._start["values"])}
+        return own | self._probes.state_dict() | self._interventions.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the state of a checkpoint."""
         for name in self._STATE:
             if name in state_dict:  # not in checkpoints from before parts were confirmed
                 setattr(self, f"_{name}", state_dict[name])
-        if "interventions" in state_dict:
-            self._interventions.load_state_dict(state_dict["interventions"])
+        if "kinds" in self._start.get("values", {}):
+            self._start = self._start | {"values": unpacked(self._start["values"])}
+        self._probes.load_state_dict(state_dict)
+        self._interventions.load_state_dict(state_dict)
 
     # --- hooks ------------------------------------------------------------------------------------
 
@@ -237,14 +232,14 @@ class OverfittingDetector(Callback):
         if trainer.val_dataloaders is not None and not sum(trainer.num_val_batches):
             raise ValueError(_NO_VALIDATION)
         if not self._interventions.begun:
-            self._interventions.begin(trainer, pl_module, self._values(pl_module))
+            values = _copied(tensors_by(pl_module, self.by))
+            self._interventions.begin(trainer, pl_module, values)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Keep the first training batches; go back if that is due and no step is half done."""
-        if not self._complete:
-            keep_first(self._probes["train"], batch, batch_idx, self.probe_batches)
+        self._probes.keep("train", batch, batch_idx)
         self._interventions.keep(pl_module, batch, batch_idx)
         if self._going_back and batch_idx % trainer.accumulate_grad_batches == 0:
             frozen = self._names(pl_module, self._frozen)
@@ -270,23 +265,21 @@ class OverfittingDetector(Callback):
     ) -> None:
         """Keep the first validation batches."""
         if _in_training(trainer) and dataloader_idx == 0:
-            if not self._complete:
-                keep_first(self._probes["val"], batch, batch_idx, self.probe_batches)
+            self._probes.keep("val", batch, batch_idx)
             self._interventions.keep_validation(batch, batch_idx)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the gap; if it is time, also what the parts did, and judge."""
-        if not _in_training(trainer) or not all(self._probes.values()):
+        if not _in_training(trainer) or not self._probes.ready(trainer):
             return
-        if not self._complete:
-            probes = {name: merged(batches) for name, batches in self._probes.items()}
-            self._probes = trainer.strategy.broadcast(probes)
-            self._complete = True
         step = trainer.global_step
         due = not self._start or step - self._start["step"] >= self.every_n_steps
-        measured: dict[str, Any]
+        tensors = tensors_by(pl_module, self.by) if due else {}
         with evaluation(trainer, pl_module):
-            measured = self._allocate(step, pl_module) if due else self._losses(pl_module, groups=1)
+            if due:
+                measured = self._probes.allocate(pl_module, tensors, self._start, step)
+            else:
+                measured = self._probes.losses(pl_module, groups=1)
         measured = trainer.strategy.broadcast(measured)
         train, val = (float(measured[probe].mean()) for probe in ("train", "val"))
         gap, ratio = val - train, 1 + (val - train) / max(abs(train), 1e-8)
@@ -295,7 +288,7 @@ class OverfittingDetector(Callback):
         if finite:
             self._gaps = [*self._gaps, gap][-self.window :]
         if finite and due:
-            values = self._values(pl_module)
+            values = _copied(tensors)
             self._start = measured["start"] | {"values": values}
             if val < self._lowest:
                 self._interventions.begin(trainer, pl_module, values)
@@ -303,6 +296,7 @@ class OverfittingDetector(Callback):
             if "stretch" in measured:
                 self._stretches = [*self._stretches, measured["stretch"]][-self.window :]
                 logged |= self._judge(trainer, pl_module, val, ratio)
+            self._interventions.forget_modes()
         log_values(trainer, {f"overfit/{name}": value for name, value in logged.items()})
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -315,46 +309,9 @@ class OverfittingDetector(Callback):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _values(self, model: LightningModule) -> dict[str, Tensor]:
-        tensors = [t for own in tensors_by(model, self.by).values() for t in own.items()]
-        return {name: tensor.detach().clone() for name, tensor in tensors}
-
     def _names(self, model: LightningModule, parts: list[str]) -> set[str]:
         owned = _parameters_by(model, self.by)
         return {name for part in parts for name in owned.get(part, {})}
-
-    def _losses(self, model: LightningModule, groups: int = 16) -> dict[str, Tensor]:
-        """Evaluate both probes; of the validation losses the spread counts as well."""
-        seed_everything(0)  # what is random, such as shots, is the same on both sides
-        return {
-            "train": row_losses(model, self._probes["train"], groups=1),
-            "val": row_losses(model, self._probes["val"], groups),
-        }
-
-    def _allocate(self, step: int, model: LightningModule) -> dict[str, Any]:
-        """Evaluate both probes, and divide the change since the last time among the parts."""
-        rows = 0
-
-        def losses() -> Tensor:
-            nonlocal rows
-            found = self._losses(model)
-            rows = len(found["train"])
-            return torch.cat([found["train"], found["val"]])
-
-        tensors, start = tensors_by(model, self.by), self._start
-        measured: dict[str, Any] = {}
-        if start:
-            after, changes = allocate_loss_change(tensors, start["values"], losses, start["losses"])
-            measured["stretch"] = {
-                "steps": step - start["step"],
-                "level": float(start["losses"][rows:].mean()),
-                "train": {part: float(change[:rows].mean()) for part, change in changes.items()},
-                "val": {part: change[rows:].clone() for part, change in changes.items()},
-            }
-        else:
-            after = losses()
-        measured["start"] = {"step": step, "losses": after}
-        return measured | {"train": after[:rows], "val": after[rows:]}
 
     def _judge(
         self, trainer: Trainer, model: LightningModule, val: float, ratio: float
@@ -377,7 +334,8 @@ class OverfittingDetector(Callback):
             self._episode = self._episode | {"quiet": quiet} if quiet < self.window else {}
             return logged
         with evaluation(trainer, model):
-            without = trainer.strategy.broadcast(self._gaps_without(model))
+            without = self._probes.gaps_without(model, modules_by(model, self.by))
+        without = trainer.strategy.broadcast(without)
         self._episode = {"judged": False, "named": None} | self._episode | {"quiet": 0}
         if not self._episode["judged"] and self._interventions.affordable(trainer.global_step):
             self._episode["judged"] = True
@@ -386,18 +344,6 @@ class OverfittingDetector(Callback):
                 self._said.append(found)
                 rank_zero_warn(f"{found}.")
         return logged | {f"{part or 'model'}_gap_without": gap for part, gap in without.items()}
-
-    def _gaps_without(self, model: LightningModule) -> dict[str, float]:
-        def gap() -> Tensor:
-            found = self._losses(model, groups=1)
-            return found["val"].mean() - found["train"].mean()
-
-        def on_training_rows() -> None:
-            seed_everything(0)
-            row_losses(model, self._probes["train"], groups=1)
-
-        found = losses_without(modules_by(model, self.by), on_training_rows, gap)
-        return {part: float(value) for part, value in found.items()}
 
     def _intervene(self, trainer: Trainer, model: LightningModule) -> str:
         """Freeze one part after the other on copies, act on what that shows, and say it."""
@@ -451,6 +397,10 @@ _NO_VALIDATION = (
     "OverfittingDetector compares training with validation data, and this run has none: give the "
     "Trainer validation data and limit_val_batches above 0, or leave the callback out"
 )
+
+
+def _copied(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    return {n: tensor.detach().clone() for own in tensors.values() for n, tensor in own.items()}
 
 
 def _failed(error: Exception) -> str:

@@ -11,6 +11,7 @@ from hybridlit import ParallelHybrid, SequentialHybrid
 from hybridlit.analysis.evaluation import loss_function
 from hybridlit.analysis.loss_change.allocation import (
     allocate_loss_change,
+    losses_of_both,
     mean_interval,
     modules_by,
     row_losses,
@@ -112,6 +113,22 @@ def test_any_module_can_give_the_losses_of_its_rows():
     losses = row_losses(model, batches())
     expected = torch.cat([model.probe_losses(batch) for batch in batches()])
     assert torch.equal(losses, expected.detach().double())
+
+
+@pytest.mark.parametrize("make", [sequential, lambda: Rows(5, 3)])
+@pytest.mark.parametrize("alike", [True, False])
+def test_one_pass_over_both_is_two_passes(make, alike):
+    model, (first, second) = make().eval(), batches(rows=(20, 17))
+    if not alike:
+        second = {0: second[0], 1: second[1]}  # nothing to be put together with a tuple
+        model.unpack = lambda batch: (batch[0], batch[1])
+    passes = []
+    model.register_forward_hook(lambda *_: passes.append(None))
+    found = losses_of_both(model, [first], [second], groups=4)
+    assert len(passes) == (1 if alike else 2)
+    expected = row_losses(model, [first], groups=1), row_losses(model, [second], groups=4)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape and torch.allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_unknown_losses_are_refused():

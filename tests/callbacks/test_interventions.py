@@ -122,7 +122,7 @@ def test_in_a_long_run_copies_begin_at_the_lowest_validation_loss(
 def test_copies_take_no_more_steps_than_the_run_and_one_episode():
     interventions = Interventions(200, 16)
     assert interventions.affordable(0)
-    interventions.load_state_dict(interventions.state_dict() | {"spent": 800})
+    interventions._spent = 800
     assert not interventions.affordable(799) and interventions.affordable(800)
 
 

@@ -15,7 +15,15 @@ from hybridlit.analysis.statistics import CONFIDENCE, Interval
 from hybridlit.components import model_parts, part_parameters, photonic_modules, split_parameters
 from hybridlit.templates import HybridModule
 
-__all__ = ["allocate_loss_change", "mean_interval", "modules_by", "row_losses", "tensors_by"]
+__all__ = [
+    "allocate_loss_change",
+    "losses_of_both",
+    "mean_interval",
+    "merged",
+    "modules_by",
+    "row_losses",
+    "tensors_by",
+]
 
 
 def tensors_by(model: nn.Module, by: str) -> dict[str, dict[str, Tensor]]:
@@ -90,10 +98,52 @@ def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Te
             found, rows = _group_losses(model, to_device_of(model, batch), groups)
             losses.append(found.double().cpu())
             sizes += rows
-    if not sizes:
-        raise ValueError("batches must hold at least one row, got none")
-    weights = torch.tensor(sizes, dtype=torch.float64)
-    return torch.cat(losses) * weights * (len(sizes) / weights.sum())
+    return _weighted(losses, sizes)
+
+
+def losses_of_both(
+    model: nn.Module, first: list[Any], second: list[Any], groups: int = 16
+) -> tuple[Tensor, Tensor]:
+    """Evaluate a model on two sets of batches, in one pass where that is possible.
+
+    Args:
+        model: As for `row_losses`, in evaluation mode: rows of a batch do not depend on each other.
+        first: Batches whose losses are not kept apart, unless by `probe_losses`.
+        second: Batches whose losses are kept apart, as by `row_losses`.
+        groups: Into how many groups the rows of a batch of `second` are split.
+
+    Returns:
+        Losses of the first and of the second, each as from `row_losses`.
+    """
+    if len(first) != 1 or len(second) != 1 or len(both := merged([*first, *second])) != 1:
+        return row_losses(model, first, groups=1), row_losses(model, second, groups)
+    rows = len(first[0][0])
+    with torch.no_grad():
+        found, sizes = _group_losses(model, to_device_of(model, both[0]), groups, apart=rows)
+    found = found.double().cpu()
+    at = 1 if sizes[0] == rows else rows
+    return _weighted([found[:at]], sizes[:at]), _weighted([found[at:]], sizes[at:])
+
+
+def merged(batches: list[Any]) -> list[Any]:
+    """Put batches of tensors of equal rows into one, which is faster; leave others as they are.
+
+    Args:
+        batches: Batches as a data loader yields them.
+
+    Returns:
+        One batch, or the same batches.
+    """
+    kinds = set()
+    for batch in batches:
+        if not isinstance(batch, (tuple, list)) or not all(isinstance(t, Tensor) for t in batch):
+            return batches
+        if len({t.shape[:1] for t in batch}) != 1 or batch[0].dim() == 0:
+            return batches  # something in it does not belong to rows
+        kinds.add(tuple((t.shape[1:], t.dtype) for t in batch))
+    if len(kinds) > 1:
+        return batches
+    return [tuple(torch.cat(column) for column in zip(*batches, strict=True))]
 
 
 def allocate_loss_change(
@@ -181,8 +231,21 @@ def mean_interval(values: Tensor) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def _group_losses(model: nn.Module, batch: Any, groups: int) -> tuple[Tensor, list[int]]:
-    """Return the mean losses of groups of rows, and how many rows each has."""
+def _weighted(losses: list[Tensor], sizes: list[int]) -> Tensor:
+    """Weight the losses of groups by their rows, so that their mean is the mean over all rows."""
+    if not sizes:
+        raise ValueError("batches must hold at least one row, got none")
+    weights = torch.tensor(sizes, dtype=torch.float64)
+    return torch.cat(losses) * weights * (len(sizes) / weights.sum())
+
+
+def _group_losses(
+    model: nn.Module, batch: Any, groups: int, apart: int = 0
+) -> tuple[Tensor, list[int]]:
+    """Return the mean losses of groups of rows, and how many rows each has.
+
+    The first rows, `apart` in number, are a group of their own if losses of rows are unknown.
+    """
     if callable(of_rows := getattr(model, "probe_losses", None)):
         found = of_rows(batch)
         if not isinstance(found, Tensor) or found.dim() != 1:
@@ -200,6 +263,8 @@ def _group_losses(model: nn.Module, batch: Any, groups: int) -> tuple[Tensor, li
     inputs, given = model.unpack(batch)
     outputs = model(inputs)
     targets = model.prepare_targets(outputs, given)
+    split: list[tuple[Tensor, Tensor]] = [(outputs[:apart], targets[:apart])] if apart else []
+    outputs, targets = outputs[apart:], targets[apart:]
     groups = min(groups, len(outputs))
-    split = list(zip(outputs.tensor_split(groups), targets.tensor_split(groups), strict=True))
+    split += zip(outputs.tensor_split(groups), targets.tensor_split(groups), strict=True)
     return torch.stack([model.loss(*pair) for pair in split]), [len(rows) for rows, _ in split]

@@ -16,7 +16,14 @@ from torch.optim import Optimizer
 
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
 
-__all__ = ["Origin", "TrainedCopy", "copied_optimizer", "seed_everything", "training_loss"]
+__all__ = [
+    "Origin",
+    "TrainedCopy",
+    "copied_optimizer",
+    "seed_everything",
+    "seed_torch",
+    "training_loss",
+]
 
 
 @dataclass
@@ -76,9 +83,16 @@ class TrainedCopy:
         with torch.no_grad():
             for name, value in self.origin.values.items():
                 tensors[name].copy_(value)
-        self.optimizer.state.clear()
-        for name, moments in self.origin.moments.items():
-            self.optimizer.state[tensors[name]] = copy.deepcopy(moments)
+        names = {id(tensor): name for name, tensor in tensors.items()}
+        groups = self.optimizer.param_groups
+        order = [names[id(p)] for group in groups for p in group["params"]]
+        moments = copy.deepcopy(self.origin.moments)
+        self.optimizer.load_state_dict(  # which knows what belongs on the device of a parameter
+            {
+                "state": {i: moments[name] for i, name in enumerate(order) if name in moments},
+                "param_groups": self.optimizer.state_dict()["param_groups"],
+            }
+        )
 
     def train(self, steps: int) -> None:
         """Take further optimizer steps.
@@ -161,6 +175,15 @@ def seed_everything(seed: int) -> None:
     """
     random.seed(seed)
     np.random.seed(seed)
+    seed_torch(seed)
+
+
+def seed_torch(seed: int) -> None:
+    """Seed the generators of torch (CPU and accelerators).
+
+    Args:
+        seed: From 0 on.
+    """
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)

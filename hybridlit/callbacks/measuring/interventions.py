@@ -9,15 +9,16 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hybridlit.analysis.loss_change.allocation import row_losses
+from hybridlit.analysis.loss_change.allocation import merged, row_losses
 from hybridlit.analysis.loss_change.intervention import Verdict, guilty_by_intervention
-from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, seed_everything
-from hybridlit.callbacks.measuring.probes import full_precision, keep_first, merged
+from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, seed_torch
+from hybridlit.callbacks.measuring.probes import full_precision, keep_first
 from hybridlit.callbacks.measuring.repeated_training import (
     adopt,
     present_moments,
     repeated_training,
 )
+from hybridlit.callbacks.saving.packed import packed, unpacked
 
 __all__ = ["Interventions"]
 
@@ -39,17 +40,26 @@ class Interventions:
         self._batches: dict[str, list[Any]] = {"train": [], "val": []}
         self._spent = 0
         self._modes: dict[str, bool] = {}
+        self._saved: dict[str, Any] | None = None  # state until batches or origin change
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that later copies depend on, in plain types and tensors."""
-        origin = None if self._origin is None else dict(vars(self._origin))
-        return {"origin": origin, "batches": self._batches, "spent": self._spent}
+        if self._saved is None:
+            kept = {probe: _in_one(batches) for probe, batches in self._batches.items()}
+            self._saved = {"kept": kept, "origin": None}
+            if self._origin is not None:
+                self._saved["origin"] = _packed(self._origin)
+        rates = [] if self._origin is None else list(self._origin.rates)
+        return {"interventions": self._saved | {"rates": rates, "spent": self._spent}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the state of a checkpoint."""
-        origin = state["origin"]
-        self._origin = None if origin is None else Origin(**origin)
-        self._batches, self._spent = state["batches"], state["spent"]
+        """Go on from the state of a checkpoint; those of version 0.1 know of no copies."""
+        if "interventions" in state:
+            own = state["interventions"]
+            self._batches = {probe: _apart(*kept) for probe, kept in own["kept"].items()}
+            if own["origin"] is not None:
+                self._origin = _unpacked(own["origin"], list(own["rates"]))
+            self._spent, self._saved = own["spent"], None
 
     @property
     def begun(self) -> bool:
@@ -59,7 +69,7 @@ class Interventions:
     # --- what is kept -----------------------------------------------------------------------------
 
     def begin(self, trainer: Trainer, model: LightningModule, values: dict[str, Tensor]) -> None:
-        """Let copies begin here, unless they begin at a point that is near enough.
+        """Let copies begin here, unless the start of the run is near enough.
 
         Args:
             trainer: The Trainer in a fit.
@@ -69,6 +79,7 @@ class Interventions:
         step = trainer.global_step
         if self._origin is None or step > self._most_steps:
             self._origin = Origin(step, values, present_moments(trainer, model))
+            self._saved = None
 
     def keep(self, model: LightningModule, batch: Any, batch_idx: int) -> None:
         """Keep the first training batches, and which modules are in training mode.
@@ -78,9 +89,13 @@ class Interventions:
             batch: The batch.
             batch_idx: Its number in its epoch.
         """
-        keep_first(self._batches["train"], batch, batch_idx, self._most_batches)
-        if batch_idx == 0 or not self._modes:
+        self._keep("train", batch, batch_idx)
+        if not self._modes:
             self._modes = {name: module.training for name, module in model.named_modules()}
+
+    def forget_modes(self) -> None:
+        """Look at the next training batch which modules are in training mode then."""
+        self._modes = {}
 
     def keep_validation(self, batch: Any, batch_idx: int) -> None:
         """Keep the first validation batches.
@@ -89,7 +104,7 @@ class Interventions:
             batch: The batch.
             batch_idx: Its number in its epoch.
         """
-        keep_first(self._batches["val"], batch, batch_idx, self._most_batches)
+        self._keep("val", batch, batch_idx)
 
     def keep_rates(self, optimizer: Optimizer) -> None:
         """Keep the learning rates of a step.
@@ -199,6 +214,10 @@ class Interventions:
         """
         return 0 if self._origin is None else min(step - self._origin.step, self._most_steps)
 
+    def _keep(self, probe: str, batch: Any, batch_idx: int) -> None:
+        if keep_first(self._batches[probe], batch, batch_idx, self._most_batches):
+            self._saved = None
+
     def _kept(self, trainer: Trainer) -> tuple[dict[str, list[Any]], Origin]:
         if self._origin is None or not all(self._batches.values()):
             raise RuntimeError("no batches have been kept")
@@ -208,5 +227,45 @@ class Interventions:
 
 def _losses(copied: TrainedCopy, batches: list[Any]) -> Tensor:
     """Evaluate a copy in evaluation mode, to the losses of groups of rows."""
-    seed_everything(0)
+    seed_torch(0)
     return row_losses(copied.model.eval(), batches, groups=_GROUPS)
+
+
+def _packed(origin: Origin) -> dict[str, Any]:
+    moments: dict[str, Tensor] = {}
+    plain: list[tuple[str, str, Any]] = []
+    for name, state in origin.moments.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                moments[f"{name}/{key}"] = value
+            else:
+                plain.append((name, key, value))
+    return {
+        "step": origin.step,
+        "values": packed(origin.values),
+        "moments": packed(moments),
+        "plain_moments": plain,
+    }
+
+
+def _unpacked(content: Mapping[str, Any], rates: list[list[float]]) -> Origin:
+    moments: dict[str, dict[str, Any]] = {}
+    for path, tensor in unpacked(content["moments"]).items():
+        name, _, key = path.rpartition("/")
+        moments.setdefault(name, {})[key] = tensor
+    for name, key, value in content["plain_moments"]:
+        moments.setdefault(name, {})[key] = value
+    return Origin(content["step"], unpacked(content["values"]), moments, rates)
+
+
+def _in_one(batches: list[Any]) -> tuple[list[Any], list[int]]:
+    """Put batches together, where they are tuples of tensors, and say how many rows each had."""
+    together = merged(batches)
+    return together, [] if together is batches else [len(batch[0]) for batch in batches]
+
+
+def _apart(batches: list[Any], rows: list[int]) -> list[Any]:
+    if not rows:
+        return batches
+    columns = [column.split(rows) for column in batches[0]]
+    return [tuple(parts) for parts in zip(*columns, strict=True)]

@@ -2,22 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning_utilities.core.apply_func import apply_to_collection
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybridlit.analysis.evaluation import unlogged
+from hybridlit.analysis.loss_change.allocation import (
+    allocate_loss_change,
+    losses_of_both,
+    merged,
+    row_losses,
+)
+from hybridlit.analysis.loss_change.mean_replacement import losses_without
+from hybridlit.analysis.loss_change.retraining import seed_torch
 from hybridlit.analysis.untouched import random_state_kept
 
-__all__ = ["evaluation", "full_precision", "keep_first", "merged"]
+__all__ = ["Probes", "evaluation", "full_precision", "keep_first"]
 
 
-def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> None:
+class Probes:
+    """The first batches of training and of validation, which are looked at all through a run.
+
+    Args:
+        most: Number of batches of each, at least 1.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._batches: dict[str, list[Any]] = {"train": [], "val": []}
+        self._complete = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the batches, in plain types and tensors."""
+        return {"probes": self._batches, "complete": self._complete}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the batches of a checkpoint."""
+        self._batches, self._complete = state["probes"], state["complete"]
+
+    def keep(self, probe: str, batch: Any, batch_idx: int) -> None:
+        """Keep a batch if it is one of the first, and came before the first validation ended.
+
+        Args:
+            probe: `"train"` or `"val"`.
+            batch: The batch.
+            batch_idx: Its number in its epoch.
+        """
+        if not self._complete:
+            keep_first(self._batches[probe], batch, batch_idx, self._most)
+
+    def ready(self, trainer: Trainer) -> bool:
+        """Take the batches as they are from now on, those of the first process in all.
+
+        Args:
+            trainer: The Trainer, at the end of a validation.
+
+        Returns:
+            Whether there are batches of both.
+        """
+        if not self._complete and all(self._batches.values()):
+            found = {name: merged(batches) for name, batches in self._batches.items()}
+            self._batches = trainer.strategy.broadcast(found)
+            self._complete = True
+        return self._complete
+
+    def losses(self, model: nn.Module, groups: int = 16) -> dict[str, Tensor]:
+        """Evaluate both; of the validation losses the spread counts as well.
+
+        Args:
+            model: The model, within `evaluation`.
+            groups: Of how many groups of rows the validation losses are kept apart.
+
+        Returns:
+            Losses of shape (groups,).
+        """
+        seed_torch(0)  # what is random, such as shots, is the same on both sides
+        both = losses_of_both(model, self._batches["train"], self._batches["val"], groups)
+        return dict(zip(("train", "val"), both, strict=True))
+
+    def allocate(
+        self,
+        model: nn.Module,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        start: Mapping[str, Any],
+        step: int,
+    ) -> dict[str, Any]:
+        """Evaluate both, and divide the change since an earlier point among the parts.
+
+        Args:
+            model: The model, within `evaluation`.
+            tensors: What it has learned, by part, as from `tensors_by`.
+            start: What this returned as `"start"` then, with the `"values"` of the tensors; nothing
+                the first time.
+            step: Optimizer steps of the run.
+
+        Returns:
+            The losses as from `losses`; `"start"` for the next time; and, if there was an earlier
+            point, `"stretch"`: what the parts did since then.
+        """
+        rows = 0
+
+        def losses() -> Tensor:
+            nonlocal rows
+            found = self.losses(model)
+            rows = len(found["train"])
+            return torch.cat([found["train"], found["val"]])
+
+        measured: dict[str, Any] = {}
+        if start:
+            after, changes = allocate_loss_change(tensors, start["values"], losses, start["losses"])
+            measured["stretch"] = {
+                "steps": step - start["step"],
+                "level": float(start["losses"][rows:].mean()),
+                "train": {part: float(change[:rows].mean()) for part, change in changes.items()},
+                "val": {part: change[rows:].clone() for part, change in changes.items()},
+            }
+        else:
+            after = losses()
+        measured["start"] = {"step": step, "losses": after}
+        return measured | {"train": after[:rows], "val": after[rows:]}
+
+    def gaps_without(
+        self, model: nn.Module, modules: Mapping[str, Sequence[nn.Module]]
+    ) -> dict[str, float]:
+        """Measure the gap with the outputs of a part replaced by their mean over the training rows.
+
+        Args:
+            model: The model, within `evaluation`.
+            modules: The modules of each part, as from `modules_by`.
+
+        Returns:
+            Validation loss - training loss, by part.
+        """
+
+        def gap() -> Tensor:
+            found = self.losses(model, groups=1)
+            return found["val"].mean() - found["train"].mean()
+
+        def on_training_rows() -> None:
+            seed_torch(0)
+            row_losses(model, self._batches["train"], groups=1)
+
+        found = losses_without(modules, on_training_rows, gap)
+        return {part: float(value) for part, value in found.items()}
+
+
+def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
     """Keep a batch if it is one of the first of the first epoch.
 
     Args:
@@ -25,31 +160,15 @@ def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> None:
         batch: The batch.
         batch_idx: Its number in its epoch.
         most: How many to keep.
-    """
-    # an epoch of fewer batches must not begin again in the next one
-    if batch_idx == len(kept) < most:
-        kept.append(apply_to_collection(batch, Tensor, lambda t: t.detach().cpu().clone()))
-
-
-def merged(batches: list[Any]) -> list[Any]:
-    """Put batches of tensors of equal rows into one, which is faster; leave others as they are.
-
-    Args:
-        batches: Batches as a data loader yields them.
 
     Returns:
-        One batch, or the same batches.
+        Whether it was kept.
     """
-    kinds = set()
-    for batch in batches:
-        if not isinstance(batch, (tuple, list)) or not all(isinstance(t, Tensor) for t in batch):
-            return batches
-        if len({t.shape[:1] for t in batch}) != 1 or batch[0].dim() == 0:
-            return batches  # something in it does not belong to rows
-        kinds.add(tuple((t.shape[1:], t.dtype) for t in batch))
-    if len(kinds) > 1:
-        return batches
-    return [tuple(torch.cat(column) for column in zip(*batches, strict=True))]
+    # an epoch of fewer batches must not begin again in the next one
+    if not batch_idx == len(kept) < most:
+        return False
+    kept.append(apply_to_collection(batch, Tensor, lambda t: t.detach().cpu().clone()))
+    return True
 
 
 @contextmanager
@@ -79,11 +198,15 @@ def evaluation(trainer: Trainer, model: LightningModule) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    modes = {module: module.training for module in model.modules()}
+    # a list, and one look at all modules: metrics among them are slow to hash
+    modes = [(module, module.training) for module in model.modules()]
+    training = any(mode for _, mode in modes)
     try:
         with unlogged(model), full_precision(trainer, model):
-            model.eval()
+            if training:
+                model.eval()
             yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        if training:
+            for module, mode in modes:
+                module.training = mode

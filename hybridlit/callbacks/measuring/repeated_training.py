@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -106,7 +105,9 @@ def present_moments(trainer: Trainer, model: nn.Module) -> dict[str, dict[str, A
         Their states in plain types and tensors, by qualified name of the parameter.
     """
     return {
-        name: copy.deepcopy(optimizer.state[parameter])
+        name: apply_to_collection(
+            dict(optimizer.state[parameter]), Tensor, lambda t: t.detach().clone()
+        )
         for optimizer in trainer.optimizers
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state

@@ -29,7 +29,8 @@ TIME_LIMIT_OF_ALL = 3600.0  # seconds that all tests together may take, without 
 PASSED, FAILED = 0, 1  # exit codes of pytest; others say that it could not run the tests
 
 # Every run is a fork of a process that has imported what takes seconds, but nothing of the package.
-PROCESSES = multiprocessing.get_context("forkserver")
+METHODS = multiprocessing.get_all_start_methods()
+PROCESSES = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
 IMPORTED = ["torch.utils.tensorboard", "lightning.pytorch", "torchmetrics", "scipy.stats", "pytest"]
 
 
@@ -164,7 +165,8 @@ def verdict(outcomes: list[Outcome]) -> int:
 
 def main() -> int:
     os.environ.update({"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"})
-    PROCESSES.set_forkserver_preload(IMPORTED)
+    if "forkserver" in METHODS:
+        PROCESSES.set_forkserver_preload(IMPORTED)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--list", action="store_true", help="only say what there is")
     parser.add_argument("--only", default="", help="only mutations whose description has this")

@@ -22,6 +22,7 @@ from hybridlit import (
     SequentialHybrid,
 )
 from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, predict_memory
+from hybridlit.analysis.batch_size.step_memory import held_bytes
 from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
 from hybridlit.photonics import memory
 from hybridlit.photonics.kernels.compiled.dispatch import Layer
@@ -161,6 +162,17 @@ def test_optimizers_differ_in_what_they_hold(sample, small):
     assert held["momentum"] - held["sgd"] == parameters
     # two moments, and a step count for each parameter
     assert held["adamw"] - held["sgd"] == 2 * parameters + 4 * len(list(small.parameters()))
+
+
+def test_what_is_held_between_steps_by_hand():
+    model = nn.Linear(3, 2).double()
+    parameters = 8 * (3 * 2 + 2)
+    assert held_bytes(model) == parameters
+    model(torch.rand(5, 3).double()).sum().backward()
+    assert held_bytes(model) == 2 * parameters
+    optimizer = torch.optim.SGD(model.parameters(), momentum=0.9)
+    optimizer.step()
+    assert held_bytes(model, optimizer) == 3 * parameters
 
 
 @pytest.mark.parametrize("space", ["fock", "unbunched"])

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset, random_split
 
 from hybridlit import ParallelHybrid
 from hybridlit.analysis.ablation.study import ablation_study
-from hybridlit.analysis.splits import prepared
+from hybridlit.analysis.splits import loader_of, prepared
 
 pytest.importorskip("scipy", reason="analysis extra")
 
@@ -93,3 +93,26 @@ def test_arms_are_not_trained_on_test_rows():
         ablation_study(model, data, **options)
     assert Noted.seen[True] and not Noted.seen[True] & test
     assert test <= Noted.seen[False]
+
+
+class Several(LightningDataModule):
+    """Has any number of loaders for the test data."""
+
+    def __init__(self, loaders):
+        super().__init__()
+        self.loaders = loaders
+
+    def test_dataloader(self):
+        return self.loaders
+
+
+def test_a_split_has_one_loader():
+    first, second = DataLoader(torch.rand(4, 2)), DataLoader(torch.rand(5, 2))
+    assert loader_of(Several(first), "test") is first
+    assert loader_of(Several([first]), "test") is first
+    assert list(loader_of(Several([]), "test")) == list(loader_of(Several(first), "val")) == []
+    for several, words in (([first, second], "list of 2"), ({"a": first}, "dict of 1")):
+        with pytest.raises(
+            ValueError, match=f"test_dataloader must return one loader, got a {words}"
+        ):
+            loader_of(Several(several), "test")

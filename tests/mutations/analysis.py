@@ -296,7 +296,7 @@ MUTATIONS = [
                 "tensors += [p.grad for p in model.parameters() if p.grad is not None]",
                 "pass",
                 "gradients take no memory",
-                "::test_optimizers_differ_in_what_they_hold",
+                "::test_what_is_held_between_steps_by_hand",
             ),
             (
                 "return self.held + step + kept + self.working",

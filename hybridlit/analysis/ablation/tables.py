@@ -80,7 +80,8 @@ def piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         The table.
     """
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    bars = ([cell.replace("|", "\\|") for cell in cells] for cells in lines)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in bars)
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """Ablation studies whose truth is known, and how often their verdicts say something else.
 
-    python tests/verdicts.py --nulls 60 --positives 5 --spirals 10
+    python tests/verdicts.py --nulls 60 --positives 4 --spirals 10
 
 Nulls: labels that have nothing to do with photons (at random, a plane with flipped labels, a small
 ReLU network), models of three kinds, learning rates that suit both components, one of them, or
@@ -101,7 +101,7 @@ def taught(seed):
         y = teacher(x)
     split = dict(val_fraction=0.2, test_fraction=0.3)
     return ArrayDataModule(
-        x, (y - y.mean()) / y.std(), scaling=None, batch_size=300, seed=seed, **split
+        x, (y - y.mean()) / y.std(), scaling=None, batch_size=100, seed=seed, **split
     )
 
 
@@ -128,7 +128,7 @@ def null(number):
 def positive(seed):
     """A student of the teacher's architecture, trained until the MLP beside it has finished."""
     model = Student(classical_lr=0.1, quantum_lr=0.1)
-    return f"teacher {seed}", study(model, taught(seed), ["linear", "mlp"], 5, 400)
+    return f"teacher {seed}", study(model, taught(seed), ["linear", "mlp"], 5, 300)
 
 
 def spiral(rates, seeds):
@@ -175,7 +175,7 @@ def main(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--nulls", type=int, default=60)
-    parser.add_argument("--positives", type=int, default=5)
+    parser.add_argument("--positives", type=int, default=4)
     parser.add_argument("--spirals", type=int, default=10, help="seeds of each; 0: none")
     options = parser.parse_args(arguments)
     start, wrong = time.process_time(), 0

@@ -374,7 +374,7 @@ def test_what_goes_around_the_photonic_layers_is_trained_at_both_rates():
 
 def test_a_rate_at_which_a_training_diverges_is_no_candidate():
     data = make_data()
-    rates = dict(classical_lr=0.01, quantum_lr=1e28)
+    rates = dict(classical_lr=0.01, quantum_lr=1e29)
     again = dict(posthoc=False, retrained=["linear"], max_epochs=3)
     found = study(make(SequentialHybrid, **rates), data, **again)
     assert {rate for arm in found.retrained for rate in arm.rates} == {"classical"}

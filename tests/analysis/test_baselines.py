@@ -137,7 +137,7 @@ def test_other_scores_and_models_have_none():
     assert found.left_out["baselines"] == "they have classes or values to score, not likelihood"
     off = study(make(SequentialHybrid), make_data(), retrained=False)
     assert not off.baselines and not off.left_out
-    with pytest.raises(TypeError, match="baselines must be True or False"):
+    with pytest.raises(TypeError, match="baselines must be"):
         study(make(SequentialHybrid), make_data(), baselines="no")
 
 

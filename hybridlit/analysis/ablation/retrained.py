@@ -19,10 +19,10 @@ from hybridlit.analysis.ablation.arms import (
 )
 from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compared, fit_baselines
 from hybridlit.analysis.ablation.constant import constant_predictor
-from hybridlit.analysis.ablation.evidence import Evidence, ScoredRows, beats, evidence
+from hybridlit.analysis.ablation.evidence import ScoredRows, beats, evidence
 from hybridlit.analysis.ablation.measure import Measure
 from hybridlit.analysis.ablation.retraining import Recipe, Training
-from hybridlit.analysis.ablation.trials import best_of_trials
+from hybridlit.analysis.ablation.trials import best_of_trials, may_catch_up
 from hybridlit.analysis.replacement import replaced_output
 from hybridlit.analysis.splits import batches_of, count_rows, first_batches
 from hybridlit.analysis.statistics import Interval, holm, verdict
@@ -33,7 +33,7 @@ __all__ = ["Applicable", "Retrained", "RetrainedArm", "applicable_arms", "retrai
 DataOf = Callable[[int], AbstractContextManager[LightningDataModule]]
 
 _MANY = 0.5
-"""Share of runs that were still improving from which on an arm was."""
+"""Share of runs that were still improving from which on a verdict is held back."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class RetrainedArm:
         verdict: What the difference means: is the photonic layer better than what stands in for it?
         reason: Why nothing is said to help, to hurt or to make no difference though the numbers
             would allow it; None if nothing was held back.
-        improving: Whether the arm was still improving when its training ended, seed by seed, see
-            `Trained`; empty without validations.
+        improving: Whether the arm was still improving when its training ended, fast enough to catch
+            up with the hybrid model, see `may_catch_up`, seed by seed; empty without validations.
         beats_constant: Whether it is better than the best constant answer, see `beats`; None where
             that is not known.
     """
@@ -78,11 +78,6 @@ class RetrainedArm:
     reason: str | None = None
     improving: tuple[bool, ...] = ()
     beats_constant: bool | None = None
-
-    @property
-    def still_improving(self) -> bool:
-        """Whether at least half of the runs were."""
-        return bool(self.improving) and sum(self.improving) >= _MANY * len(self.improving)
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ class _Run:
     parameters: int
     photonic_parameters: int
     rate: str | None
-    improving: bool | None
+    histories: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -226,10 +221,21 @@ def retrained_arms(
     reference, *others = (_summary(arm, runs[arm], known, share) for arm in arms.names)
     proofs = [evidence(scored["hybrid"], scored[arm.name], share) for arm in others]
     p_values = holm([proof.p_value for proof in proofs])
-    judged = [
-        _judged(arm, reference, proof, p, margin)
-        for arm, proof, p in zip(others, proofs, p_values, strict=True)
-    ]
+    judged = []
+    for other, proof, p in zip(others, proofs, p_values, strict=True):
+        behind, ahead = runs[other.name], runs["hybrid"]
+        known_of = replace(other, improving=_improving(behind, ahead))
+        word = verdict(proof.difference, margin, p)
+        reason = _objection(word, known_of, reference, _improving(ahead, behind))
+        judged.append(
+            replace(
+                known_of,
+                difference=proof.difference,
+                p_value=p,
+                verdict="inconclusive" if reason else word,
+                reason=reason,
+            )
+        )
     complete = {name: own for name, own in fitted.items() if len(own) == len(seeds)}
     return Retrained(
         (reference, *judged),
@@ -261,7 +267,7 @@ def _run(
         sum(counts.values()),
         photonic,
         trained.setting if trained.choices > 1 else None,
-        trained.still_improving,
+        trained.histories,
     )
 
 
@@ -289,30 +295,30 @@ def _summary(
             run.training.best_epoch for run in runs if run.training.best_epoch is not None
         ),
         rates=tuple(run.rate for run in runs if run.rate is not None),
-        improving=tuple(run.improving for run in runs if run.improving is not None),
         beats_constant=beats(scored, constants, share) if constants else None,
     )
 
 
-def _judged(
-    arm: RetrainedArm, hybrid: RetrainedArm, proof: Evidence, p: float, margin: float
-) -> RetrainedArm:
-    word = verdict(proof.difference, margin, p)
-    reason = _objection(word, arm, hybrid)
-    found = "inconclusive" if reason else word
-    return replace(arm, difference=proof.difference, p_value=p, verdict=found, reason=reason)
+def _improving(runs: Sequence[_Run], rivals: Sequence[_Run]) -> tuple[bool, ...]:
+    return tuple(
+        may_catch_up(run.histories, rival.histories)
+        for run, rival in zip(runs, rivals, strict=True)
+        if run.histories and rival.histories
+    )
 
 
-def _objection(word: str, arm: RetrainedArm, hybrid: RetrainedArm) -> str | None:
-    """Say why a verdict would not survive a sceptic, if so."""
+def _objection(
+    word: str, arm: RetrainedArm, hybrid: RetrainedArm, improving: Sequence[bool]
+) -> str | None:
+    """Say why a verdict would not survive a sceptic, if so; `improving` is of the hybrid model."""
     winners = {"helps": [hybrid], "hurts": [arm], "neutral": [hybrid, arm]}.get(word, [])
     if winners and all(each.beats_constant is False for each in winners):
         return "no better than a constant"
-    loser = {"helps": arm, "hurts": hybrid}.get(word)
+    loser = {"helps": arm.improving, "hurts": improving}.get(word)
     if loser is None:
         return None
-    if not loser.improving:
+    if not loser:
         return "no validations"
-    if not loser.still_improving:
+    if sum(loser) < _MANY * len(loser):
         return None
     return "was still improving" if word == "helps" else "the model was still improving"

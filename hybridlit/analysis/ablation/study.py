@@ -94,13 +94,13 @@ def ablation_study(
     part. Intervals have 95 % confidence; p values are corrected for the number of arms (Holm), and
     only those below 0.05 count as `helps` or `hurts`. `neutral` says that the interval lies within
     `margin`. Nothing is said to help where the beaten arm was still improving at the end in half of
-    its runs or more (see `Trained`), where there were no validations to know that from, or where
-    the model is no better than a constant answer; such verdicts are `inconclusive`, with a reason.
-    So is `hurts` the other way round, and `neutral` between models that have learned nothing. On
-    one split, intervals are over seeds and test rows; over splits they are corrected for shared
-    rows (Nadeau and Bengio, 2003). Post-hoc intervals are over test rows; `row_errors` says how
-    well they hold what they claim where rows are few. R2 is relative to the variance of the test
-    targets as they are.
+    its runs or more, fast enough to catch up (see `may_catch_up`), where there were no validations
+    to know that from, or where the model is no better than a constant answer; such verdicts are
+    `inconclusive`, with a reason. So is `hurts` the other way round, and `neutral` between models
+    that have learned nothing. On one split, intervals are over seeds and test rows; over splits
+    they are corrected for shared rows (Nadeau and Bengio, 2003). Post-hoc intervals are over test
+    rows; `row_errors` says how well they hold what they claim where rows are few. R2 is relative to
+    the variance of the test targets as they are.
 
     Post-hoc arms have words of their own: the model `relies on` a part, `does not rely on` it, or
     is `better without` it.

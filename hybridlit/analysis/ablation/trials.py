@@ -2,7 +2,8 @@
 
 A learning rate that suits one arm may be far too small for another one: the photonic model then
 wins because the other has not finished. So all arms, the model itself among them, have the same
-search, and an arm whose validation loss was still falling at the end is not called beaten.
+search, and an arm whose validation loss was still falling fast enough to catch up is not called
+beaten.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from hybridlit.analysis.ablation.arms import STAND_INS, Widths, apply_arm
 from hybridlit.analysis.ablation.retraining import Recipe, Training, seeded
 from hybridlit.components import split_parameters
 
-__all__ = ["Trained", "best_of_trials", "last_gain"]
+__all__ = ["Trained", "best_of_trials", "last_gain", "may_catch_up"]
 
 _LAST = 0.2
 """The share of a training that is looked at for improvements: its last fifth."""
+
+_AGAIN = 5
+"""Catching up counts within so many times as many epochs again."""
 
 _NOTICEABLE = 0.01
 """A gain there that counts, relative to all that the training has gained."""
@@ -35,16 +39,14 @@ class Trained:
         training: What it took.
         setting: The optimizer settings it was trained with, a key of `Recipe.settings`.
         choices: Number of settings that there were to choose from.
-        still_improving: Whether more epochs would have changed the arm: the training kept had its
-            best validation in the last fifth, or another one did and, at that pace, would have
-            overtaken it within as many epochs again. None without validations.
+        histories: What was monitored in each of the trainings; empty without validations.
     """
 
     model: LightningModule
     training: Training
     setting: str
     choices: int
-    still_improving: bool | None
+    histories: tuple[tuple[float, ...], ...]
 
 
 def best_of_trials(
@@ -87,11 +89,27 @@ def best_of_trials(
         assert failure is not None
         raise failure
     model, training, name = min(found, key=lambda each: _lowest(each[1]))
-    improving = None
-    if training.lowest is not None:
-        others = [each for _, each, _ in found]
-        improving = any(_may_overtake(other, training.lowest) for other in others)
-    return Trained(model, training, name, choices, improving)
+    histories = tuple(each.history for _, each, _ in found if each.history)
+    return Trained(model, training, name, choices, histories)
+
+
+def may_catch_up(histories: Sequence[Sequence[float]], rivals: Sequence[Sequence[float]]) -> bool:
+    """Tell whether an arm was still improving, and fast enough to catch up with another one.
+
+    It was if a training of it had its best validation in the last fifth and, at the pace of that
+    fifth, would reach the other's best within five times as many epochs again. Paces fall off as a
+    rule, so that this is generous; an arm that creeps on far behind is beaten all the same.
+
+    Args:
+        histories: What was monitored in each training of the arm, less is better.
+        rivals: The same of the other arm.
+
+    Returns:
+        Whether that is so of any of its trainings.
+    """
+    wanted = min(min(history) for history in rivals)
+    gains = [(min(history), last_gain(history)) for history in histories]
+    return any(gain > 0 and best - gain * _AGAIN / _LAST <= wanted for best, gain in gains)
 
 
 def last_gain(history: Sequence[float]) -> float:
@@ -110,13 +128,6 @@ def last_gain(history: Sequence[float]) -> float:
         return math.inf
     gain = min(before) - min(last)
     return gain if gain > _NOTICEABLE * (history[0] - min(last)) else 0.0
-
-
-def _may_overtake(training: Training, lowest: float) -> bool:
-    """Whether as many epochs again, at the pace of the last ones, would undercut a validation."""
-    gain = last_gain(training.history)
-    assert training.lowest is not None
-    return gain > 0 and training.lowest - gain / _LAST < lowest
 
 
 def _lowest(training: Training) -> float:

@@ -10,14 +10,12 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hybridlit.analysis.loss_change.allocation import merged, row_losses
+from hybridlit.analysis.loss_change.allocation import merged
 from hybridlit.analysis.loss_change.intervention import Verdict, guilty_by_intervention
 from hybridlit.analysis.loss_change.retraining import (
     Origin,
-    TrainedCopy,
     batches_in_turns,
     in_one,
-    seed_torch,
 )
 from hybridlit.callbacks.measuring.probes import full_precision, keep_first
 from hybridlit.callbacks.measuring.repeated_training import (
@@ -159,8 +157,8 @@ class Interventions:
         Returns:
             The verdict, the same in all processes.
         """
-        batches, origin = self._kept(trainer)
-        batch = batches_in_turns(batches["train"], self._shuffled)
+        batches, shuffled, origin = self._kept(trainer)
+        batch = batches_in_turns(batches["train"], shuffled)
         rows = {probe: merged(kept) for probe, kept in batches.items()}
         arms: list[tuple[str | None, Collection[str]]] = [(None, ()), *parts.items()]
         looks = sorted({-(-self._most_steps * look // _LOOKS) for look in range(1, _LOOKS + 1)})
@@ -209,8 +207,8 @@ class Interventions:
             frozen: Names of the parameters that are frozen.
             steps: Optimizer steps that the copy takes.
         """
-        batches, origin = self._kept(trainer)
-        batch = batches_in_turns(batches["train"], self._shuffled)
+        batches, shuffled, origin = self._kept(trainer)
+        batch = batches_in_turns(batches["train"], shuffled)
         with full_precision(trainer, model):
             copied = repeated_training(trainer, model, origin, batch, self._modes, frozen)
             copied.train(steps)
@@ -229,11 +227,11 @@ class Interventions:
         if keep_first(self._batches[probe], batch, batch_idx, self._most_batches):
             self._saved = None
 
-    def _kept(self, trainer: Trainer) -> tuple[dict[str, list[Any]], Origin]:
+    def _kept(self, trainer: Trainer) -> tuple[dict[str, list[Any]], bool, Origin]:
         if self._origin is None or not all(self._batches.values()):
             raise RuntimeError("no batches have been kept")
-        batches: dict[str, list[Any]] = trainer.strategy.broadcast(self._batches)
-        return batches, self._origin
+        batches, shuffled = trainer.strategy.broadcast((self._batches, self._shuffled))
+        return batches, shuffled, self._origin
 
 
 def _losses(copied: TrainedCopy, batches: list[Any]) -> Tensor:
@@ -270,14 +268,16 @@ def _unpacked(content: Mapping[str, Any], rates: list[list[float]]) -> Origin:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Tell whether two batches are equal."""
+    """Tell whether the tensors of two batches are equal."""
+    if type(one) is not type(other):
+        return False
     if isinstance(one, Tensor):
         return one.shape == other.shape and torch.equal(one.detach().cpu(), other)
     if isinstance(one, Mapping):
-        return all(_same(value, other[key]) for key, value in one.items())
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, (tuple, list)):
         return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
+    return True
 
 
 def _apart(batches: list[Any], rows: list[int]) -> list[Any]:

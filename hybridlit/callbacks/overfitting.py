@@ -52,20 +52,19 @@ class OverfittingDetector(Callback):
     loss than the one with nothing frozen and than all others, by more than `min_cost` with all of
     the 95 % intervals over the rows of the first `replay_batches` validation batches, and without
     half at least of the rise. The copies are compared eight times on the way, and the first clear
-    answer counts. Where there is none, the warning says
-    that no single part is to blame. A `Fusion` learns to trust what overfits and so shares its
-    guilt: it is named only if no other part is. An episode ends when there was no alarm for
-    `window` measurements.
+    answer counts. Where there is none, the warning says that no single part is to blame. A `Fusion`
+    learns to trust what overfits and so shares its guilt: it is named only if no other part is. An
+    episode ends when there was no alarm for `window` measurements.
 
     What is confirmed is that the model overfits less without this part's training, on these rows,
     in the training that was repeated; how much of what is worth learning goes with it is for you to
-    see, from the training losses in the warning. Copies take the first `replay_batches`
-    training batches in turns, with the losses of a template or `probe_losses`, the learning rates
-    of the run, its accumulation, clipping, stages and turns, in full precision; they do not run
-    `training_step`. Once the run is longer than `replay_steps`, each new lowest validation loss
-    becomes the point to begin from, so overfitting that takes longer to show is not confirmed. If a
-    copy cannot be trained (manual optimization, several optimizers, a module that cannot be
-    copied), the warning says why no part is named.
+    see, from the training losses in the warning. Copies take the first `replay_batches` training
+    batches in turns (shuffled if the data loader does), with the losses of a template or
+    `probe_losses`, the learning rates of the run, its accumulation, clipping, stages and turns, in
+    full precision; they do not run `training_step`. Once the run is longer than `replay_steps`,
+    each new lowest validation loss becomes the point to begin from, so overfitting that takes
+    longer to show is not confirmed. If a copy cannot be trained (manual optimization, several
+    optimizers, a module that cannot be copied), the warning says why no part is named.
 
     Training is the same bit for bit with and without this callback, unless it freezes. A resumed
     run logs and decides as the uninterrupted one: the checkpoint holds both probes, the batches
@@ -112,7 +111,7 @@ class OverfittingDetector(Callback):
         window: Number of stretches, and of validations for the trend, that are looked at
             together, at least 2.
         min_cost: Smallest cost that matters, as a share of the validation loss at the beginning of
-            the window, at least 0.
+            the window, or, among copies, of the lowest one; at least 0.
         replay_steps: Most optimizer steps that a copy takes, at least 0; 0 trains no copies, and no
             part is ever named.
         replay_batches: Number of batches of training, and of validation, that are kept for copies,

@@ -7,6 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
+from hybridlit.analysis.loss_change.retraining import batches_in_turns
 from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.callbacks.measuring.interventions import Interventions
 from hybridlit.callbacks.measuring.repeated_training import repeated_training
@@ -44,16 +45,12 @@ class RepeatedAtTheEnd(Callback):
     def on_train_end(self, trainer, pl_module):
         state = {name: value.clone() for name, value in pl_module.state_dict().items()}
         interventions = self.detector._interventions
+        assert not interventions._shuffled
         self.origin = interventions._origin
         frozen = [name for name in state if name.startswith(tuple(self.frozen))]
-        copied = repeated_training(
-            trainer,
-            pl_module,
-            self.origin,
-            interventions._batches["train"],
-            interventions._modes,
-            frozen,
-        )
+        batch = batches_in_turns(interventions._batches["train"], shuffled=False)
+        modes = interventions._modes
+        copied = repeated_training(trainer, pl_module, self.origin, batch, modes, frozen)
         copied.train(trainer.global_step - self.origin.step)
         self.copied = copied.model.state_dict()
         for name, value in pl_module.state_dict().items():
@@ -117,6 +114,28 @@ def test_in_a_long_run_copies_begin_at_the_lowest_validation_loss(
     assert again.origin.step in (16, 28) and trainer.global_step == 36
     for name, value in model.state_dict().items():
         assert torch.equal(value, again.copied[name]), name
+
+
+def test_rows_are_dealt_out_anew_only_if_the_data_loader_does_so(data, make_model, make_trainer):
+    detector = OverfittingDetector()
+    make_trainer([detector], max_epochs=2).fit(make_model(), data)
+    interventions = detector._interventions
+    kept = interventions._batches["train"]
+    assert interventions._shuffled and [len(x) for x, _ in kept] == [10, 10, 10, 6]
+    batch = batches_in_turns(kept, shuffled=True)
+    first, second, again = ([batch(4 * turn + i) for i in range(4)] for turn in (0, 1, 0))
+    assert [len(x) for x, _ in second] == [10, 10, 10, 6]
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(first, again, strict=True))
+    assert not torch.equal(first[0][0], second[0][0])
+    rows = sorted(tuple(row.tolist()) for x, _ in kept for row in x)
+    for turn in (first, second):
+        assert sorted(tuple(row.tolist()) for x, _ in turn for row in x) == rows
+    labels = {tuple(row.tolist()): int(y) for x, ys in kept for row, y in zip(x, ys, strict=True)}
+    assert all(
+        labels[tuple(row.tolist())] == y for x, ys in second for row, y in zip(x, ys, strict=True)
+    )
+    named = [{"x": x, "y": y} for x, y in kept]
+    assert batches_in_turns(named, shuffled=True)(5) is named[1]  # cannot be put together
 
 
 def test_copies_take_no_more_steps_than_the_run_and_one_episode():

@@ -25,6 +25,7 @@ from hybridlit import (
     SklearnDataModule,
 )
 from hybridlit.callbacks import overfitting
+from hybridlit.callbacks.measuring import interventions
 from hybridlit.callbacks.overfitting import OverfittingDetector, _parameters_by
 from hybridlit.templates.stages import StagedTraining
 
@@ -209,6 +210,23 @@ def test_the_warning_says_what_happened_and_what_to_do(make_trainer):
         "decay or dropout, or make it narrower, or freeze it with action='freeze'[.]"
     )
     assert re.fullmatch(pattern, message), message
+
+
+@pytest.mark.filterwarnings("ignore:.* overfits")
+def test_a_fusion_is_named_last(make_trainer, monkeypatch):
+    """It shares the guilt of what it trusts; see `guilty_by_intervention`."""
+    asked = []
+
+    def judge(losses, lowest, matters, last):
+        asked.append((set(losses), last))
+        return None
+
+    torch.manual_seed(0)
+    monkeypatch.setattr(interventions, "guilty_by_intervention", judge)
+    detector = OverfittingDetector(every_n_steps=5, replay_steps=8)
+    make_trainer([detector], max_epochs=20).fit(wide_classical(), noise(0))
+    assert asked == [({None, *PARTS}, ["fusion"])] * 8
+    assert detector.blamed == []
 
 
 # --- what is logged -------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
+from hybridlit.analysis.loss_change.allocation import merged
 
 __all__ = [
     "Origin",
     "TrainedCopy",
+    "batches_in_turns",
     "copied_optimizer",
+    "in_one",
     "seed_everything",
     "seed_torch",
     "training_loss",
@@ -55,7 +58,7 @@ class TrainedCopy:
         model: The copy. It is set to the values of the origin.
         optimizer: Its optimizer, from `copied_optimizer`.
         origin: Where it begins.
-        batches: Training batches, taken in turns, at least one.
+        batch: From a number, from 0 on, to a training batch; see `batches_in_turns`.
         frozen: Qualified names of the parameters that stay as they are: their gradients are taken
             away, so that neither weight decay nor moments move them. Running statistics of batch
             normalization go on.
@@ -69,7 +72,7 @@ class TrainedCopy:
     model: nn.Module
     optimizer: Optimizer
     origin: Origin
-    batches: Sequence[Any]
+    batch: Callable[[int], Any]
     frozen: Collection[str] = ()
     idle: Callable[[int], Collection[str]] = lambda step: ()
     modes: Mapping[str, bool] = field(default_factory=dict)
@@ -118,7 +121,7 @@ class TrainedCopy:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
             for number in range(start, start + self.accumulated):
-                batch = to_device_of(self.model, self.batches[number % len(self.batches)])
+                batch = to_device_of(self.model, self.batch(number))
                 (self._loss(self.model, batch) / self.accumulated).backward()
         parameters = dict(self.model.named_parameters())
         if all(parameter.grad is None for parameter in parameters.values()):
@@ -129,6 +132,44 @@ class TrainedCopy:
         self.clip(self.optimizer)
         self.optimizer.step()
         self.steps += 1
+
+
+def batches_in_turns(batches: list[Any], shuffled: bool) -> Callable[[int], Any]:
+    """Take a few batches again and again.
+
+    Args:
+        batches: At least one batch.
+        shuffled: Deal their rows out anew each time that all have been taken, as a data loader that
+            shuffles does: with batch normalization it matters who is in a batch with whom. Batches
+            that are no tuples of tensors with equal rows stay as they are.
+
+    Returns:
+        A function from a number, from 0 on, to the batch, which is always the same for a number.
+    """
+    together, rows = in_one(batches)
+    if not shuffled or not rows:
+        return lambda number: batches[number % len(batches)]
+
+    def dealt(number: int) -> Any:
+        turn, place = divmod(number, len(batches))
+        generator = torch.Generator().manual_seed(turn)
+        chosen = torch.randperm(sum(rows), generator=generator).split(rows)[place]
+        return tuple(column[chosen] for column in together[0])
+
+    return dealt
+
+
+def in_one(batches: list[Any]) -> tuple[list[Any], list[int]]:
+    """Put batches together where that is possible.
+
+    Args:
+        batches: Batches as a data loader yields them.
+
+    Returns:
+        What `merged` returns, and how many rows each batch had; no numbers if they stay apart.
+    """
+    together = merged(batches)
+    return together, [] if together is batches else [len(batch[0]) for batch in batches]
 
 
 def copied_optimizer(optimizer: Optimizer, model: nn.Module, copied: nn.Module) -> Optimizer:

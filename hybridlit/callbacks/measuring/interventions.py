@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hybridlit.analysis.loss_change.allocation import merged, row_losses
+from hybridlit.analysis.loss_change.allocation import merged
 from hybridlit.analysis.loss_change.intervention import Verdict, guilty_by_intervention
-from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, seed_torch
+from hybridlit.analysis.loss_change.retraining import (
+    Origin,
+    batches_in_turns,
+    in_one,
+)
 from hybridlit.callbacks.measuring.probes import full_precision, keep_first
 from hybridlit.callbacks.measuring.repeated_training import (
     adopt,
@@ -38,6 +43,7 @@ class Interventions:
         self._most_steps, self._most_batches = steps, batches
         self._origin: Origin | None = None
         self._batches: dict[str, list[Any]] = {"train": [], "val": []}
+        self._shuffled = False
         self._spent = 0
         self._modes: dict[str, bool] = {}
         self._saved: dict[str, Any] | None = None  # state until batches or origin change
@@ -45,12 +51,13 @@ class Interventions:
     def state_dict(self) -> dict[str, Any]:
         """Return all that later copies depend on, in plain types and tensors."""
         if self._saved is None:
-            kept = {probe: _in_one(batches) for probe, batches in self._batches.items()}
+            kept = {probe: in_one(batches) for probe, batches in self._batches.items()}
             self._saved = {"kept": kept, "origin": None}
             if self._origin is not None:
                 self._saved["origin"] = _packed(self._origin)
         rates = [] if self._origin is None else list(self._origin.rates)
-        return {"interventions": self._saved | {"rates": rates, "spent": self._spent}}
+        own = {"rates": rates, "shuffled": self._shuffled, "spent": self._spent}
+        return {"interventions": self._saved | own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of a checkpoint; those of version 0.1 know of no copies."""
@@ -59,7 +66,7 @@ class Interventions:
             self._batches = {probe: _apart(*kept) for probe, kept in own["kept"].items()}
             if own["origin"] is not None:
                 self._origin = _unpacked(own["origin"], list(own["rates"]))
-            self._spent, self._saved = own["spent"], None
+            self._shuffled, self._spent, self._saved = own["shuffled"], own["spent"], None
 
     @property
     def begun(self) -> bool:
@@ -82,13 +89,15 @@ class Interventions:
             self._saved = None
 
     def keep(self, model: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Keep the first training batches, and which modules are in training mode.
+        """Keep the first training batches, whether others follow, and the modes of modules.
 
         Args:
             model: The model, just before it is trained on the batch.
             batch: The batch.
             batch_idx: Its number in its epoch.
         """
+        if not self._shuffled and batch_idx == 0 and self._batches["train"]:
+            self._shuffled = not _same(batch, self._batches["train"][0])
         self._keep("train", batch, batch_idx)
         if not self._modes:
             self._modes = {name: module.training for name, module in model.named_modules()}
@@ -148,7 +157,8 @@ class Interventions:
         Returns:
             The verdict, the same in all processes.
         """
-        batches, origin = self._kept(trainer)
+        batches, shuffled, origin = self._kept(trainer)
+        batch = batches_in_turns(batches["train"], shuffled)
         rows = {probe: merged(kept) for probe, kept in batches.items()}
         arms: list[tuple[str | None, Collection[str]]] = [(None, ()), *parts.items()]
         looks = sorted({-(-self._most_steps * look // _LOOKS) for look in range(1, _LOOKS + 1)})
@@ -156,7 +166,7 @@ class Interventions:
         with full_precision(trainer, model):
             copies = {
                 part: repeated_training(
-                    trainer, model, origin, batches["train"], self._modes, {*frozen, *names}
+                    trainer, model, origin, batch, self._modes, {*frozen, *names}
                 )
                 for part, names in arms
             }
@@ -197,11 +207,10 @@ class Interventions:
             frozen: Names of the parameters that are frozen.
             steps: Optimizer steps that the copy takes.
         """
-        batches, origin = self._kept(trainer)
+        batches, shuffled, origin = self._kept(trainer)
+        batch = batches_in_turns(batches["train"], shuffled)
         with full_precision(trainer, model):
-            copied = repeated_training(
-                trainer, model, origin, batches["train"], self._modes, frozen
-            )
+            copied = repeated_training(trainer, model, origin, batch, self._modes, frozen)
             copied.train(steps)
         self._spent += steps
         adopt(trainer, model, copied, origin.values)
@@ -218,11 +227,11 @@ class Interventions:
         if keep_first(self._batches[probe], batch, batch_idx, self._most_batches):
             self._saved = None
 
-    def _kept(self, trainer: Trainer) -> tuple[dict[str, list[Any]], Origin]:
+    def _kept(self, trainer: Trainer) -> tuple[dict[str, list[Any]], bool, Origin]:
         if self._origin is None or not all(self._batches.values()):
             raise RuntimeError("no batches have been kept")
-        batches: dict[str, list[Any]] = trainer.strategy.broadcast(self._batches)
-        return batches, self._origin
+        batches, shuffled = trainer.strategy.broadcast((self._batches, self._shuffled))
+        return batches, shuffled, self._origin
 
 
 def _losses(copied: TrainedCopy, batches: list[Any]) -> Tensor:
@@ -258,10 +267,17 @@ def _unpacked(content: Mapping[str, Any], rates: list[list[float]]) -> Origin:
     return Origin(content["step"], unpacked(content["values"]), moments, rates)
 
 
-def _in_one(batches: list[Any]) -> tuple[list[Any], list[int]]:
-    """Put batches together, where they are tuples of tensors, and say how many rows each had."""
-    together = merged(batches)
-    return together, [] if together is batches else [len(batch[0]) for batch in batches]
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether the tensors of two batches are equal."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return one.shape == other.shape and torch.equal(one.detach().cpu(), other)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, (tuple, list)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return True
 
 
 def _apart(batches: list[Any], rows: list[int]) -> list[Any]:

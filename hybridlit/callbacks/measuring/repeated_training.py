@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -33,7 +33,7 @@ def repeated_training(
     trainer: Trainer,
     model: LightningModule,
     origin: Origin,
-    batches: Sequence[Any],
+    batch: Callable[[int], Any],
     modes: Mapping[str, bool],
     frozen: Collection[str],
 ) -> TrainedCopy:
@@ -47,7 +47,7 @@ def repeated_training(
         trainer: The Trainer in a fit.
         model: The module that it trains.
         origin: Where the copy begins.
-        batches: Training batches, taken in turns.
+        batch: From a number, from 0 on, to a training batch.
         modes: Which modules are in training mode in training, by qualified name.
         frozen: Qualified names of the parameters that stay as they are.
 
@@ -85,7 +85,7 @@ def repeated_training(
         copied,
         copied_optimizer(optimizer, model, copied),
         origin,
-        batches,
+        batch,
         frozen=frozen,
         idle=idle,
         modes=modes,

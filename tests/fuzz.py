@@ -35,11 +35,14 @@ def case_of(seed: int, number: int) -> Case:
     return kind(rng)
 
 
-def outcomes(seed: int, numbers: Iterable[int]) -> Iterator[tuple[int, Case, Outcome]]:
-    """Try cases, and say which, and how they end."""
+def outcomes(
+    seed: int, numbers: Iterable[int], kind: str = ""
+) -> Iterator[tuple[int, Case, Outcome]]:
+    """Try cases of a kind, and say which, and how they end."""
     for number in numbers:
         case = case_of(seed, number)
-        yield number, case, judged(case)
+        if kind in case.kind:
+            yield number, case, judged(case)
 
 
 def report(number: int, seed: int, case: Case, outcome: Outcome) -> str:
@@ -62,9 +65,7 @@ def main() -> int:
     numbers = range(arguments.cases) if arguments.case is None else [arguments.case]
     counts: Counter[str] = Counter()
     of_kind: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for number, case, outcome in outcomes(seed, numbers):
-        if arguments.kind not in case.kind:
-            continue
+    for number, case, outcome in outcomes(seed, numbers, arguments.kind):
         counts[outcome.word] += 1
         of_kind[case.kind][outcome.word] += 1
         if outcome.word in FAULTS or arguments.case is not None:

@@ -39,15 +39,15 @@ def fock(rng: Random) -> Case:
 def fock_amplitudes(rng: Random) -> Case:
     """Amplitudes against permanents."""
     modes = rng.randint(1, 4)
-    state = [rng.choice([0, 1, 1, 2]) for _ in range(modes)]
+    state: list[Any] = [rng.choice([0, 1, 1, 2]) for _ in range(modes)]
+    while sum(state) > 5:  # permanents of more take long
+        state[rng.randrange(modes)] = 0
     space = rng.choice(["fock", "unbunched"])
     matrix = haar(modes, np.random.default_rng(rng.randrange(2**32)))
     dtype = rng.choice([torch.complex64, torch.complex128])
     unitary: Any = torch.tensor(matrix, dtype=dtype)
     wrong = None
-    if sum(state) == 0:
-        wrong = "input_state without photons"
-    elif space == "unbunched" and sum(state) > modes:
+    if space == "unbunched" and sum(state) > modes:
         wrong = "more photons than modes"
     elif rng.random() < 0.2:
         wrong = rng.choice(["real", "shape", "numpy", "float state"])
@@ -61,7 +61,9 @@ def fock_amplitudes(rng: Random) -> Case:
             state = [float(n) for n in state]
 
     def check(found: Tensor) -> None:
-        expected = torch.from_numpy(all_amplitudes(matrix, state, space == "unbunched"))
+        vacuum = np.ones(1, dtype=complex)  # nothing goes in, nothing comes out
+        exact = all_amplitudes(matrix, state, space == "unbunched") if sum(state) else vacuum
+        expected = torch.from_numpy(exact)
         close = TOLERANCES[found.real.dtype]
         check_close(torch.view_as_real(found), torch.view_as_real(expected), close, "amplitudes")
 

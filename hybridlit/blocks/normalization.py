@@ -14,9 +14,9 @@ __all__ = ["NormalizationLayer", "NormalizationMethod"]
 
 NormalizationMethod = Literal["sigmoid", "tanh", "minmax", "standard"]
 
-_MINMAX_OF_ONE = (
-    "method='minmax' normalizes each row over its features, and one feature alone has no range; "
-    "use 'sigmoid', 'tanh' or 'standard'"
+_MINMAX_TOO_NARROW = (
+    "method='minmax' normalizes each row over its features and needs at least 3: one alone has no "
+    "range, and of two nothing but their order is left; use 'sigmoid', 'tanh' or 'standard'"
 )
 
 
@@ -27,7 +27,8 @@ class NormalizationLayer(nn.Module):
         - `"sigmoid"`: `1 / (1 + exp(-x))`.
         - `"tanh"`: `(tanh(x) + 1) / 2`.
         - `"minmax"`: each row from its own minimum (0) to its own maximum (1). It discards the
-          offset and scale of the row; a constant row becomes 0.5 with zero gradient.
+          offset and scale of the row; a constant row becomes 0.5 with zero gradient. At least 3
+          features: two would come out as (0, 1) or (1, 0), whatever they are.
         - `"standard"`: each feature from mean - 3 std (0) to mean + 3 std (1) of the training data,
           linearly. Values further out leave [0, 1]: they are legal phases, and a clamp would stop
           their gradient. A feature that is constant in the training data maps to 0.5 there, with
@@ -36,7 +37,7 @@ class NormalizationLayer(nn.Module):
 
     Args:
         method: One of `"sigmoid"`, `"tanh"`, `"minmax"`, `"standard"`.
-        num_features: Size of the last dimension, at least 1 (`"minmax"`: 2). Needed for
+        num_features: Size of the last dimension, at least 1 (`"minmax"`: 3). Needed for
             `"standard"`, otherwise optional and then only checked.
 
     Raises:
@@ -60,8 +61,8 @@ class NormalizationLayer(nn.Module):
         choice(method, "method", get_args(NormalizationMethod))
         if num_features is not None:
             num_features = integer(num_features, "num_features", 1)
-        if method == "minmax" and num_features == 1:
-            raise ValueError(_MINMAX_OF_ONE)
+        if method == "minmax" and num_features is not None and num_features < 3:
+            raise ValueError(_MINMAX_TOO_NARROW)
         self.method = method
         self.num_features = num_features
         self._fitted = method != "standard"  # a Python flag: reading `count` would sync a GPU
@@ -89,8 +90,8 @@ class NormalizationLayer(nn.Module):
 
         Raises:
             TypeError: If `x` is no tensor.
-            ValueError: If the last dimension is not `num_features`, or 1 for `"minmax"`; on the
-                CPU, if a value is not finite: it could look like any other afterwards.
+            ValueError: If the last dimension is not `num_features`, or below 3 for `"minmax"`; on
+                the CPU, if a value is not finite: it could look like any other afterwards.
             RuntimeError: If the method is `"standard"` and the layer has seen no training data.
         """
         self._check_width(x)
@@ -202,8 +203,8 @@ class NormalizationLayer(nn.Module):
             raise ValueError(
                 f"x must have shape (..., {self.num_features or 'features'}), got {tuple(x.shape)}"
             )
-        if self.method == "minmax" and x.shape[-1] == 1:
-            raise ValueError(_MINMAX_OF_ONE)
+        if self.method == "minmax" and x.shape[-1] < 3:
+            raise ValueError(_MINMAX_TOO_NARROW)
 
     def _check_fittable(self) -> None:
         if self.method != "standard":

@@ -66,15 +66,16 @@ def test_a_constant_row_is_one_half_with_finite_gradient(value):
 def test_minmax_does_not_hide_bad_values(bad, monkeypatch):
     """Not even where looking for them would cost too much."""
     monkeypatch.setattr("hybridlit.photonics.finite.can_look_at", lambda tensor: False)
-    y = NormalizationLayer("minmax")(torch.tensor([[bad, bad], [0.0, bad], [0.0, 1.0]]))
+    y = NormalizationLayer("minmax")(torch.tensor([[bad] * 3, [0.0, bad, 1.0], [0.0, 1.0, 2.0]]))
     assert y[:2].isnan().any(dim=1).all() and not y[2].isnan().any()
 
 
-def test_minmax_of_one_feature_is_refused_with_a_remedy():
-    with pytest.raises(ValueError, match="one feature alone has no range; use 'sigmoid'"):
-        NormalizationLayer("minmax", num_features=1)
-    with pytest.raises(ValueError, match="one feature alone has no range"):
-        NormalizationLayer("minmax")(torch.randn(3, 1))
+@pytest.mark.parametrize("features", [1, 2])
+def test_minmax_of_features_of_which_nothing_is_left_is_refused(features):
+    with pytest.raises(ValueError, match="needs at least 3: .*; use 'sigmoid'"):
+        NormalizationLayer("minmax", num_features=features)
+    with pytest.raises(ValueError, match="needs at least 3"):
+        NormalizationLayer("minmax")(torch.randn(3, features))
 
 
 def test_standard_maps_three_deviations_to_the_unit_interval():

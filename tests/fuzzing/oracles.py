@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fuzzing.judging import DroppedFeature, SilentlyWrong
 from hybridlit import PhotonicCircuit, use_kernel
+from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.propagation import probabilities_in_torch
 
 __all__ = [
@@ -137,7 +138,7 @@ def exact_probabilities(circuit: PhotonicCircuit, x: Tensor) -> Tensor:
         phases = phases[0]
     else:
         phases = phases.expand(circuit.count, -1, -1, -1)
-    occupied = [mode for mode, n in enumerate(circuit.input_state) for _ in range(n)]
+    occupied = occupied_modes(circuit.input_state)  # any other order loses digits
     with use_kernel("torch"), torch.no_grad():
         found = probabilities_in_torch(layer.phases, phases, occupied, circuit.fock_space)[0]
     return found if circuit.count is None else found.transpose(0, 1)

@@ -176,7 +176,8 @@ def made(cls: Any, given: dict[str, Any]) -> Any:
 def batch(rng: Random, given: dict[str, Any], shape: list[int]) -> tuple[Any, Any, str | None]:
     """Draw inputs and targets, and say what is wrong with them, if anything is."""
     rows, task = rng.choice([0, 1, 2, 3, 3, 5, 5]), given.get("task", "multiclass")
-    wide = given["output_dim"] if isinstance(given["output_dim"], int) else 2
+    wide = given["output_dim"]
+    wide = wide if isinstance(wide, int) and 0 < wide < 1000 else 2  # a wrong one is refused
     x: Any = torch.randn(rows, *shape)
     if task == "multiclass":
         targets: Any = torch.randint(0, max(1, wide), (rows,))

@@ -132,7 +132,7 @@ def test_a_fusion_of_ones_own(make_trainer):
         (parallel, dict(hidden_dims=[]), "hidden_dims must name at least one width"),
         (parallel, dict(quantum_input_dim=-1), "quantum_input_dim must be at least 1"),
         (parallel, dict(normalization="max"), "normalization must be one of"),
-        (parallel, dict(input_dim=1, normalization="minmax"), "one feature alone"),
+        (parallel, dict(input_dim=1, normalization="minmax"), "needs at least 3"),
         (bank, dict(n_layers=0), "n_layers must be at least 1"),
         (bank, dict(n_layers=4, scales=[1, 2]), "n_layers must be None or 2, the number of scales"),
         (bank, dict(scales=[]), "scales must be at least one window of at most 5"),

@@ -177,7 +177,7 @@ def test_bad_inputs(x, error, message):
         (dict(normalization="none"), ValueError, "normalization must be one of"),
         (dict(circuit_type="ring"), ValueError, "circuit_type must be one of"),
         (dict(n_photons=0), ValueError, "n_photons"),
-        (dict(quantum_dim=1, normalization="minmax"), ValueError, "one feature alone"),
+        (dict(quantum_dim=1, normalization="minmax"), ValueError, "needs at least 3"),
     ],
 )
 def test_bad_arguments(changes, error, message):

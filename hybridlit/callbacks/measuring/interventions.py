@@ -10,12 +10,14 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hybridlit.analysis.loss_change.allocation import merged
+from hybridlit.analysis.loss_change.allocation import merged, row_losses
 from hybridlit.analysis.loss_change.intervention import Verdict, guilty_by_intervention
 from hybridlit.analysis.loss_change.retraining import (
     Origin,
+    TrainedCopy,
     batches_in_turns,
     in_one,
+    seed_torch,
 )
 from hybridlit.callbacks.measuring.probes import full_precision, keep_first
 from hybridlit.callbacks.measuring.repeated_training import (

@@ -15,6 +15,7 @@ import hybridlit
 ROOT = Path(hybridlit.__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
 OPTIONAL = {
+    "sklearn",
     "markdown",
     "matplotlib",
     "scipy",

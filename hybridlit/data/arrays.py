@@ -65,6 +65,7 @@ class ArrayDataModule(LightningDataModule):
             dtype, or a split would be empty.
 
     Example:
+        >>> import torch
         >>> data = ArrayDataModule(torch.randn(100, 3), torch.arange(100) % 2, batch_size=16)
         >>> [len(part[0]) for part in (data.train, data.val, data.test)]
         [60, 20, 20]

@@ -72,7 +72,7 @@ def test_minmax_does_not_hide_bad_values(bad, monkeypatch):
 
 @pytest.mark.parametrize("features", [1, 2])
 def test_minmax_of_features_of_which_nothing_is_left_is_refused(features):
-    with pytest.raises(ValueError, match="needs at least 3: .*; use 'sigmoid'"):
+    with pytest.raises(ValueError, match=r"needs at least 3: .*; use 'sigmoid'"):
         NormalizationLayer("minmax", num_features=features)
     with pytest.raises(ValueError, match="needs at least 3"):
         NormalizationLayer("minmax")(torch.randn(3, features))

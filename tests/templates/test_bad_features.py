@@ -70,10 +70,10 @@ def test_where_nothing_looks_only_their_sample_becomes_nan(monkeypatch, template
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("method", ["sigmoid", "tanh", "minmax", "standard"])
 def test_a_normalization_hides_no_diverging_layer(method, bad):
-    layer = NormalizationLayer(method, 2)
+    layer = NormalizationLayer(method, 3)
     if method == "standard":
-        layer.fit(torch.randn(9, 2))
-    x = torch.tensor([[0.0, 1.0], [bad, 1.0]])
+        layer.fit(torch.randn(9, 3))
+    x = torch.tensor([[0.0, 1.0, 3.0], [bad, 1.0, 2.0]])
     with pytest.raises(ValueError, match=r"in row\(s\) \[1\]: .* a diverging layer before"):
         layer(x)
     with pytest.raises(ValueError, match=r"in row\(s\) \[0\]"):

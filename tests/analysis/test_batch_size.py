@@ -22,8 +22,9 @@ from hybridlit import (
     SequentialHybrid,
 )
 from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, predict_memory
+from hybridlit.analysis.batch_size.step_memory import held_bytes
 from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
-from hybridlit.photonics import free_memory, memory
+from hybridlit.photonics import free_memory, memory, use_kernel
 from hybridlit.photonics.kernels.compiled.dispatch import Layer
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
@@ -181,6 +182,23 @@ def test_sizes_of_the_kernel(space, dtype):
     large = 2 * memory.KEEP_BYTES // (kernel.tile_scalars * item) * kernel.width
     assert kernel.recomputes(large)
     assert memory.kept_bytes(states, large, dtype, layer.columns, inputs) == 0
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+def test_tables_are_held_between_steps(kernel):
+    def held(mapping):
+        layer = QuantumLayer(
+            11, experiment=Experiment("series", 12, 5), output_mapping_strategy=mapping
+        )
+        with use_kernel(kernel):
+            found = predict_memory(layer, torch.rand(6, 11), loss=lambda m, x: m(x).square().mean())
+        return found.held - held_bytes(layer)
+
+    space = FockSpace(12, 5)
+    tables = memory.table_bytes(space)
+    if kernel == "torch":
+        tables = memory.transition_bytes(space, 4)
+    assert held("none") == held("mode_expectations") + tables
 
 
 def test_kept_states_count_in_the_estimate():

@@ -13,6 +13,8 @@ from hybridlit.photonics.memory import available_memory, in_bytes, require_memor
 
 __all__ = ["plan", "run"]
 
+_ERROR = 0.15  # of the estimate of memory, as its tests hold it
+
 
 def plan(
     modes: int,
@@ -36,14 +38,20 @@ def plan(
     """
     experiment = Experiment(circuit_type, modes, photons, computation_space=space)
     precision: torch.dtype = getattr(torch, dtype)
-    cost = estimate(experiment, modes - 1 if features is None else features, batch, precision)
+    inputs = modes - 1 if features is None else features
+    cost = estimate(experiment, inputs, batch, precision)
     print(f"{modes} modes, {photons} photons, {space} space, batch of {batch}, {dtype}\n{cost}")
     try:
-        require_memory(experiment.fock_space, batch, precision, "cpu")
+        columns = len(experiment.encoding_for(inputs))
+        left = require_memory(experiment.fock_space, batch, precision, "cpu", columns=columns)
     except MemoryError as refusal:
         print(f"does not fit       {refusal}")
+        return
+    free = f"{in_bytes(available_memory())} of memory are free"
+    if left < _ERROR * cost.peak_bytes:
+        print(f"may not fit        {free}, and estimates are right to {_ERROR:.0%}")
     else:
-        print(f"fits               {in_bytes(available_memory())} of memory are free")
+        print(f"fits               {free}")
 
 
 def run(arguments: list[str]) -> None:

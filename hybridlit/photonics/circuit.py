@@ -63,8 +63,6 @@ class PhotonicCircuit(nn.Module):
         self.input_state = circuit.occupation
         self.fock_space: FockSpace = circuit.fock_space
         self._description = description(ansatz)
-        self._occupied = occupied_modes(self.input_state)
-        self._inputs = sorted(set(self._occupied))
 
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         if not self._has_expectations:
@@ -72,8 +70,12 @@ class PhotonicCircuit(nn.Module):
             linear = ansatz.output_mapping_strategy is OutputMappingStrategy.LINEAR
             weights = 2 * self.fock_space.size * self.output_size * (count or 1) * linear
             if weights + self.fock_space.size > 2**22:
-                require_memory(self.fock_space, count or 1, dtype, "cpu", 4 * weights)
+                require_memory(
+                    self.fock_space, count or 1, dtype, "cpu", 4 * weights, circuits=count or 1
+                )
 
+        self._occupied = occupied_modes(self.input_state)
+        self._inputs = sorted(set(self._occupied))
         factors = circuit.encoding_for(self.input_size)
         self.columns = len(factors)
         stack = () if count is None else (count,)

@@ -1,46 +1,52 @@
-"""How much memory a simulation takes, and the refusal of one that cannot fit."""
+"""How much memory a simulation takes, and the refusal of one that cannot fit.
+
+The estimates count what is alive at the moments that can be the peak, in the order in which a
+training step comes to them. They were compared with what processes take; tests do it again.
+"""
 
 from __future__ import annotations
 
-import os
-import sys
+import math
+from bisect import bisect_left
 from decimal import Decimal
-from pathlib import Path
 
 import torch
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.kernels.choice import compiled_refuses
+from hybridlit.photonics.free_memory import available_memory
+from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
 from hybridlit.photonics.kernels.compiled.dispatch import KEEP_BYTES
+from hybridlit.photonics.kernels.reference import CHUNK
 
 __all__ = [
     "available_memory",
     "in_bytes",
     "in_digits",
     "kept_bytes",
-    "layer_sizes",
     "multiply_adds",
     "peak_bytes",
     "require_memory",
     "scratch_bytes",
+    "states_up_to",
     "table_bytes",
+    "transition_bytes",
 ]
 
 
-def layer_sizes(space: FockSpace) -> list[int]:
-    """Return the numbers of states of 0, 1, ... n photons.
+def states_up_to(space: FockSpace, photons: int | None = None) -> int:
+    """Return the number of states of 0, 1, ... photons together, in closed form where there is one.
 
     Args:
         space: the outcomes.
+        photons: the most photons; None: those of the space.
 
     Returns:
-        n + 1 numbers.
+        Their number; 0 for -1 photons.
     """
-    sizes = [1]
-    for k in range(1, space.photons + 1):  # each binomial from the one before: n can be hundreds
-        choices = space.modes - k + 1 if space.unbunched else space.modes + k - 1
-        sizes.append(sizes[-1] * choices // k)
-    return sizes
+    most = space.photons if photons is None else photons
+    if not space.unbunched:
+        return math.comb(space.modes + most, space.modes) if most >= 0 else 0
+    return sum(math.comb(space.modes, k) for k in range(most + 1))
 
 
 def multiply_adds(space: FockSpace) -> int:
@@ -52,41 +58,95 @@ def multiply_adds(space: FockSpace) -> int:
     Returns:
         The sum over photons k of modes that can take one more, times states of k photons.
     """
-    sizes = layer_sizes(space)[:-1]
     if space.unbunched:
-        return sum(size * (space.modes - k) for k, size in enumerate(sizes))
-    return space.modes * sum(sizes)
+        return sum(math.comb(space.modes, k) * (space.modes - k) for k in range(space.photons))
+    return space.modes * states_up_to(space, space.photons - 1)
 
 
 def peak_bytes(
-    space: FockSpace, batch: int, dtype: torch.dtype, kernel: str, recompute: bool | None = None
+    space: FockSpace,
+    batch: int,
+    dtype: torch.dtype,
+    kernel: str,
+    recompute: bool | None = None,
+    *,
+    columns: int = 1,
+    inputs: int | None = None,
+    circuits: int = 1,
+    meshes_in_torch: bool = False,
 ) -> int:
-    """Return the memory of a forward and backward pass at its peak.
+    """Return the memory of a first forward and backward pass at its peak.
 
     Args:
         space: the outcomes.
-        batch: samples.
+        batch: samples of all circuits.
         dtype: real dtype.
         kernel: ``"compiled"`` or ``"torch"``.
-        recompute: as for the layer: False keeps the intermediate states of the whole batch, None at
-            most 5 MiB of them, which are left out here.
+        recompute: as for the layer, for the compiled kernel.
+        columns: columns of data phases.
+        inputs: occupied input modes; None: as many as there can be.
+        circuits: circuits simulated as one.
+        meshes_in_torch: whether torch operations make the interferometers as well, as they do on
+            other devices than the CPU, and everywhere under ``use_kernel("torch")``.
 
     Returns:
-        Bytes above what was in use before.
+        Bytes above what was in use before, with the gradient of the probabilities.
     """
     item = torch.finfo(dtype).bits // 8
-    outputs = 2 * batch * space.size * item  # probabilities and their gradient
-    sizes = layer_sizes(space)
     if kernel == "torch":
-        # All layers, complex, the gradient of the last two, and the terms of a step in flight.
-        step = min(space.modes * sizes[-2] * batch, max(2**24, sizes[-2] * batch))
-        return outputs + 2 * item * (batch * (sum(sizes) + 2 * sizes[-1]) + 3 * step)
-    width = 64 // item
-    tiles = -(-batch // width)
-    workers = min(torch.get_num_threads(), tiles)
-    rows = 2 * width * item * sum(sizes)
-    held = tiles if recompute is False else 0
-    return outputs + table_bytes(space) + (workers + held) * rows
+        return _peak_in_torch(space, batch, item, columns, circuits, meshes_in_torch)
+    if inputs is None:
+        inputs = min(space.modes, space.photons)
+    width = _width(dtype)
+    of_each = -(-batch // circuits)
+    workers = min(torch.get_num_threads(), -(-of_each // width))
+    pitch = -(-space.modes // width) * width
+    meshes = 2 * circuits * (columns + 1) * space.modes * (2 * pitch + space.modes - 1)
+    return (
+        2 * batch * space.size * item  # probabilities and their gradient
+        + 2 * batch * columns * space.modes * item  # data phases and theirs
+        + meshes * item
+        + table_bytes(space)
+        + workers * scratch_bytes(space, dtype, columns, inputs)
+        + kept_bytes(space, of_each, dtype, columns, inputs, recompute, circuits)
+    )
+
+
+def _peak_in_torch(
+    space: FockSpace, batch: int, item: int, columns: int, circuits: int, meshes_in_torch: bool
+) -> int:
+    modes, photons = space.modes, space.photons
+    lower = _below(space)
+    outcomes = batch * space.size * item
+    phases = batch * modes * item
+    of_photons = 2 * photons * phases  # the columns of U(x) at the photons
+    kept = columns * (of_photons + 3 * phases)  # for the backward pass through the circuit
+    meshes = 6 * circuits * (columns + 1) * modes**2 * item
+    if meshes_in_torch:  # all columns of cells, and products of pairs of them
+        meshes = 4 * circuits * (columns + 1) * modes**3 * item
+    at_a_time = min(modes, max(1, CHUNK // max(1, lower * batch)))
+    terms = 2 * item * at_a_time * lower * batch
+    states = 2 * item * batch * (states_up_to(space, photons - 1) + lower)
+    moments = [
+        # the gradients of the squares of real and imaginary parts
+        (10 if space.unbunched else 9) * outcomes + kept + of_photons,
+        # the recursion read downwards, with two products at a time
+        4 * outcomes + states + 2 * terms + kept + 2 * of_photons + 4 * phases,
+        # through the phases, with some products of each
+        2 * outcomes + kept + 4 * of_photons + 8 * phases,
+        # through the interferometers
+        meshes,
+    ]
+    tables, largest = transition_bytes(space, item), modes * lower
+    # The last table is copied from numpy before anything of the above is there.
+    return max(tables + 8 * largest, tables + meshes + max(moments))
+
+
+def _below(space: FockSpace) -> int:
+    """States of one photon less."""
+    if not space.photons:
+        return 0
+    return FockSpace(space.modes, space.photons - 1, space.space).size
 
 
 def table_bytes(space: FockSpace) -> int:
@@ -98,8 +158,21 @@ def table_bytes(space: FockSpace) -> int:
     Returns:
         Bytes.
     """
-    links = 4 * (2 * multiply_adds(space) + sum(layer_sizes(space)))
+    links = 4 * (2 * multiply_adds(space) + states_up_to(space))
     return links + (0 if space.unbunched else 8 * space.size)
+
+
+def transition_bytes(space: FockSpace, item: int) -> int:
+    """Return the memory of the tables of the recursion in torch operations, which layers share.
+
+    Args:
+        space: the outcomes.
+        item: bytes of a real number.
+
+    Returns:
+        Bytes: a target and a weight for each mode and each state of fewer photons.
+    """
+    return space.modes * states_up_to(space, space.photons - 1) * (8 + item)
 
 
 def kept_bytes(
@@ -163,7 +236,7 @@ def _width(dtype: torch.dtype) -> int:
 
 def _tile_bytes(space: FockSpace, columns: int, inputs: int) -> int:
     """Bytes of a tile: phase factors, columns before and after each interferometer, states."""
-    rows = columns * space.modes + (columns + 1) * inputs * space.modes + sum(layer_sizes(space))
+    rows = columns * space.modes + (columns + 1) * inputs * space.modes + states_up_to(space)
     return 128 * rows  # 64 bytes each of real and imaginary parts
 
 
@@ -174,105 +247,73 @@ def require_memory(
     device: str,
     more: int = 0,
     recompute: bool | None = None,
-) -> None:
+    *,
+    columns: int = 1,
+    circuits: int = 1,
+) -> int:
     """Refuse a simulation that cannot fit into the memory of this machine.
 
     Args:
         space: the outcomes.
-        batch: samples.
+        batch: samples of all circuits.
         dtype: real dtype.
         device: where it would run; only the CPU's memory is known beforehand.
-        more: bytes needed beside the simulation.
+        more: bytes needed beside the simulation, in proportion to the outcomes.
         recompute: as for :func:`peak_bytes`.
+        columns: columns of data phases.
+        circuits: circuits simulated as one.
+
+    Returns:
+        Bytes that would be left at the peak; 0 on other devices.
 
     Raises:
         MemoryError: with the estimate and what would fit.
     """
     if device != "cpu":
-        return
-    kernel = "torch" if compiled_refuses(space, device, dtype) else "compiled"
-    needed = peak_bytes(space, batch, dtype, kernel, recompute) + more
-    free = available_memory()
-    if needed <= free:
-        return
+        return 0
+    free, forced = available_memory(), chosen_kernel() == "torch"
+
+    def left(outcomes: FockSpace, batch: int) -> int:
+        in_torch = forced or compiled_refuses(outcomes, device, dtype)
+        needed = peak_bytes(
+            outcomes,
+            batch,
+            dtype,
+            "torch" if in_torch else "compiled",
+            recompute,
+            columns=columns,
+            circuits=circuits,
+            meshes_in_torch=forced,
+        )
+        return free - needed - more * outcomes.size // space.size
+
+    found = left(space, batch)
+    if found >= 0:
+        return found
     fitting = batch
-    while fitting and peak_bytes(space, fitting, dtype, kernel, recompute) + more > free:
+    while fitting and left(space, fitting) < 0:
         fitting //= 2
     advice = [f"a batch of {fitting}"] if fitting else []
     if recompute is False:
         advice.append("recompute=True or None, which keeps no intermediate states")
     if not fitting:
-        fewer = 0
-        while fewer + 1 < space.photons:
-            smaller = FockSpace(space.modes, fewer + 1, space.space)
-            if peak_bytes(smaller, batch, dtype, "compiled") > free:
-                break
-            fewer += 1
+        fewer = bisect_left(
+            range(1, space.photons),
+            True,
+            key=lambda photons: left(FockSpace(space.modes, photons, space.space), batch) < 0,
+        )
         if fewer:
             advice.append(f"{fewer} photons")
         if not space.unbunched and space.photons < space.modes:
             unbunched = FockSpace(space.modes, space.photons, ComputationSpace.UNBUNCHED)
-            if peak_bytes(unbunched, batch, dtype, "compiled") <= free:
+            if left(unbunched, batch) >= 0:
                 advice.append(f"computation_space='unbunched' ({in_digits(unbunched.size)} states)")
     advice.append("output_mapping_strategy='mode_expectations', which needs no states at all")
     raise MemoryError(
         f"{space.modes} modes and {space.photons} photons have {in_digits(space.size)} states: "
-        f"a batch of {batch} needs about {in_bytes(needed)} of the {in_bytes(free)} free; "
+        f"a batch of {batch} needs about {in_bytes(free - found)} of the {in_bytes(free)} free; "
         "what would fit: " + ", or ".join(advice)
     )
-
-
-def available_memory() -> int:
-    """Return the memory that a process may still take, from the system and its control group.
-
-    Returns:
-        Bytes; what the machine has in all where neither can be read.
-    """
-    if not hasattr(os, "sysconf"):  # Windows: nothing is known, so nothing is refused
-        return sys.maxsize
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    return min(found + _left_by_control_groups(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")))
-
-
-def _left_by_control_groups(root: Path, membership: Path) -> list[int]:
-    """Return what the limits of this process's control groups, of version 1 and 2, leave."""
-    places = {root, root / "memory"}  # the own group is the root where a container hides the rest
-    if membership.exists():
-        for line in membership.read_text().splitlines():
-            _, kinds, path = line.split(":", 2)
-            if kinds == "" or "memory" in kinds.split(","):
-                own = (root / "memory" if kinds else root) / path.lstrip("/")
-                places.update([own, *own.parents])
-    left = []
-    for place in places:
-        for limit, used, cached in _CONTROL_FILES:
-            if not (place / limit).exists() or not (place / used).exists():
-                continue
-            allowed = (place / limit).read_text().strip()
-            if allowed == "max":
-                continue
-            taken = int((place / used).read_text())
-            if (place / "memory.stat").exists():  # cached files make room when it is needed
-                rows = map(str.split, (place / "memory.stat").read_text().splitlines())
-                taken -= sum(int(amount) for kind, amount in rows if kind in cached)
-            left.append(max(0, int(allowed) - taken))
-    return left
-
-
-_CONTROL_FILES = [
-    ("memory.max", "memory.current", ("active_file", "inactive_file")),
-    (
-        "memory.limit_in_bytes",
-        "memory.usage_in_bytes",
-        ("total_active_file", "total_inactive_file"),
-    ),
-]
-"""Limit, use, and the statistics of cached files, of control groups of version 2 and 1."""
 
 
 def in_digits(number: int) -> str:

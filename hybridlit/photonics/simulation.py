@@ -56,7 +56,15 @@ def probabilities(
     """
     batch = data_phases.shape[-1] * data_phases.shape[:-3].numel()
     if not recording() and batch * space.size > _LARGE:
-        require_memory(space, batch, phases.dtype, phases.device.type, recompute=recompute)
+        require_memory(
+            space,
+            batch,
+            phases.dtype,
+            phases.device.type,
+            recompute=recompute,
+            columns=data_phases.shape[-3],
+            circuits=data_phases.shape[:-3].numel(),
+        )
     if recording():
         if kernel_for(space, phases) == "torch":
             return probabilities_in_torch(phases, data_phases, occupied, space)

@@ -24,7 +24,7 @@ from hybridlit import (
 from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, predict_memory
 from hybridlit.analysis.batch_size.step_memory import held_bytes
 from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
-from hybridlit.photonics import memory
+from hybridlit.photonics import free_memory, memory, use_kernel
 from hybridlit.photonics.kernels.compiled.dispatch import Layer
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
@@ -195,13 +195,30 @@ def test_sizes_of_the_kernel(space, dtype):
     assert memory.kept_bytes(states, large, dtype, layer.columns, inputs) == 0
 
 
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+def test_tables_are_held_between_steps(kernel):
+    def held(mapping):
+        layer = QuantumLayer(
+            11, experiment=Experiment("series", 12, 5), output_mapping_strategy=mapping
+        )
+        with use_kernel(kernel):
+            found = predict_memory(layer, torch.rand(6, 11), loss=lambda m, x: m(x).square().mean())
+        return found.held - held_bytes(layer)
+
+    space = FockSpace(12, 5)
+    tables = memory.table_bytes(space)
+    if kernel == "torch":
+        tables = memory.transition_bytes(space, 4)
+    assert held("none") == held("mode_expectations") + tables
+
+
 def test_kept_states_count_in_the_estimate():
     space = FockSpace(10, 5)
     plain, forced = (
         memory.peak_bytes(space, 1024, torch.float32, "compiled", recompute)
         for recompute in (None, False)
     )
-    assert forced - plain == 1024 * 8 * sum(memory.layer_sizes(space))
+    assert forced - plain == memory.kept_bytes(space, 1024, torch.float32, 1, 5, False)
 
 
 def test_a_batch_whose_kept_states_cannot_fit_is_refused(monkeypatch):
@@ -233,10 +250,10 @@ def test_limits_of_control_groups(version, tmp_path):
         (groups / path / files[0]).write_text(limit + "\n")
         (groups / path / files[1]).write_text(used + "\n")
         (groups / path / "memory.stat").write_text(cached)
-    assert memory._left_by_control_groups(tmp_path / "fs", membership) == [4100]
+    assert free_memory._left_by_control_groups(tmp_path / "fs", membership) == [4100]
     (groups / "pod" / "run" / files[0]).write_text("1500\n")
-    assert sorted(memory._left_by_control_groups(tmp_path / "fs", membership)) == [700, 4100]
-    assert memory._left_by_control_groups(tmp_path / "none", tmp_path / "nothing") == []
+    assert sorted(free_memory._left_by_control_groups(tmp_path / "fs", membership)) == [700, 4100]
+    assert free_memory._left_by_control_groups(tmp_path / "none", tmp_path / "nothing") == []
 
 
 # --- the search -----------------------------------------------------------------------------------

@@ -1,61 +1,155 @@
+import os
 import subprocess
 import sys
+import time
+import tracemalloc
+from collections import OrderedDict
 
 import pytest
 import torch
 
-from hybridlit.photonics import Experiment, FockSpace, QuantumLayer, memory
+from hybridlit.cli.plan import plan
+from hybridlit.photonics import (
+    ComputationSpace,
+    Experiment,
+    FockSpace,
+    QuantumLayer,
+    cost,
+    memory,
+    tables,
+    use_kernel,
+)
 from hybridlit.photonics.cost import estimate
+from hybridlit.photonics.kernels import compiled, reference
+from hybridlit.photonics.kernels.choice import kernel_for
 
 MEASURE = """
 import torch
 from pathlib import Path
-from hybridlit.photonics import Experiment, QuantumLayer
+from hybridlit.photonics import Experiment, QuantumLayer, use_kernel
 
 torch.set_num_threads({threads})
-def step(modes, photons, batch, space):
-    experiment = Experiment("series", modes, photons, computation_space=space)
-    layer = QuantumLayer(modes - 1, experiment=experiment, output_mapping_strategy="none")
-    layer = layer.to({dtype})
-    x = torch.rand(batch, modes - 1, dtype={dtype})
-    layer(x).backward(torch.ones(batch, layer.output_size, dtype={dtype}))
+def step(modes, photons, batch, space, circuit="series"):
+    experiment = Experiment(circuit, modes, photons, computation_space=space)
+    with use_kernel("{kernel}"):
+        layer = QuantumLayer(modes - 1, experiment=experiment, output_mapping_strategy="none")
+        layer = layer.to({dtype})
+        x = torch.rand(batch, modes - 1, dtype={dtype})
+        layer(x).backward(torch.ones(batch, layer.output_size, dtype={dtype}))
 
-step(4, 2, 8, "fock"), step(4, 2, 8, "unbunched")  # whatever is loaded once
+step(4, 2, 8, "fock"), step(4, 2, 8, "unbunched"), step(8, 2, 8, "fock")  # what is loaded once
 def resident(what):
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(what)))
 
 Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
 before = resident("VmRSS")
-step({modes}, {photons}, {batch}, "{space}")
+step({modes}, {photons}, {batch}, "{space}", "{circuit}")
 print(resident("VmHWM") - before)
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    "modes,photons,batch,space,dtype",
+    "kernel,modes,photons,batch,space,dtype,circuit",
     [
-        (12, 6, 512, "fock", "torch.float32"),
-        (16, 8, 64, "fock", "torch.float32"),
-        (16, 8, 512, "unbunched", "torch.float64"),
-        (20, 10, 64, "unbunched", "torch.float32"),
+        ("compiled", 12, 6, 512, "fock", torch.float32, "series"),
+        ("compiled", 16, 8, 64, "fock", torch.float32, "series"),
+        ("compiled", 16, 8, 512, "unbunched", torch.float64, "series"),
+        ("compiled", 20, 10, 64, "unbunched", torch.float32, "series"),
+        ("compiled", 128, 2, 512, "fock", torch.float32, "series"),  # the interferometers
+        ("compiled", 40, 1, 8192, "fock", torch.float32, "parallel"),  # the data phases
+        ("torch", 12, 6, 256, "fock", torch.float32, "series"),  # the terms of a step
+        ("torch", 20, 8, 2, "unbunched", torch.float32, "series"),  # the tables
+        ("torch", 4, 30, 256, "fock", torch.float64, "series"),  # the states of fewer photons
+        ("torch", 20, 3, 1024, "fock", torch.float32, "parallel_columns"),  # the columns of U(x)
+        ("torch", 90, 2, 8, "fock", torch.float32, "series"),  # the interferometers
+        ("auto", 300, 2, 64, "fock", torch.float32, "series"),
+        ("auto", 500, 1, 4096, "fock", torch.float32, "series"),
+        ("auto", 150, 3, 8, "unbunched", torch.float64, "series"),  # the outcomes
+        pytest.param("auto", 500, 3, 1, "fock", torch.float32, "series", marks=pytest.mark.slow),
     ],
 )
-def test_peak_memory_is_what_a_step_takes(modes, photons, batch, space, dtype):
+def test_peak_memory_is_what_a_step_takes(kernel, modes, photons, batch, space, dtype, circuit):
     """Resident memory at its highest, measured in a fresh process."""
-    threads = torch.get_num_threads()
     code = MEASURE.format(
-        modes=modes, photons=photons, batch=batch, space=space, dtype=dtype, threads=threads
+        kernel=kernel,
+        modes=modes,
+        photons=photons,
+        batch=batch,
+        space=space,
+        dtype=dtype,
+        circuit=circuit,
+        threads=torch.get_num_threads(),
     )
-    environment = {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed memory goes back at once
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # freed memory goes at once
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     measured = int(run.stdout)
-    space = FockSpace(modes, photons, space)
-    expected = memory.peak_bytes(space, batch, getattr(torch, dtype[6:]), "compiled")
+    experiment = Experiment(circuit, modes, photons, computation_space=space)
+    with use_kernel(kernel):
+        chosen = kernel_for(experiment.fock_space, torch.zeros(1, dtype=dtype))
+    expected = memory.peak_bytes(
+        experiment.fock_space,
+        batch,
+        dtype,
+        chosen,
+        columns=len(experiment.encoding_for(modes - 1)),
+        inputs=sum(map(bool, experiment.occupation)),
+        meshes_in_torch=kernel == "torch",
+    )
     assert measured == pytest.approx(expected, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "modes,photons,space", [(7, 4, "fock"), (8, 5, "unbunched"), (3, 0, "fock")]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tables_of_the_torch_kernel_are_counted_to_the_byte(
+    monkeypatch, modes, photons, space, dtype
+):
+    monkeypatch.setattr(tables, "_kept", OrderedDict())
+    occupied = [0] * photons if space == "fock" else list(range(photons))
+    columns = torch.ones(modes, photons, 1, dtype=dtype.to_complex())
+    reference.layers(columns, occupied, ComputationSpace(space))
+    held = sum(table.nbytes for made in tables._kept.values() for table in made)
+    outcomes = FockSpace(modes, photons, space)
+    assert memory.transition_bytes(outcomes, dtype.itemsize) == held
+
+
+def test_tables_count_in_what_the_torch_kernel_needs():
+    """28 modes, 14 photons, unbunched: far more than everything else."""
+    space = FockSpace(28, 14, "unbunched")
+    held = memory.transition_bytes(space, 4)
+    assert held == pytest.approx(35.7 * 2**30, rel=1e-2)
+    assert memory.peak_bytes(space, 1, torch.float32, "torch") > held
+
+
+@pytest.mark.parametrize("space", [FockSpace(9, 5), FockSpace(9, 5, "unbunched"), FockSpace(4, 0)])
+def test_states_are_counted_in_closed_form(space):
+    sizes = [FockSpace(space.modes, k, space.space).size for k in range(space.photons + 1)]
+    assert memory.states_up_to(space) == sum(sizes)
+    assert memory.states_up_to(space, space.photons - 1) == sum(sizes[:-1])
+
+
+@pytest.mark.parametrize("circuits", [1, 3])
+@pytest.mark.parametrize("recompute", [None, False, True])
+def test_kept_states_are_what_the_kernel_keeps(circuits, recompute):
+    """For several circuits as well, on both sides of the limit, which holds for all of them."""
+    space, columns, occupied = FockSpace(8, 4), 2, (0, 2, 4, 6)
+    cells = 8 * 7 // 2
+    sizes = set()
+    for batch in (1, 17, 300, 352, 368, 400, 1056, 1072, 1088, 1200):
+        phases = torch.rand(circuits, columns + 1, cells, 2)
+        data = torch.rand(circuits, columns, 8, batch)
+        kept = compiled.probabilities_forward(phases, data, occupied, False, recompute)[1][2]
+        expected = memory.kept_bytes(
+            space, batch, torch.float32, columns, 4, recompute, circuits=circuits
+        )
+        assert kept.nbytes == expected
+        sizes.add(expected == 0)
+    assert sizes == {None: {True, False}, False: {False}, True: {True}}[recompute]
 
 
 def test_estimate_needs_nothing_built():
@@ -77,6 +171,29 @@ def test_estimate_counts_phases_and_multiply_adds():
     assert cost.multiply_adds == 6 * (1 + 6 + 21)
     unbunched = Experiment("series", 6, 3, computation_space="unbunched")
     assert estimate(unbunched, 5, 64, calibrate=False).multiply_adds == 6 + 6 * 5 + 15 * 4
+
+
+def test_circuits_of_a_stack_share_their_tables():
+    experiment = Experiment("series", 10, 5)
+    one, three = (estimate(experiment, 9, 1, calibrate=False, circuits=c) for c in (1, 3))
+    tables_of_one = memory.table_bytes(experiment.fock_space)
+    assert tables_of_one < three.peak_bytes < 3 * one.peak_bytes - tables_of_one
+
+
+def test_waiting_for_a_processor_does_not_count(monkeypatch):
+    """A sleep before each step, as another program would cause it."""
+    forward = QuantumLayer.forward
+
+    def late(layer, x):
+        time.sleep(0.05)
+        return forward(layer, x)
+
+    monkeypatch.setattr(QuantumLayer, "forward", late)
+    cost._calibration.cache_clear()
+    try:
+        assert estimate(Experiment("series", 4, 2), 3, 16).seconds < 0.04
+    finally:
+        cost._calibration.cache_clear()
 
 
 def test_estimated_time_grows_with_the_work():
@@ -111,6 +228,31 @@ def test_what_cannot_fit_is_refused_before_it_is_built():
         QuantumLayer(59, 10**9, experiment=Experiment("series", 12, 6))
 
 
+@pytest.mark.parametrize("modes,photons", [(2, 10**7), (4, 10**7), (100, 10**7), (12, 10**9)])
+def test_huge_numbers_of_photons_are_refused_before_anything_is_made(modes, photons):
+    experiment = Experiment("series", modes, photons)
+    start = time.process_time()
+    tracemalloc.start()
+    try:
+        with pytest.raises(MemoryError, match=r"what would fit: \d+ photons"):
+            QuantumLayer(modes - 1, 3, experiment=experiment)
+        estimate(experiment, modes - 1, 16, calibrate=False)
+        assert tracemalloc.get_traced_memory()[1] < 2**21
+    finally:
+        tracemalloc.stop()
+    assert time.process_time() - start < 1
+
+
+def test_the_estimate_is_that_of_the_kernel_chosen(monkeypatch):
+    space = FockSpace(20, 8, "unbunched")
+    need = {k: memory.peak_bytes(space, 2, torch.float32, k) for k in ("compiled", "torch")}
+    assert need["compiled"] < 0.8 * need["torch"]
+    monkeypatch.setattr(memory, "available_memory", lambda: need["torch"] - 1)
+    assert memory.require_memory(space, 2, torch.float32, "cpu") > 0
+    with use_kernel("torch"), pytest.raises(MemoryError):
+        memory.require_memory(space, 2, torch.float32, "cpu")
+
+
 def test_a_batch_that_cannot_fit_is_refused(monkeypatch):
     layer = QuantumLayer(11, 4, experiment=Experiment("series", 12, 6))
     monkeypatch.setattr(memory, "available_memory", lambda: 2**26)
@@ -120,7 +262,29 @@ def test_a_batch_that_cannot_fit_is_refused(monkeypatch):
 
 
 def test_available_memory_is_below_all_memory():
-    import os
-
     everything = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 2**20 < memory.available_memory() <= everything
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems enforce no such limit")
+def test_available_memory_is_below_the_limit_of_the_process():
+    """In a process of its own, since no limit can be raised again."""
+    code = (
+        "import psutil, resource\n"
+        "from hybridlit.photonics.memory import available_memory\n"
+        "used = psutil.Process().memory_info().vms\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))\n"
+        "print(available_memory())\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 2**27 < int(run.stdout) <= 2**28
+
+
+@pytest.mark.parametrize("free,verdict", [(1.2, "fits"), (1.1, "may not fit"), (0.99, "does not")])
+def test_plan_says_fits_of_what_surely_does(capsys, monkeypatch, free, verdict):
+    """The estimate of memory may be 15 % too low."""
+    needed = estimate(Experiment("series", 14, 6), 13, 64, calibrate=False).peak_bytes
+    for module in (memory, sys.modules["hybridlit.cli.plan"]):
+        monkeypatch.setattr(module, "available_memory", lambda: int(free * needed))
+    plan(14, 6)
+    assert capsys.readouterr().out.splitlines()[-1].startswith(verdict)

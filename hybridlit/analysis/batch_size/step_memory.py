@@ -33,7 +33,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from hybridlit.analysis.profiling.part_times import tensors_in
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.kernels.choice import kernel_for
-from hybridlit.photonics.memory import kept_bytes, scratch_bytes, table_bytes
+from hybridlit.photonics.memory import kept_bytes, scratch_bytes, table_bytes, transition_bytes
 
 __all__ = ["Bytes", "StepMemory", "bytes_in_use", "held_bytes", "measure_memory"]
 
@@ -45,22 +45,34 @@ _DEVICE_TYPES = {"cpu": 0, "cuda": 1}  # as a trace numbers them
 
 @dataclass(frozen=True)
 class _Circuit:
-    """A photonic layer with the compiled kernel, and the samples it gets for each row."""
+    """A photonic layer, the samples it gets for each row, and the kernel that simulates them."""
 
     layer: PhotonicCircuit
     per_row: float
+    kernel: str
 
     @property
     def shape(self) -> tuple[int, int]:
         """Columns of data phases and occupied input modes."""
         return self.layer.columns, sum(1 for photons in self.layer.input_state if photons)
 
+    @property
+    def tables(self) -> int:
+        space = self.layer.fock_space
+        if self.kernel == "compiled":
+            return table_bytes(space)
+        return transition_bytes(space, self.layer.phases.element_size())
+
     def kept(self, rows: int, recompute: bool | None) -> int:
+        if self.kernel == "torch":  # what it keeps are tensors, which are recorded
+            return 0
         space, dtype = self.layer.fock_space, self.layer.phases.dtype
         batch, circuits = round(rows * self.per_row), self.layer.count or 1
         return kept_bytes(space, batch, dtype, *self.shape, recompute, circuits)
 
     def scratch(self) -> int:
+        if self.kernel == "torch":
+            return 0
         return scratch_bytes(self.layer.fock_space, self.layer.phases.dtype, *self.shape)
 
 
@@ -135,7 +147,7 @@ def measure_memory(
         for count in rows:
             optimizer.zero_grad()
             found.append(bytes_in_use(partial(step, count), device))
-    tables = {c.layer.fock_space: table_bytes(c.layer.fock_space) for c in circuits}
+    tables = {(c.kernel, c.layer.fock_space): c.tables for c in circuits}
     held = held_bytes(model, optimizer) + sum(tables.values())
     threads = torch.get_num_threads()
     return StepMemory(held, rows, (found[0], found[1]), tuple(circuits), threads)
@@ -203,9 +215,10 @@ def _recorded_circuits(model: nn.Module, rows: int) -> Iterator[list[_Circuit]]:
     def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         x = next(tensors_in((args, kwargs)), None)
         assert isinstance(layer, PhotonicCircuit)
-        if isinstance(x, Tensor) and kernel_for(layer.fock_space, layer.phases) == "compiled":
+        if isinstance(x, Tensor) and not layer._has_expectations:  # which need no amplitudes
             own = layer.count if layer.count and kwargs.get("each") else 1
-            found.append(_Circuit(layer, x.numel() / (layer.input_size * own * rows)))
+            kernel = kernel_for(layer.fock_space, layer.phases)
+            found.append(_Circuit(layer, x.numel() / (layer.input_size * own * rows), kernel))
 
     layers = [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
     handles = [layer.register_forward_pre_hook(hook, with_kwargs=True) for layer in layers]

@@ -116,8 +116,8 @@ def summarize_circuit(
     """
     circuit = optical_circuit(source, input_size)
     experiment = circuit.experiment
-    cost = estimate(experiment, circuit.input_size, batch_size, calibrate=False)
     count = circuit.count or 1
+    cost = estimate(experiment, circuit.input_size, batch_size, calibrate=False, circuits=count)
     kind, space, meshes = experiment.circuit_type, experiment.fock_space, len(circuit.encoding) + 1
     of_each = f"{meshes} x {space.modes} x {space.modes - 1}"
     rows = [
@@ -138,7 +138,7 @@ def summarize_circuit(
     if circuit.needs_amplitudes:
         rows += [
             ("multiply-adds a sample", in_digits(count * cost.multiply_adds)),
-            (f"memory of a step of {batch_size}", in_bytes(count * cost.peak_bytes)),
+            (f"memory of a step of {batch_size}", in_bytes(cost.peak_bytes)),
             ("kernel", cost.kernel),
         ]
     lines = [f"| {name} | {value} |" for name, value in rows]

@@ -25,9 +25,9 @@ from torch import Tensor
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
 from hybridlit.photonics.tables import on_device
 
-__all__ = ["backward", "layers"]
+__all__ = ["CHUNK", "backward", "layers"]
 
-_CHUNK = 2**24  # complex numbers gathered at a time: bounds the transient at 128 MiB in complex64
+CHUNK = 2**24  # complex numbers gathered at a time: bounds the transient at 128 MiB in complex64
 
 
 def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) -> list[Tensor]:
@@ -96,7 +96,7 @@ def _shared(columns: Tensor, occupied: Sequence[int], photon: int) -> Tensor:
 
 
 def _chunks(modes: int, state: Tensor) -> list[slice]:
-    step = max(1, _CHUNK // max(1, state.numel()))
+    step = max(1, CHUNK // max(1, state.numel()))
     return [slice(first, first + step) for first in range(0, modes, step)]
 
 

@@ -3,11 +3,16 @@
   python recipes/compare.py recipes/wine_parallel.yaml --seeds 5
   python recipes/compare.py --all --seeds 5     # every recipe, and the table in recipes/README.md
 
-Three arms share data, epochs, learning rates and everything else that the recipe says:
+Three arms share data, epochs and everything else that the recipe says:
 
   hybrid     the recipe
   classical  the photonic layer replaced by a classical block with as many parameters
   untrained  interferometers drawn at random and kept; all else trains
+
+Where the recipe has two learning rates, each arm is trained with both as they are, with the
+classical one for everything, and with the photonic one for everything, and the lowest validation
+loss counts: a rate that suits the photonic layer need not suit its twin. No twin is called beaten
+that was still improving, fast enough to catch up.
 
 Beside them stands a support vector machine with scikit-learn's default settings.
 
@@ -20,18 +25,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn.svm import SVC, SVR
 
 from hybridlit import HybridModule, split_parameters
+from hybridlit.analysis.ablation.trials import may_catch_up
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.statistics import interval, verdict
 from hybridlit.cli.training import HybridCLI
@@ -61,6 +68,20 @@ class Run:
     parameters: int
     photonic_parameters: int
     test_per_train: float
+    rates: str
+    histories: tuple[tuple[float, ...], ...]
+
+
+class Validations(Callback):
+    """Keeps every validation loss."""
+
+    def __init__(self):
+        self.history = []
+
+    def on_validation_end(self, trainer, pl_module):
+        """Note the loss of a validation."""
+        if not trainer.sanity_checking:
+            self.history.append(trainer.callback_metrics["val/loss"].item())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -107,7 +128,7 @@ def compare(recipe: Path, seeds: int, epochs: int | None = None) -> dict[str, An
     runs: dict[str, list[Run]] = {arm: [] for arm in ARMS}
     for seed in range(seeds):  # seeds outside: whatever else the machine does hits all arms alike
         for arm in ARMS:
-            run = train(recipe, arm, seed, epochs)
+            run = best_of_rates(recipe, arm, seed, epochs)
             runs[arm].append(run)
             done = sum(map(len, runs.values()))
             print(
@@ -122,7 +143,13 @@ def compare(recipe: Path, seeds: int, epochs: int | None = None) -> dict[str, An
     for arm in ("classical", "untrained"):
         pairs = zip(scores["hybrid"], scores[arm], strict=True)
         difference = interval([ours - theirs for ours, theirs in pairs], first.test_per_train)
-        differences[arm] = {**asdict(difference), "verdict": verdict(difference, MARGIN)}
+        word, loser = verdict(difference, MARGIN), {"helps": arm, "hurts": "hybrid"}
+        if word in loser:
+            rival = {arm: "hybrid", "hybrid": arm}[loser[word]]
+            both = zip(runs[loser[word]], runs[rival], strict=True)
+            improving = sum(may_catch_up(one.histories, other.histories) for one, other in both)
+            word = "inconclusive" if 2 * improving >= seeds else word
+        differences[arm] = {**asdict(difference), "verdict": word}
     return {
         "recipe": recipe.stem,
         "metric": first.metric,
@@ -138,6 +165,7 @@ def compare(recipe: Path, seeds: int, epochs: int | None = None) -> dict[str, An
                 "parameters": runs[arm][0].parameters,
                 "photonic_parameters": runs[arm][0].photonic_parameters,
                 "seconds": median(run.seconds for run in runs[arm]),
+                "rates": [run.rates for run in runs[arm]],
             }
             for arm in ARMS
         },
@@ -146,11 +174,32 @@ def compare(recipe: Path, seeds: int, epochs: int | None = None) -> dict[str, An
     }
 
 
-def train(recipe: Path, arm: str, seed: int, epochs: int | None = None) -> Run:
-    """Train one arm with one seed, and test its best checkpoint."""
+def best_of_rates(recipe: Path, arm: str, seed: int, epochs: int | None = None) -> Run:
+    """Train one arm with one seed at every pair of rates, and keep the best by validation."""
+    given = yaml.safe_load(recipe.read_text())["model"]["init_args"]
+    classical, photonic = given["classical_lr"], given["quantum_lr"]
+    tried = {"own": (classical, photonic)}
+    if classical != photonic:
+        tried |= {"classical": (classical, classical), "photonic": (photonic, photonic)}
+        if arm != "hybrid":  # no photonic parameter is trained: its own are the classical ones
+            del tried["own"]
+    runs = [train(recipe, arm, seed, epochs, name, pair) for name, pair in tried.items()]
+    best = min(runs, key=lambda run: min(run.histories[0]))
+    return replace(best, histories=tuple(run.histories[0] for run in runs))
+
+
+def train(
+    recipe: Path,
+    arm: str,
+    seed: int,
+    epochs: int | None = None,
+    rates: str = "own",
+    pair: tuple[float, float] | None = None,
+) -> Run:
+    """Train one arm with one seed, at a pair of rates if given, and test its best checkpoint."""
     with TemporaryDirectory() as folder, lightning_silenced():
-        best = ModelCheckpoint(folder, monitor="val/loss")
-        cli = _build(recipe, arm, seed, epochs, best)
+        best, validations = ModelCheckpoint(folder, monitor="val/loss"), Validations()
+        cli = _build(recipe, arm, seed, epochs, best, validations, rates=pair)
         model, data, trainer = cli.model, cli.datamodule, cli.trainer
         start = time.perf_counter()
         trainer.fit(model, data)
@@ -169,6 +218,8 @@ def train(recipe: Path, arm: str, seed: int, epochs: int | None = None) -> Run:
         parameters=sum(counts.values()),
         photonic_parameters=counts["photonic"],
         test_per_train=len(data.test[0]) / len(data.train[0]),
+        rates=rates,
+        histories=(tuple(validations.history),),
     )
 
 
@@ -204,7 +255,12 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def _build(
-    recipe: Path, arm: str, seed: int, epochs: int | None = None, *callbacks: Callback
+    recipe: Path,
+    arm: str,
+    seed: int,
+    epochs: int | None = None,
+    *callbacks: Callback,
+    rates: tuple[float, float] | None = None,
 ) -> HybridCLI:
     """Build model, data and Trainer of an arm as the command line does, without running them."""
     return HybridCLI(
@@ -222,6 +278,8 @@ def _build(
             "--trainer.logger=false",
             "--trainer.enable_progress_bar=false",
             *([] if epochs is None else [f"--trainer.max_epochs={epochs}"]),
+            *([] if rates is None else [f"--model.init_args.classical_lr={rates[0]}"]),
+            *([] if rates is None else [f"--model.init_args.quantum_lr={rates[1]}"]),
             *ARMS[arm],
         ],
     )

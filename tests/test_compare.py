@@ -124,3 +124,33 @@ def test_what_cannot_be_compared(compare, arguments, capsys):
     with pytest.raises(SystemExit):
         compare.main(arguments)
     assert "at least 2 seeds" in capsys.readouterr().err
+
+
+def test_every_arm_is_tried_at_both_rates(compare, tmp_path):
+    """At the classical rate alone, a twin that learns nothing there would be no match."""
+    text = (RECIPES / "iris_sequential.yaml").read_text()
+    recipe = tmp_path / "apart.yaml"
+    recipe.write_text(text.replace("classical_lr: 0.01", "classical_lr: 0.000001"))
+    runs = {arm: compare.best_of_rates(recipe, arm, 0, epochs=15) for arm in compare.ARMS}
+    assert {run.rates for run in runs.values()} == {"photonic"}
+    assert [len(run.histories) for run in runs.values()] == [3, 2, 2]
+    assert all(len(history) == 15 for run in runs.values() for history in run.histories)
+    same = compare.best_of_rates(RECIPES / "iris_sequential.yaml", "classical", 0, epochs=2)
+    assert same.rates == "own" and len(same.histories) == 1
+
+
+@pytest.mark.parametrize(
+    ("slow", "word"), [("classical", "inconclusive"), ("hybrid", "helps"), (None, "helps")]
+)
+def test_a_twin_that_was_still_improving_is_not_beaten(compare, monkeypatch, slow, word):
+    def planted(recipe, arm, seed, epochs=None):
+        score, low = (0.9 + seed / 100, 0.1) if arm == "hybrid" else (0.5, 0.2)
+        history = (
+            (1.0, 0.8, 0.6, 0.5, 0.4, low + 0.1, low) if arm == slow else (1.0, low, *[0.6] * 5)
+        )
+        return compare.Run("acc", score, 1.0, 7, 10, 5, 0.3, "own", (history,))
+
+    monkeypatch.setattr(compare, "best_of_rates", planted)
+    monkeypatch.setattr(compare, "support_vectors", lambda *_: 0.9)
+    result = compare.compare(RECIPES / "iris_sequential.yaml", 3)
+    assert result["hybrid_minus"]["classical"]["verdict"] == word

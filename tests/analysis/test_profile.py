@@ -1,5 +1,6 @@
 """Times of parts against planted ones, and a model that is left as it was."""
 
+import dataclasses
 import json
 import random
 import sys
@@ -411,3 +412,20 @@ def test_nothing_stays_after_an_error(error, batch):
     with pytest.raises(error):
         profile_components(model, [batch], loss=failing, progress=False)
     assert same(snapshot(model), before)
+
+
+def test_a_busy_machine_is_said(batch):
+    """A loss that sleeps has the clock run on without a processor, as on a busy machine."""
+
+    def sleeping(model, batch):
+        time.sleep(0.02)
+        return mean_square(model, batch)
+
+    busy = profile_components(
+        nn.Linear(5, 1), [batch], batches=3, warmup=0, loss=sleeping, progress=False
+    )
+    assert busy.busy and busy.to_dict()["busy"] and 0.5 < busy.waiting < 1
+    assert "what the hooks cost is not known: the machine was busy" in str(busy)
+    assert "with hooks +" not in str(busy) and "with hooks -" not in str(busy)
+    quiet = dataclasses.replace(busy, waiting=0.1)
+    assert not quiet.busy and f"with hooks {100 * quiet.overhead:+.1f} %" in str(quiet)

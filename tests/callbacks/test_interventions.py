@@ -138,6 +138,20 @@ def test_rows_are_dealt_out_anew_only_if_the_data_loader_does_so(data, make_mode
     assert batches_in_turns(named, shuffled=True)(5) is named[1]  # cannot be put together
 
 
+@pytest.mark.parametrize("sizes", [[], [3], [3, 2]])
+def test_what_is_kept_comes_out_of_a_checkpoint_as_it_went_in(sizes, tmp_path):
+    batches = [(torch.randn(n, 2), torch.arange(n)) for n in sizes]
+    interventions, again = Interventions(10, 5), Interventions(10, 5)
+    for number, batch in enumerate(batches):
+        interventions.keep_validation(batch, number)
+    torch.save(interventions.state_dict(), tmp_path / "state")
+    again.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    found = again._batches["val"]
+    assert again._batches["train"] == [] and len(found) == len(sizes)
+    for one, other in zip(found, batches, strict=True):
+        assert all(map(torch.equal, one, other))
+
+
 def test_copies_take_no_more_steps_than_the_run_and_one_episode():
     interventions = Interventions(200, 16)
     assert interventions.affordable(0)

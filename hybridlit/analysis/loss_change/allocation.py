@@ -141,7 +141,7 @@ def merged(batches: list[Any]) -> list[Any]:
         if len({t.shape[:1] for t in batch}) != 1 or batch[0].dim() == 0:
             return batches  # something in it does not belong to rows
         kinds.add(tuple((t.shape[1:], t.dtype) for t in batch))
-    if len(kinds) > 1:
+    if len(kinds) != 1:  # of different kinds, or none at all
         return batches
     return [tuple(torch.cat(column) for column in zip(*batches, strict=True))]
 

@@ -7,11 +7,13 @@ from itertools import pairwise
 
 from torch import nn
 
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import integer, number
 
 __all__ = ["dense", "layer_widths"]
 
 
+@checked
 def dense(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
     """Build linear layers with a ReLU after each but the last.
 

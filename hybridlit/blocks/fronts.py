@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.validation import choice, integer
 
 __all__ = ["FRONTS", "CNNFront", "Conv1dFront", "GRUFront", "make_front"]
@@ -34,6 +35,7 @@ class CNNFront(nn.Module):
         torch.Size([2, 10])
     """
 
+    @checked
     def __init__(self, shape: Sequence[int], output_size: int) -> None:
         super().__init__()
         channels, height, width = _sizes(shape, "cnn", ["channels", "height", "width"])
@@ -74,6 +76,7 @@ class Conv1dFront(nn.Module):
         torch.Size([2, 10])
     """
 
+    @checked
     def __init__(self, shape: Sequence[int], output_size: int) -> None:
         super().__init__()
         steps, features = _sizes(shape, "conv1d", ["steps", "features"])
@@ -114,6 +117,7 @@ class GRUFront(nn.Module):
         torch.Size([2, 10])
     """
 
+    @checked
     def __init__(self, shape: Sequence[int], output_size: int) -> None:
         super().__init__()
         _, features = _sizes(shape, "gru", ["steps", "features"])
@@ -156,9 +160,10 @@ def make_front(kind: str, shape: Sequence[int], output_size: int) -> nn.Module:
 
 
 def _sizes(shape: Sequence[int], front: str, axes: list[str]) -> list[int]:
+    # the argument `shape` of a front is a template's `input_shape`
     sizes = [integer(size, "each entry of input_shape", 1) for size in shape]
     if len(sizes) != len(axes):
         raise ValueError(
-            f"input_shape must be [{', '.join(axes)}] with front={front!r}, got {sizes}"
+            f"input_shape must be the shape [{', '.join(axes)}] with front={front!r}, got {sizes}"
         )
     return sizes

@@ -15,8 +15,8 @@ __all__ = ["NormalizationLayer", "NormalizationMethod"]
 NormalizationMethod = Literal["sigmoid", "tanh", "minmax", "standard"]
 
 _MINMAX_TOO_NARROW = (
-    "method='minmax' normalizes each row over its features and needs at least 3: one alone has no "
-    "range, and of two nothing but their order is left; use 'sigmoid', 'tanh' or 'standard'"
+    "normalization by method='minmax' is of each row over its features and needs at least 3: one "
+    "alone has no range, of two only their order is left; use 'sigmoid', 'tanh' or 'standard'"
 )
 
 

@@ -74,8 +74,9 @@ class PhotonicCircuit(nn.Module):
                     self.fock_space, count or 1, dtype, "cpu", 4 * weights, circuits=count or 1
                 )
 
-        self._occupied = occupied_modes(self.input_state)
-        self._inputs = sorted(set(self._occupied))
+        self._inputs = [mode for mode, photons in enumerate(self.input_state) if photons]
+        # expectations serve any number of photons, and seldom ask for one after the other
+        self._order = None if self._has_expectations else occupied_modes(self.input_state)
         factors = circuit.encoding_for(self.input_size)
         self.columns = len(factors)
         stack = () if count is None else (count,)
@@ -145,10 +146,16 @@ class PhotonicCircuit(nn.Module):
         return simulation.probabilities(
             self._circuit_phases(),
             self._data_phases(rows),
-            self._occupied,
+            self._occupied(),
             self.fock_space,
             self.recompute,
         )
+
+    def _occupied(self) -> list[int]:
+        """The input mode of each photon, in the order of computation."""
+        if self._order is None:
+            self._order = occupied_modes(self.input_state)
+        return self._order
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""

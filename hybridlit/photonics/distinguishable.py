@@ -91,7 +91,7 @@ class _Distinguishable(PhotonicCircuit):
         return f"{without_kernel}, distinguishable photons"
 
     def _probabilities(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        transfer = self._transfer(rows, self._occupied)
+        transfer = self._transfer(rows, self._occupied())
         weights = distinguishable_probabilities(transfer.flatten(2), self.fock_space)
         weights = weights.unflatten(0, transfer.shape[2:])
         if not self.fock_space.unbunched:

@@ -211,6 +211,8 @@ class HybridNetwork(HybridModule):
             A block from a list of (batch, features) to (batch, output_dim).
         """
         outputs, width = self.hparams["output_dim"], self.hparams["fusion_dim"]
+        if width is not None:
+            integer(width, "fusion_dim", 1)
         return make_fusion(self.hparams["fusion"], list(components.values()), outputs, width)
 
     # --- Lightning and torch ----------------------------------------------------------------------

@@ -239,7 +239,7 @@ def of_sizes(rng: Random) -> Case:
     )
     wide = 1 if wrong else int(size())
     x = (torch.randn(rng.choice([1, 2, 5]), wide),)
-    points = torch.randn(4, wide, dtype=torch.float64)
+    points = torch.randn(50, wide, dtype=torch.float64)  # all units of a ReLU may rest at a few
     return run_and_check(kind, given, values, lambda: make(**given), x, wrong, points)
 
 

@@ -118,7 +118,9 @@ def template(rng: Random) -> Case:
     if given.get("output_mapping_strategy") in ("none", "mode_expectations", "pair_correlations"):
         if wrong != "quantum_output_dim" and rng.random() < 0.9:
             given.pop("quantum_output_dim", None)
-    if given.get("task") == "binary" and wrong != "output_dim" and rng.random() < 0.9:
+    if wrong == "output_dim":
+        pass
+    elif given.get("task") == "binary" and rng.random() < 0.9:
         given["output_dim"] = 1
     elif given.get("task", "multiclass") == "multiclass" and given["output_dim"] == 1:
         given["output_dim"] = 2

@@ -128,7 +128,7 @@ def test_a_fusion_of_ones_own(make_trainer):
     ("make", "changes", "message"),
     [
         (parallel, dict(fusion="product"), "fusion must be one of .*'attention'.*got 'product'"),
-        (parallel, dict(fusion_dim=0), "hidden_dim must be at least 1, got 0"),
+        (parallel, dict(fusion_dim=0), "fusion_dim must be at least 1, got 0"),
         (parallel, dict(hidden_dims=[]), "hidden_dims must name at least one width"),
         (parallel, dict(quantum_input_dim=-1), "quantum_input_dim must be at least 1"),
         (parallel, dict(normalization="max"), "normalization must be one of"),

@@ -163,6 +163,8 @@ class OverfittingDetector(Callback):
     # --- state ------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
+        self._known: set[str] = set()  # names of tensors, and of those that are learned, by part
+        self._owned: dict[str, list[str]] = {}
         self._probes = Probes(self.probe_batches)
         self._gaps: list[float] = []
         self._lowest = math.inf  # validation loss
@@ -231,7 +233,7 @@ class OverfittingDetector(Callback):
         if trainer.val_dataloaders is not None and not sum(trainer.num_val_batches):
             raise ValueError(_NO_VALIDATION)
         if not self._interventions.begun:
-            values = _copied(tensors_by(pl_module, self.by))
+            values = _copied(self._tensors(pl_module))
             self._interventions.begin(trainer, pl_module, values)
 
     def on_train_batch_start(
@@ -273,7 +275,7 @@ class OverfittingDetector(Callback):
             return
         step = trainer.global_step
         due = not self._start or step - self._start["step"] >= self.every_n_steps
-        tensors = tensors_by(pl_module, self.by) if due else {}
+        tensors = self._tensors(pl_module) if due else {}
         with evaluation(trainer, pl_module):
             if due:
                 measured = self._probes.allocate(pl_module, tensors, self._start, step)
@@ -307,6 +309,14 @@ class OverfittingDetector(Callback):
                     parameter.grad = None
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _tensors(self, model: LightningModule) -> dict[str, dict[str, Tensor]]:
+        """Split what the model has learned; who owns what is looked up when names change."""
+        found = dict(model.named_parameters()) | dict(model.named_buffers())
+        if found.keys() != self._known:
+            self._known = set(found)
+            self._owned = {part: list(own) for part, own in tensors_by(model, self.by).items()}
+        return {part: {name: found[name] for name in own} for part, own in self._owned.items()}
 
     def _names(self, model: LightningModule, parts: list[str]) -> set[str]:
         owned = _parameters_by(model, self.by)

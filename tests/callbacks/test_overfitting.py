@@ -691,6 +691,18 @@ def test_batches_that_cannot_be_put_together_count_all_the_same(shape, make_trai
     assert history.rows[-1]["overfit/gap"] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_tensors_that_are_exchanged_are_found_again(data, make_trainer):
+    detector, model = OverfittingDetector(every_n_steps=1), Foreign()
+    trainer = make_trainer([detector], max_epochs=2)
+    trainer.fit(model, data)
+    before = detector._tensors(model)
+    assert list(before["last"]) == ["last.weight", "last.bias"]
+    nn.utils.parametrizations.weight_norm(model.last)
+    after = detector._tensors(model)["last"]
+    assert {name.rpartition(".")[2] for name in after} == {"bias", "original0", "original1"}
+    assert all(any(t is p for p in model.parameters()) for t in after.values())
+
+
 def test_losses_that_are_not_finite_are_logged_and_passed_over(data, make_trainer):
     history = History()
     detector = OverfittingDetector(every_n_steps=1)

@@ -95,7 +95,7 @@ def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Te
     losses, sizes = [], []
     with torch.no_grad():
         for batch in batches:
-            found, rows = _group_losses(model, to_device_of(model, batch), groups)
+            found, rows = _group_losses(model, _on_device_of(model, batch), groups)
             losses.append(found.double().cpu())
             sizes += rows
     return _weighted(losses, sizes)
@@ -119,7 +119,7 @@ def losses_of_both(
         return row_losses(model, first, groups=1), row_losses(model, second, groups)
     rows = len(first[0][0])
     with torch.no_grad():
-        found, sizes = _group_losses(model, to_device_of(model, both[0]), groups, apart=rows)
+        found, sizes = _group_losses(model, _on_device_of(model, both[0]), groups, apart=rows)
     found = found.double().cpu()
     at = 1 if sizes[0] == rows else rows
     return _weighted([found[:at]], sizes[:at]), _weighted([found[at:]], sizes[at:])
@@ -229,6 +229,16 @@ def mean_interval(values: Tensor) -> Interval:
     )
     half = quantile * float(values.std()) / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half)
+
+
+def _on_device_of(model: nn.Module, batch: Any) -> Any:
+    """Move a batch to the device of a model; a look at each tensor is all if it is there."""
+    device = getattr(model, "device", None)  # as a LightningModule has
+    if isinstance(batch, tuple) and all(
+        isinstance(tensor, Tensor) and tensor.device == device for tensor in batch
+    ):
+        return batch
+    return to_device_of(model, batch)
 
 
 def _weighted(losses: list[Tensor], sizes: list[int]) -> Tensor:

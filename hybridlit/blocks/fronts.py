@@ -164,6 +164,6 @@ def _sizes(shape: Sequence[int], front: str, axes: list[str]) -> list[int]:
     sizes = [integer(size, "each entry of input_shape", 1) for size in shape]
     if len(sizes) != len(axes):
         raise ValueError(
-            f"input_shape must be the shape [{', '.join(axes)}] with front={front!r}, got {sizes}"
+            f"input_shape must be [{', '.join(axes)}] with front={front!r}, got {sizes} as shape"
         )
     return sizes

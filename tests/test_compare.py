@@ -137,6 +137,9 @@ def test_every_arm_is_tried_at_both_rates(compare, tmp_path):
     assert all(len(history) == 15 for run in runs.values() for history in run.histories)
     same = compare.best_of_rates(RECIPES / "iris_sequential.yaml", "classical", 0, epochs=2)
     assert same.rates == "own" and len(same.histories) == 1
+    # a recipe that leaves its rates to the template, whose two differ
+    left = compare.best_of_rates(RECIPES / "diabetes_residual.yaml", "hybrid", 0, epochs=1)
+    assert len(left.histories) == 3
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,7 @@ def test_report_fills_the_readme(script, twin, tmp_path):
         assert text.endswith("<!-- /layer_grid -->\nthe end\n")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_what_callbacks_cost_is_written(script, tmp_path, capsys):
     script("callbacks").main(["--together", "--repeats=1", "--epochs=1", f"--out={tmp_path}"])

@@ -102,6 +102,7 @@ def test_arms_share_their_rows_and_seeds_do_not(compare, monkeypatch):
     assert not torch.equal(one[2], other_seed[2])
 
 
+@pytest.mark.slow
 def test_the_table_of_all_goes_between_its_lines(compare, tmp_path, monkeypatch):
     recipe = (RECIPES / "iris_sequential.yaml").read_text()
     (tmp_path / "small.yaml").write_text(recipe)
@@ -126,6 +127,7 @@ def test_what_cannot_be_compared(compare, arguments, capsys):
     assert "at least 2 seeds" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_arm_is_tried_at_both_rates(compare, tmp_path):
     """At the classical rate alone, a twin that learns nothing there would be no match."""
     text = (RECIPES / "iris_sequential.yaml").read_text()

@@ -4,6 +4,7 @@ import guilty_part
 import pytest
 
 
+@pytest.mark.slow
 def test_the_front_of_a_chain_is_named_and_not_what_follows_it():
     """The loss change allocation suspects the parts behind it; see `guilty_part.chain`."""
     detector = guilty_part.OverfittingDetector(every_n_steps=30)

@@ -42,6 +42,7 @@ def test_subclasses_are_short_and_train():
         assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_analysis_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("scipy", reason="analysis extra")

@@ -160,8 +160,7 @@ def make_front(kind: str, shape: Sequence[int], output_size: int) -> nn.Module:
 
 
 def _sizes(shape: Sequence[int], front: str, axes: list[str]) -> list[int]:
-    # the argument `shape` of a front is a template's `input_shape`
-    sizes = [integer(size, "each entry of input_shape", 1) for size in shape]
+    sizes = [integer(size, "each entry of shape", 1) for size in shape]
     if len(sizes) != len(axes):
         raise ValueError(
             f"input_shape must be [{', '.join(axes)}] with front={front!r}, got {sizes} as shape"

@@ -154,6 +154,7 @@ class Experiment:
             Phases in units of pi for each unit of a feature.
 
         Raises:
+            MemoryError: if there are too many features to say where each of them goes.
             ValueError: if an explicit encoding is for another number of features.
         """
         if self.encoding is not None:
@@ -169,7 +170,14 @@ class Experiment:
             CircuitType.PARALLEL: encodings.parallel,
             CircuitType.PARALLEL_COLUMNS: encodings.parallel_columns,
         }[CircuitType(self.circuit_type)]
-        return rule(features, self.n_modes)
+        try:
+            return rule(features, self.n_modes)
+        except MemoryError as error:
+            raise MemoryError(
+                f"input_size={features} is too large for n_modes={self.n_modes}: one number for each "
+                f"column, mode and feature does not fit into memory ({error}); reduce the features "
+                "before the photonic layer"
+            ) from error
 
 
 @dataclass(frozen=True)

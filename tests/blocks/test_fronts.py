@@ -45,7 +45,7 @@ def test_a_large_image_takes_no_larger_head():
         (CNNFront, [8, 8], 4, ValueError, r"\[channels, height, width\] with front='cnn', got \["),
         (Conv1dFront, [8], 4, ValueError, r"\[steps, features\] with front='conv1d', got \[8\]"),
         (GRUFront, [1, 8, 8], 4, ValueError, r"\[steps, features\] with front='gru'"),
-        (CNNFront, [1, 0, 8], 4, ValueError, "each entry of input_shape must be at least 1"),
+        (CNNFront, [1, 0, 8], 4, ValueError, "each entry of shape must be at least 1"),
         (GRUFront, [3, 2.0], 4, TypeError, r"shape\[1\] must be an integer"),
         (GRUFront, [3, 2], 0, ValueError, "output_size must be at least 1"),
     ],

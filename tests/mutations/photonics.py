@@ -280,21 +280,25 @@ MUTATIONS = [
     ),
     *mutations_of(
         "photonics/memory.py",
-        "photonics/test_cost.py::test_estimate_needs_nothing_built "
-        "photonics/test_cost.py::test_estimate_counts_phases_and_multiply_adds "
-        "analysis/test_batch_size.py::test_limits_of_control_groups "
-        "analysis/test_batch_size.py::test_sizes_of_the_kernel",
+        "photonics/test_cost.py::test_states_are_counted_in_closed_form "
+        "photonics/test_cost.py::test_estimate_counts_phases_and_multiply_adds",
         [
             (
-                "choices = space.modes - k + 1 if space.unbunched else space.modes + k - 1",
-                "choices = space.modes - k + 1",
-                "sizes of layers are those of the unbunched space",
+                "return math.comb(space.modes + most, space.modes) if most >= 0 else 0",
+                "return math.comb(space.modes + most - 1, space.modes) if most >= 0 else 0",
+                "states of as many photons are not counted",
             ),
             (
-                "return sum(size * (space.modes - k) for k, size in enumerate(sizes))",
-                "return sum(size * space.modes for k, size in enumerate(sizes))",
-                "work of the unbunched space is overestimated",
+                "return space.modes * states_up_to(space, space.photons - 1)\n",
+                "return space.modes * states_up_to(space)\n",
+                "work of one more photon is counted",
             ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/free_memory.py",
+        "analysis/test_batch_size.py::test_limits_of_control_groups",
+        [
             (
                 "left.append(max(0, int(allowed) - taken))",
                 "left.append(int(allowed))",

@@ -135,3 +135,8 @@ def test_expectations_need_all_outcomes(strategy):
     experiment = Experiment("series", 4, 2, computation_space="unbunched")
     with pytest.raises(ValueError, match="needs computation_space='fock'"):
         AnsatzFactory.create(experiment, 3, None, strategy)
+
+
+def test_too_many_features_are_refused_by_name():
+    with pytest.raises(MemoryError, match="input_size=1000000 is too large for n_modes=5"):
+        Experiment("parallel", 5, 2).encoding_for(10**6)

@@ -174,9 +174,9 @@ class Experiment:
             return rule(features, self.n_modes)
         except MemoryError as error:
             raise MemoryError(
-                f"input_size={features} is too large for n_modes={self.n_modes}: one number for each "
-                f"column, mode and feature does not fit into memory ({error}); reduce the features "
-                "before the photonic layer"
+                f"input_size={features} is too large for n_modes={self.n_modes}: one number for "
+                f"each column, mode and feature does not fit into memory ({error}); reduce the "
+                "features before the photonic layer"
             ) from error
 
 

@@ -64,6 +64,7 @@ def small():
 # --- memory ---------------------------------------------------------------------------------------
 
 MEASURED_STEP = """
+import ctypes
 import torch
 from pathlib import Path
 from hybridlit import *
@@ -86,8 +87,9 @@ def resident(what):
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(what)))
 
-step(16)  # gradients, optimizer state and whatever is loaded once
+step({rows}[0])  # gradients, optimizer state and whatever is loaded once
 for rows in {rows}:
+    ctypes.CDLL(None).malloc_trim(0)  # what is free already would not show as growth
     Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
     before = resident("VmRSS")
     step(rows)

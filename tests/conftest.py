@@ -1,6 +1,10 @@
 """A tiny problem that every model can be trained on in a second, and what a logger kept of it."""
 
+import os
 import signal
+
+# Files are tested side by side, and tensors are small: one thread for each process is fastest.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

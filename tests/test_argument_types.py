@@ -77,7 +77,7 @@ def function(
         dict(anything=object()),
         dict(unknown=object()),
     ],
-    ids=str,
+    ids=lambda given: ", ".join(given),
 )
 def test_what_fits_is_accepted(given):
     assert checked(function)(**given) == "called"

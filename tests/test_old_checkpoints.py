@@ -78,6 +78,11 @@ def test_a_run_goes_on_as_in_0_1_0(old, tmp_path):
     )
     trainer.fit(model, data, ckpt_path=path)
     final = model.state_dict()
+    # The gradient of a bias in front of a batch normalisation is nothing but rounding errors, which
+    # Adam makes whole steps of: this bias, and the mean that is taken off again, are left out.
+    free = ["classical_pre.0.bias", "classical_pre.1.running_mean"] if name == "sequential" else []
     # processors round differently; a lost step, schedule or batch order differs by 1e-3 and more
     for key, value in expected["final"].items():
+        if key in free:
+            continue
         torch.testing.assert_close(final[key], value, rtol=1e-4, atol=1e-4, msg=key)

@@ -216,7 +216,7 @@ class Layer:
         def call(
             worker: int, start: int, stop: int, clear: bool = True, meshes: bool = False
         ) -> None:
-            need = base + rows + self._totals
+            need = base + rows + (self._totals if totals is None else 0)
             _held, address = scratch(need, itemsize)
             totals_at = address + (base + rows) * itemsize
             if totals is not None:
@@ -233,7 +233,8 @@ class Layer:
             call(0, 0, self.tiles(batch), True, True)
             return
         run_tiles(call, self.tiles(batch), workers)
-        totals[0] += totals[1:].sum(0)
+        for others in totals[1:]:
+            totals[0] += others
         call(0, 0, 0, False, True)
 
 

@@ -600,12 +600,12 @@ def test_an_arm_that_was_still_improving_is_not_beaten(monkeypatch):
     monkeypatch.setattr(arms, "_Linear", Slow)
     data = make_data(rows=1000, batch_size=50)
     rates = dict(classical_lr=0.03, quantum_lr=0.03, dropout=0.0)
-    again = dict(posthoc=False, retrained=["linear"], seeds=3, max_epochs=10)
+    again = dict(posthoc=False, retrained=["linear"], seeds=5, max_epochs=10)
     found = study(make(SequentialHybrid, **rates), data, **again)
     arm = found.arm("linear")
     assert arm.difference.low > 0 and arm.p_value < 0.05 and all(arm.improving)
     assert (arm.verdict, arm.reason) == ("inconclusive", "was still improving")
-    assert found.conclusion.startswith("- linear was still improving when its training ended, in 3")
+    assert found.conclusion.startswith("- linear was still improving when its training ended, in 5")
     assert "inconclusive: was still improving" in str(found)
 
 

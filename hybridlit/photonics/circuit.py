@@ -239,7 +239,10 @@ class PhotonicCircuit(nn.Module):
 
     def _circuit_phases(self) -> Tensor:
         # A half-precision state dict loaded with assign=True would otherwise sink the island.
-        return self.phases.to(torch.promote_types(self.phases.dtype, torch.float32))
+        phases = self.phases
+        if phases.dtype is torch.float32 or phases.dtype is torch.float64:
+            return phases
+        return phases.to(torch.float32)
 
     def _data_phases(self, rows: Tensor) -> Tensor:
         """Phases of the data in radians, shape (..., columns, modes, batch)."""
@@ -264,10 +267,17 @@ class PhotonicCircuit(nn.Module):
 
     def _may_be_large(self, rows: Tensor) -> bool:
         """Whether some phase may be beyond ``_LARGE``, or looking would cost too much."""
-        scales = [rows] if self.bandwidth is None else [rows, self.bandwidth]
-        if not all(can_look_at(scale) for scale in scales):
+        if not can_look_at(rows):
             return True
-        return rows.numel() > 0 and math.prod(map(_magnitude, scales)) * self._widest > _LARGE
+        if not rows.numel():
+            return False
+        widest = self._widest * _magnitude(rows)
+        bandwidth = self.bandwidth
+        if bandwidth is not None:
+            if not can_look_at(bandwidth):
+                return True
+            widest *= _magnitude(bandwidth)
+        return widest > _LARGE
 
     def _without_turns(self, phases: Tensor, half_turns: Tensor, rows: Tensor) -> Tensor:
         """Replace large phases by what float64 says is left of them beside whole turns.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,11 +21,14 @@ from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
 from hybridlit.photonics.kernels.choice import kernel_for
+from hybridlit.photonics.kernels.compiled import PHASE_BOUND
 from hybridlit.photonics.memory import in_digits, require_memory
-from hybridlit.photonics.propagation import circuit_columns
+from hybridlit.photonics.propagation import LargePhasesError, circuit_columns
 from hybridlit.photonics.tracing import refuse_onnx
 
 __all__ = ["PhotonicCircuit"]
+
+_Result = TypeVar("_Result")
 
 
 class PhotonicCircuit(nn.Module):
@@ -50,6 +53,7 @@ class PhotonicCircuit(nn.Module):
     encoded: Tensor
     photons: Tensor
     _half_turns: Tensor | None
+    _turns: bool
 
     @checked
     def __init__(self, ansatz: Ansatz, count: int | None, recompute: bool | None = None) -> None:
@@ -143,12 +147,11 @@ class PhotonicCircuit(nn.Module):
 
     def _probabilities(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Probabilities (..., batch, D), and what they summed to (..., batch) if unbunched."""
-        return simulation.probabilities(
-            self._circuit_phases(),
-            self._data_phases(rows),
-            self._occupied(),
-            self.fock_space,
-            self.recompute,
+        return self._at(
+            rows,
+            lambda phases, data_phases: simulation.probabilities(
+                phases, data_phases, self._occupied(), self.fock_space, self.recompute
+            ),
         )
 
     def _occupied(self) -> list[int]:
@@ -159,11 +162,16 @@ class PhotonicCircuit(nn.Module):
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""
-        data_phases = self._data_phases(rows)  # first: it brings the constants up to date
-        columns = circuit_columns(self._circuit_phases(), data_phases, self._inputs)
+        columns = self._columns(rows, self._inputs)
         expectation = _EXPECTATIONS[OutputMappingStrategy(self.ansatz.output_mapping_strategy)]
         outputs: Tensor = expectation(columns.flatten(2), self.photons)
         return outputs.view(*columns.shape[2:], self.output_size)
+
+    def _columns(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:
+        """Columns of the circuit's unitary, shape (modes, inputs, ..., batch), complex."""
+        return self._at(
+            rows, lambda phases, data_phases: circuit_columns(phases, data_phases, inputs)
+        )
 
     @property
     def _has_expectations(self) -> bool:
@@ -244,40 +252,41 @@ class PhotonicCircuit(nn.Module):
             return phases
         return phases.to(torch.float32)
 
-    def _data_phases(self, rows: Tensor) -> Tensor:
-        """Phases of the data in radians, shape (..., columns, modes, batch)."""
+    def _at(self, rows: Tensor, compute: Callable[[Tensor, Tensor], _Result]) -> _Result:
+        """Compute from the phases of the circuit and of the data (..., columns, modes, batch).
+
+        Whole turns are taken off data phases that are large. To look for them costs more than a
+        small circuit, and kernels look at every phase anyway: they refuse large ones, once.
+        """
         if self.encoding.dtype != torch.promote_types(self.phases.dtype, torch.float32):
             self._set_constants()  # a state of another precision was assigned
-        phases = self._tuned(self.encoding) @ rows.to(self.encoding.dtype).mT
-        if self._half_turns is not None and self._may_be_large(rows):
-            phases = self._without_turns(phases, self._half_turns, rows)
-        modes = self.experiment.n_modes
-        phases = phases.view(*phases.shape[:-2], self.columns, modes, phases.shape[-1])
+        data_phases = self._tuned(self.encoding) @ rows.to(self.encoding.dtype).mT
+        half_turns = self._half_turns
+        if half_turns is not None:
+            if can_look_at(rows) and not self._turns:
+                try:
+                    return compute(self._circuit_phases(), self._as_columns(data_phases))
+                except LargePhasesError:
+                    self._turns = True
+            data_phases = self._without_turns(data_phases, half_turns, rows)
+        return compute(self._circuit_phases(), self._as_columns(data_phases))
+
+    def _as_columns(self, phases: Tensor) -> Tensor:
+        phases = phases.view(
+            *phases.shape[:-2], self.columns, self.experiment.n_modes, phases.shape[-1]
+        )
         if self.count is not None and phases.dim() == 3:
             phases = phases.expand(self.count, -1, -1, -1)
         return phases
 
     def _tuned(self, factors: Tensor) -> Tensor:
         """Factors (columns * modes, features) times the bandwidth of each row."""
-        if self.bandwidth is None:
+        bandwidth = self.bandwidth
+        if bandwidth is None:
             return factors
-        tuned = self.bandwidth.to(factors.dtype)
+        tuned = bandwidth.to(factors.dtype)
         ones = tuned.new_ones(*tuned.shape[:-1], len(factors))
         return factors * ones.index_copy(-1, self.encoded, tuned)[..., None]
-
-    def _may_be_large(self, rows: Tensor) -> bool:
-        """Whether some phase may be beyond ``_LARGE``, or looking would cost too much."""
-        if not can_look_at(rows):
-            return True
-        if not rows.numel():
-            return False
-        widest = self._widest * _magnitude(rows)
-        bandwidth = self.bandwidth
-        if bandwidth is not None:
-            if not can_look_at(bandwidth):
-                return True
-            widest *= _magnitude(bandwidth)
-        return widest > _LARGE
 
     def _without_turns(self, phases: Tensor, half_turns: Tensor, rows: Tensor) -> Tensor:
         """Replace large phases by what float64 says is left of them beside whole turns.
@@ -288,7 +297,7 @@ class PhotonicCircuit(nn.Module):
         reach = self._tuned(self.encoding).abs() @ rows.to(phases.dtype).abs().mT
         exact = self._tuned(half_turns) @ rows.to(half_turns.dtype).mT
         left = (math.pi * (exact - 2 * torch.round(exact / 2))).to(phases.dtype).detach()
-        return torch.where(reach > _LARGE, left + (phases - phases.detach()), phases)
+        return torch.where(reach >= PHASE_BOUND, left + (phases - phases.detach()), phases)
 
     def _set_constants(self) -> None:
         """Fill the buffers that follow from the experiment alone.
@@ -296,13 +305,14 @@ class PhotonicCircuit(nn.Module):
         ``encoding`` holds radians for each unit of a feature, shape (columns * modes, features),
         ``encoded`` the rows of it that are not zero, ``photons`` the photons in each occupied mode.
         ``_half_turns`` is the encoding in units of pi and float64, where the device has that; it
-        is no buffer, so that no cast reaches it. ``_widest`` is the largest sum of a row's radians.
+        is no buffer, so that no cast reaches it. ``_turns`` says to take whole turns off without a
+        trial, where large terms may cancel in a small sum, or where a phase has been too large.
         """
         factors = self.experiment.encoding_for(self.input_size).reshape(-1, self.input_size)
         photons = [float(self.input_state[mode]) for mode in self._inputs]
         dtype = torch.promote_types(self.phases.dtype, torch.float32)
         device = self.phases.device
-        self._widest = math.pi * float(np.abs(factors).sum(axis=1).max())
+        self._turns = bool((np.count_nonzero(factors, axis=1) > 1).any())
         with torch.inference_mode(False):  # training after inference needs them too
             self.encoding = torch.tensor(factors * math.pi, dtype=dtype, device=device)
             self.encoded = torch.tensor(np.flatnonzero(factors.any(axis=1)), device=device)
@@ -322,15 +332,6 @@ class PhotonicCircuit(nn.Module):
         super()._apply(floored, recurse)  # type: ignore[no-untyped-call]
         self._set_constants()  # cast ones would keep float32's error
         return self
-
-
-_LARGE = 8 * math.pi
-"""Radians up to which float32 holds the terms of a data phase to 1e-6."""
-
-
-def _magnitude(tensor: Tensor) -> float:
-    low, high = torch.aminmax(tensor.detach())
-    return max(-low.item(), high.item())
 
 
 _EXPECTATIONS = {

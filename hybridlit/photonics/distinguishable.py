@@ -28,7 +28,7 @@ from hybridlit.photonics.circuit import PhotonicCircuit
 from hybridlit.photonics.experiment import OutputMappingStrategy
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
 from hybridlit.photonics.layer import QuantumLayer
-from hybridlit.photonics.propagation import check_kept, circuit_columns
+from hybridlit.photonics.propagation import check_kept
 from hybridlit.photonics.stack import QuantumLayerStack
 from hybridlit.photonics.tables import on_device
 
@@ -108,8 +108,7 @@ class _Distinguishable(PhotonicCircuit):
         return outputs.view(*transfer.shape[2:], self.output_size)
 
     def _transfer(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:
-        data_phases = self._data_phases(rows)  # first: it brings the constants up to date
-        columns = circuit_columns(self._circuit_phases(), data_phases, inputs)
+        columns = self._columns(rows, inputs)
         return columns.real.square() + columns.imag.square()
 
 

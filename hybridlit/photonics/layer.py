@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from hybridlit.photonics.circuit import PhotonicCircuit
 from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment, OutputMappingStrategy
-from hybridlit.photonics.propagation import circuit_columns
 from hybridlit.photonics.readout import GroupingReadout, LinearReadout, make_readout
 from hybridlit.photonics.validation import enum_member, integer
 
@@ -145,8 +144,7 @@ class QuantumLayer(PhotonicCircuit):
 
         def whole(rows: Tensor) -> Tensor:
             modes = range(self.experiment.n_modes)
-            columns = circuit_columns(self._circuit_phases(), self._data_phases(rows), modes)
-            return columns.movedim(-1, 0)
+            return self._columns(rows, modes).movedim(-1, 0)
 
         return self._island(x, whole)
 

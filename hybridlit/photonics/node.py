@@ -20,8 +20,8 @@ from hybridlit.photonics.kernels.choice import refuse_batches
 from hybridlit.photonics.propagation import (
     check_kept,
     least_kept,
-    not_finite,
     probabilities_in_torch,
+    unusable,
 )
 from hybridlit.photonics.tracing import unrecorded
 
@@ -44,7 +44,7 @@ class Simulation(torch.autograd.Function):
             phases, data_phases, occupied, space.unbunched, recompute
         )
         if result is None:
-            raise not_finite()
+            raise unusable(data_phases)
         ctx.occupied, ctx.space = occupied, space
         ctx.save_for_backward(phases, data_phases, *saved)
         ctx.set_materialize_grads(False)
@@ -216,7 +216,7 @@ def _forward(
         phases, data_phases.contiguous(), tuple(occupied), space.unbunched, True
     )
     if result is None:
-        raise not_finite()
+        raise unusable(data_phases)
     if not space.unbunched:
         return result, result.new_ones(result.shape[:-1])
     check_kept(saved[0], least_kept(space, result.dtype))

@@ -17,14 +17,16 @@ from hybridlit.photonics.amplitudes import amplitudes_from_columns
 from hybridlit.photonics.finite import can_look_at, rows_in_words
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import unitaries
+from hybridlit.photonics.kernels.compiled import PHASE_BOUND
 
 __all__ = [
+    "LargePhasesError",
     "RareOutcomesError",
     "check_kept",
     "circuit_columns",
     "least_kept",
-    "not_finite",
     "probabilities_in_torch",
+    "unusable",
 ]
 
 
@@ -41,11 +43,13 @@ def circuit_columns(phases: Tensor, data_phases: Tensor, inputs: Sequence[int]) 
         Shape (modes, inputs, ..., batch), complex.
 
     Raises:
+        LargePhasesError: on the CPU, if a data phase is not below 25 radians.
         ValueError: on the CPU, if a phase is not finite.
     """
-    for given in (data_phases, phases):
-        if can_look_at(given) and not bool(torch.isfinite(given).all()):
-            raise not_finite()
+    if can_look_at(data_phases) and not bool((data_phases.abs() < PHASE_BOUND).all()):
+        raise unusable(data_phases)
+    if can_look_at(phases) and not bool(torch.isfinite(phases).all()):
+        raise unusable(phases)
     meshes = unitaries(phases)
     shifts = torch.polar(torch.ones_like(data_phases), data_phases)
     columns = meshes[..., 0, :, :][..., list(inputs), None]
@@ -81,8 +85,21 @@ def probabilities_in_torch(
     return weights / check_kept(kept, least_kept(space, kept.dtype))[..., None], kept
 
 
-def not_finite() -> ValueError:
-    """Return the error for phases that are not finite."""
+class LargePhasesError(ValueError):
+    """A data phase has lost digits to whole turns, which whoever made it can still take off."""
+
+
+def unusable(phases: Tensor) -> ValueError:
+    """Return the error for phases that a kernel has refused.
+
+    Args:
+        phases: of the data, or of interferometers, in radians, any shape.
+
+    Returns:
+        A :class:`LargePhasesError` if all are finite and one is too large for a data phase.
+    """
+    if bool(torch.isfinite(phases).all()) and bool((phases.abs() >= PHASE_BOUND).any()):
+        return LargePhasesError(f"data phases must be below {PHASE_BOUND:g} radians")
     return ValueError(
         "x and the phases must be finite, and the phases of interferometers below 2**50, got NaN, "
         "infinity or more; clean the data or look for a diverging layer before this one"

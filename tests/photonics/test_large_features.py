@@ -93,6 +93,20 @@ def test_a_row_is_the_same_bit_for_bit_beside_large_ones():
     assert torch.equal(beside, layer(small))
 
 
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+@pytest.mark.parametrize("mapping", ["none", "mode_expectations"])
+def test_a_row_is_the_same_bit_for_bit_after_large_ones(kernel, mapping):
+    """Also where a phase is nearly, or just, too large: 25 radians."""
+    layer = make(3, None, "parallel_columns", 6, 2, mapping)
+    near = torch.linspace(24.999, 25.001, 60).view(20, 3) / torch.pi
+    with use_kernel(kernel):
+        first, before = layer(near[:9]), copy.deepcopy(layer)
+        layer(LARGE)
+        for x in (near[:9], near, near[10:], 0.3 * near):
+            assert torch.equal(layer(x), copy.deepcopy(before)(x))
+        assert torch.equal(first, layer(near[:9]))
+
+
 def test_casts_keep_what_float64_knows():
     """A third, 1/3, is not a float32: the encoding is never read back from one."""
     layer = make(3, None, "series", 8, 1, "none")

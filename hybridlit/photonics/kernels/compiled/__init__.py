@@ -14,12 +14,14 @@ from hybridlit.photonics.kernels.compiled.calls import (
     unitaries_backward,
     unitaries_forward,
 )
+from hybridlit.photonics.kernels.compiled.layout import PHASE_BOUND
 from hybridlit.photonics.kernels.compiled.limits import MOST_MODES, MOST_PHOTONS, MOST_STATES
 
 __all__ = [
     "MOST_MODES",
     "MOST_PHOTONS",
     "MOST_STATES",
+    "PHASE_BOUND",
     "amplitudes_backward",
     "amplitudes_forward",
     "probabilities_backward",

@@ -20,6 +20,9 @@ CHUNK = 128
 BITS = 7
 MASK = (1 << BITS) - 1
 
+#: Radians that data phases must stay below: float32 holds them to 1e-6. Exact in every precision.
+PHASE_BOUND = 25.0
+
 _WIDEST = 16  # lanes of a vector in float32, which pads rows most
 
 

@@ -18,6 +18,7 @@ from hybridlit.photonics.kernels.compiled.layout import (
     MODES,
     OCCUPIED,
     PARENTS,
+    PHASE_BOUND,
     PHOTONS,
     STATES,
     UNBUNCHED,
@@ -69,7 +70,7 @@ def columns_forward(
     inputs = shift(tile, factors_size)
     final = shift(inputs, inputs_size)
     mesh_size = modes * 2 * padded(modes, width)
-    unusable = phase_factors(phases, depth * modes, batch, sample, samples, ANGLE_BOUND, tile)
+    unusable = phase_factors(phases, depth * modes, batch, sample, samples, PHASE_BOUND, tile)
     first_columns(unitaries, columns, modes, tile, inputs)
     for layer in range(1, depth + 1):
         source = shift(inputs, (layer - 1) * columns_size)
@@ -135,7 +136,7 @@ def layer_forward(
 
     ``meshes`` says whether to build the unitaries first, ``keep`` whether to leave the
     last layer in the tile memory.  ``like`` is also the least kept mass that is divided
-    by.  Returns whether an angle or phase is NaN, infinite or absurdly large.
+    by.  Returns whether an angle or phase is NaN, infinite or beyond its bound.
     """
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     weights = pointer(weights_at, types.float64(0))

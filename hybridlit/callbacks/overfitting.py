@@ -52,9 +52,11 @@ class OverfittingDetector(Callback):
     loss than the one with nothing frozen and than all others, by more than `min_cost` with all of
     the 95 % intervals over the rows of the first `replay_batches` validation batches, and without
     half at least of the rise. The copies are compared eight times on the way, and the first clear
-    answer counts. Where there is none, the warning says that no single part is to blame. A `Fusion`
-    learns to trust what overfits and so shares its guilt: it is named only if no other part is. An
-    episode ends when there was no alarm for `window` measurements.
+    answer counts. Where the copy with nothing frozen does not overfit, which may be an accident of
+    the order of rows, all are trained once more in another one. Where there is no clear answer, the
+    warning says that no single part is to blame. A `Fusion` learns to trust what overfits and so
+    shares its guilt: it is named only if no other part is. An episode ends when there was no alarm
+    for `window` measurements.
 
     What is confirmed is that the model overfits less without this part's training, on these rows,
     in the training that was repeated; how much of what is worth learning goes with it is for you to
@@ -74,9 +76,9 @@ class OverfittingDetector(Callback):
 
     Cost, in passes (forward only) over both probes together: one a validation, `2 * parts - 2` more
     when the allocation is measured, and during an alarm `parts + 1` more for the cross-check. In an
-    episode, at most `(parts + 1) * replay_steps` steps of training, and memory for as many copies
-    of the model and its optimizer; in a later one only when the run itself has taken as many steps
-    as all copies so far.
+    episode, at most `2 * (parts + 1) * replay_steps` steps of training, and memory for as many
+    copies of the model and its optimizer; in a later one only when the run itself has taken as many
+    steps as all copies so far.
 
     Logged at each validation: `overfit/train` and `overfit/val`, the losses of the probes;
     `overfit/gap` = val - train; `overfit/ratio` = 1 + gap / max(abs(train), 1e-8), which is

@@ -28,6 +28,8 @@ __all__ = [
     "training_loss",
 ]
 
+_DRAW = 2**20  # more steps than a copy takes
+
 
 @dataclass
 class Origin:
@@ -66,6 +68,7 @@ class TrainedCopy:
         modes: Which modules are in training mode, by qualified name; all that are not listed are.
         accumulated: Batches for each step, at least 1.
         clip: What is done with the gradients of an optimizer before it steps.
+        draw: Which random numbers are drawn, from 0 on.
         steps: Steps taken since the origin.
     """
 
@@ -78,6 +81,7 @@ class TrainedCopy:
     modes: Mapping[str, bool] = field(default_factory=dict)
     accumulated: int = 1
     clip: Callable[[Optimizer], None] = lambda optimizer: None
+    draw: int = 0
     steps: int = 0
 
     def __post_init__(self) -> None:
@@ -117,7 +121,7 @@ class TrainedCopy:
             self.optimizer.param_groups, rates[min(self.steps, len(rates) - 1)], strict=True
         ):
             group["lr"] = rate
-        seed_everything(self.steps)
+        seed_everything(self.draw * _DRAW + self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.enable_grad():
             for number in range(start, start + self.accumulated):
@@ -134,7 +138,7 @@ class TrainedCopy:
         self.steps += 1
 
 
-def batches_in_turns(batches: list[Any], shuffled: bool) -> Callable[[int], Any]:
+def batches_in_turns(batches: list[Any], shuffled: bool, draw: int = 0) -> Callable[[int], Any]:
     """Take a few batches again and again.
 
     Args:
@@ -142,6 +146,7 @@ def batches_in_turns(batches: list[Any], shuffled: bool) -> Callable[[int], Any]
         shuffled: Deal their rows out anew each time that all have been taken, as a data loader that
             shuffles does: with batch normalization it matters who is in a batch with whom. Batches
             that are no tuples of tensors with equal rows stay as they are.
+        draw: Which order they are dealt out in, from 0 on.
 
     Returns:
         A function from a number, from 0 on, to the batch, which is always the same for a number.
@@ -152,7 +157,7 @@ def batches_in_turns(batches: list[Any], shuffled: bool) -> Callable[[int], Any]
 
     def dealt(number: int) -> Any:
         turn, place = divmod(number, len(batches))
-        generator = torch.Generator().manual_seed(turn)
+        generator = torch.Generator().manual_seed(draw * _DRAW + turn)
         chosen = torch.randperm(sum(rows), generator=generator).split(rows)[place]
         return tuple(column[chosen] for column in together[0])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -33,6 +33,14 @@ _LOOKS = 8
 _GROUPS = 64
 
 
+class _Kept(NamedTuple):
+    """What copies are trained and judged on, the same in all processes."""
+
+    batches: dict[str, list[Any]]
+    shuffled: bool
+    origin: Origin
+
+
 class Interventions:
     """What is needed to train copies of a model again from an earlier point of its run.
 
@@ -46,7 +54,7 @@ class Interventions:
         self._origin: Origin | None = None
         self._batches: dict[str, list[Any]] = {"train": [], "val": []}
         self._shuffled = False
-        self._spent = 0
+        self._spent = self._draw = 0
         self._modes: dict[str, bool] = {}
         self._saved: dict[str, Any] | None = None  # state until batches or origin change
 
@@ -58,7 +66,12 @@ class Interventions:
             if self._origin is not None:
                 self._saved["origin"] = _packed(self._origin)
         rates = [] if self._origin is None else list(self._origin.rates)
-        own = {"rates": rates, "shuffled": self._shuffled, "spent": self._spent}
+        own = {
+            "rates": rates,
+            "shuffled": self._shuffled,
+            "spent": self._spent,
+            "draw": self._draw,
+        }
         return {"interventions": self._saved | own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -68,7 +81,8 @@ class Interventions:
             self._batches = {probe: _apart(*kept) for probe, kept in own["kept"].items()}
             if own["origin"] is not None:
                 self._origin = _unpacked(own["origin"], list(own["rates"]))
-            self._shuffled, self._spent, self._saved = own["shuffled"], own["spent"], None
+            self._shuffled, self._spent, self._draw = own["shuffled"], own["spent"], own["draw"]
+            self._saved = None
 
     @property
     def begun(self) -> bool:
@@ -147,6 +161,9 @@ class Interventions:
     ) -> Verdict:
         """Train copies with one part frozen each, and say who is to blame.
 
+        Where the copy with nothing frozen does not overfit as the run did, all are trained once
+        more in another order of rows: what died or got stuck by chance says nothing.
+
         Args:
             trainer: The Trainer in a fit.
             model: The model; it is not touched.
@@ -159,41 +176,51 @@ class Interventions:
         Returns:
             The verdict, the same in all processes.
         """
-        batches, shuffled, origin = self._kept(trainer)
-        batch = batches_in_turns(batches["train"], shuffled)
-        rows = {probe: merged(kept) for probe, kept in batches.items()}
+        kept = self._kept(trainer)
+        with full_precision(trainer, model):
+            for draw in range(2 if kept.shuffled else 1):
+                self._draw = draw
+                found = self._trial(trainer, model, kept, parts, frozen, min_cost, last)
+                if found.named is not None or found.overfits:
+                    break
+        return found
+
+    def _trial(
+        self,
+        trainer: Trainer,
+        model: LightningModule,
+        kept: _Kept,
+        parts: Mapping[str, Collection[str]],
+        frozen: Collection[str],
+        min_cost: float,
+        last: Collection[str],
+    ) -> Verdict:
+        rows = {probe: merged(batches) for probe, batches in kept.batches.items()}
         arms: list[tuple[str | None, Collection[str]]] = [(None, ()), *parts.items()]
+        copies = {part: self._copy(trainer, model, kept, {*frozen, *names}) for part, names in arms}
         looks = sorted({-(-self._most_steps * look // _LOOKS) for look in range(1, _LOOKS + 1)})
         val: dict[str | None, Tensor] = {}
-        with full_precision(trainer, model):
-            copies = {
-                part: repeated_training(
-                    trainer, model, origin, batch, self._modes, {*frozen, *names}
-                )
-                for part, names in arms
-            }
-            lowest = float(_losses(copies[None], rows["val"]).mean())
-            for steps in looks:
-                for part, copied in copies.items():
-                    self._spent += steps - copied.steps
-                    copied.train(steps - copied.steps)
-                    val[part] = _losses(copied, rows["val"])
-                lowest = min(lowest, float(val[None].mean()))
-                matters = min_cost * abs(lowest)
-                guilty = guilty_by_intervention(val, lowest, matters, last)
-                if guilty:
-                    break
-            train = {
-                part: float(_losses(copied, rows["train"]).mean())
-                for part, copied in copies.items()
-            }
+        lowest = float(_losses(copies[None], rows["val"]).mean())
+        for steps in looks:
+            for part, copied in copies.items():
+                self._spent += steps - copied.steps
+                copied.train(steps - copied.steps)
+                val[part] = _losses(copied, rows["val"])
+            lowest = min(lowest, float(val[None].mean()))
+            matters = min_cost * abs(lowest)
+            guilty = guilty_by_intervention(val, lowest, matters, last)
+            if guilty:
+                break
         named, gain = guilty or (None, None)
         return Verdict(
             named=named,
             overfits=float(val[None].mean()) - lowest > matters,
-            start=origin.step,
+            start=kept.origin.step,
             steps=copies[None].steps,
-            train=train,
+            train={
+                part: float(_losses(copied, rows["train"]).mean())
+                for part, copied in copies.items()
+            },
             val={part: float(losses.mean()) for part, losses in val.items()},
             gain=gain,
         )
@@ -209,13 +236,12 @@ class Interventions:
             frozen: Names of the parameters that are frozen.
             steps: Optimizer steps that the copy takes.
         """
-        batches, shuffled, origin = self._kept(trainer)
-        batch = batches_in_turns(batches["train"], shuffled)
+        kept = self._kept(trainer)
         with full_precision(trainer, model):
-            copied = repeated_training(trainer, model, origin, batch, self._modes, frozen)
+            copied = self._copy(trainer, model, kept, frozen)
             copied.train(steps)
         self._spent += steps
-        adopt(trainer, model, copied, origin.values)
+        adopt(trainer, model, copied, kept.origin.values)
 
     def steps_since(self, step: int) -> int:
         """Return how many steps a copy takes to be as far as the run.
@@ -229,11 +255,19 @@ class Interventions:
         if keep_first(self._batches[probe], batch, batch_idx, self._most_batches):
             self._saved = None
 
-    def _kept(self, trainer: Trainer) -> tuple[dict[str, list[Any]], bool, Origin]:
+    def _kept(self, trainer: Trainer) -> _Kept:
         if self._origin is None or not all(self._batches.values()):
             raise RuntimeError("no batches have been kept")
         batches, shuffled = trainer.strategy.broadcast((self._batches, self._shuffled))
-        return batches, shuffled, self._origin
+        return _Kept(batches, shuffled, self._origin)
+
+    def _copy(
+        self, trainer: Trainer, model: LightningModule, kept: _Kept, frozen: Collection[str]
+    ) -> TrainedCopy:
+        batch = batches_in_turns(kept.batches["train"], kept.shuffled, self._draw)
+        return repeated_training(
+            trainer, model, kept.origin, batch, self._modes, frozen, self._draw
+        )
 
 
 def _losses(copied: TrainedCopy, batches: list[Any]) -> Tensor:

@@ -36,6 +36,7 @@ def repeated_training(
     batch: Callable[[int], Any],
     modes: Mapping[str, bool],
     frozen: Collection[str],
+    draw: int = 0,
 ) -> TrainedCopy:
     """Copy a model and its optimizer, to train the copy again from an earlier point of the run.
 
@@ -50,6 +51,7 @@ def repeated_training(
         batch: From a number, from 0 on, to a training batch.
         modes: Which modules are in training mode in training, by qualified name.
         frozen: Qualified names of the parameters that stay as they are.
+        draw: Which random numbers are drawn, from 0 on.
 
     Returns:
         The copy, which has not taken a step.
@@ -91,6 +93,7 @@ def repeated_training(
         modes=modes,
         accumulated=accumulated,
         clip=clip,
+        draw=draw,
     )
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
-from hybridlit.analysis.loss_change.retraining import batches_in_turns
+from hybridlit.analysis.loss_change.retraining import TrainedCopy, batches_in_turns
 from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.callbacks.measuring.interventions import Interventions
 from hybridlit.callbacks.measuring.repeated_training import repeated_training
@@ -134,6 +134,9 @@ def test_rows_are_dealt_out_anew_only_if_the_data_loader_does_so(data, make_mode
     assert all(
         labels[tuple(row.tolist())] == y for x, ys in second for row, y in zip(x, ys, strict=True)
     )
+    others = [batches_in_turns(kept, shuffled=True, draw=1)(i) for i in range(4)]
+    assert not any(torch.equal(others[0][0], turn[0][0]) for turn in (first, second))
+    assert sorted(tuple(row.tolist()) for x, _ in others for row in x) == rows
     named = [{"x": x, "y": y} for x, y in kept]
     assert batches_in_turns(named, shuffled=True)(5) is named[1]  # cannot be put together
 
@@ -247,6 +250,27 @@ def test_overfitting_that_a_copy_does_not_show_names_nobody(make_trainer):
     detector = OverfittingDetector(every_n_steps=5, replay_steps=2)
     with pytest.warns(UserWarning, match="no part can be named: .* a copy does not overfit"):
         make_trainer([detector], max_epochs=20).fit(Wide(), memorizing())
+
+
+def test_copies_that_die_by_chance_are_trained_again_in_another_order(make_trainer, monkeypatch):
+    """And the model goes on from a copy of the order that did show something."""
+    train = TrainedCopy.train
+    trained = []
+
+    def dead_at_first(copied, steps):
+        trained.append((copied.draw, len(copied.frozen) > 0))
+        if copied.draw == 0:
+            copied.steps += steps
+        else:
+            train(copied, steps)
+
+    torch.manual_seed(0)
+    monkeypatch.setattr(TrainedCopy, "train", dead_at_first)
+    detector = OverfittingDetector(action="freeze", every_n_steps=5)
+    with pytest.warns(UserWarning, match="classical_path overfits"):
+        make_trainer([detector], max_epochs=20).fit(Wide(), memorizing())
+    assert detector.frozen == ["classical_path"]
+    assert trained.index((1, False)) == 8 * 4 and trained[-1] == (1, True)
 
 
 def test_a_part_that_cannot_go_back_is_frozen_as_it_is(make_trainer, monkeypatch):

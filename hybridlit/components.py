@@ -17,8 +17,8 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from hybridlit.argument_types import checked
 from hybridlit.photonics import PhotonicCircuit
-from hybridlit.photonics.argument_types import checked
 
 __all__ = [
     "is_photonic",

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hybridlit.photonics.argument_types import check_arguments
+from hybridlit.argument_types import check_arguments
 
 __all__ = ["ConstructorCall", "check_constructors", "constructor_calls", "plain"]
 

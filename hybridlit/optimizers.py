@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from hybridlit.argument_types import checked
+from hybridlit.checks import number
 from hybridlit.components import split_parameters
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import number
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

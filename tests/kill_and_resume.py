@@ -29,12 +29,12 @@ from lightning.pytorch import Callback, Trainer
 
 from hybridlit import ArrayDataModule, ParallelHybrid
 from hybridlit.callbacks.alternating import AlternatingTraining
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.overfitting import OverfittingDetector
-from hybridlit.callbacks.saving.durable import damage
-from hybridlit.callbacks.saving.folder import newest_checkpoint
+from hybridlit.resume.checkpoint import HybridCheckpoint
+from hybridlit.resume.durable import damage
+from hybridlit.resume.exact_resume import ExactResume
+from hybridlit.resume.folder import newest_checkpoint
 
 COMPARED = ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks")
 

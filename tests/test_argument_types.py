@@ -21,8 +21,8 @@ from hybridlit import (
     ResumableLoader,
     ablation_study,
 )
+from hybridlit.argument_types import check_arguments, checked
 from hybridlit.blocks.fusion import Fusion
-from hybridlit.photonics.argument_types import check_arguments, checked
 
 
 class Word(Enum):

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hybridlit.photonics.validation import tensor
+from hybridlit.checks import tensor
 
 __all__ = ["RowSafeBatchNorm1d"]
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import integer, number
+from hybridlit.argument_types import checked
+from hybridlit.checks import integer, number
 
 __all__ = ["dense", "layer_widths"]
 

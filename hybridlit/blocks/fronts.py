@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import choice, integer
+from hybridlit.argument_types import checked
+from hybridlit.checks import choice, integer
 
 __all__ = ["FRONTS", "CNNFront", "Conv1dFront", "GRUFront", "make_front"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import choice, integer, tensor
+from hybridlit.argument_types import checked
+from hybridlit.checks import choice, integer, tensor
 
 __all__ = [
     "FUSIONS",

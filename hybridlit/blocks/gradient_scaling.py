@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import number
+from hybridlit.checks import number
 
 __all__ = ["GradientScaledQuantumLayer"]
 

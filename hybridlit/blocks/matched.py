@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import integer, tensor
+from hybridlit.checks import integer, tensor
 
 __all__ = ["MatchedMLP"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import integer, tensor
+from hybridlit.argument_types import checked
+from hybridlit.checks import integer, tensor
 
 __all__ = ["MultiScale"]
 

@@ -7,8 +7,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from hybridlit.checks import choice, integer, tensor
 from hybridlit.photonics.finite import infinity_as_nan, require_finite
-from hybridlit.photonics.validation import choice, integer, tensor
 
 __all__ = ["NormalizationLayer", "NormalizationMethod"]
 

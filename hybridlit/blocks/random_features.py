@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import integer, number, tensor
+from hybridlit.checks import integer, number, tensor
 
 __all__ = ["RandomFeatures"]
 

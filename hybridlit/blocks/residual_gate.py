@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.validation import choice, integer
+from hybridlit.checks import choice, integer
 
 __all__ = ["GATES", "GainGate", "InputGate", "make_gate"]
 

@@ -2,16 +2,16 @@
 
 from hybridlit.callbacks.activation_checkpointing import ActivationCheckpointing
 from hybridlit.callbacks.alternating import AlternatingTraining
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
 from hybridlit.callbacks.component_profiler import ComponentProfiler
-from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.mixed_precision import MixedPrecision
 from hybridlit.callbacks.overfitting import OverfittingDetector
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
-from hybridlit.callbacks.saving.folder import newest_checkpoint
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 from hybridlit.callbacks.warm_start import WarmStart, export_component, warm_start
+from hybridlit.resume.checkpoint import HybridCheckpoint
+from hybridlit.resume.exact_resume import ExactResume
+from hybridlit.resume.folder import newest_checkpoint
 
 __all__ = [
     "ActivationCheckpointing",

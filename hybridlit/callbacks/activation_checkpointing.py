@@ -16,10 +16,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
 from hybridlit.analysis.untouched import random_state_kept
+from hybridlit.argument_types import checked
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, inputs_of, run_forward
+from hybridlit.checks import number
 from hybridlit.components import model_parts, photonic_modules
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import number
 from hybridlit.templates.network import HybridNetwork
 
 __all__ = ["ActivationCheckpointing"]

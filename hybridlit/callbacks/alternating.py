@@ -7,8 +7,8 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from hybridlit.checks import integer
 from hybridlit.optimizers import only_optimizer, trainable_parameters
-from hybridlit.photonics.validation import integer
 from hybridlit.templates.stages import ComponentsInTurn
 
 __all__ = ["AlternatingTraining"]

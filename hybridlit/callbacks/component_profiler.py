@@ -14,7 +14,7 @@ from hybridlit.analysis.profiling.part_times import PartTimer, StepTimes, tensor
 from hybridlit.analysis.profiling.profile import summarize
 from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.measuring.loggers import boards
-from hybridlit.photonics.validation import integer
+from hybridlit.checks import integer
 
 __all__ = ["ComponentProfiler"]
 

@@ -18,9 +18,9 @@ from hybridlit.callbacks.measuring.step_sizes import (
     remaining_scale,
     step_sizes,
 )
+from hybridlit.checks import choice, integer, number
 from hybridlit.components import split_parameters
 from hybridlit.optimizers import only_optimizer
-from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["GradientImbalanceMonitor"]
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, run_forward
 from hybridlit.callbacks.measuring.step_sizes import gradient_scaler
+from hybridlit.checks import choice, integer, number
 from hybridlit.photonics import PhotonicCircuit
-from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["MixedPrecision"]
 

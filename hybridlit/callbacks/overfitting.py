@@ -19,9 +19,9 @@ from hybridlit.blocks import Fusion
 from hybridlit.callbacks.measuring.interventions import Interventions
 from hybridlit.callbacks.measuring.loggers import log_values
 from hybridlit.callbacks.measuring.probes import Probes, evaluation
-from hybridlit.callbacks.saving.packed import packed, unpacked
+from hybridlit.checks import choice, integer, number
 from hybridlit.components import part_parameters, split_parameters
-from hybridlit.photonics.validation import choice, integer, number
+from hybridlit.resume.packed import packed, unpacked
 from hybridlit.templates import HybridModule
 
 __all__ = ["OverfittingDetector"]

@@ -24,13 +24,13 @@ from hybridlit.analysis.pictures.module_calls import CallRows, recorded_calls, r
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.pictures.probe import Probe
 from hybridlit.analysis.untouched import untouched
+from hybridlit.argument_types import checked
 from hybridlit.callbacks.measuring.copies import has_forward
 from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.measuring.loggers import boards, show_picture
+from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import integer
 
 __all__ = ["PhotonicInspector"]
 

@@ -12,11 +12,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from hybridlit.callbacks.saving.durable import damage, save_durably
+from hybridlit.argument_types import checked
 from hybridlit.components import is_photonic, model_parts, split_parameters
 from hybridlit.photonics import PhotonicCircuit
-from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.description import circuits_in, differences
+from hybridlit.resume.durable import damage, save_durably
 
 __all__ = ["WarmStart", "export_component", "warm_start"]
 

@@ -31,10 +31,10 @@ from hybridlit.analysis.profiling.profile import profile_components
 from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import batches_of, first_batches, prepared
 from hybridlit.analysis.untouched import untouched
+from hybridlit.checks import integer
 from hybridlit.cli.loading import load_run, recipe_of
 from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.photonics import PhotonicCircuit
-from hybridlit.photonics.validation import integer
 from hybridlit.templates import HybridModule
 
 __all__ = ["analyze", "run"]

@@ -9,7 +9,9 @@ from jsonargparse import auto_cli
 
 from hybridlit.photonics import Experiment
 from hybridlit.photonics.cost import estimate
-from hybridlit.photonics.memory import available_memory, in_bytes, require_memory
+from hybridlit.photonics.machine import available_memory
+from hybridlit.photonics.sizes import require_memory
+from hybridlit.words import in_bytes
 
 __all__ = ["plan", "run"]
 

@@ -28,13 +28,13 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
 from hybridlit import __version__
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
-from hybridlit.callbacks.saving.folder import newest_checkpoint, undamaged
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 from hybridlit.cli.imports import named_strings, unimported_name
 from hybridlit.components import photonic_modules
+from hybridlit.resume.checkpoint import HybridCheckpoint
+from hybridlit.resume.exact_resume import ExactResume
+from hybridlit.resume.folder import newest_checkpoint, undamaged
 from hybridlit.templates import HybridModule
 
 __all__ = ["HybridCLI", "run"]

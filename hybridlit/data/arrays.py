@@ -11,13 +11,13 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from hybridlit.checks import integer, number, random_seed
 from hybridlit.constructors import check_constructors
 from hybridlit.data.batches import batches
 from hybridlit.data.columns import column_names, in_order
 from hybridlit.data.scaling import Scaler
 from hybridlit.data.splits import split_rows
 from hybridlit.data.tensors import as_tensor, check_distinct, in_default_dtype
-from hybridlit.photonics.validation import integer, number, random_seed
 
 __all__ = ["Array", "ArrayDataModule"]
 

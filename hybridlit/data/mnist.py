@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from hybridlit.checks import choice
 from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
-from hybridlit.photonics.validation import choice
 
 __all__ = ["MnistDataModule"]
 

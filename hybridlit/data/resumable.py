@@ -21,9 +21,9 @@ from torch.utils.data import (
     get_worker_info,
 )
 
+from hybridlit.argument_types import checked
+from hybridlit.checks import random_seed
 from hybridlit.data.workers import EndedByParentOnly
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import random_seed
 
 __all__ = ["EpochSeeded", "ResumableLoader"]
 

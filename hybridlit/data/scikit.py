@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal, get_args
 
+from hybridlit.checks import choice
 from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
-from hybridlit.photonics.validation import choice
 
 __all__ = ["SklearnDataModule"]
 

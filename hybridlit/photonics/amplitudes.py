@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.argument_types import checked
+from hybridlit.argument_types import checked
+from hybridlit.checks import enum_member, integer
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled, reference
 from hybridlit.photonics.kernels.choice import chosen_kernel, forward_mode, kernel_for
 from hybridlit.photonics.tracing import recording, unrecorded
-from hybridlit.photonics.validation import enum_member, integer
 
 __all__ = ["amplitudes", "amplitudes_from_columns", "occupied_modes"]
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from hybridlit.argument_types import checked
 from hybridlit.photonics import simulation
 from hybridlit.photonics.amplitudes import occupied_modes
-from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.correlations import mode_expectations, pair_correlations
 from hybridlit.photonics.description import description, differences
 from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, OutputMappingStrategy
@@ -22,9 +22,10 @@ from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.kernels.compiled import PHASE_BOUND
-from hybridlit.photonics.memory import in_digits, require_memory
 from hybridlit.photonics.propagation import LargePhasesError, circuit_columns
+from hybridlit.photonics.sizes import require_memory
 from hybridlit.photonics.tracing import refuse_onnx
+from hybridlit.words import in_digits
 
 __all__ = ["PhotonicCircuit"]
 

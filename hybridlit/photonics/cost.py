@@ -10,18 +10,13 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from hybridlit.checks import integer
 from hybridlit.photonics.experiment import Experiment, OutputMappingStrategy
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import compiled_refuses
 from hybridlit.photonics.layer import QuantumLayer
-from hybridlit.photonics.memory import (
-    in_bytes,
-    in_digits,
-    multiply_adds,
-    peak_bytes,
-    states_up_to,
-)
-from hybridlit.photonics.validation import integer
+from hybridlit.photonics.sizes import multiply_adds, peak_bytes, states_up_to
+from hybridlit.words import in_bytes, in_digits
 
 __all__ = ["Cost", "estimate"]
 

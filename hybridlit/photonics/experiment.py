@@ -8,9 +8,9 @@ from enum import Enum
 
 import numpy as np
 
+from hybridlit.checks import enum_member, integer
 from hybridlit.photonics import encoding as encodings
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.validation import enum_member, integer
 
 __all__ = [
     "Ansatz",

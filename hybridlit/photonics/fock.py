@@ -18,7 +18,7 @@ from typing import Any, SupportsIndex, overload
 import numpy as np
 import numpy.typing as npt
 
-from hybridlit.photonics.validation import enum_member, integer
+from hybridlit.checks import enum_member, integer
 
 __all__ = ["ComputationSpace", "FockSpace", "raising_table"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from hybridlit.checks import enum_member, integer
 from hybridlit.photonics.circuit import PhotonicCircuit
 from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment, OutputMappingStrategy
 from hybridlit.photonics.readout import GroupingReadout, LinearReadout, make_readout
-from hybridlit.photonics.validation import enum_member, integer
 
 __all__ = ["QuantumLayer", "resolved_ansatz"]
 

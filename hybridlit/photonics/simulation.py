@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hybridlit.photonics.autograd import Simulation, TransformableSimulation
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels.choice import forward_mode, kernel_for, transformed
-from hybridlit.photonics.memory import require_memory
-from hybridlit.photonics.node import Simulation, TransformableSimulation
 from hybridlit.photonics.propagation import RareOutcomesError, probabilities_in_torch
+from hybridlit.photonics.sizes import require_memory
 from hybridlit.photonics.tracing import recording
 
 __all__ = ["probabilities"]

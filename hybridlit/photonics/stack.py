@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from hybridlit.checks import integer
 from hybridlit.photonics.circuit import PhotonicCircuit
 from hybridlit.photonics.experiment import Ansatz, Experiment, OutputMappingStrategy
 from hybridlit.photonics.layer import QuantumLayer, resolved_ansatz
 from hybridlit.photonics.readout import GroupingReadout, make_readout
-from hybridlit.photonics.validation import integer
 
 __all__ = ["QuantumLayerStack"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from hybridlit.blocks import MultiScale, NormalizationLayer
-from hybridlit.photonics.validation import integer
+from hybridlit.checks import integer
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 

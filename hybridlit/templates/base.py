@@ -14,9 +14,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from hybridlit.checks import integer, number, tensor
 from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
 from hybridlit.photonics.finite import require_finite
-from hybridlit.photonics.validation import integer, number, tensor
 from hybridlit.templates.features import check_dtype
 from hybridlit.templates.first_targets import FirstTargets
 from hybridlit.templates.hyperparameters import PlainHyperparameters

@@ -14,9 +14,9 @@ from typing_extensions import Self
 
 from hybridlit.blocks.fronts import make_front
 from hybridlit.blocks.fusion import Fusion, make_fusion
+from hybridlit.checks import integer, tensor
 from hybridlit.components import photonic_modules
 from hybridlit.photonics.finite import infinity_as_nan
-from hybridlit.photonics.validation import integer, tensor
 from hybridlit.templates.base import HybridModule
 from hybridlit.templates.features import looks_channels_last
 from hybridlit.templates.quantum import make_quantum

@@ -10,8 +10,8 @@ from torch import nn
 
 from hybridlit.blocks.matched import MatchedMLP
 from hybridlit.blocks.module_stack import ModuleStack
+from hybridlit.checks import choice
 from hybridlit.photonics import Experiment, QuantumLayer, QuantumLayerStack
-from hybridlit.photonics.validation import choice
 
 __all__ = ["make_quantum", "output_size_of"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from hybridlit.blocks import NormalizationLayer, dense, layer_widths, make_gate
-from hybridlit.photonics.validation import integer, number
+from hybridlit.checks import integer, number
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 

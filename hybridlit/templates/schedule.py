@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from hybridlit.checks import choice, integer, number
 from hybridlit.components import split_parameters
-from hybridlit.photonics.validation import choice, integer, number
 from hybridlit.templates.run_length import RunLength
 
 __all__ = [

@@ -11,9 +11,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import nn
 from torch.optim import LBFGS
 
+from hybridlit.checks import choice, integer
 from hybridlit.components import split_parameters
 from hybridlit.optimizers import trainable_parameters
-from hybridlit.photonics.validation import choice, integer
 
 __all__ = ["Component", "ComponentsInTurn", "Stage", "StagedTraining", "check_stages"]
 

@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 from torchmetrics.regression import MeanSquaredError, R2Score
 
-from hybridlit.photonics.validation import choice
+from hybridlit.checks import choice
 
 __all__ = ["TASKS", "Binary", "Multiclass", "Regression", "Task", "make_task"]
 

@@ -24,7 +24,9 @@ from hybridlit import (
 from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, predict_memory
 from hybridlit.analysis.batch_size.step_memory import held_bytes
 from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
-from hybridlit.photonics import free_memory, memory, use_kernel
+from hybridlit.photonics import machine
+from hybridlit.photonics import sizes as memory
+from hybridlit.photonics import use_kernel
 from hybridlit.photonics.kernels.compiled.dispatch import Layer
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
@@ -252,10 +254,10 @@ def test_limits_of_control_groups(version, tmp_path):
         (groups / path / files[0]).write_text(limit + "\n")
         (groups / path / files[1]).write_text(used + "\n")
         (groups / path / "memory.stat").write_text(cached)
-    assert free_memory._left_by_control_groups(tmp_path / "fs", membership) == [4100]
+    assert machine._left_by_control_groups(tmp_path / "fs", membership) == [4100]
     (groups / "pod" / "run" / files[0]).write_text("1500\n")
-    assert sorted(free_memory._left_by_control_groups(tmp_path / "fs", membership)) == [700, 4100]
-    assert free_memory._left_by_control_groups(tmp_path / "none", tmp_path / "nothing") == []
+    assert sorted(machine._left_by_control_groups(tmp_path / "fs", membership)) == [700, 4100]
+    assert machine._left_by_control_groups(tmp_path / "none", tmp_path / "nothing") == []
 
 
 # --- the search -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import pytest
 from lightning.pytorch import Callback
 
-from hybridlit.callbacks.saving.boundaries import accumulating, validation_follows
+from hybridlit.resume.boundaries import accumulating, validation_follows
 
 
 class Watch(Callback):

@@ -12,9 +12,9 @@ from lightning.pytorch.plugins import AsyncCheckpointIO
 from torch.utils.data import DataLoader
 
 from hybridlit import SequentialHybrid
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.saving.checkpoint_io import DurableCheckpointIO
-from hybridlit.callbacks.saving.durable import damage, save_durably
+from hybridlit.resume.checkpoint import HybridCheckpoint
+from hybridlit.resume.checkpoint_io import DurableCheckpointIO
+from hybridlit.resume.durable import damage, save_durably
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from hybridlit.callbacks.saving import durable
-from hybridlit.callbacks.saving.checkpoint_io import DurableCheckpointIO
-from hybridlit.callbacks.saving.durable import damage, remove_leftovers, save_durably
-from hybridlit.callbacks.saving.folder import later_checkpoints, newest_checkpoint
+from hybridlit.resume import durable
+from hybridlit.resume.checkpoint_io import DurableCheckpointIO
+from hybridlit.resume.durable import damage, remove_leftovers, save_durably
+from hybridlit.resume.folder import later_checkpoints, newest_checkpoint
 
 CONTENT = {"global_step": 7, "state_dict": {"w": torch.randn(300, 20), "c": torch.ones(2) * 1j}}
 

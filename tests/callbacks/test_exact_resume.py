@@ -16,14 +16,14 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from hybridlit import ArrayDataModule, ParallelHybrid
 from hybridlit.callbacks.alternating import AlternatingTraining
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.exact_resume import ExactResume
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.mixed_precision import MixedPrecision
 from hybridlit.callbacks.overfitting import OverfittingDetector
-from hybridlit.callbacks.saving.folder import newest_checkpoint
-from hybridlit.callbacks.saving.random_state import RandomState
 from hybridlit.data.resumable import ResumableLoader
+from hybridlit.resume.checkpoint import HybridCheckpoint
+from hybridlit.resume.exact_resume import ExactResume
+from hybridlit.resume.folder import newest_checkpoint
+from hybridlit.resume.random_state import RandomState
 
 
 class Noisy(ParallelHybrid):
@@ -487,7 +487,7 @@ def test_ctrl_c_waits_only_for_a_save_if_it_ends_the_workers_as_well(run, tmp_pa
 def test_a_save_is_finished_even_if_ctrl_c_waits_for_nothing_else(
     saving, options, name, run, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("hybridlit.callbacks.checkpoint._worker_processes", lambda _: True)
+    monkeypatch.setattr("hybridlit.resume.checkpoint._worker_processes", lambda _: True)
     sync, pressed = os.fsync, []
 
     def press(descriptor):

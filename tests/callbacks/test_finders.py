@@ -11,8 +11,8 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.tuner import Tuner
 
 from hybridlit import ArrayDataModule, ParallelHybrid
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.exact_resume import ExactResume
+from hybridlit.resume.checkpoint import HybridCheckpoint
+from hybridlit.resume.exact_resume import ExactResume
 
 PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "epoch", "global_step")
 STAGES = [["classical", 1], ["photonic", 1], ["both", 1]]

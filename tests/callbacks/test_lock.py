@@ -9,16 +9,16 @@ import time
 import pytest
 
 from hybridlit import SequentialHybrid, SklearnDataModule
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.saving import lock as module
-from hybridlit.callbacks.saving.folder import own_folder
-from hybridlit.callbacks.saving.lock import FolderLock
+from hybridlit.resume import lock as module
+from hybridlit.resume.checkpoint import HybridCheckpoint
+from hybridlit.resume.folder import own_folder
+from hybridlit.resume.lock import FolderLock
 
 pytestmark = pytest.mark.skipif(module.fcntl is None, reason="needs record locks")
 
 HOLD = """
 import sys, time
-from hybridlit.callbacks.saving.lock import FolderLock
+from hybridlit.resume.lock import FolderLock
 lock = FolderLock(sys.argv[1])
 assert lock.take()
 print("held", flush=True)

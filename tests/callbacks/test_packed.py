@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from hybridlit.callbacks.saving.packed import packed, unpacked
+from hybridlit.resume.packed import packed, unpacked
 
 
 def test_all_shapes_and_dtypes_come_out_bit_for_bit():

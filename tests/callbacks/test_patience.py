@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hybridlit.callbacks.saving.patience import Patience
+from hybridlit.resume.patience import Patience
 
 pytestmark = pytest.mark.usefixtures("signals_kept")
 

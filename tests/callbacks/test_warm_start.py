@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from hybridlit import ParallelHybrid, SequentialHybrid, mark_photonic
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
 from hybridlit.callbacks.warm_start import WarmStart, export_component, warm_start
 from hybridlit.components import split_parameters
+from hybridlit.resume.checkpoint import HybridCheckpoint
 
 
 def changed(model, before):

@@ -220,7 +220,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "callbacks/saving/boundaries.py",
+        "resume/boundaries.py",
         "callbacks/test_boundaries.py",
         [
             (
@@ -236,7 +236,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "callbacks/saving/random_state.py",
+        "resume/random_state.py",
         "callbacks/test_exact_resume.py::test_a_state_notices_every_draw_since_the_one_before",
         [
             (
@@ -252,7 +252,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "callbacks/saving/running_results.py",
+        "resume/running_results.py",
         "callbacks/test_exact_resume.py::"
         "test_a_run_resumed_at_any_step_equals_the_uninterrupted_one",
         [

@@ -279,7 +279,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/memory.py",
+        "photonics/sizes.py",
         "photonics/test_cost.py::test_states_are_counted_in_closed_form "
         "photonics/test_cost.py::test_estimate_counts_phases_and_multiply_adds",
         [
@@ -296,7 +296,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/free_memory.py",
+        "photonics/machine.py",
         "analysis/test_batch_size.py::test_limits_of_control_groups",
         [
             (

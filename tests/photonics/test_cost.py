@@ -15,10 +15,10 @@ from hybridlit.photonics import (
     FockSpace,
     QuantumLayer,
     cost,
-    memory,
     tables,
     use_kernel,
 )
+from hybridlit.photonics import sizes as memory
 from hybridlit.photonics.cost import estimate
 from hybridlit.photonics.kernels import compiled, reference
 from hybridlit.photonics.kernels.choice import kernel_for
@@ -281,7 +281,7 @@ def test_available_memory_is_below_the_limit_of_the_process():
     """In a process of its own, since no limit can be raised again."""
     code = (
         "import psutil, resource\n"
-        "from hybridlit.photonics.memory import available_memory\n"
+        "from hybridlit.photonics.sizes import available_memory\n"
         "used = psutil.Process().memory_info().vms\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))\n"
         "print(available_memory())\n"

@@ -7,8 +7,8 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import BackboneFinetuning, BaseFinetuning
 
 from hybridlit import SequentialHybrid
-from hybridlit.callbacks.checkpoint import HybridCheckpoint
-from hybridlit.callbacks.exact_resume import ExactResume
+from hybridlit.resume.checkpoint import HybridCheckpoint
+from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.templates.schedule import learning_rate_factor
 
 

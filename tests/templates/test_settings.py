@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import nn
 
 from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
-from hybridlit.callbacks.exact_resume import ExactResume
-from hybridlit.callbacks.saving.checkpoint_io import DurableCheckpointIO
+from hybridlit.resume.checkpoint_io import DurableCheckpointIO
+from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.templates.schedule import learning_rate_factor
 
 

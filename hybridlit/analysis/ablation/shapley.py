@@ -20,8 +20,8 @@ from hybridlit.analysis.replacement import replaced_output
 from hybridlit.analysis.splits import batches_of, prepared, warn_of_shared_rows
 from hybridlit.analysis.statistics import Interval, row_interval
 from hybridlit.analysis.untouched import untouched
+from hybridlit.argument_types import checked
 from hybridlit.components import model_parts
-from hybridlit.photonics.argument_types import checked
 
 __all__ = ["MOST_PARTS", "Shapley", "shapley_values"]
 

@@ -26,9 +26,9 @@ from hybridlit.analysis.ablation.retraining import Build, Recipe, seeded
 from hybridlit.analysis.row_errors import student_quantile
 from hybridlit.analysis.splits import batches_of, count_rows, prepared, warn_of_shared_rows
 from hybridlit.analysis.untouched import untouched
+from hybridlit.argument_types import checked
+from hybridlit.checks import choice, integer, number
 from hybridlit.components import photonic_modules
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import choice, integer, number
 
 __all__ = ["ablation_study"]
 

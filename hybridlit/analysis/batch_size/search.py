@@ -13,9 +13,10 @@ from tqdm.auto import tqdm
 from hybridlit.analysis.batch_size.step_memory import StepMemory, held_bytes
 from hybridlit.analysis.batch_size.trial_steps import OptimizerFactory, TrialSteps, trial_steps
 from hybridlit.analysis.evaluation import LossFunction
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.memory import available_memory, in_bytes
-from hybridlit.photonics.validation import choice, integer, number
+from hybridlit.argument_types import checked
+from hybridlit.checks import choice, integer, number
+from hybridlit.photonics.machine import available_memory
+from hybridlit.words import in_bytes
 
 __all__ = ["BatchSize", "find_batch_size", "predict_memory"]
 

@@ -33,7 +33,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from hybridlit.analysis.profiling.part_times import tensors_in
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.kernels.choice import kernel_for
-from hybridlit.photonics.memory import kept_bytes, scratch_bytes, table_bytes, transition_bytes
+from hybridlit.photonics.sizes import kept_bytes, scratch_bytes, table_bytes, transition_bytes
 
 __all__ = ["Bytes", "StepMemory", "bytes_in_use", "held_bytes", "measure_memory"]
 

@@ -19,7 +19,7 @@ from hybridlit.analysis.batch_size.step_memory import StepMemory, bytes_in_use, 
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
 from hybridlit.analysis.profiling.part_times import tensors_in
 from hybridlit.analysis.untouched import untouched
-from hybridlit.photonics.validation import choice
+from hybridlit.checks import choice
 
 __all__ = ["OptimizerFactory", "TrialSteps", "trial_steps"]
 

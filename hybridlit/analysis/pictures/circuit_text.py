@@ -9,11 +9,11 @@ from hybridlit.analysis.pictures.optical_circuit import (
     kept_positions,
     optical_circuit,
 )
+from hybridlit.argument_types import checked
+from hybridlit.checks import integer
 from hybridlit.photonics import CircuitType
-from hybridlit.photonics.argument_types import checked
 from hybridlit.photonics.cost import estimate
-from hybridlit.photonics.memory import in_bytes, in_digits
-from hybridlit.photonics.validation import integer
+from hybridlit.words import in_bytes, in_digits, plural
 
 __all__ = ["describe_circuit", "summarize_circuit"]
 
@@ -79,7 +79,7 @@ def describe_circuit(
     )
     for position, column in enumerate(before + after):
         if columns_left_out and position == len(before):
-            mark = f"── ... {_more(columns_left_out, 'column')} ... "
+            mark = f"── ... {plural(columns_left_out, 'more column')} ... "
             lines = [line + mark for line in lines]
             top, bottom = (border + " " * len(mark) for border in (top, bottom))
         lines, top, bottom = _with_interferometer(lines, top, bottom, column)
@@ -87,7 +87,7 @@ def describe_circuit(
     lines, top, bottom = _with_interferometer(lines, top, bottom, len(circuit.encoding))
     lines = [line + "──D" for line in lines]
     if left_out:
-        lines.insert(len(above), f"{'⋮':>{width}}  {_more(left_out, 'mode')}")
+        lines.insert(len(above), f"{'⋮':>{width}}  {plural(left_out, 'more mode')}")
     text = [top, *lines, bottom, f"D: {circuit.reading}", circuit.caption]
     return "\n".join(line.rstrip() for line in text)
 
@@ -150,7 +150,7 @@ def summarize_circuit(
         for column, mode in (places[position] for position in before + after)
     ]
     if left_out:
-        phases.insert(len(before), f"| ... | ... | {_more(left_out, 'data phase')} |")
+        phases.insert(len(before), f"| ... | ... | {plural(left_out, 'more data phase')} |")
     encodes = ["| column | mode | data phase |", "|---|---|---|", *phases]
     return "\n".join([*sizes, "", *encodes])
 
@@ -180,10 +180,6 @@ def _with_column(
     grown = [f"{line}──{label:─<{width}}" for line, label in zip(lines, labels, strict=True)]
     gap = " " * (width + 2)
     return grown, top + gap, bottom + gap
-
-
-def _more(number: int, word: str) -> str:
-    return f"{number:,} more {word}" + ("" if number == 1 else "s")
 
 
 def _ket(state: tuple[int, ...]) -> str:

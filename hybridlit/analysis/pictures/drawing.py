@@ -14,8 +14,8 @@ from hybridlit.analysis.pictures.optical_circuit import (
     mesh_elements,
     optical_circuit,
 )
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import integer
+from hybridlit.argument_types import checked
+from hybridlit.checks import integer
 
 __all__ = ["draw_circuit"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from hybridlit.photonics.validation import choice
+from hybridlit.checks import choice
 
 __all__ = ["ColourScale", "Picture", "heat_map", "side_by_side"]
 

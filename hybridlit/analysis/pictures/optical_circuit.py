@@ -13,7 +13,7 @@ from torch import nn
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import Ansatz, Experiment, OutputMappingStrategy, PhotonicCircuit
 from hybridlit.photonics.interferometer import cells
-from hybridlit.photonics.memory import in_digits
+from hybridlit.words import in_digits, plural
 
 __all__ = [
     "CircuitSource",
@@ -95,7 +95,7 @@ class OpticalCircuit:
             counted = "photons counted"
         if self.readout is None:
             return counted
-        return f"{counted} -> {self.readout} -> {_plural(self.output_size or 0, 'output')}"
+        return f"{counted} -> {self.readout} -> {plural(self.output_size or 0, 'output')}"
 
     @property
     def caption(self) -> str:
@@ -105,10 +105,10 @@ class OpticalCircuit:
         fixed = " (fixed)" if circuit.reservoir_mode else ""
         parts = [
             f"{circuit.n_modes} modes",
-            _plural(circuit.n_photons, "photon"),
+            plural(circuit.n_photons, "photon"),
             f"{number:,} phases{fixed} in {columns + 1} meshes",
-            f"{_plural(self.input_size, 'feature')} as "
-            f"{_plural(int(self.encoded.sum()), 'data phase')} in {_plural(columns, 'column')}",
+            f"{plural(self.input_size, 'feature')} as "
+            f"{plural(int(self.encoded.sum()), 'data phase')} in {plural(columns, 'column')}",
         ]
         if self.count is not None:
             parts.insert(0, f"circuit {self.index} of {self.count} of this shape")
@@ -278,7 +278,3 @@ def _features(used: npt.NDArray[np.int64]) -> str:
     if used[-1] - used[0] + 1 == len(used):
         return f"{names[0]}..{names[-1]}"
     return f"{names[0]},{names[1]} and {len(names) - 2} more"
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number:,} {word}" + ("" if number == 1 else "s")

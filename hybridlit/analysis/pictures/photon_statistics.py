@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hybridlit.checks import integer
 from hybridlit.photonics import OutputMappingStrategy, QuantumLayer
-from hybridlit.photonics.memory import in_digits
-from hybridlit.photonics.validation import integer
+from hybridlit.words import in_digits
 
 __all__ = ["PhotonStatistics", "SampleGroups", "group_samples", "photon_statistics"]
 

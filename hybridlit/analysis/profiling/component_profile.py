@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridlit.analysis.profiling.part_times import OTHER, Span
-from hybridlit.photonics.memory import in_bytes
+from hybridlit.words import in_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

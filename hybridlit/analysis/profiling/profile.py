@@ -15,9 +15,9 @@ from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device
 from hybridlit.analysis.profiling.component_profile import ComponentProfile, PartProfile, Timing
 from hybridlit.analysis.profiling.part_times import OTHER, PartTimer, StepTimes, tensors_in
 from hybridlit.analysis.untouched import untouched
+from hybridlit.argument_types import checked
+from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
-from hybridlit.photonics.argument_types import checked
-from hybridlit.photonics.validation import integer
 
 __all__ = ["profile_components", "summarize"]
 

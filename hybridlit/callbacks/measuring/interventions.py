@@ -25,7 +25,7 @@ from hybridlit.callbacks.measuring.repeated_training import (
     present_moments,
     repeated_training,
 )
-from hybridlit.callbacks.saving.packed import packed, unpacked
+from hybridlit.resume.packed import packed, unpacked
 
 __all__ = ["Interventions"]
 

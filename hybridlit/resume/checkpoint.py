@@ -18,19 +18,14 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader
 
-from hybridlit.callbacks.saving.boundaries import accumulating, validation_follows
-from hybridlit.callbacks.saving.checkpoint_io import DurableCheckpointIO
-from hybridlit.callbacks.saving.durable import remove_leftovers
-from hybridlit.callbacks.saving.folder import (
-    later_checkpoints,
-    own_folder,
-    remove_old_steps,
-    step_name,
-)
-from hybridlit.callbacks.saving.lock import FolderLock
-from hybridlit.callbacks.saving.loop_counters import rewind
-from hybridlit.callbacks.saving.patience import Patience
-from hybridlit.photonics.validation import choice, integer, number
+from hybridlit.checks import choice, integer, number
+from hybridlit.resume.boundaries import accumulating, validation_follows
+from hybridlit.resume.checkpoint_io import DurableCheckpointIO
+from hybridlit.resume.durable import remove_leftovers
+from hybridlit.resume.folder import later_checkpoints, own_folder, remove_old_steps, step_name
+from hybridlit.resume.lock import FolderLock
+from hybridlit.resume.loop_counters import rewind
+from hybridlit.resume.patience import Patience
 
 __all__ = ["HybridCheckpoint"]
 

@@ -15,10 +15,10 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hybridlit.callbacks.saving.boundaries import accumulating
-from hybridlit.callbacks.saving.loop_counters import behind_step, epoch_ended, reopen_epoch
-from hybridlit.callbacks.saving.random_state import RandomState
-from hybridlit.callbacks.saving.running_results import (
+from hybridlit.resume.boundaries import accumulating
+from hybridlit.resume.loop_counters import behind_step, epoch_ended, reopen_epoch
+from hybridlit.resume.random_state import RandomState
+from hybridlit.resume.running_results import (
     add_running_sums,
     log_leftovers,
     restore_metrics,

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from decimal import Decimal
 
 import torch
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.free_memory import available_memory
 from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
 from hybridlit.photonics.kernels.compiled.dispatch import KEEP_BYTES
 from hybridlit.photonics.kernels.reference import CHUNK
+from hybridlit.photonics.machine import available_memory
+from hybridlit.words import in_bytes, in_digits
 
 __all__ = [
-    "available_memory",
-    "in_bytes",
-    "in_digits",
     "kept_bytes",
     "multiply_adds",
     "peak_bytes",
@@ -314,16 +311,3 @@ def require_memory(
         f"a batch of {batch} needs about {in_bytes(free - found)} of the {in_bytes(free)} free; "
         "what would fit: " + ", or ".join(advice)
     )
-
-
-def in_digits(number: int) -> str:
-    """Return a count for people: all digits, or three of them and an exponent."""
-    return f"{number:,}" if number < 10**12 else f"{Decimal(number):.3g}"
-
-
-def in_bytes(number: int) -> str:
-    """Return a number of bytes for people."""
-    value, unit = Decimal(number), 0  # states of hundreds of photons are beyond a float
-    while value >= 1024 and unit < 5:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.3g} {('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB')[unit]}"

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import RunningStage
 
-from hybridlit.callbacks.saving.boundaries import accumulating
+from hybridlit.resume.boundaries import accumulating
 
 __all__ = ["behind_step", "epoch_ended", "reopen_epoch", "rewind"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
-from hybridlit.callbacks.saving.durable import save_durably
-from hybridlit.callbacks.saving.folder import undamaged
+from hybridlit.resume.durable import save_durably
+from hybridlit.resume.folder import undamaged
 
 __all__ = ["DurableCheckpointIO"]
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from hybridlit.callbacks.saving.durable import damage, noted_step
-from hybridlit.callbacks.saving.lock import FolderLock
-from hybridlit.photonics.argument_types import checked
+from hybridlit.argument_types import checked
+from hybridlit.resume.durable import damage, noted_step
+from hybridlit.resume.lock import FolderLock
 
 __all__ = [
     "later_checkpoints",

@@ -22,34 +22,38 @@ OPTIONAL = {
 }  # imported where they are used, with advice if missing
 
 
-def imported_for_type_checkers():
-    """Return the names by module in the block of `hybridlit/__init__.py` that editors read."""
-    tree = ast.parse(Path(hybridlit.__file__).read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    return {node.module: tuple(alias.name for alias in node.names) for node in block.body}
+HOMES = {
+    alias.name: f"hybridlit.{node.module}"
+    for node in ast.parse(Path(hybridlit.__file__).with_suffix(".pyi").read_text()).body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+}
 
 
-def test_the_three_lists_of_what_is_exported_agree():
-    names = [name for group in hybridlit._HOME.values() for name in group]
-    assert sorted(names) == sorted(hybridlit.__all__) == sorted(set(names))
-    assert list(hybridlit.__all__) == sorted(hybridlit.__all__)
-    assert imported_for_type_checkers() == hybridlit._HOME
-    assert set(names) <= set(dir(hybridlit))
+def test_the_list_of_what_is_exported_is_that_of_the_rooms():
+    """A public name that is taken out of the list, or out of its room, is missed."""
+    assert list(hybridlit.__all__) == sorted(HOMES)
+    assert set(HOMES) <= set(dir(hybridlit))
+    for home in set(HOMES.values()) - {"hybridlit.optimizers"}:
+        names = {name for name, module in HOMES.items() if module == home}
+        assert names == set(importlib.import_module(home).__all__)
+    assert HOMES["create_hybrid_optimizer"] == "hybridlit.optimizers"  # alone of that file
 
 
 @pytest.mark.parametrize("name", hybridlit.__all__)
 def test_every_name_is_that_of_its_module_and_documented(name):
-    home = hybridlit._MODULE_OF[name]
+    home = HOMES[name]
     exported = getattr(hybridlit, name)
     assert exported is getattr(importlib.import_module(home), name)
     assert exported.__name__ == name
     assert name in importlib.import_module(exported.__module__).__all__
-    assert exported.__module__.startswith(home)
+    if home != "hybridlit.callbacks":  # which passes on those of resume/
+        assert exported.__module__.startswith(home)
     assert exported.__doc__
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="module 'hybridlit' has no attribute 'QuantumLayr'"):
+    with pytest.raises(AttributeError, match="No hybridlit attribute QuantumLayr"):
         hybridlit.QuantumLayr  # noqa: B018
 
 
@@ -65,8 +69,6 @@ def test_every_name_in_all_exists(name):
     exported = getattr(module, "__all__", [])
     assert len(set(exported)) == len(exported)
     assert all(hasattr(module, entry) for entry in exported)
-    for group in hybridlit._HOME.get(name, ()):
-        assert group in exported
 
 
 def test_the_photonic_names_cost_no_lightning():

@@ -16,6 +16,8 @@ from PIL import Image
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+from hybridlit.argument_types import checked
+
 __all__ = ["Report", "code"]
 
 _CODE = re.compile(r"(^```.*?^```$|(?<![`\\])(`+)(?!`)[^\n]+?(?<!`)\2(?!`))", re.S | re.M)
@@ -83,6 +85,7 @@ class Report:
         True
     """
 
+    @checked
     def __init__(self, title: str) -> None:
         self.title = title
         self._pieces: list[str | tuple[bytes, str]] = []

@@ -1,15 +1,13 @@
 """The `nn.Module`s that templates are made of."""
 
 from hybridlit.blocks.batch_norm import RowSafeBatchNorm1d
-from hybridlit.blocks.dense import dense, layer_widths
-from hybridlit.blocks.fronts import CNNFront, Conv1dFront, GRUFront, make_front
+from hybridlit.blocks.fronts import CNNFront, Conv1dFront, GRUFront
 from hybridlit.blocks.fusion import (
     AttentionFusion,
     ConcatFusion,
     Fusion,
     GatedFusion,
     SumFusion,
-    make_fusion,
 )
 from hybridlit.blocks.gradient_scaling import GradientScaledQuantumLayer
 from hybridlit.blocks.matched import MatchedMLP
@@ -17,7 +15,7 @@ from hybridlit.blocks.module_stack import ModuleStack
 from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationLayer
 from hybridlit.blocks.random_features import RandomFeatures
-from hybridlit.blocks.residual_gate import GainGate, InputGate, make_gate
+from hybridlit.blocks.residual_gate import GainGate, InputGate
 
 __all__ = [
     "AttentionFusion",
@@ -37,9 +35,4 @@ __all__ = [
     "RandomFeatures",
     "RowSafeBatchNorm1d",
     "SumFusion",
-    "dense",
-    "layer_widths",
-    "make_front",
-    "make_fusion",
-    "make_gate",
 ]

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from hybridlit.argument_types import checked
+
 __all__ = ["ModuleStack"]
 
 
@@ -31,6 +33,7 @@ class ModuleStack(nn.Module):
         (torch.Size([4, 2, 5]), torch.Size([4, 2, 5]))
     """
 
+    @checked
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)

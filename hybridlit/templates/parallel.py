@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from hybridlit.blocks import NormalizationLayer, dense, layer_widths
+from hybridlit.blocks import NormalizationLayer
+from hybridlit.blocks.dense import dense, layer_widths
 from hybridlit.checks import integer, number
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of

@@ -6,8 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from small_studies import make_data, quiet, study
-from small_studies import small_model as make
+from small_studies import make_data, quiet, small_model as make, study
 
 from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
 from hybridlit.analysis.ablation.baselines import baseline_names, fit_baselines

@@ -24,9 +24,7 @@ from hybridlit import (
 from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, predict_memory
 from hybridlit.analysis.batch_size.step_memory import held_bytes
 from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
-from hybridlit.photonics import machine
-from hybridlit.photonics import sizes as memory
-from hybridlit.photonics import use_kernel
+from hybridlit.photonics import machine, sizes as memory, use_kernel
 from hybridlit.photonics.kernels.compiled.dispatch import Layer
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 

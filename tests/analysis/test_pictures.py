@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from hybridlit import Experiment, QuantumLayer, QuantumLayerStack
-from hybridlit.analysis.pictures import panels as pictures
-from hybridlit.analysis.pictures import photon_statistics as statistics
+from hybridlit.analysis.pictures import panels as pictures, photon_statistics as statistics
 from hybridlit.analysis.pictures.heat_map import heat_map, side_by_side
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
 from hybridlit.analysis.pictures.module_calls import Call, recorded_calls, rows_of_calls

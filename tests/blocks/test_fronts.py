@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from hybridlit.blocks import CNNFront, Conv1dFront, GRUFront, make_front
+from hybridlit.blocks import CNNFront, Conv1dFront, GRUFront
+from hybridlit.blocks.fronts import make_front
 
 SHAPES = [
     ("cnn", [1, 8, 8]),

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hybridlit.blocks import AttentionFusion, ConcatFusion, GatedFusion, SumFusion, make_fusion
-from hybridlit.blocks.fusion import FUSIONS
+from hybridlit.blocks import AttentionFusion, ConcatFusion, GatedFusion, SumFusion
+from hybridlit.blocks.fusion import FUSIONS, make_fusion
 
 KINDS = list(FUSIONS.values())
 

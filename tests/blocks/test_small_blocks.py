@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from hybridlit import Experiment, QuantumLayer, QuantumLayerStack
-from hybridlit.blocks import GainGate, InputGate, MatchedMLP, ModuleStack, dense, make_gate
+from hybridlit.blocks import GainGate, InputGate, MatchedMLP, ModuleStack
+from hybridlit.blocks.dense import dense
+from hybridlit.blocks.residual_gate import make_gate
 
 
 def count(module):

@@ -35,15 +35,8 @@ from hybridlit import (
     RowSafeBatchNorm1d,
     SumFusion,
 )
-from hybridlit.blocks import (
-    CNNFront,
-    Conv1dFront,
-    GainGate,
-    GRUFront,
-    InputGate,
-    ModuleStack,
-    dense,
-)
+from hybridlit.blocks import CNNFront, Conv1dFront, GainGate, GRUFront, InputGate, ModuleStack
+from hybridlit.blocks.dense import dense
 
 __all__ = ["KINDS"]
 

@@ -15,10 +15,10 @@ from hybridlit.photonics import (
     FockSpace,
     QuantumLayer,
     cost,
+    sizes as memory,
     tables,
     use_kernel,
 )
-from hybridlit.photonics import sizes as memory
 from hybridlit.photonics.cost import estimate
 from hybridlit.photonics.kernels import compiled, reference
 from hybridlit.photonics.kernels.choice import kernel_for

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from hybridlit.templates import HybridModule
 
-__all__ = ["LossFunction", "collect", "loss_function", "to_device_of", "unlogged"]
+__all__ = ["LossFunction", "collect", "loss_function", "to_device_of"]
 
 LossFunction = Callable[[Any, Any], Tensor]
 """From (model, batch) to the mean loss of the batch, a scalar that can be differentiated."""
@@ -78,30 +77,6 @@ def to_device_of(model: nn.Module, batch: Any) -> Any:
     """
     first = next(model.parameters(), None)
     return batch if first is None else move_data_to_device(batch, first.device)
-
-
-@contextmanager
-def unlogged(model: nn.Module) -> Iterator[None]:
-    """Let a model log nothing while it is only looked at, even if its `forward` calls `self.log`.
-
-    Args:
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
-    names = [name for name in ("log", "log_dict") if name not in vars(model)]
-    for name in names:
-        setattr(model, name, _log_nothing)
-    try:
-        yield
-    finally:
-        for name in names:
-            vars(model).pop(name)
-
-
-def _log_nothing(*_: Any, **__: Any) -> None:
-    """Stand in for `log` and `log_dict`."""
 
 
 def _loss_of_a_template(model: HybridModule, batch: Any) -> Tensor:

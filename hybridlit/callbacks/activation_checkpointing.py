@@ -15,12 +15,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
-from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, inputs_of, run_forward
 from hybridlit.checks import number
 from hybridlit.components import model_parts, photonic_modules
 from hybridlit.templates.network import HybridNetwork
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["ActivationCheckpointing"]
 
@@ -217,11 +217,11 @@ class ActivationCheckpointing(Callback):
         for name, module in copies.items():
             module.register_forward_pre_hook(partial(note, name))
         held = [*model.parameters(), *model.buffers(), inputs_of(model, batch)]
-        with random_state_kept():
+        with undisturbed():
             kept = _kept_bytes(run, held)
         for module in copies.values():
             _keep(module)
-        with random_state_kept():
+        with undisturbed():
             without = _kept_bytes(run, held)
         return kept, without, [name for name in copies if name not in ran]
 

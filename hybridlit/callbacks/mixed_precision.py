@@ -13,11 +13,11 @@ from lightning.pytorch.plugins import DoublePrecision
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
-from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, run_forward
 from hybridlit.callbacks.measuring.step_sizes import gradient_scaler
 from hybridlit.checks import choice, integer, number
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["MixedPrecision"]
 
@@ -304,7 +304,7 @@ def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[s
     """Return the drift, if a circuit has probabilities, and the error against the shadow."""
     model, shadow = copy_of(pl_module).eval(), DoublePrecision()
     # both runs draw the same random numbers, should the model draw any
-    with random_state_kept(), torch.no_grad(), _drifts(model) as drifts:
+    with undisturbed(), torch.no_grad(), _drifts(model) as drifts:
         outputs = run_forward(model, batch, trainer.precision_plugin)
     if not isinstance(outputs, Tensor):
         raise TypeError(
@@ -312,7 +312,7 @@ def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[s
             f"{type(outputs).__name__}; set every_n_steps=None"
         )
     shadow.convert_module(model)
-    with random_state_kept(), torch.no_grad():
+    with undisturbed(), torch.no_grad():
         exact = run_forward(model, shadow.convert_input(batch), shadow)
     difference = (outputs.double() - exact).norm()
     error = difference / exact.norm() if difference > 0 else difference  # 0 / 0 is no error

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hybridlit.analysis.evaluation import to_device_of, unlogged
+from hybridlit.analysis.evaluation import to_device_of
 from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
@@ -23,7 +23,6 @@ from hybridlit.analysis.pictures.layer_pictures import layer_pictures
 from hybridlit.analysis.pictures.module_calls import CallRows, recorded_calls, rows_of_calls
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.pictures.probe import Probe
-from hybridlit.analysis.untouched import untouched
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.measuring.copies import has_forward
 from hybridlit.callbacks.measuring.going_on import training_goes_on
@@ -31,6 +30,7 @@ from hybridlit.callbacks.measuring.loggers import boards, show_picture
 from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["PhotonicInspector"]
 
@@ -227,8 +227,7 @@ class PhotonicInspector(Callback):
             return
         with (
             training_goes_on(f"PhotonicInspector's look at epoch {self._epoch}"),
-            untouched(pl_module),
-            unlogged(pl_module),
+            undisturbed(pl_module, whole=True),
             torch.no_grad(),
         ):
             pl_module.eval()

@@ -30,12 +30,12 @@ from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
 from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import batches_of, first_batches, prepared
-from hybridlit.analysis.untouched import untouched
 from hybridlit.checks import integer
 from hybridlit.cli.loading import load_run, recipe_of
 from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["analyze", "run"]
 
@@ -226,7 +226,7 @@ def _pictures(model: HybridModule, batches: list[Any]) -> Iterator[tuple[str, Pi
     """Yield name and picture of everything that there is to see of the photonic modules."""
     modules = photonic_modules(model)
     targets = []
-    with untouched(model), torch.no_grad(), recorded_calls(modules) as calls:
+    with undisturbed(model, whole=True), torch.no_grad(), recorded_calls(modules) as calls:
         model.eval()
         for batch in batches:
             inputs, given = model.unpack(to_device_of(model, batch))

@@ -20,6 +20,7 @@ from hybridlit.photonics.finite import infinity_as_nan
 from hybridlit.templates.base import HybridModule
 from hybridlit.templates.features import looks_channels_last
 from hybridlit.templates.quantum import make_quantum
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["HybridNetwork"]
 
@@ -280,12 +281,8 @@ class HybridNetwork(HybridModule):
 
     def _front_width(self, front: nn.Module) -> int:
         """Run the front once, so that a wrong one is refused before training."""
-        modes = {module: module.training for module in front.modules()}
-        front.eval()
-        with torch.no_grad():
+        with undisturbed(front, evaluation=True), torch.no_grad():
             features = front(torch.zeros(2, *self._input_shape))
-        for module, mode in modes.items():
-            module.training = mode
         wanted = self.hparams["front_dim"]
         if features.dim() != 2 or wanted not in (None, features.shape[1]):
             raise ValueError(

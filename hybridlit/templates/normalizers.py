@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hybridlit.blocks import NormalizationLayer
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["fit_normalizers"]
 
@@ -62,7 +62,7 @@ def fit_normalizers(
             "0; call .fit(x) on these layers with their training inputs before Trainer.fit"
         )
     fitted: list[str] = []
-    with _undisturbed(model, loader), torch.no_grad():
+    with undisturbed(model, evaluation=True, generators=_generators(loader)), torch.no_grad():
         while waiting:
             name = _fit_first(waiting, trainer, islice(loader, int(batches)), forward)
             _pool(waiting.pop(name), trainer)
@@ -120,19 +120,7 @@ def _pool(layer: NormalizationLayer, trainer: Trainer) -> None:
         layer.merge(int(row[0]), mean, std)
 
 
-@contextmanager
-def _undisturbed(model: nn.Module, loader: DataLoader[Any]) -> Iterator[None]:
-    """Run the model in evaluation mode; restore modes and random number generators afterwards."""
-    training = {module: module.training for module in model.modules()}
+def _generators(loader: DataLoader[Any]) -> list[torch.Generator]:
     owners = (loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None))
-    generators = [getattr(owner, "generator", None) for owner in owners]
-    states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
-    model.eval()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-        for generator, state in states:
-            generator.set_state(state)
+    found = [getattr(owner, "generator", None) for owner in owners]
+    return [generator for generator in found if isinstance(generator, torch.Generator)]

@@ -307,8 +307,8 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/untouched.py",
-        "analysis/test_untouched.py",
+        "undisturbed.py",
+        "test_undisturbed.py",
         [
             (
                 "parameter.requires_grad_(needed)",

@@ -130,13 +130,13 @@ MUTATIONS = [
                 "statistics of the last batch only",
             ),
             (
-                "            generator.set_state(state)",
-                "            pass",
+                "generators=_generators(loader)",
+                "generators=()",
                 "fitting changes the order of the data",
             ),
             (
-                "    model.eval()\n    try:\n        with torch.random.fork_rng():",
-                "    model.train()\n    try:\n        with torch.random.fork_rng():",
+                "undisturbed(model, evaluation=True, generators",
+                "undisturbed(model, generators",
                 "fitting goes through dropout",
             ),
         ],

@@ -61,7 +61,7 @@ def mean_outputs(
     """Return the mean output of parts over the training data.
 
     Args:
-        model: The model, inside `untouched`.
+        model: The model, inside `undisturbed`.
         datamodule: A datamodule that is set up.
         measure: How the model is run.
         parts: The parts by name.

@@ -20,7 +20,7 @@ from hybridlit.analysis.ablation.redraw import cannot_draw, draw_anew
 from hybridlit.analysis.replacement import recorded_output, replaced_output
 from hybridlit.analysis.splits import batches_of
 from hybridlit.analysis.statistics import Interval, holm, row_interval, verdict
-from hybridlit.analysis.untouched import untouched
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["REPLACEMENTS", "Posthoc", "PosthocArm", "posthoc_arms"]
 
@@ -98,7 +98,7 @@ def posthoc_arms(
     """Replace the output of each part in turn, and compare the scores row by row.
 
     Args:
-        model: The trained model; call this inside `untouched`.
+        model: The trained model; call this inside `undisturbed`.
         datamodule: A datamodule that is set up.
         measure: How a row is scored.
         parts: The parts by qualified name.
@@ -217,8 +217,10 @@ def _reinitialised(
     model: LightningModule, measure: Measure, test: Sequence[Any], part: nn.Module, count: int
 ) -> Iterator[tuple[Rows, Tensor]]:
     for _ in range(count):
-        seed = int(torch.randint(2**31, ()))  # untouched gives the generator back, so move it here
-        with untouched(part):
+        seed = int(
+            torch.randint(2**31, ())
+        )  # the generator is given back, so move it here
+        with undisturbed(part, whole=True):
             torch.manual_seed(seed)
             draw_anew(part)
             result = measure(model, test)

@@ -19,9 +19,9 @@ from hybridlit.analysis.ablation.part_means import chosen_parts, mean_outputs, r
 from hybridlit.analysis.replacement import replaced_output
 from hybridlit.analysis.splits import batches_of, prepared, warn_of_shared_rows
 from hybridlit.analysis.statistics import Interval, row_interval
-from hybridlit.analysis.untouched import untouched
 from hybridlit.argument_types import checked
 from hybridlit.components import model_parts
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["MOST_PARTS", "Shapley", "shapley_values"]
 
@@ -150,7 +150,7 @@ def shapley_values(
         if inside:
             raise ValueError(f"parts must not lie within one another, but {inside[0]} is in {name}")
     scored: dict[str, Rows] = {}
-    with untouched(model), prepared(datamodule) as data:
+    with undisturbed(model, whole=True), prepared(datamodule) as data:
         warn_of_shared_rows(data)
         means, reasons = mean_outputs(model, data, measure, chosen)
         for name, reason in reasons.items():

@@ -25,10 +25,10 @@ from hybridlit.analysis.ablation.retrained import applicable_arms, retrained_arm
 from hybridlit.analysis.ablation.retraining import Build, Recipe, seeded
 from hybridlit.analysis.row_errors import student_quantile
 from hybridlit.analysis.splits import batches_of, count_rows, prepared, warn_of_shared_rows
-from hybridlit.analysis.untouched import untouched
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, integer, number
 from hybridlit.components import photonic_modules
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["ablation_study"]
 
@@ -200,7 +200,7 @@ def ablation_study(
             return prepared(datamodule)
         return prepared(datamodule(seed))
 
-    with untouched(model), tqdm(desc="ablation", disable=not progress) as bar:
+    with undisturbed(model, whole=True), tqdm(desc="ablation", disable=not progress) as bar:
         with data_of(numbers[0]) as data:
             test_rows = _test_rows(data)
             seeded(numbers[0])

@@ -18,8 +18,8 @@ from torch.optim import Optimizer
 from hybridlit.analysis.batch_size.step_memory import StepMemory, bytes_in_use, measure_memory
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
 from hybridlit.analysis.profiling.part_times import tensors_in
-from hybridlit.analysis.untouched import untouched
 from hybridlit.checks import choice
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["OptimizerFactory", "TrialSteps", "trial_steps"]
 
@@ -179,7 +179,7 @@ def trial_steps(
     if not parameters:
         raise ValueError("the model has no trainable parameters: unfreeze some first")
     _check(sample)
-    with untouched(model), torch.enable_grad():
+    with undisturbed(model, whole=True), torch.enable_grad():
         model.train()
         model.zero_grad()
         given = to_device_of(model, sample)

@@ -17,9 +17,9 @@ from hybridlit.analysis.pictures.panels import (
     readout_picture,
 )
 from hybridlit.analysis.pictures.photon_statistics import photon_statistics
-from hybridlit.analysis.untouched import random_state_kept
 from hybridlit.photonics import QuantumLayer, QuantumLayerStack
 from hybridlit.photonics.readout import LinearReadout
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["layer_pictures"]
 
@@ -50,7 +50,7 @@ def layer_pictures(
     if isinstance(module, QuantumLayer):
         yield from _of_layer(module, rows, gradient, title, samples)
     elif isinstance(module, QuantumLayerStack):
-        with random_state_kept():  # new layers draw phases, before they get those of the stack
+        with undisturbed():  # new layers draw phases, before they get those of the stack
             layers = module.layers()
         for index, layer in enumerate(layers[:max_circuits]):
             own = None if rows is None else rows.of_circuit(index)

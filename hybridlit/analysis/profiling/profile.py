@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
 from hybridlit.analysis.profiling.component_profile import ComponentProfile, PartProfile, Timing
 from hybridlit.analysis.profiling.part_times import OTHER, PartTimer, StepTimes, tensors_in
-from hybridlit.analysis.untouched import untouched
 from hybridlit.argument_types import checked
 from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["profile_components", "summarize"]
 
@@ -80,7 +80,7 @@ def profile_components(
         )
     timer = PartTimer(model)
     plain, hooked = [], []
-    with untouched(model), torch.set_grad_enabled(backward):
+    with undisturbed(model, whole=True), torch.set_grad_enabled(backward):
         given = [to_device_of(model, batch) for batch in islice(loader, batches)]
         if not given:
             raise ValueError("loader must yield at least one batch, got none")

@@ -11,7 +11,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from hybridlit.analysis.evaluation import unlogged
 from hybridlit.analysis.loss_change.allocation import (
     allocate_loss_change,
     losses_of_both,
@@ -20,7 +19,7 @@ from hybridlit.analysis.loss_change.allocation import (
 )
 from hybridlit.analysis.loss_change.mean_replacement import losses_without
 from hybridlit.analysis.loss_change.retraining import seed_torch
-from hybridlit.analysis.untouched import random_state_kept
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["Probes", "evaluation", "full_precision", "keep_first"]
 
@@ -183,7 +182,7 @@ def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
         Nothing.
     """
     autocast = torch.autocast(model.device.type, enabled=False)
-    with random_state_kept(), trainer.precision_plugin.forward_context(), autocast:
+    with undisturbed(), trainer.precision_plugin.forward_context(), autocast:
         yield
 
 
@@ -198,15 +197,5 @@ def evaluation(trainer: Trainer, model: LightningModule) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    # a list, and one look at all modules: metrics among them are slow to hash
-    modes = [(module, module.training) for module in model.modules()]
-    training = any(mode for _, mode in modes)
-    try:
-        with unlogged(model), full_precision(trainer, model):
-            if training:
-                model.eval()
-            yield
-    finally:
-        if training:
-            for module, mode in modes:
-                module.training = mode
+    with undisturbed(model, evaluation=True), full_precision(trainer, model):
+        yield

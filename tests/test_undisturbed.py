@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from hybridlit.analysis.untouched import untouched
+from hybridlit.undisturbed import undisturbed
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def disturb(model):
 def test_all_is_as_before(model, error):
     before, parameters = snapshot(model), list(model.parameters())
     try:
-        with untouched(model):
+        with undisturbed(model, whole=True):
             disturb(model)
             assert not same(snapshot(model), before)
             if error:
@@ -82,7 +82,7 @@ class RunningMean(nn.Module):
 def test_what_is_assigned_anew_gives_way_to_what_was_there():
     model = RunningMean()
     mean, weight = model.mean, model.weight
-    with untouched(model):
+    with undisturbed(model, whole=True):
         model(torch.ones(3, 2))
         assert model.mean.sum() > 0
         model.weight = nn.Parameter(torch.full((2,), 5.0))
@@ -96,7 +96,7 @@ def test_expanded_buffers_are_restored():
     model = nn.Linear(2, 2)
     base = torch.tensor([[1.0], [torch.nan]])
     model.register_buffer("wide", base.expand(2, 4))
-    with untouched(model):
+    with undisturbed(model, whole=True):
         base.fill_(7.0)
         assert model.wide.sum() == 56
     wanted = torch.tensor([[1.0] * 4, [torch.nan] * 4])

@@ -259,18 +259,20 @@ class PhotonicCircuit(nn.Module):
         Whole turns are taken off data phases that are large. To look for them costs more than a
         small circuit, and kernels look at every phase anyway: they refuse large ones, once.
         """
-        if self.encoding.dtype != torch.promote_types(self.phases.dtype, torch.float32):
+        phases, encoding = self._circuit_phases(), self.encoding
+        if encoding.dtype != phases.dtype:
             self._set_constants()  # a state of another precision was assigned
-        data_phases = self._tuned(self.encoding) @ rows.to(self.encoding.dtype).mT
+            encoding = self.encoding
+        data_phases = self._tuned(encoding) @ rows.to(encoding.dtype).mT
         half_turns = self._half_turns
         if half_turns is not None:
             if can_look_at(rows) and not self._turns:
                 try:
-                    return compute(self._circuit_phases(), self._as_columns(data_phases))
+                    return compute(phases, self._as_columns(data_phases))
                 except LargePhasesError:
                     self._turns = True
             data_phases = self._without_turns(data_phases, half_turns, rows)
-        return compute(self._circuit_phases(), self._as_columns(data_phases))
+        return compute(phases, self._as_columns(data_phases))
 
     def _as_columns(self, phases: Tensor) -> Tensor:
         phases = phases.view(

@@ -36,6 +36,7 @@ def test_the_part_whose_freezing_helps_most_is_named():
         (dict(nothing=2.0, front=0.84, head=0.8), "another would have helped more, but no clearly"),
         (dict(nothing=2.0, front=1.5, head=2.0), "most of the rise is left"),
         (dict(nothing=0.72, front=0.7, head=0.74), "there is no rise that matters"),
+        (dict(nothing=0.72, front=0.4, head=0.7), "it would learn faster, but does not overfit"),
         (dict(nothing=2.0, front=2.0, head=2.0), "nothing helps"),
         (dict(nothing=math.nan, front=0.7, head=1.5), "the copy diverged"),
         (dict(nothing=2.0, front=0.7, head=math.nan), "what another would have done is unknown"),

@@ -76,9 +76,11 @@ def guilty_by_intervention(
 ) -> tuple[str, Interval] | None:
     """Find the one part without whose training a model would not overfit.
 
-    Freezing it must lower the validation loss, by more than `matters` with all of the 95 % interval
-    over rows, and by half at least of what the loss has risen; and by more than freezing any other
-    part does, again by more than `matters` with all of the interval.
+    With nothing frozen the validation loss must have risen by more than `matters`: early in
+    training a model may be better off without some part, and does not overfit. Freezing the part
+    must lower the loss, by more than `matters` with all of the 95 % interval over rows, and by half
+    at least of the rise; and by more than freezing any other part does, again by more than
+    `matters` with all of the interval.
 
     Args:
         losses: Validation losses of shape (groups,) of copies that were trained for as long, by
@@ -93,6 +95,8 @@ def guilty_by_intervention(
     """
     alone = losses[None]
     rise = float(alone.mean()) - lowest
+    if rise <= matters:
+        return None
     parts = [part for part in losses if part is not None]
     first = [part for part in parts if part not in last]
     for candidates, rivals in ((first, first), (parts, parts)):

@@ -217,9 +217,7 @@ def _reinitialised(
     model: LightningModule, measure: Measure, test: Sequence[Any], part: nn.Module, count: int
 ) -> Iterator[tuple[Rows, Tensor]]:
     for _ in range(count):
-        seed = int(
-            torch.randint(2**31, ())
-        )  # the generator is given back, so move it here
+        seed = int(torch.randint(2**31, ()))  # the generator is given back, so move it here
         with undisturbed(part, whole=True):
             torch.manual_seed(seed)
             draw_anew(part)

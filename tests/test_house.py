@@ -1,0 +1,55 @@
+"""The order of rooms: each may use those before it, and none behind."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import hybridlit
+
+HOUSE = Path(hybridlit.__file__).parent
+
+ORDER = [
+    "words",
+    "checks",
+    "argument_types",
+    "constructors",
+    "undisturbed",
+    "photonics",
+    "components",
+    "optimizers",
+    "blocks",
+    "data",
+    "templates",
+    "resume",
+    "analysis",
+    "callbacks",
+    "cli",
+]
+
+
+def rooms():
+    names = {path.stem for path in HOUSE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    return sorted(name for name in names if not name.startswith("__"))
+
+
+def test_every_room_has_its_place():
+    assert rooms() == sorted(ORDER)
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_imports_point_one_way(room):
+    """Those within functions as well."""
+    files = list((HOUSE / room).rglob("*.py")) or [HOUSE / f"{room}.py"]
+    allowed = set(ORDER[: ORDER.index(room) + 1])
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            modules = []
+            if isinstance(node, ast.ImportFrom):
+                modules = [node.module]
+            elif isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            used = {name.split(".")[1] for name in modules if name.startswith("hybridlit.")}
+            assert used <= allowed, f"{file.relative_to(HOUSE)}, line {node.lineno}: {used}"
+            if modules == ["hybridlit"]:
+                assert [alias.name for alias in node.names] == ["__version__"]

@@ -22,7 +22,12 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.kernels import compiled
-from hybridlit.photonics.kernels.choice import forward_mode, refuse_batches, serves_any, transformed
+from hybridlit.photonics.kernels.choice import (
+    forward_mode,
+    refuse_batches,
+    serves_any,
+    transforming,
+)
 from hybridlit.photonics.tables import on_device
 from hybridlit.photonics.tracing import recording
 
@@ -82,7 +87,7 @@ def unitaries(phases: Tensor) -> Tensor:
     Returns:
         Unitaries ``[out, in]``, shape (..., meshes, modes, modes), complex.
     """
-    plain = recording() or forward_mode() or transformed(phases)
+    plain = recording() or forward_mode() or transforming()
     if serves_any(phases) and not plain:
         result: Tensor = _Unitaries.apply(phases)  # type: ignore[no-untyped-call]
         return result

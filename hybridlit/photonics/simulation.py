@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hybridlit.photonics.autograd import Simulation, TransformableSimulation
 from hybridlit.photonics.fock import FockSpace
-from hybridlit.photonics.kernels.choice import forward_mode, kernel_for, transformed
+from hybridlit.photonics.kernels.choice import forward_mode, kernel_for, transforming
 from hybridlit.photonics.propagation import RareOutcomesError, probabilities_in_torch
 from hybridlit.photonics.sizes import require_memory
 from hybridlit.photonics.tracing import recording
@@ -91,7 +91,7 @@ def _probabilities(
 ) -> tuple[Tensor, Tensor | None]:
     if forward_mode() or kernel_for(space, phases) == "torch":
         return probabilities_in_torch(phases, data_phases, occupied, space)
-    if transformed(phases, data_phases):
+    if transforming():
         both: tuple[Tensor, Tensor] = TransformableSimulation.apply(  # type: ignore[no-untyped-call]
             phases, data_phases, tuple(occupied), space
         )

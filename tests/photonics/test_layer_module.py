@@ -369,3 +369,15 @@ def test_the_core_imports_no_lightning():
         "assert not loaded & {'lightning', 'pytorch_lightning', 'torchmetrics', 'sklearn'}, loaded"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("mapping", ["linear", "pair_correlations"])
+def test_transforms_of_other_tensors_pass_by(mapping):
+    """Neither features nor phases are transformed, but what comes behind them is."""
+    layer = make(3, 4 if mapping == "linear" else None, "series", 5, 2, mapping)
+    x = torch.rand(6, 3)
+    scale = torch.rand(layer.output_size)
+    found = torch.func.grad(lambda s: (layer(x) * s).square().sum())(scale)
+    torch.testing.assert_close(found, 2 * scale * layer(x).square().sum(0))
+    each = torch.func.vmap(lambda s: layer(x) * s)(scale)
+    torch.testing.assert_close(each, layer(x) * scale[:, None, None])

@@ -22,6 +22,7 @@ __all__ = [
     "refuse_batches",
     "serves_any",
     "transformed",
+    "transforming",
     "use_kernel",
 ]
 
@@ -118,6 +119,14 @@ def transformed(*tensors: Tensor) -> bool:
         True if some tensor wraps another and has no memory of its own.
     """
     return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
+
+
+def transforming() -> bool:
+    """Return whether any ``torch.func`` transform is at work, be it on other tensors.
+
+    Nodes of autograd without a rule for transforms refuse to run inside of one.
+    """
+    return torch._C._are_functorch_transforms_active()
 
 
 def forward_mode() -> bool:

@@ -31,6 +31,9 @@ __all__ = ["PhotonicCircuit"]
 
 _Result = TypeVar("_Result")
 
+_REACH_BOUND = PHASE_BOUND * (1 + 2**-12)
+"""For the terms of a sum: beyond rounding, so that one of them alone is above `PHASE_BOUND`."""
+
 
 class PhotonicCircuit(nn.Module):
     r"""One circuit, or several of one shape: the base of the photonic layers.
@@ -300,7 +303,8 @@ class PhotonicCircuit(nn.Module):
         reach = self._tuned(self.encoding).abs() @ rows.to(phases.dtype).abs().mT
         exact = self._tuned(half_turns) @ rows.to(half_turns.dtype).mT
         left = (math.pi * (exact - 2 * torch.round(exact / 2))).to(phases.dtype).detach()
-        return torch.where(reach >= PHASE_BOUND, left + (phases - phases.detach()), phases)
+        large = (phases.abs() >= PHASE_BOUND) | (reach >= _REACH_BOUND)
+        return torch.where(large, left + (phases - phases.detach()), phases)
 
     def _set_constants(self) -> None:
         """Fill the buffers that follow from the experiment alone.
@@ -309,13 +313,17 @@ class PhotonicCircuit(nn.Module):
         ``encoded`` the rows of it that are not zero, ``photons`` the photons in each occupied mode.
         ``_half_turns`` is the encoding in units of pi and float64, where the device has that; it
         is no buffer, so that no cast reaches it. ``_turns`` says to take whole turns off without a
-        trial, where large terms may cancel in a small sum, or where a phase has been too large.
+        trial: where a phase has been too large, or where large terms may cancel in a small sum that
+        nothing gives away. A mean of features does not hide them if each has a phase of its own.
         """
         factors = self.experiment.encoding_for(self.input_size).reshape(-1, self.input_size)
         photons = [float(self.input_state[mode]) for mode in self._inputs]
         dtype = torch.promote_types(self.phases.dtype, torch.float32)
         device = self.phases.device
-        self._turns = bool((np.count_nonzero(factors, axis=1) > 1).any())
+        terms = np.count_nonzero(factors, axis=1)[:, None]
+        alone = np.abs(factors[terms[:, 0] == 1]).max(axis=0, initial=0.0)
+        tuned = self.bandwidth is not None and bool((terms > 1).any())
+        self._turns = tuned or bool((terms * np.abs(factors) > alone * (1 + 1e-9)).any())
         with torch.inference_mode(False):  # training after inference needs them too
             self.encoding = torch.tensor(factors * math.pi, dtype=dtype, device=device)
             self.encoded = torch.tensor(np.flatnonzero(factors.any(axis=1)), device=device)

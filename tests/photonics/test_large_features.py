@@ -95,16 +95,38 @@ def test_a_row_is_the_same_bit_for_bit_beside_large_ones():
 
 @pytest.mark.parametrize("kernel", ["compiled", "torch"])
 @pytest.mark.parametrize("mapping", ["none", "mode_expectations"])
-def test_a_row_is_the_same_bit_for_bit_after_large_ones(kernel, mapping):
-    """Also where a phase is nearly, or just, too large: 25 radians."""
-    layer = make(3, None, "parallel_columns", 6, 2, mapping)
+@pytest.mark.parametrize("circuit", TYPES)
+def test_a_row_is_the_same_bit_for_bit_after_large_ones(kernel, mapping, circuit):
+    """Also where a phase, or the terms of a mean, are nearly, or just, too large: 25 radians."""
+    layer = make(3, None, circuit, 8, 2, mapping)
+    assert not layer._turns
     near = torch.linspace(24.999, 25.001, 60).view(20, 3) / torch.pi
     with use_kernel(kernel):
         first, before = layer(near[:9]), copy.deepcopy(layer)
         layer(LARGE)
-        for x in (near[:9], near, near[10:], 0.3 * near):
+        assert layer._turns
+        signs = torch.tensor([1.0, -1.0, 1.0])
+        for x in (near[:9], near, near[10:], 0.3 * near, near[:9] * signs, near * signs):
             assert torch.equal(layer(x), copy.deepcopy(before)(x))
         assert torch.equal(first, layer(near[:9]))
+
+
+def test_sums_that_hide_large_terms_are_always_reduced():
+    """Explicit sums without their terms alone, and means of another bandwidth than their terms."""
+    hidden = [[[1.0, 1.0], [0.0, 0.0], [0.5, 0.0]]]
+    layer = QuantumLayer(
+        2,
+        experiment=Experiment(n_modes=3, n_photons=2, encoding=hidden),
+        output_mapping_strategy="none",
+    )
+    assert layer._turns
+    x = torch.tensor([[7.0, -7.25]]) * torch.tensor([[1.0], [1.0], [2e6]])
+    torch.testing.assert_close(layer(x), exact(layer, x), **CLOSE)
+    tuned = make(2, None, "series", 5, 2, "none", use_bandwidth_tuning=True)
+    with torch.no_grad():
+        tuned.bandwidth.copy_(torch.tensor([1e-6, 1e-6, 1.0]))  # the last one is the mean's
+    x = torch.tensor([[3e6, -3e6 + 0.25]])
+    torch.testing.assert_close(tuned(x), exact(tuned, x), **CLOSE)
 
 
 def test_casts_keep_what_float64_knows():

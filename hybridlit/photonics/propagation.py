@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -124,9 +125,12 @@ def least_kept(space: FockSpace, dtype: torch.dtype) -> float:
     Returns:
         A probability.
     """
-    modes, photons = space.modes, space.photons
-    mean = math.comb(modes, photons) / math.comb(modes + photons - 1, photons)
-    return mean * (1000 * torch.finfo(dtype).eps) ** 2
+    return _mean_kept(space.modes, space.photons) * (1000 * torch.finfo(dtype).eps) ** 2
+
+
+@lru_cache(maxsize=64)
+def _mean_kept(modes: int, photons: int) -> float:
+    return math.comb(modes, photons) / math.comb(modes + photons - 1, photons)
 
 
 def check_kept(kept: Tensor, least: float) -> Tensor:
@@ -144,8 +148,10 @@ def check_kept(kept: Tensor, least: float) -> Tensor:
     """
     if not can_look_at(kept):
         return kept.masked_fill(kept <= least, math.nan)
+    if not kept.numel() or float(kept.detach().amin()) > least:
+        return kept
     rare = kept.detach() <= least
-    if not bool(rare.any()):
+    if not bool(rare.any()):  # NaN is not rare
         return kept
     rows = rows_in_words(rare.reshape(-1, rare.shape[-1]).any(0))
     double = "" if kept.dtype == torch.float64 else "compute in float64 with .double(), "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["undisturbed"]
+__all__ = ["log_nothing", "undisturbed"]
 
 
 @contextmanager
@@ -18,18 +18,20 @@ def undisturbed(
     model: nn.Module | None = None,
     *,
     evaluation: bool = False,
+    silent: bool = False,
     whole: bool = False,
     generators: Iterable[torch.Generator] = (),
 ) -> Iterator[None]:
     """Restore random number generators, and what is told of a model, at the end of a block.
 
-    Restored are the generators of torch (CPU and accelerators), numpy and Python. Of a model the
-    modes (training or evaluation) are restored, and it logs nothing meanwhile, even if its
-    `forward` calls `self.log`.
+    Restored are the generators of torch (CPU and, once CUDA is in use, all its devices), numpy and
+    Python, and the modes (training or evaluation) of a model.
 
     Args:
         model: The model that is looked at, if any.
         evaluation: Whether it is in evaluation mode within the block.
+        silent: Whether it, a LightningModule, logs nothing meanwhile, even if its `forward` calls
+            `self.log`.
         whole: Whether all of it is restored: values of parameters and buffers, gradients, which
             parameters require one, and plain attributes of every module. Tensors are restored in
             place, so optimizers keep theirs; parameters and buffers that the block assigns anew, as
@@ -44,7 +46,8 @@ def undisturbed(
     with ExitStack() as restored:
         restored.enter_context(_random_numbers(generators))
         if model is not None:
-            restored.enter_context(_unlogged(model))
+            if silent:
+                restored.enter_context(_silent(model))
             restored.enter_context(_whole(model) if whole else _modes(model))
             if evaluation:
                 model.eval()
@@ -55,8 +58,10 @@ def undisturbed(
 def _random_numbers(generators: Iterable[torch.Generator]) -> Iterator[None]:
     python, numpy = random.getstate(), np.random.get_state()
     states = [(generator, generator.get_state()) for generator in generators]
+    # What CUDA has not begun it need not begin for this: a process that has cannot be forked.
+    devices: list[int] | None = None if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices):
             yield
     finally:
         random.setstate(python)
@@ -66,19 +71,18 @@ def _random_numbers(generators: Iterable[torch.Generator]) -> Iterator[None]:
 
 
 @contextmanager
-def _unlogged(model: nn.Module) -> Iterator[None]:
+def _silent(model: nn.Module) -> Iterator[None]:
     names = [name for name in ("log", "log_dict") if name not in vars(model)]
-    for name in names:
-        setattr(model, name, _log_nothing)
+    vars(model).update(dict.fromkeys(names, log_nothing))
     try:
         yield
     finally:
         for name in names:
-            vars(model).pop(name)
+            vars(model).pop(name, None)
 
 
-def _log_nothing(*_: object, **__: object) -> None:
-    """Stand in for `log` and `log_dict`."""
+def log_nothing(*_: object, **__: object) -> None:
+    """Stand in for `log` and `log_dict` of a LightningModule."""
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """Whatever a block does to a model and to random numbers, nothing of it is left."""
 
+import copy
 import random
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningModule
 from torch import nn
 
+from hybridlit import SequentialHybrid
 from hybridlit.undisturbed import undisturbed
 
 
@@ -102,3 +105,53 @@ def test_expanded_buffers_are_restored():
     wanted = torch.tensor([[1.0] * 4, [torch.nan] * 4])
     assert torch.equal(model.wide.nan_to_num(9.0), wanted.nan_to_num(9.0))
     assert model.wide.stride() == (1, 0)
+
+
+class OwnLog(nn.Module):
+    """A method and a submodule with the names of what a LightningModule logs with."""
+
+    def __init__(self):
+        super().__init__()
+        self.log_dict = nn.Linear(2, 2)
+
+    def log(self, x):
+        return torch.log1p(x.square())
+
+    def forward(self, x):
+        return self.log(self.log_dict(x))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_a_module_calls_log_is_its_own(whole, compiled):
+    model = OwnLog()
+    x = torch.rand(3, 2)
+    expected = model(x)
+    looked_at = torch.compile(model, backend="eager") if compiled else model
+    with undisturbed(looked_at, evaluation=True, whole=whole):
+        assert not model.training
+        assert torch.equal(looked_at(x), expected)
+        assert torch.equal(copy.deepcopy(model)(x), expected)
+    assert model.training and "log" not in vars(model)
+
+
+def test_a_silent_module_logs_nothing_and_logs_again():
+    model = SequentialHybrid(3, 2, 2, n_modes=4, n_photons=2)
+    with undisturbed(model, silent=True):
+        model.log("loss", torch.zeros(()))  # without a Trainer it would warn
+        model.log_dict({"loss": torch.zeros(())})
+    assert model.log.__func__ is LightningModule.log
+
+
+def test_generators_are_restored_and_cuda_is_not_begun(monkeypatch):
+    def begun(*_):
+        raise AssertionError("CUDA is begun")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", begun)
+    generator = torch.Generator().manual_seed(3)
+    states = torch.get_rng_state(), generator.get_state(), random.getstate()
+    with undisturbed(generators=[generator]):
+        torch.rand(5), torch.rand(5, generator=generator), random.random(), np.random.rand()
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert torch.equal(generator.get_state(), states[1]) and random.getstate() == states[2]

@@ -384,6 +384,7 @@ class OverfittingDetector(Callback):
         verdict = trainer.strategy.broadcast(verdict)
         if isinstance(verdict, str):
             return verdict
+        self._interventions.agree(verdict)
         if verdict.named is None:
             return f"{verdict.sentence()}: {_ADVICE} everywhere, or stop earlier"
         self._episode["named"] = verdict.named

@@ -227,7 +227,7 @@ class PhotonicInspector(Callback):
             return
         with (
             training_goes_on(f"PhotonicInspector's look at epoch {self._epoch}"),
-            undisturbed(pl_module, whole=True),
+            undisturbed(pl_module, silent=True, whole=True),
             torch.no_grad(),
         ):
             pl_module.eval()

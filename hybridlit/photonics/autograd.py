@@ -8,6 +8,7 @@ functions there refuse torch.func's gradients.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import refuse_batches
 from hybridlit.photonics.propagation import (
+    LargePhasesError,
     check_kept,
     least_kept,
     probabilities_in_torch,
@@ -258,7 +260,12 @@ def _space(data_phases: Tensor, occupied: Sequence[int], space: str) -> FockSpac
 def _traced_forward(
     phases: Tensor, data_phases: Tensor, occupied: list[int], space: str
 ) -> tuple[Tensor, Tensor]:
-    return _forward(phases, data_phases, occupied, _space(data_phases, occupied, space))
+    outcomes = _space(data_phases, occupied, space)
+    try:
+        return _forward(phases, data_phases, occupied, outcomes)
+    except LargePhasesError:  # of a graph made by 0.1.0, which took none off
+        left = torch.remainder(data_phases.double(), 2 * math.pi).to(data_phases.dtype)
+        return _forward(phases, left, occupied, outcomes)
 
 
 def _traced_backward(

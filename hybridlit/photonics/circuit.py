@@ -54,7 +54,7 @@ class PhotonicCircuit(nn.Module):
 
     phases: Tensor
     encoding: Tensor
-    encoded: Tensor
+    tuned_by: Tensor
     photons: Tensor
     _half_turns: Tensor | None
     _turns: bool
@@ -97,7 +97,7 @@ class PhotonicCircuit(nn.Module):
         if circuit.use_bandwidth_tuning:
             encoded = int(factors.any(axis=2).sum())
             self.bandwidth = nn.Parameter(torch.empty(*stack, encoded, dtype=dtype))
-        for constant in ("encoding", "encoded", "photons"):
+        for constant in ("encoding", "tuned_by", "photons"):
             self.register_buffer(constant, None, persistent=False)
         self._set_constants()
 
@@ -269,7 +269,7 @@ class PhotonicCircuit(nn.Module):
         data_phases = self._tuned(encoding) @ rows.to(encoding.dtype).mT
         half_turns = self._half_turns
         if half_turns is not None:
-            if can_look_at(rows) and not self._turns:
+            if can_look_at(data_phases) and not (self._turns or self._hides_terms(rows)):
                 try:
                     return compute(phases, self._as_columns(data_phases))
                 except LargePhasesError:
@@ -290,9 +290,13 @@ class PhotonicCircuit(nn.Module):
         bandwidth = self.bandwidth
         if bandwidth is None:
             return factors
-        tuned = bandwidth.to(factors.dtype)
-        ones = tuned.new_ones(*tuned.shape[:-1], len(factors))
-        return factors * ones.index_copy(-1, self.encoded, tuned)[..., None]
+        return factors * bandwidth.to(factors.dtype).index_select(-1, self.tuned_by)[..., None]
+
+    def _hides_terms(self, rows: Tensor) -> bool:
+        """Whether large terms may cancel in a sum that is tuned more than what else shows them."""
+        if self.bandwidth is None or not self._widest or not rows.numel():
+            return False
+        return _magnitude(rows) * _magnitude(self.bandwidth) * self._widest >= PHASE_BOUND
 
     def _without_turns(self, phases: Tensor, half_turns: Tensor, rows: Tensor) -> Tensor:
         """Replace large phases by what float64 says is left of them beside whole turns.
@@ -310,11 +314,13 @@ class PhotonicCircuit(nn.Module):
         """Fill the buffers that follow from the experiment alone.
 
         ``encoding`` holds radians for each unit of a feature, shape (columns * modes, features),
-        ``encoded`` the rows of it that are not zero, ``photons`` the photons in each occupied mode.
+        ``tuned_by`` which bandwidth each row has (one without data has any, times 0), ``photons``
+        the photons in each occupied mode.
         ``_half_turns`` is the encoding in units of pi and float64, where the device has that; it
         is no buffer, so that no cast reaches it. ``_turns`` says to take whole turns off without a
         trial: where a phase has been too large, or where large terms may cancel in a small sum that
-        nothing gives away. A mean of features does not hide them if each has a phase of its own.
+        nothing gives away. A mean of features does not hide them if each has a phase of its own, of
+        the same bandwidth; otherwise ``_widest`` is the largest sum of a row's radians, else 0.
         """
         factors = self.experiment.encoding_for(self.input_size).reshape(-1, self.input_size)
         photons = [float(self.input_state[mode]) for mode in self._inputs]
@@ -322,11 +328,12 @@ class PhotonicCircuit(nn.Module):
         device = self.phases.device
         terms = np.count_nonzero(factors, axis=1)[:, None]
         alone = np.abs(factors[terms[:, 0] == 1]).max(axis=0, initial=0.0)
-        tuned = self.bandwidth is not None and bool((terms > 1).any())
-        self._turns = tuned or bool((terms * np.abs(factors) > alone * (1 + 1e-9)).any())
+        self._turns = bool((terms * np.abs(factors) > alone * (1 + 1e-9)).any())
+        self._widest = math.pi * float(np.abs(factors[terms[:, 0] > 1]).sum(1).max(initial=0.0))
+        encoded = factors.any(axis=1)
         with torch.inference_mode(False):  # training after inference needs them too
             self.encoding = torch.tensor(factors * math.pi, dtype=dtype, device=device)
-            self.encoded = torch.tensor(np.flatnonzero(factors.any(axis=1)), device=device)
+            self.tuned_by = torch.tensor(np.maximum(encoded.cumsum() - 1, 0), device=device)
             self.photons = torch.tensor(photons, dtype=dtype, device=device)
             self._half_turns = (
                 None if device.type == "mps" else torch.tensor(factors, device=device)
@@ -343,6 +350,11 @@ class PhotonicCircuit(nn.Module):
         super()._apply(floored, recurse)  # type: ignore[no-untyped-call]
         self._set_constants()  # cast ones would keep float32's error
         return self
+
+
+def _magnitude(tensor: Tensor) -> float:
+    low, high = torch.aminmax(tensor.detach())
+    return max(-low.item(), high.item())
 
 
 _EXPECTATIONS = {

@@ -47,7 +47,7 @@ def circuit_columns(phases: Tensor, data_phases: Tensor, inputs: Sequence[int]) 
         LargePhasesError: on the CPU, if a data phase is not below 25 radians.
         ValueError: on the CPU, if a phase is not finite.
     """
-    if can_look_at(data_phases) and not bool((data_phases.abs() < PHASE_BOUND).all()):
+    if can_look_at(data_phases) and not bool((data_phases.detach().abs() < PHASE_BOUND).all()):
         raise unusable(data_phases)
     if can_look_at(phases) and not bool(torch.isfinite(phases).all()):
         raise unusable(phases)
@@ -99,6 +99,7 @@ def unusable(phases: Tensor) -> ValueError:
     Returns:
         A :class:`LargePhasesError` if all are finite and one is too large for a data phase.
     """
+    phases = phases.detach()  # a trial must leave nothing in autograd's graph
     if bool(torch.isfinite(phases).all()) and bool((phases.abs() >= PHASE_BOUND).any()):
         return LargePhasesError(f"data phases must be below {PHASE_BOUND:g} radians")
     return ValueError(

@@ -50,6 +50,7 @@ def probabilities(
 
     Raises:
         MemoryError: on the CPU, if the simulation cannot fit into memory.
+        LargePhasesError: on the CPU, if a data phase is not below 25 radians.
         ValueError: on the CPU, if a phase is not finite, or if the unbunched outcomes of some
             sample are too rare even for float64, in which a batch with rare ones is computed. On
             other devices such a sample becomes NaN.

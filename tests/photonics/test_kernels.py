@@ -369,3 +369,14 @@ def test_the_compiled_kernel_serves_up_to_its_most_photons_and_no_further(dtype,
     expected = [math.comb(most, k) / 2**most for k in range(most + 1)]
     tolerance = 2 * most * torch.finfo(dtype).eps
     np.testing.assert_allclose(got.numpy(), expected, rtol=tolerance, atol=1e-30)
+
+
+def test_graphs_of_0_1_0_bring_phases_of_any_size():
+    """Their operators get phases with all whole turns, which today's layers take off before."""
+    phases, data = torch.rand(2, 6, 2), 6 * torch.rand(1, 4, 5)
+    operator = torch.ops.hybridlit.probabilities
+    expected = operator(phases, data, [0, 2], "fock")[0]
+    turned = operator(phases, data + 20 * torch.pi, [0, 2], "fock")[0]
+    torch.testing.assert_close(turned, expected, rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="x and the phases must be finite"):
+        operator(phases, data * torch.inf, [0, 2], "fock")

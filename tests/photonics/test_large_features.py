@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from small_layers import TYPES, make
+from torch.utils.checkpoint import checkpoint
 
 from hybridlit.photonics import (
     DistinguishableLayer,
@@ -140,3 +141,40 @@ def test_casts_keep_what_float64_knows():
 def test_phases_beyond_float32_raise(kernel):
     with use_kernel(kernel), pytest.raises(ValueError, match="x and the phases must be finite"):
         make()(torch.full((2, 3), 3e38))
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+@pytest.mark.parametrize("mapping", ["none", "pair_correlations"])
+@pytest.mark.parametrize("kind", ["plain", "distinguishable"])
+def test_transforms_of_the_bandwidth_follow_large_features(kernel, mapping, kind):
+    """The features can be looked at then, and the data phases cannot."""
+    layer = make(3, None, "parallel_columns", 5, 2, mapping, use_bandwidth_tuning=True)
+    with torch.no_grad():
+        layer.bandwidth.uniform_(0.5, 1.5)
+    if kind == "distinguishable":
+        layer = DistinguishableLayer.from_layer(layer)
+    expected = exact(layer, LARGE)
+    tuned = layer.bandwidth.detach()
+
+    def outputs(bandwidth):
+        return torch.func.functional_call(layer, {"bandwidth": bandwidth}, (LARGE,))
+
+    with use_kernel(kernel):
+        torch.testing.assert_close(torch.func.vjp(outputs, tuned)[0], expected, **CLOSE)
+        torch.testing.assert_close(torch.func.vmap(outputs)(tuned[None])[0], expected, **CLOSE)
+        found = torch.func.jvp(outputs, (tuned,), (torch.ones_like(tuned),))[0]
+        torch.testing.assert_close(found, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+@pytest.mark.parametrize("mapping", ["none", "mode_expectations", "pair_correlations"])
+@pytest.mark.parametrize("tuning", [False, True])
+def test_checkpoints_of_activations_take_large_features(kernel, mapping, tuning):
+    """The first time a layer sees some it computes twice, the second time it knows."""
+    layer = make(3, None, "series", 6, 2, mapping, use_bandwidth_tuning=tuning)
+    x = LARGE.clone().requires_grad_()
+    with use_kernel(kernel):
+        output = checkpoint(layer, x, use_reentrant=False)
+        (found,) = torch.autograd.grad(output.square().sum(), x)
+        (expected,) = torch.autograd.grad(layer(x).square().sum(), x)
+    assert torch.equal(found, expected)

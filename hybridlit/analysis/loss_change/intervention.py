@@ -30,6 +30,7 @@ class Verdict:
         train: Mean training losses at the end, by frozen part; None: nothing frozen.
         val: Mean validation losses, likewise.
         gain: By how much the validation loss is lower with the named part frozen.
+        draw: In which order of rows, the first being 0, this was.
     """
 
     named: str | None
@@ -39,6 +40,7 @@ class Verdict:
     train: dict[str | None, float]
     val: dict[str | None, float]
     gain: Interval | None
+    draw: int = 0
 
     def sentence(self) -> str:
         """Say it in plain words.
@@ -47,6 +49,8 @@ class Verdict:
             A sentence without its full stop.
         """
         again = f"trained again from step {self.start} on for {self.steps} steps"
+        if self.draw:
+            again += ", in a second order of rows since nothing showed in the first"
         others = ", ".join(
             f"{value:.3g} with {part} frozen"
             for part, value in self.val.items()

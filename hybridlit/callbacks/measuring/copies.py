@@ -10,6 +10,8 @@ from lightning.pytorch.plugins import Precision
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
+from hybridlit.undisturbed import log_nothing
+
 __all__ = ["copy_of", "has_forward", "inputs_of", "run_forward"]
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -33,12 +35,8 @@ def copy_of(model: Module) -> Module:
     copied = copy.deepcopy(model, activations)
     if isinstance(copied, LightningModule) and isinstance(model, LightningModule):
         copied._trainer = model._trainer
-        copied.log = copied.log_dict = _log_nothing  # type: ignore[method-assign]
+        copied.log = copied.log_dict = log_nothing  # type: ignore[method-assign]
     return copied
-
-
-def _log_nothing(*_: Any, **__: Any) -> None:
-    """Stand in for `log` and `log_dict`."""
 
 
 def has_forward(model: LightningModule) -> bool:

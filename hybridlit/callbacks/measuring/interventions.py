@@ -26,6 +26,7 @@ from hybridlit.callbacks.measuring.repeated_training import (
     repeated_training,
 )
 from hybridlit.resume.packed import packed, unpacked
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["Interventions"]
 
@@ -81,7 +82,11 @@ class Interventions:
             self._batches = {probe: _apart(*kept) for probe, kept in own["kept"].items()}
             if own["origin"] is not None:
                 self._origin = _unpacked(own["origin"], list(own["rates"]))
-            self._shuffled, self._spent, self._draw = own["shuffled"], own["spent"], own["draw"]
+            self._shuffled, self._spent, self._draw = (
+                own["shuffled"],
+                own["spent"],
+                own.get("draw", 0),
+            )
             self._saved = None
 
     @property
@@ -174,13 +179,13 @@ class Interventions:
             last: Parts that are named only if no other is.
 
         Returns:
-            The verdict, the same in all processes.
+            The verdict; `agree` has to be told of that of the first process.
         """
         kept = self._kept(trainer)
-        with full_precision(trainer, model):
-            for draw in range(2 if kept.shuffled else 1):
-                self._draw = draw
-                found = self._trial(trainer, model, kept, parts, frozen, min_cost, last)
+        with undisturbed(), full_precision(trainer, model):
+            again = kept.shuffled and bool(in_one(kept.batches["train"])[1])
+            for draw in range(2 if again else 1):
+                found = self._trial(trainer, model, kept, parts, frozen, min_cost, last, draw)
                 if found.named is not None or found.overfits:
                     break
         return found
@@ -194,16 +199,18 @@ class Interventions:
         frozen: Collection[str],
         min_cost: float,
         last: Collection[str],
+        draw: int,
     ) -> Verdict:
         rows = {probe: merged(batches) for probe, batches in kept.batches.items()}
         arms: list[tuple[str | None, Collection[str]]] = [(None, ()), *parts.items()]
-        copies = {part: self._copy(trainer, model, kept, {*frozen, *names}) for part, names in arms}
+        copies = {
+            part: self._copy(trainer, model, kept, {*frozen, *names}, draw) for part, names in arms
+        }
         looks = sorted({-(-self._most_steps * look // _LOOKS) for look in range(1, _LOOKS + 1)})
         val: dict[str | None, Tensor] = {}
         lowest = float(_losses(copies[None], rows["val"]).mean())
         for steps in looks:
             for part, copied in copies.items():
-                self._spent += steps - copied.steps
                 copied.train(steps - copied.steps)
                 val[part] = _losses(copied, rows["val"])
             lowest = min(lowest, float(val[None].mean()))
@@ -223,7 +230,17 @@ class Interventions:
             },
             val={part: float(losses.mean()) for part, losses in val.items()},
             gain=gain,
+            draw=draw,
         )
+
+    def agree(self, verdict: Verdict) -> None:
+        """Count the steps of a verdict, and let the model go on from such copies if it does.
+
+        Args:
+            verdict: That of the first process, in all of them.
+        """
+        self._draw = verdict.draw
+        self._spent += len(verdict.val) * (verdict.steps + verdict.draw * self._most_steps)
 
     def go_back(
         self, trainer: Trainer, model: LightningModule, frozen: Collection[str], steps: int
@@ -237,8 +254,8 @@ class Interventions:
             steps: Optimizer steps that the copy takes.
         """
         kept = self._kept(trainer)
-        with full_precision(trainer, model):
-            copied = self._copy(trainer, model, kept, frozen)
+        with undisturbed(), full_precision(trainer, model):
+            copied = self._copy(trainer, model, kept, frozen, self._draw)
             copied.train(steps)
         self._spent += steps
         adopt(trainer, model, copied, kept.origin.values)
@@ -262,12 +279,15 @@ class Interventions:
         return _Kept(batches, shuffled, self._origin)
 
     def _copy(
-        self, trainer: Trainer, model: LightningModule, kept: _Kept, frozen: Collection[str]
+        self,
+        trainer: Trainer,
+        model: LightningModule,
+        kept: _Kept,
+        frozen: Collection[str],
+        draw: int,
     ) -> TrainedCopy:
-        batch = batches_in_turns(kept.batches["train"], kept.shuffled, self._draw)
-        return repeated_training(
-            trainer, model, kept.origin, batch, self._modes, frozen, self._draw
-        )
+        batch = batches_in_turns(kept.batches["train"], kept.shuffled, draw)
+        return repeated_training(trainer, model, kept.origin, batch, self._modes, frozen, draw)
 
 
 def _losses(copied: TrainedCopy, batches: list[Any]) -> Tensor:

@@ -172,7 +172,7 @@ def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
 
 @contextmanager
 def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """Compute in the dtype of a model's parameters, and leave the random generators as they were.
+    """Compute in the dtype of a model's parameters.
 
     Args:
         trainer: The Trainer, whose precision may autocast.
@@ -182,7 +182,7 @@ def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
         Nothing.
     """
     autocast = torch.autocast(model.device.type, enabled=False)
-    with undisturbed(), trainer.precision_plugin.forward_context(), autocast:
+    with trainer.precision_plugin.forward_context(), autocast:
         yield
 
 
@@ -197,5 +197,5 @@ def evaluation(trainer: Trainer, model: LightningModule) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    with undisturbed(model, evaluation=True), full_precision(trainer, model):
+    with undisturbed(model, evaluation=True, silent=True), full_precision(trainer, model):
         yield

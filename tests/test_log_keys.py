@@ -1,4 +1,4 @@
-"""Every key of the README's table is in an event file, and every key in an event file is there."""
+"""Every key of the table of log keys is in an event file, and every key there is in the table."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,8 @@ from hybridlit.cli import main
 pytest.importorskip("matplotlib", reason="recipes extra: the circuit is drawn with it")
 
 ROOT = Path(__file__).parents[1]
-TABLE = (ROOT / "README.md").read_text().partition("### Log keys")[2].partition("\n## ")[0]
+README = ROOT / "hybridlit" / "callbacks" / "README.md"
+TABLE = README.read_text().partition("## Log keys")[2].partition("\n## ")[0]
 ROWS = [line.split("|")[1] for line in TABLE.splitlines() if line.startswith("| `")]
 KEYS = [key for row in ROWS for key in re.findall(r"`([^`]+)`", row)]
 PLACES = {"part": r"\w+", "component": "(classical|photonic)", "path": r"\w+", "metric": r"\w+"}

@@ -1,4 +1,4 @@
-"""The README and what it promises, held together."""
+"""The READMEs and what they promise, held together: length, links, code and commands of each."""
 
 import re
 import runpy
@@ -6,31 +6,122 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+ROOMS = sorted(path.parent for path in (ROOT / "hybridlit").glob("*/__init__.py"))
+TEXTS = [
+    ROOT / "README.md",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    ROOT / "recipes" / "README.md",
+    ROOT / "recipes" / "benchmarks" / "README.md",
+    ROOT / "tests" / "README.md",
+    *sorted((ROOT / "hybridlit").rglob("*.md")),
+]
+QUICKSTART = "accuracy on the test images"
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(path, language):
+    text = path.read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_ci_runs_the_readmes_test_command_to_the_letter():
-    (command,) = (block.strip() for block in blocks("bash") if "pytest" in block)
-    assert f"readme_command='{command}'\neval" in (ROOT / ".ci" / "run").read_text()
+def of_all(find):
+    """What there is to check, each with the name of its file."""
+    return [
+        pytest.param(path, found, id=f"{path.relative_to(ROOT)}-{number}")
+        for path in TEXTS
+        for number, found in enumerate(find(path))
+    ]
 
 
-def test_quickstart_is_short_and_runs(tmp_path, monkeypatch):
-    quickstart = blocks("python")[0]
-    assert len(quickstart.strip().splitlines()) <= 20
+def links(path):
+    return sorted(set(re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))))
+
+
+def anchors(path):
+    """The anchors of a file's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def run(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    script = tmp_path / "quickstart.py"
-    script.write_text(quickstart)
-    runpy.run_path(str(script))
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    return runpy.run_path(str(script))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_every_room_has_a_readme_of_two_screens(room):
+    assert len((room / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize("folder", [".", "recipes", "tests"])
+def test_so_have_the_others(folder):
+    assert len((ROOT / folder / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+@pytest.mark.parametrize(("path", "link"), of_all(links))
+def test_links_lead_somewhere(path, link):
+    if link.startswith("https://"):
+        return
+    file, _, anchor = link.partition("#")
+    target = path.parent / file if file else path
+    assert target.exists()
+    if anchor:
+        assert anchor in anchors(target)
+
+
+def names_of_files(path):
+    """Files that commands name, and files of the repository that texts name."""
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(
+        r"(?:python|--config|--recipe|pytest(?: -[-\w]+(?: slow)?)*)[ =]([\w./]+\.\w+)", text
+    )
+    named += re.findall(r"`((?:hybridlit|tests|recipes|\.ci|\.github)/[\w./-]*)`", text)
+    return sorted(set(named) - {"recipe.yaml"})
+
+
+@pytest.mark.parametrize(("path", "name"), of_all(names_of_files))
+def test_files_that_are_named_exist(path, name):
+    assert (ROOT / name).exists()
+
+
+def test_files_are_found_in_commands():
+    found = names_of_files(ROOT / "recipes" / "README.md")
+    assert "recipes/compare.py" in found and "recipes/digits_sequential.yaml" in found
+    assert "tests/photonics/test_kernels.py" in names_of_files(
+        ROOT / "hybridlit" / "photonics" / "README.md"
+    )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        case
+        for case in of_all(lambda path: blocks(path, "python"))
+        if QUICKSTART not in case.values[1] and "ablation_study" not in case.values[1]
+    ],
+)
+def test_code_runs(path, code, tmp_path, monkeypatch):
+    run(code, tmp_path, monkeypatch)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_quickstart_is_short_and_ends_well(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sklearn", reason="recipes extra")
+    (quickstart,) = (code for code in blocks(ROOT / "README.md", "python") if QUICKSTART in code)
+    assert len(quickstart.strip().splitlines()) <= 20
+    run(quickstart, tmp_path, monkeypatch)
+    accuracy = capsys.readouterr().out.partition(QUICKSTART)[2]
+    assert float(accuracy.split()[1]) > 0.95
 
 
 def test_subclasses_are_short_and_train():
-    subclasses = blocks("python")[1]
+    templates = ROOT / "hybridlit" / "templates" / "README.md"
+    (subclasses,) = (code for code in blocks(templates, "python") if "Deeper" in code)
     for part in subclasses.split("\n\n\n")[1:]:
         assert len(part.strip().splitlines()) < 15
     names = {}
@@ -47,17 +138,32 @@ def test_subclasses_are_short_and_train():
 def test_the_analysis_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("scipy", reason="analysis extra")
     pytest.importorskip("matplotlib", reason="analysis extra")
-    (analysis,) = (block for block in blocks("python") if "ablation_study" in block)
-    monkeypatch.chdir(tmp_path)
-    script = tmp_path / "analysis.py"
-    script.write_text(analysis)
-    runpy.run_path(str(script))
+    (analysis,) = blocks(ROOT / "hybridlit" / "analysis" / "README.md", "python")
+    run(analysis, tmp_path, monkeypatch)
     shown = capsys.readouterr().out
     for word in ("backward ms", "Conclusion", "quantum_path", "Shapley", "rows", "U_0"):
         assert word in shown
     assert (tmp_path / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)", README))))
-def test_links_lead_somewhere(link):
-    assert link.startswith("https://") or (ROOT / link).exists()
+# --- what runs elsewhere --------------------------------------------------------------------------
+
+
+def test_ci_runs_the_readmes_test_command_to_the_letter():
+    (command,) = (c.strip() for c in blocks(ROOT / "README.md", "bash") if "pytest" in c)
+    assert f"readme_command='{command}'\neval" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_workflow_calls_the_script():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    events = workflow[True]  # YAML's reading of the key `on`
+    assert set(events) == {"push", "pull_request"}
+    (job,) = workflow["jobs"].values()
+    assert ".ci/run" in [step.get("run") for step in job["steps"]]
+
+
+def test_pre_commit_runs_the_ruff_of_the_constraints():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (ruff,) = (hook for hook in hooks if hook["repo"].endswith("/ruff-pre-commit"))
+    pinned = re.search(r"^ruff==(.*)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    assert ruff["rev"] == f"v{pinned[1]}"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule
+from model_state import same, snapshot
 from torch import nn
 
 from hybridlit import SequentialHybrid
@@ -21,26 +22,6 @@ def model():
     model[0].bias.requires_grad_(False)
     model[1].eval()
     return model
-
-
-def snapshot(model):
-    return {
-        "state": {name: value.clone() for name, value in model.state_dict().items()},
-        "grad": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
-        "needed": [p.requires_grad for p in model.parameters()],
-        "modes": [module.training for module in model.modules()],
-        "random": [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()],
-    }
-
-
-def same(one, other):
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    return np.array_equal(one, other)
 
 
 def disturb(model):

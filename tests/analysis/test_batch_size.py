@@ -1,14 +1,13 @@
 """Predicted memory against measured memory, and the batch sizes that follow from it."""
 
 import json
-import random
 import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
+from model_state import same, snapshot
 from torch import nn
 
 from hybridlit import (
@@ -392,24 +391,13 @@ def test_a_stack_with_features_of_its_own_layers(sample):
 # --- what stays -----------------------------------------------------------------------------------
 
 
-def snapshot(model):
-    return {
-        "state": {name: value.clone() for name, value in model.state_dict().items()},
-        "grad": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
-        "modes": [module.training for module in model.modules()],
-        "attributes": [sorted(vars(module)) for module in model.modules()],
-        "recompute": model.quantum_path.recompute,
-        "weights": model.fusion.weights,
-        "random": [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()],
-    }
-
-
-def same(one, other):
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else np.array_equal(one, other)
+def everything(model):
+    return snapshot(
+        model,
+        attributes=[sorted(vars(module)) for module in model.modules()],
+        recompute=model.quantum_path.recompute,
+        weights=model.fusion.weights,
+    )
 
 
 @pytest.mark.parametrize("mode", ["memory", "throughput"])
@@ -417,9 +405,9 @@ def test_the_model_is_left_as_it_was(mode, sample):
     model = ParallelHybrid(**SIZES, quantum_input_dim=3, fusion="gated", dropout=0.5)
     model.loss(model(sample[0]), sample[1]).backward()
     model.fusion.eval()
-    before, parameters = snapshot(model), list(model.parameters())
+    before, parameters = everything(model), list(model.parameters())
     find_batch_size(model, sample, mode=mode, max_batch=64, progress=False)
-    assert same(snapshot(model), before)
+    assert same(everything(model), before)
     assert all(now is then for now, then in zip(model.parameters(), parameters, strict=True))
 
 

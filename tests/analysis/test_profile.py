@@ -2,13 +2,12 @@
 
 import dataclasses
 import json
-import random
 import sys
 import time
 
-import numpy as np
 import pytest
 import torch
+from model_state import same, snapshot
 from third_party import Plain
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -226,27 +225,16 @@ def test_what_lies_between_two_parts_belongs_to_neither(batch):
 # --- real models ----------------------------------------------------------------------------------
 
 
-def snapshot(model):
-    return {
-        "state": {name: value.clone() for name, value in model.state_dict().items()},
-        "grad": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
-        "modes": [module.training for module in model.modules()],
-        "attributes": [sorted(vars(module)) for module in model.modules()],
-        "hooks": [
+def everything(model):
+    return snapshot(
+        model,
+        attributes=[sorted(vars(module)) for module in model.modules()],
+        hooks=[
             len(module._forward_hooks) + len(module._forward_pre_hooks)
             for module in model.modules()
         ],
-        "weights": getattr(getattr(model, "fusion", None), "weights", None),
-        "random": [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()],
-    }
-
-
-def same(one, other):
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else np.array_equal(one, other)
+        weights=getattr(getattr(model, "fusion", None), "weights", None),
+    )
 
 
 @pytest.mark.parametrize("backward", [True, False])
@@ -255,11 +243,11 @@ def test_every_template(kind, backward, batch):
     model = make(kind)
     model.loss(model(batch[0]), batch[1]).backward()
     model.eval()
-    outputs, before = model(batch[0]), snapshot(model)
+    outputs, before = model(batch[0]), everything(model)
     profile = profile_components(
         model, iter([batch, batch]), batches=3, warmup=1, backward=backward, progress=False
     )
-    assert same(snapshot(model), before)
+    assert same(everything(model), before)
     assert torch.equal(model(batch[0]), outputs)
     assert sum(part.share for part in profile.parts) == pytest.approx(1, abs=1e-12)
     assert sum(profile.shares.values()) == pytest.approx(1, abs=1e-12)
@@ -401,7 +389,7 @@ def test_bad_arguments_are_refused(batch):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_stays_after_an_error(error, batch):
     model, steps = make("sequential"), []
-    before = snapshot(model)
+    before = everything(model)
 
     def failing(model, batch):
         steps.append(model(batch[0]))
@@ -411,7 +399,7 @@ def test_nothing_stays_after_an_error(error, batch):
 
     with pytest.raises(error):
         profile_components(model, [batch], loss=failing, progress=False)
-    assert same(snapshot(model), before)
+    assert same(everything(model), before)
 
 
 def test_a_busy_machine_is_said(batch):

@@ -234,7 +234,11 @@ def _backward(
     space: FockSpace,
 ) -> tuple[Tensor, Tensor]:
     data_phases, photons = data_phases.contiguous(), tuple(occupied)
-    saved = compiled.probabilities_forward(phases, data_phases, photons, space.unbunched, True)[1]
+    result, saved = compiled.probabilities_forward(
+        phases, data_phases, photons, space.unbunched, True
+    )
+    if result is None:
+        raise unusable(data_phases)
     return compiled.probabilities_backward(
         data_phases, photons, space.unbunched, saved, grad, grad_kept if space.unbunched else None
     )
@@ -263,9 +267,8 @@ def _traced_forward(
     outcomes = _space(data_phases, occupied, space)
     try:
         return _forward(phases, data_phases, occupied, outcomes)
-    except LargePhasesError:  # of a graph made by 0.1.0, which took none off
-        left = torch.remainder(data_phases.double(), 2 * math.pi).to(data_phases.dtype)
-        return _forward(phases, left, occupied, outcomes)
+    except LargePhasesError:
+        return _forward(phases, _without_turns(data_phases), occupied, outcomes)
 
 
 def _traced_backward(
@@ -277,7 +280,16 @@ def _traced_backward(
     space: str,
 ) -> tuple[Tensor, Tensor]:
     outcomes = _space(data_phases, occupied, space)
-    return _backward(phases, data_phases, grad, grad_kept, occupied, outcomes)
+    try:
+        return _backward(phases, data_phases, grad, grad_kept, occupied, outcomes)
+    except LargePhasesError:
+        left = _without_turns(data_phases)
+        return _backward(phases, left, grad, grad_kept, occupied, outcomes)
+
+
+def _without_turns(data_phases: Tensor) -> Tensor:
+    """What is left of phases in a graph made by 0.1.0, whose layers took no whole turns off."""
+    return torch.remainder(data_phases.double(), 2 * math.pi).to(data_phases.dtype)
 
 
 def _shape_of_forward(

@@ -373,10 +373,17 @@ def test_the_compiled_kernel_serves_up_to_its_most_photons_and_no_further(dtype,
 
 def test_graphs_of_0_1_0_bring_phases_of_any_size():
     """Their operators get phases with all whole turns, which today's layers take off before."""
-    phases, data = torch.rand(2, 6, 2), 6 * torch.rand(1, 4, 5)
+    phases = torch.rand(2, 6, 2, dtype=torch.float64, requires_grad=True)
+    data = 6 * torch.rand(1, 4, 5, dtype=torch.float64)
+    weights = torch.rand(5, 10, dtype=torch.float64)
     operator = torch.ops.hybridlit.probabilities
-    expected = operator(phases, data, [0, 2], "fock")[0]
-    turned = operator(phases, data + 20 * torch.pi, [0, 2], "fock")[0]
-    torch.testing.assert_close(turned, expected, rtol=0, atol=1e-4)
+
+    def found(data):
+        data = data.clone().requires_grad_()
+        outputs = operator(phases, data, [0, 2], "fock")[0]
+        return [outputs, *torch.autograd.grad((outputs * weights).sum(), (phases, data))]
+
+    for turned, plain in zip(found(data + 20 * torch.pi), found(data), strict=True):
+        torch.testing.assert_close(turned, plain, rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="x and the phases must be finite"):
         operator(phases, data * torch.inf, [0, 2], "fock")

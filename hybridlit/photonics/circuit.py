@@ -304,11 +304,13 @@ class PhotonicCircuit(nn.Module):
         Whole turns change nothing but cost digits: a float32 phase of a million has none left, and
         neither has the sum of two that cancel. Derivatives are those of ``phases``.
         """
-        reach = self._tuned(self.encoding).abs() @ rows.to(phases.dtype).abs().mT
-        exact = self._tuned(half_turns) @ rows.to(half_turns.dtype).mT
-        left = (math.pi * (exact - 2 * torch.round(exact / 2))).to(phases.dtype).detach()
-        large = (phases.abs() >= PHASE_BOUND) | (reach >= _REACH_BOUND)
-        return torch.where(large, left + (phases - phases.detach()), phases)
+        with torch.no_grad():  # a checkpoint that computes again must not find more was kept
+            reach = self._tuned(self.encoding).abs() @ rows.to(phases.dtype).abs().mT
+            exact = self._tuned(half_turns) @ rows.to(half_turns.dtype).mT
+            left = (math.pi * (exact - 2 * torch.round(exact / 2))).to(phases.dtype)
+            large = (phases.abs() >= PHASE_BOUND) | (reach >= _REACH_BOUND)
+            values = torch.where(large, left, phases).detach()
+        return values + (phases - phases.detach())
 
     def _set_constants(self) -> None:
         """Fill the buffers that follow from the experiment alone.

@@ -17,6 +17,7 @@ from hybridlit import (
     ParallelHybrid,
     ResidualHybrid,
     SequentialHybrid,
+    find_batch_size,
     mark_photonic,
 )
 from hybridlit.analysis.profiling.part_times import PartTimer
@@ -417,3 +418,19 @@ def test_a_busy_machine_is_said(batch):
     assert "with hooks +" not in str(busy) and "with hooks -" not in str(busy)
     quiet = dataclasses.replace(busy, waiting=0.1)
     assert not quiet.busy and f"with hooks {100 * quiet.overhead:+.1f} %" in str(quiet)
+
+
+class Logging(SequentialHybrid):
+    def forward(self, x):
+        outputs = super().forward(x)
+        self.log("mean", outputs.mean())
+        return outputs
+
+
+def test_a_trained_model_that_logs_in_forward(data, make_trainer):
+    """Outside of a loop of its Trainer a log would be an error."""
+    model = Logging(5, 2, 3, n_modes=4, n_photons=2)
+    make_trainer().fit(model, data)
+    batches = list(data.train_dataloader())
+    assert profile_components(model, batches, batches=2, progress=False).steps == 2
+    assert find_batch_size(model, batches[0], budget="1GiB").size > 0

@@ -178,3 +178,16 @@ def test_checkpoints_of_activations_take_large_features(kernel, mapping, tuning)
         (found,) = torch.autograd.grad(output.square().sum(), x)
         (expected,) = torch.autograd.grad(layer(x).square().sum(), x)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("circuit", TYPES)
+@pytest.mark.parametrize("tuning", [False, True])
+def test_a_checkpoint_does_not_mind_what_the_layer_learned_since(circuit, tuning):
+    """A layer that serves two inputs sees large ones between a forward pass and its repetition."""
+    layer = make(3, None, circuit, 6, 2, "none", use_bandwidth_tuning=tuning)
+    small = torch.rand(4, 3).requires_grad_()
+    first = checkpoint(layer, small, use_reentrant=False).square().sum()
+    second = checkpoint(layer, LARGE.clone().requires_grad_(), use_reentrant=False).square().sum()
+    (found,) = torch.autograd.grad(first + second, small)
+    (expected,) = torch.autograd.grad(layer(small).square().sum(), small)
+    assert torch.equal(found, expected)

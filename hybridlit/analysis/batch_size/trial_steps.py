@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch import LightningModule
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -179,7 +180,10 @@ def trial_steps(
     if not parameters:
         raise ValueError("the model has no trainable parameters: unfreeze some first")
     _check(sample)
-    with undisturbed(model, whole=True), torch.enable_grad():
+    with (
+        undisturbed(model, silent=isinstance(model, LightningModule), whole=True),
+        torch.enable_grad(),
+    ):
         model.train()
         model.zero_grad()
         given = to_device_of(model, sample)

@@ -225,11 +225,11 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_torch(seed: int) -> None:
-    """Seed the generators of torch (CPU and accelerators).
+    """Seed the generators of torch (CPU and, once CUDA is in use, all its devices).
 
     Args:
         seed: From 0 on.
     """
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # else a seed of the user's waits for its beginning
         torch.cuda.manual_seed_all(seed)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -80,7 +81,10 @@ def profile_components(
         )
     timer = PartTimer(model)
     plain, hooked = [], []
-    with undisturbed(model, whole=True), torch.set_grad_enabled(backward):
+    with (
+        undisturbed(model, silent=isinstance(model, LightningModule), whole=True),
+        torch.set_grad_enabled(backward),
+    ):
         given = [to_device_of(model, batch) for batch in islice(loader, batches)]
         if not given:
             raise ValueError("loader must yield at least one batch, got none")

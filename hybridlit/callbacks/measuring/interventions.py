@@ -167,8 +167,8 @@ class Interventions:
         """Train copies with one part frozen each, and say who is to blame.
 
         Where the copy with nothing frozen does not overfit as the run did, all are trained once
-        more in another order of rows, if the data loader shuffles and batches are tuples of tensors:
-        what died or got stuck by chance says nothing.
+        more in another order of rows, if the data loader shuffles and batches are tuples of
+        tensors: what died or got stuck by chance says nothing.
 
         Args:
             trainer: The Trainer in a fit.

@@ -2,7 +2,7 @@
 
 Knows nothing of Lightning or of templates. Data flow: features -> :mod:`encoding` -> data phases;
 trainable phases -> :mod:`interferometer` -> unitaries; both -> :mod:`simulation`, which asks
-:mod:`amplitudes` -> probabilities -> :mod:`readout` -> outputs. :mod:`circuit` holds it together
+:mod:`amplitudes` -> probabilities -> :mod:`readouts` -> outputs. :mod:`circuit` holds it together
 for the modules :mod:`layer` and :mod:`stack`.
 """
 
@@ -13,19 +13,24 @@ from hybridlit.photonics.experiment import (
     Ansatz,
     AnsatzFactory,
     CircuitType,
+    CircuitTypeName,
     Experiment,
-    OutputMappingStrategy,
+    ReadoutName,
+    SpaceName,
     StatePattern,
+    StatePatternName,
 )
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import use_kernel
 from hybridlit.photonics.layer import QuantumLayer
+from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.stack import QuantumLayerStack
 
 __all__ = [
     "Ansatz",
     "AnsatzFactory",
     "CircuitType",
+    "CircuitTypeName",
     "ComputationSpace",
     "DistinguishableLayer",
     "DistinguishableLayerStack",
@@ -35,7 +40,10 @@ __all__ = [
     "PhotonicCircuit",
     "QuantumLayer",
     "QuantumLayerStack",
+    "ReadoutName",
+    "SpaceName",
     "StatePattern",
+    "StatePatternName",
     "amplitudes",
     "use_kernel",
 ]

@@ -1,8 +1,8 @@
 """The shared simulation core: linear-optical interferometers on Fock states, in plain torch.
 
-Knows nothing of Lightning or of templates. Data flow: features -> :mod:`encoding` -> data phases;
+Knows nothing of Lightning or of templates. Data flow: features -> `encoding` -> data phases;
 trainable phases -> :mod:`interferometer` -> unitaries; both -> :mod:`simulation`, which asks
-:mod:`amplitudes` -> probabilities -> :mod:`readouts` -> outputs. :mod:`circuit` holds it together
+:mod:`amplitudes` -> probabilities -> `readouts` -> outputs. :mod:`circuit` holds it together
 for the modules :mod:`layer` and :mod:`stack`.
 """
 
@@ -13,12 +13,12 @@ from hybridlit.photonics.experiment import (
     Ansatz,
     AnsatzFactory,
     CircuitType,
-    CircuitTypeName,
+    CircuitTypeName as CircuitTypeName,
     Experiment,
-    ReadoutName,
-    SpaceName,
+    ReadoutName as ReadoutName,
+    SpaceName as SpaceName,
     StatePattern,
-    StatePatternName,
+    StatePatternName as StatePatternName,
 )
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import use_kernel
@@ -30,7 +30,6 @@ __all__ = [
     "Ansatz",
     "AnsatzFactory",
     "CircuitType",
-    "CircuitTypeName",
     "ComputationSpace",
     "DistinguishableLayer",
     "DistinguishableLayerStack",
@@ -40,10 +39,7 @@ __all__ = [
     "PhotonicCircuit",
     "QuantumLayer",
     "QuantumLayerStack",
-    "ReadoutName",
-    "SpaceName",
     "StatePattern",
-    "StatePatternName",
     "amplitudes",
     "use_kernel",
 ]

@@ -71,6 +71,10 @@ class PhotonicCircuit(nn.Module):
         self.input_state = circuit.occupation
         self.fock_space: FockSpace = circuit.fock_space
         self._description = description(ansatz)
+        # torch.compile cannot read what the members of an enum carry
+        self._expectation = ansatz.readout.expectation
+        self._without_interference = ansatz.readout.distinguishable
+        self._has_expectations = self._expectation is not None
 
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         if not self._has_expectations:
@@ -172,9 +176,8 @@ class PhotonicCircuit(nn.Module):
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""
         columns = self._columns(rows, self._inputs)
-        expectation = self.ansatz.readout.expectation
-        assert expectation is not None
-        outputs = expectation(columns.flatten(2), self.photons)
+        assert self._expectation is not None
+        outputs = self._expectation(columns.flatten(2), self.photons)
         return outputs.view(*columns.shape[2:], self.output_size)
 
     def _columns(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:
@@ -182,10 +185,6 @@ class PhotonicCircuit(nn.Module):
         return self._at(
             rows, lambda phases, data_phases: circuit_columns(phases, data_phases, inputs)
         )
-
-    @property
-    def _has_expectations(self) -> bool:
-        return self.ansatz.readout.expectation is not None
 
     def _island(self, x: Tensor, compute: Callable[[Tensor], Tensor], lead: int = 1) -> Tensor:
         """Run ``compute`` outside autocast on ``x`` with its leading dimensions merged into one.

@@ -77,11 +77,10 @@ class _Distinguishable(PhotonicCircuit):
         return weights / check_kept(kept, number.tiny / number.eps)[..., None], kept
 
     def _expectations(self, rows: Tensor) -> Tensor:
-        expectation = self.ansatz.readout.distinguishable
-        if expectation is None:
+        if self._without_interference is None:
             return super()._expectations(rows)
         transfer = self._transfer(rows, self._inputs)
-        outputs = expectation(transfer.flatten(2), self.photons)
+        outputs = self._without_interference(transfer.flatten(2), self.photons)
         return outputs.view(*transfer.shape[2:], self.output_size)
 
     def _transfer(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:

@@ -24,8 +24,7 @@ from hybridlit.analysis.pictures.circuit_text import summarize_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import rows_of_calls
-from hybridlit.analysis.pictures.photon_statistics import group_samples
+from hybridlit.analysis.pictures.samples import group_samples, rows_of_calls
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
 from hybridlit.analysis.recording import copied, recorded

@@ -234,7 +234,7 @@ MUTATIONS = [
                 "the last mesh is drawn like the others",
             ),
             (
-                "encoding[plain.encoded] *= factors[:, None]",
+                "encoding[plain.encoded] *= _of_one(layer.bandwidth, count, index)[:, None]",
                 "pass",
                 "learned bandwidths are not shown",
             ),

@@ -143,7 +143,7 @@ def photon_statistics(
     with torch.no_grad():
         if not expectations and space.size * len(groups.names) <= _LARGEST:
             outcomes = mean(layer.probabilities, space.size)
-            states = torch.from_numpy(space.states).double()
+            states = torch.tensor(space.states, dtype=torch.float64)
             return PhotonStatistics(outcomes, (outcomes.double() @ states).to(outcomes.dtype), "")
         if space.unbunched:
             return PhotonStatistics(None, None, missing)

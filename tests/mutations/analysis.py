@@ -166,13 +166,13 @@ MUTATIONS = [
                 "likely outcomes instead of those that differ",
             ),
             (
-                "            magnitudes[number],",
-                "            magnitudes[number].mT,",
+                "panel(magnitudes[number], ",
+                "panel(magnitudes[number].mT, ",
                 "inputs and outputs are exchanged",
             ),
             (
-                "(shown % (2 * np.pi)) / np.pi",
-                "(shown % np.pi) / np.pi",
+                "(numbers % (2 * np.pi)) / np.pi",
+                "(numbers % np.pi) / np.pi",
                 "phases that differ look alike",
             ),
             (

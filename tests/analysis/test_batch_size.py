@@ -24,7 +24,7 @@ from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, pre
 from hybridlit.analysis.batch_size.step_memory import held_bytes
 from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
 from hybridlit.photonics import machine, sizes as memory, use_kernel
-from hybridlit.photonics.kernels.compiled.dispatch import Layer
+from hybridlit.photonics.kernels.compiled.calls import Layer
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
 SIZES = dict(input_dim=20, output_dim=10)

@@ -268,7 +268,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/kernels/compiled/dispatch.py",
+        "photonics/kernels/compiled/threads.py",
         "photonics/test_kernels.py",
         [
             (

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from hybridlit.checks import enum_member, integer
-from hybridlit.photonics import encoding as encodings
+from hybridlit.photonics.circuit import builders as encodings
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class CircuitType(str, Enum):
-    """Where the data enter a circuit; see :mod:`hybridlit.photonics.encoding`."""
+    """Where the data enter a circuit; see :mod:`hybridlit.photonics.circuit.builders`."""
 
     SERIES = "series"
     PARALLEL = "parallel"

@@ -181,7 +181,7 @@ def test_what_is_held_between_steps_by_hand():
 def test_sizes_of_the_kernel(space, dtype):
     """The formulas against the kernel's own numbers."""
     layer = QuantumLayer(7, 3, experiment=Experiment("series", 6, 3, computation_space=space))
-    occupied = tuple(layer._occupied())
+    occupied = layer._occupied()
     item = torch.finfo(dtype).bits // 8
     kernel = Layer(plan_for(6, occupied, space == "unbunched"), layer.columns, item)
     states, inputs = layer.fock_space, len(set(occupied))

@@ -61,7 +61,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/encoding.py",
+        "photonics/circuit/builders.py",
         "photonics/test_encoding.py",
         [
             (
@@ -142,6 +142,12 @@ MUTATIONS = [
                 "columns * shifts[..., 0, :, None, :]",
                 "all columns carry the first one's data",
             ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/outcomes.py",
+        "photonics/test_layer.py photonics/test_distinguishable.py",
+        [
             (
                 "return weights / ",
                 "return weights * ",
@@ -150,7 +156,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/circuit.py",
+        "photonics/base.py",
         "photonics/test_layer_module.py photonics/test_layer.py",
         [
             (
@@ -211,11 +217,6 @@ MUTATIONS = [
                 "mean[:, None] - (rows * photons) @ rows.mT",
                 "mean[:, None] - rows @ rows.mT",
                 "a photon is correlated with itself",
-            ),
-            (
-                "return weights / ",
-                "return weights * ",
-                "post-selected probabilities do not sum to 1",
             ),
         ],
     ),

@@ -17,18 +17,15 @@ operations, for any device and any order of derivative.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hybridlit.internals.torch import constant_in_graphs
-from hybridlit.photonics.circuit import PhotonicCircuit
+from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
 from hybridlit.photonics.layer import QuantumLayer
-from hybridlit.photonics.propagation import check_kept
 from hybridlit.photonics.stack import QuantumLayerStack
 from hybridlit.photonics.tables import on_device
 
@@ -71,11 +68,8 @@ class _Distinguishable(PhotonicCircuit):
         transfer = self._transfer(rows, self._occupied())
         weights = distinguishable_probabilities(transfer.flatten(2), self.fock_space)
         weights = weights.unflatten(0, transfer.shape[2:])
-        if not self.fock_space.unbunched:
-            return weights, None
-        kept = weights.sum(-1)
-        number = torch.finfo(kept.dtype)  # nothing cancels: what is no underflow is known
-        return weights / check_kept(kept, number.tiny / number.eps)[..., None], kept
+        number = torch.finfo(weights.dtype)  # nothing cancels: what is no underflow is known
+        return self.outcomes.conditional(weights, number.tiny / number.eps)
 
     def _expectations(self, rows: Tensor) -> Tensor:
         if self._without_interference is None:
@@ -84,7 +78,7 @@ class _Distinguishable(PhotonicCircuit):
         outputs = self._without_interference(transfer.flatten(2), self.photons)
         return outputs.view(*transfer.shape[2:], self.output_size)
 
-    def _transfer(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:
+    def _transfer(self, rows: Tensor, inputs: tuple[int, ...]) -> Tensor:
         columns = self._columns(rows, inputs)
         return columns.real.square() + columns.imag.square()
 

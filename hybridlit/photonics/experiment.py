@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from hybridlit.checks import enum_member, integer
-from hybridlit.photonics import encoding as encodings
+from hybridlit.photonics.circuit import builders as encodings
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.readouts.row import Readout
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class CircuitType(Vocabulary):
-    """Where the data enter a circuit; see `hybridlit.photonics.encoding`.
+    """Where the data enter a circuit; see `hybridlit.photonics.circuit.builders`.
 
     Attributes:
         row: From numbers of features and modes to phases in units of pi for each unit of a

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hybridlit.checks import enum_member, integer
-from hybridlit.photonics.circuit import PhotonicCircuit
+from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
@@ -72,25 +72,8 @@ class QuantumLayer(PhotonicCircuit):
         )
         super().__init__(chosen, count=None, recompute=recompute)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs.
-
-        Args:
-            x: features, shape (..., input_size), real floating.
-
-        Returns:
-            Shape (..., output_size).
-
-        Raises:
-            TypeError: if ``x`` is no floating tensor, or float64 in a float32 layer.
-            ValueError: if its width is wrong or, on the CPU, if a feature is not finite or a sample
-                has next to no unbunched outcome.
-        """
-        self._check(x, (self.input_size,))
-        return self._island(x, self._outputs)
-
     def probabilities(self, x: Tensor) -> Tensor:
-        """Return the probabilities of all outcomes, in the order of ``fock_space.states``.
+        """Return the probabilities of all outcomes, in the order of `fock_space.states`.
 
         Args:
             x: features, shape (..., input_size), real floating.
@@ -98,11 +81,10 @@ class QuantumLayer(PhotonicCircuit):
         Returns:
             Shape (..., D); each row sums to 1.
         """
-        self._check(x, (self.input_size,))
-        return self._island(x, lambda rows: self._probabilities(rows)[0])
+        return self._read(x, lambda rows: self._probabilities(rows)[0])
 
     def success_probability(self, x: Tensor) -> Tensor:
-        """Return the probability that an outcome is in ``fock_space`` at all.
+        """Return the probability that an outcome is in `fock_space` at all.
 
         Args:
             x: features, shape (..., input_size), real floating.
@@ -111,16 +93,15 @@ class QuantumLayer(PhotonicCircuit):
             Shape (...): 1 in the full Fock space; if unbunched, the share of outcomes with at most
             one photon a mode, which post-selection keeps.
         """
-        self._check(x, (self.input_size,))
 
         def kept(rows: Tensor) -> Tensor:
             mass = self._probabilities(rows)[1]
             return rows.new_ones(len(rows)) if mass is None else mass
 
-        return self._island(x, kept)
+        return self._read(x, kept)
 
     def unitary(self, x: Tensor) -> Tensor:
-        """Return the unitary ``[out, in]`` of the whole circuit.
+        """Return the unitary `[out, in]` of the whole circuit.
 
         Args:
             x: features, shape (..., input_size), real floating.
@@ -128,19 +109,8 @@ class QuantumLayer(PhotonicCircuit):
         Returns:
             Shape (..., modes, modes), complex64 or complex128 as the layer computes.
         """
-        self._check(x, (self.input_size,))
-
-        def whole(rows: Tensor) -> Tensor:
-            modes = range(self.experiment.n_modes)
-            return self._columns(rows, modes).movedim(-1, 0)
-
-        return self._island(x, whole)
-
-    def _outputs(self, rows: Tensor) -> Tensor:
-        if self._has_expectations:
-            return self._expectations(rows)
-        outputs: Tensor = self.readout(self._probabilities(rows)[0])
-        return outputs
+        modes = tuple(range(self.experiment.n_modes))
+        return self._read(x, lambda rows: self._columns(rows, modes).movedim(-1, 0))
 
 
 def resolved_ansatz(

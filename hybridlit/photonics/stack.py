@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.checks import integer
-from hybridlit.photonics.circuit import PhotonicCircuit
+from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.experiment import Ansatz, Experiment
 from hybridlit.photonics.layer import QuantumLayer, resolved_ansatz
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
@@ -115,11 +115,7 @@ class QuantumLayerStack(PhotonicCircuit):
             TypeError: if ``x`` is no floating tensor, or float64 in a float32 stack.
             ValueError: if its shape is wrong or, on the CPU, if a feature is not finite.
         """
-        if each:
-            self._check(x, (len(self.phases), self.input_size))
-            return self._island(x, lambda rows: self._outputs(rows.transpose(0, 1)), lead=2)
-        self._check(x, (self.input_size,))
-        return self._island(x, self._outputs)
+        return self._read(x, self._outputs, each)
 
     def each(self, x: Tensor) -> Tensor:
         """Give every layer features of its own: ``stack(x, each=True)``, hooks included.
@@ -132,13 +128,6 @@ class QuantumLayerStack(PhotonicCircuit):
         """
         outputs: Tensor = self(x, each=True)
         return outputs
-
-    def _outputs(self, rows: Tensor) -> Tensor:
-        """Outputs (batch, count, output_size) of rows (..., batch, input_size)."""
-        if self._has_expectations:
-            return self._expectations(rows).transpose(0, 1)
-        outputs: Tensor = self.readout(self._probabilities(rows)[0])
-        return outputs.transpose(0, 1)
 
 
 def _kind(layer: QuantumLayer) -> tuple[object, ...]:

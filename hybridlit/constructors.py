@@ -16,18 +16,13 @@ import numpy as np
 
 from hybridlit.argument_types import check_arguments
 
-__all__ = ["ConstructorCall", "check_constructors", "constructor_calls", "plain"]
+__all__ = ["ConstructorCall", "check_constructors", "plain"]
 
 
 class ConstructorCall(NamedTuple):
-    """A constructor that is running.
+    """A constructor that is running."""
 
-    Attributes:
-        function: The `__init__`; None if it is not found in the class of the object.
-        arguments: Its arguments by name.
-    """
-
-    function: Callable[..., None] | None
+    function: Callable[..., None] | None  # None if the class of the object does not have it
     arguments: dict[str, Any]
 
     @property
@@ -36,17 +31,22 @@ class ConstructorCall(NamedTuple):
         return self.function is not None and self.function.__module__.startswith("hybridlit.")
 
 
-def constructor_calls(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
-    """Collect the arguments of the constructors that are running for an object.
+def check_constructors(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
+    """Collect the arguments of the constructors that are running for an object, and check them.
+
+    Those of other packages, subclasses of the user for instance, check their own.
 
     Args:
         obj: The object under construction.
         frame: The frame of the innermost `__init__`.
 
     Returns:
-        One call per constructor, from the innermost (the base class) to the outermost (the class
-        that was called). Values in `*args` get the names of the parameters of the next constructor,
-        in order, since passing them on is what they are for.
+        From the innermost (the base class) to the outermost (the class that was called). Values in
+        `*args` get the names of the parameters of the next constructor, in order, since passing
+        them on is what they are for.
+
+    Raises:
+        TypeError, ValueError: As `check_arguments`.
     """
     inits = [vars(kind)["__init__"] for kind in type(obj).__mro__ if "__init__" in vars(kind)]
     functions = {init.__code__: init for init in inits if hasattr(init, "__code__")}
@@ -66,40 +66,16 @@ def constructor_calls(obj: object, frame: FrameType | None) -> list[ConstructorC
         calls.append(ConstructorCall(functions.get(code), call))
         inner_positional = list(code.co_varnames[1 : code.co_argcount])
         frame = frame.f_back
-    return calls
-
-
-def check_constructors(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
-    """Check the arguments of all constructors of this package that are running for an object.
-
-    Those of other packages, subclasses of the user for instance, check their own.
-
-    Args:
-        obj: The object under construction.
-        frame: The frame of the innermost `__init__`.
-
-    Returns:
-        What `constructor_calls` returns.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If it is none of the words allowed, or has the wrong number of entries.
-    """
-    calls = constructor_calls(obj, frame)
-    for call in reversed(calls):
-        if call.is_ours and call.function is not None:
-            check_arguments(call.function, call.arguments)
+    for found in reversed(calls):
+        if found.is_ours and found.function is not None:
+            check_arguments(found.function, found.arguments)
     return calls
 
 
 def plain(value: Any) -> Any:
-    """Turn an enum member or a numpy scalar into the plain value it stands for.
+    """Turn enum members and numpy scalars, in lists and dictionaries too, into plain values.
 
-    Args:
-        value: Anything; lists, tuples and dictionaries are looked into.
-
-    Returns:
-        The plain value, which a checkpoint can hold safely; other values as they are.
+    A checkpoint can hold those safely; other values stay as they are.
     """
     if isinstance(value, Enum):
         return plain(value.value)

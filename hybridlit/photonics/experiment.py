@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from hybridlit.checks import boolean, choice, enum_member, integer, precision
-from hybridlit.photonics import encoding as encodings
+from hybridlit.photonics.circuit import builders as encodings
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.readouts.row import Readout
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
@@ -30,7 +32,7 @@ __all__ = [
 
 
 class CircuitType(Vocabulary):
-    """Where the data enter a circuit; see `hybridlit.photonics.encoding`.
+    """Where the data enter a circuit; see `hybridlit.photonics.circuit.builders`.
 
     Attributes:
         row: From numbers of features and modes to phases in units of pi for each unit of a
@@ -141,7 +143,9 @@ class Experiment:
     reservoir_mode: bool = False
     input_state: Sequence[int] | None = field(default=None, kw_only=True)
     computation_space: ComputationSpace | str = field(default=ComputationSpace.FOCK, kw_only=True)
-    encoding: Sequence[Sequence[Sequence[float]]] | Any = field(default=None, kw_only=True)
+    encoding: Sequence[Sequence[Sequence[float]]] | npt.NDArray[Any] | Tensor | None = field(
+        default=None, kw_only=True
+    )
     encoding_unit: EncodingUnit = field(default="pi", kw_only=True)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from hybridlit.photonics import encoding
+from hybridlit.photonics.circuit import builders as encoding
 
 
 def test_series_takes_single_features_then_means_of_subsets():

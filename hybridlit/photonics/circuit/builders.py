@@ -103,7 +103,7 @@ def explicit(encoding: object, modes: int, unit: str) -> Encoding:
             nothing but a global phase, to the precision of float32.
     """
     if isinstance(encoding, Tensor):
-        encoding = encoding.detach().to("cpu", torch.float64)
+        encoding = encoding.detach().to("cpu", torch.float64).numpy()
     try:
         array = np.array(encoding, dtype=np.float64) / {"pi": 1.0, "radian": math.pi}[unit]
     except (TypeError, ValueError):

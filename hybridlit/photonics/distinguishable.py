@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
 from hybridlit.photonics.layer import QuantumLayer, take_over
@@ -136,6 +137,7 @@ class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
         return [DistinguishableLayer.from_layer(layer) for layer in super().layers()]
 
 
+@constant_in_graphs
 def _transitions(
     modes: int, before: int, space: ComputationSpace, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, ...]:
@@ -147,6 +149,3 @@ def _transitions(
         return np.maximum(target, 0).ravel(), (target >= 0)[..., None].astype(real)
 
     return on_device(("distinguishable", modes, before, space, dtype), make, device)
-
-
-_transitions._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as in interferometer

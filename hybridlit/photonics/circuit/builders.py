@@ -86,7 +86,7 @@ def parallel_columns(features: int, modes: int) -> Encoding:
     return np.eye(features)[:, None, :] * np.arange(1.0, modes + 1)[None, :, None]
 
 
-def explicit(encoding: object, modes: int, unit: str) -> Encoding:
+def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
     """Check an encoding that the user wrote out.
 
     Args:

@@ -1,6 +1,5 @@
 """The `nn.Module`s that templates are made of."""
 
-from hybridlit.blocks.batch_norm import RowSafeBatchNorm1d
 from hybridlit.blocks.fronts import CNNFront, Conv1dFront, GRUFront
 from hybridlit.blocks.fusion import (
     AttentionFusion,
@@ -13,7 +12,7 @@ from hybridlit.blocks.gradient_scaling import GradientScaledQuantumLayer
 from hybridlit.blocks.matched import MatchedMLP
 from hybridlit.blocks.module_stack import ModuleStack
 from hybridlit.blocks.multiscale import MultiScale
-from hybridlit.blocks.normalization import NormalizationLayer
+from hybridlit.blocks.normalization import NormalizationLayer, RowSafeBatchNorm1d
 from hybridlit.blocks.random_features import RandomFeatures
 from hybridlit.blocks.residual_gate import GainGate, InputGate
 

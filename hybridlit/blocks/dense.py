@@ -49,19 +49,7 @@ def dense(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 
 
 def layer_widths(hidden_dims: Sequence[int] | None, default: list[int]) -> list[int]:
-    """Return the widths of a template's layers, checked.
-
-    Args:
-        hidden_dims: The template's argument of that name: at least one width, each at least 1.
-        default: The widths for None.
-
-    Returns:
-        A list of its own.
-
-    Raises:
-        TypeError: If a width is no integer.
-        ValueError: If there are no widths or one is out of range.
-    """
+    """Return `hidden_dims` of a template as a list of its own, checked: at least one width."""
     if hidden_dims is None:
         return list(default)
     if isinstance(hidden_dims, str) or not isinstance(hidden_dims, Sequence) or not hidden_dims:

@@ -64,14 +64,7 @@ class GradientScaledQuantumLayer(nn.Module):
         return self.quantum_layer.output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the wrapped layer.
-
-        Args:
-            x: What the wrapped layer takes: features of shape (..., features).
-
-        Returns:
-            What it returns, of shape (..., outputs).
-        """
+        """Run the wrapped layer on features (..., features), to outputs (..., outputs)."""
         outputs: Tensor = self.quantum_layer(x)
         if not self.training:
             return outputs

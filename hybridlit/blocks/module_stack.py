@@ -65,13 +65,6 @@ class ModuleStack(nn.Module):
         return torch.stack([layer(rows) for layer, rows in pairs], -2)
 
     def each(self, x: Tensor) -> Tensor:
-        """Give every layer features of its own: `stack(x, each=True)`, hooks included.
-
-        Args:
-            x: Features of shape (..., layers, features).
-
-        Returns:
-            Shape (..., layers, output_size).
-        """
+        """Give every layer features of its own: `stack(x, each=True)`, hooks included."""
         outputs: Tensor = self(x, each=True)
         return outputs

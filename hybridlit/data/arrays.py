@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 from lightning.pytorch import LightningDataModule
@@ -14,10 +14,15 @@ from torch.utils.data import DataLoader
 from hybridlit.checks import integer, number, random_seed
 from hybridlit.constructors import check_constructors
 from hybridlit.data.batches import batches
-from hybridlit.data.columns import column_names, in_order
-from hybridlit.data.scaling import Scaler
+from hybridlit.data.scaling import Scaler, ScalingName
 from hybridlit.data.splits import split_rows
-from hybridlit.data.tensors import as_tensor, check_distinct, in_default_dtype
+from hybridlit.data.tensors import (
+    as_tensor,
+    check_distinct,
+    column_names,
+    in_default_dtype,
+    in_order,
+)
 
 __all__ = ["Array", "ArrayDataModule"]
 
@@ -84,8 +89,8 @@ class ArrayDataModule(LightningDataModule):
         test: tuple[Array, Array] | None = None,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
-        scaling: Literal["standard", "minmax"] | None = "standard",
-        target_scaling: Literal["standard", "minmax"] | None = None,
+        scaling: ScalingName | None = "standard",
+        target_scaling: ScalingName | None = None,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
@@ -221,13 +226,8 @@ class ArrayDataModule(LightningDataModule):
     def _batches(
         self, part: tuple[Tensor, Tensor], seed: int | None, drop_last: bool = False
     ) -> DataLoader[tuple[Tensor, Tensor]]:
-        return batches(
-            *part,
-            batch_size=self.batch_size,
-            seed=seed,
-            num_workers=self.num_workers,
-            drop_last=drop_last,
-        )
+        size, workers = self.batch_size, self.num_workers
+        return batches(*part, batch_size=size, seed=seed, num_workers=workers, drop_last=drop_last)
 
     def _scaled(self, part: tuple[Tensor, Tensor], name: str) -> tuple[Tensor, Tensor]:
         inputs, targets = part

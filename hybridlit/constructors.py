@@ -7,7 +7,7 @@ constructors are not decorated with `checked`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from types import FrameType
 from typing import Any, NamedTuple
@@ -16,7 +16,13 @@ import numpy as np
 
 from hybridlit.argument_types import check_arguments
 
-__all__ = ["ConstructorCall", "check_constructors", "constructor_calls", "plain"]
+__all__ = [
+    "ConstructorCall",
+    "check_constructors",
+    "constructor_calls",
+    "given_arguments",
+    "plain",
+]
 
 
 class ConstructorCall(NamedTuple):
@@ -90,6 +96,25 @@ def check_constructors(obj: object, frame: FrameType | None) -> list[Constructor
         if call.is_ours and call.function is not None:
             check_arguments(call.function, call.arguments)
     return calls
+
+
+def given_arguments(calls: list[ConstructorCall], names: Collection[str]) -> dict[str, Any]:
+    """Return the arguments of running constructors that are not what they are by default.
+
+    Args:
+        calls: What `constructor_calls` returns.
+        names: The arguments to look at; their values can be compared.
+
+    Returns:
+        Values by name. The outermost constructor that has a parameter decides about its default.
+    """
+    decided: dict[str, bool] = {}
+    for call in reversed(calls):
+        parameters = {} if call.function is None else inspect.signature(call.function).parameters
+        for name in names:
+            if name in parameters and name in call.arguments and name not in decided:
+                decided[name] = call.arguments[name] != parameters[name].default
+    return {name: calls[0].arguments[name] for name, given in decided.items() if given}
 
 
 def plain(value: Any) -> Any:

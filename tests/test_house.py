@@ -15,6 +15,7 @@ ORDER = [
     "argument_types",
     "constructors",
     "undisturbed",
+    "precisions",
     "photonics",
     "components",
     "optimizers",

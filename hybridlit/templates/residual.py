@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from hybridlit.blocks import NormalizationLayer
 from hybridlit.blocks.dense import dense, layer_widths
-from hybridlit.blocks.residual_gate import make_gate
-from hybridlit.checks import integer, number
+from hybridlit.blocks.normalization import NormalizationName
+from hybridlit.blocks.residual_gate import GateName, make_gate
+from hybridlit.checks import number
+from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, Renamed
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 
@@ -27,10 +28,10 @@ class ResidualHybrid(HybridNetwork):
     however wide the backbone is.
 
     Args:
-        input_dim: Number of features, at least 1; None: the product of `input_shape`.
-        output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
+        input_dim: As for `HybridNetwork`, and so is `output_dim`.
+        output_dim: Number of outputs.
         hidden_dims: Widths of the layers of `classical_backbone`; None: [64, 64].
-        quantum_input_dim: Number of features that the photonic layer encodes, by a learned linear
+        quantum_dim: Number of features that the photonic layer encodes, by a learned linear
             projection of the backbone's; None: all of these as they are. One column of phases holds
             n_modes - 1 features, and each further column adds an interferometer: the default of 6
             takes two columns in 4 modes, all 64 features would take 22.
@@ -39,9 +40,10 @@ class ResidualHybrid(HybridNetwork):
         gate: `"zero"` for a learned factor of each feature, `"gated"` for one that depends on h.
         dropout: Share of hidden values of `classical_backbone` dropped in training, in [0, 1).
         circuit_type: As for `HybridNetwork`, and so are the next three.
-        n_modes: Number of modes of the circuit, at least 2.
-        n_photons: Number of photons, at least 1.
+        n_modes: Number of modes.
+        n_photons: Number of photons.
         use_bandwidth_tuning: Learn a factor for every encoded phase.
+        quantum_input_dim: Former name of `quantum_dim`.
         **options: Front, circuit and training: the other arguments of `HybridNetwork`. With
             `quantum_output_dim` other than hidden_dims[-1], a linear layer brings the residual to
             that width.
@@ -75,14 +77,15 @@ class ResidualHybrid(HybridNetwork):
         output_dim: int,
         *,
         hidden_dims: list[int] | None = None,
-        quantum_input_dim: int | None = 6,
-        normalization: Literal["sigmoid", "tanh", "minmax", "standard"] = "sigmoid",
-        gate: Literal["zero", "gated"] = "zero",
+        quantum_dim: int | None = 6,
+        normalization: NormalizationName = "sigmoid",
+        gate: GateName = "zero",
         dropout: float = 0.0,
         circuit_type: Literal["series", "parallel", "parallel_columns"] = "series",
         n_modes: int = 4,
         n_photons: int = 2,
         use_bandwidth_tuning: bool = False,
+        quantum_input_dim: Renamed = NOW_QUANTUM_DIM,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -96,12 +99,10 @@ class ResidualHybrid(HybridNetwork):
         )
         number(dropout, "dropout", minimum=0.0, below=1.0)
         self.hidden_dims = layer_widths(hidden_dims, [64, 64])
-        encoded, width = quantum_input_dim, self.hidden_dims[-1]
-        self.encoded_dim = width if encoded is None else integer(encoded, "quantum_input_dim", 1)
+        width = self.hidden_dims[-1]
         self.classical_backbone = self.build_classical_backbone()
         self.activation = nn.ReLU()
-        self.projection = nn.Identity() if encoded is None else nn.Linear(width, self.encoded_dim)
-        self.normalization = NormalizationLayer(normalization, num_features=self.encoded_dim)
+        self.add_encoding(width)
         self.quantum_residual = self.build_quantum()
         outputs = output_size_of(self.quantum_residual)
         self.lift = nn.Identity() if outputs == width else nn.Linear(outputs, width)
@@ -133,27 +134,16 @@ class ResidualHybrid(HybridNetwork):
 
         Returns:
             Outputs of shape (batch, output_dim): logits, or values for regression.
-
-        Raises:
-            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong.
         """
         signed = self.classical_backbone(self.front_features(x))
         hidden = self.activation(signed)
-        encoded = self.normalization(self.projection(signed))
+        encoded = self.encoded_features(signed)
         residual = self.lift(self.run_quantum(self.quantum_residual, encoded))
         outputs: Tensor = self.output_layer(hidden + self.gate(residual, hidden))
         return outputs
 
     def backbone_outputs(self, x: Tensor) -> Tensor:
-        """Return what the model would without its photonic residual.
-
-        Args:
-            x: As for `forward`.
-
-        Returns:
-            Outputs of shape (batch, output_dim).
-        """
+        """Return what `forward` would without the photonic residual."""
         hidden = self.activation(self.classical_backbone(self.front_features(x)))
         outputs: Tensor = self.output_layer(hidden)
         return outputs

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from hybridlit.blocks import NormalizationLayer, RowSafeBatchNorm1d
+from hybridlit.blocks.normalization import (
+    NormalizationLayer,
+    NormalizationName,
+    RowSafeBatchNorm1d,
+)
 from hybridlit.checks import integer, number
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
@@ -30,10 +34,10 @@ class SequentialHybrid(HybridNetwork):
                 ...  # self.hparams.depth, self.hparams.input_dim
 
     Args:
-        input_dim: Number of features, at least 1; None: the product of `input_shape`.
+        input_dim: As for `HybridNetwork`, and so is `output_dim`.
         quantum_dim: Number of features of the photonic layer, at least 1. It has twice as many
             outputs unless `quantum_output_dim` says otherwise.
-        output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
+        output_dim: Number of outputs.
         hidden_dim: Width of the hidden layer of `classical_pre`; None: twice `quantum_dim`.
         head_dim: Width of the hidden layer of `classical_post`; None: twice `output_dim`.
         normalization: How `classical_pre` ends in [0, 1]: `"sigmoid"`, `"tanh"`, `"minmax"` or
@@ -62,7 +66,7 @@ class SequentialHybrid(HybridNetwork):
         *,
         hidden_dim: int | None = None,
         head_dim: int | None = None,
-        normalization: Literal["sigmoid", "tanh", "minmax", "standard"] = "sigmoid",
+        normalization: NormalizationName = "sigmoid",
         batch_norm: bool = True,
         dropout: float = 0.1,
         **options: Any,
@@ -127,10 +131,6 @@ class SequentialHybrid(HybridNetwork):
 
         Returns:
             Outputs of shape (batch, output_dim): logits, or values for regression.
-
-        Raises:
-            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong.
         """
         encoded = self.classical_pre(self.front_features(x))
         outputs: Tensor = self.classical_post(self.run_quantum(self.quantum_layer, encoded))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from hybridlit.blocks.fusion import FusionName
 from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationName
 from hybridlit.checks import integer
+from hybridlit.photonics import CircuitTypeName
 from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, Renamed
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
@@ -76,7 +77,7 @@ class ParallelBankHybrid(HybridNetwork):
         normalization: NormalizationName = "sigmoid",
         fusion: FusionName = "concat",
         fusion_dim: int | None = None,
-        circuit_type: Literal["series", "parallel", "parallel_columns"] = "parallel",
+        circuit_type: CircuitTypeName = "parallel",
         n_modes: int = 4,
         n_photons: int = 2,
         quantum_output_dim: int | None = None,

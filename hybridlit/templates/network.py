@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -19,7 +19,13 @@ from hybridlit.blocks.normalization import projected
 from hybridlit.checks import integer, tensor
 from hybridlit.components import photonic_modules
 from hybridlit.constructors import constructor_calls, plain
-from hybridlit.photonics import Experiment
+from hybridlit.photonics import (
+    CircuitTypeName,
+    Experiment,
+    ReadoutName,
+    SpaceName,
+    StatePatternName,
+)
 from hybridlit.photonics.finite import infinity_as_nan
 from hybridlit.templates.base import HybridModule
 from hybridlit.templates.quantum import (
@@ -109,20 +115,12 @@ class HybridNetwork(HybridModule):
         freeze_front: bool = False,
         quantum: QuantumName = "photonic",
         experiment: Experiment | dict[str, Any] | None = None,
-        circuit_type: Literal["series", "parallel", "parallel_columns"] = "series",
+        circuit_type: CircuitTypeName = "series",
         n_modes: int = 6,
         n_photons: int = 3,
-        computation_space: Literal["fock", "unbunched"] = "fock",
-        state_pattern: Literal["periodic", "spaced", "sequential"] = "periodic",
-        output_mapping_strategy: Literal[
-            "linear",
-            "grouping",
-            "lexgrouping",
-            "modgrouping",
-            "none",
-            "mode_expectations",
-            "pair_correlations",
-        ] = "linear",
+        computation_space: SpaceName = "fock",
+        state_pattern: StatePatternName = "periodic",
+        output_mapping_strategy: ReadoutName = "linear",
         quantum_output_dim: int | None = None,
         use_bandwidth_tuning: bool = True,
         reservoir_mode: bool = False,

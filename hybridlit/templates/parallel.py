@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from hybridlit.blocks.dense import dense, layer_widths
 from hybridlit.blocks.fusion import FusionName
 from hybridlit.blocks.normalization import NormalizationName
 from hybridlit.checks import number
+from hybridlit.photonics import CircuitTypeName
 from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, Renamed
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
@@ -78,7 +79,7 @@ class ParallelHybrid(HybridNetwork):
         fusion: FusionName = "concat",
         fusion_dim: int | None = None,
         dropout: float = 0.0,
-        circuit_type: Literal["series", "parallel", "parallel_columns"] = "parallel_columns",
+        circuit_type: CircuitTypeName = "parallel_columns",
         n_modes: int = 5,
         n_photons: int = 2,
         quantum_output_dim: int | None = None,

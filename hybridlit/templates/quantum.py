@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from hybridlit.blocks.matched import MatchedMLP
 from hybridlit.blocks.module_stack import ModuleStack
-from hybridlit.checks import choice
+from hybridlit.checks import choice, enum_member
 from hybridlit.constructors import ConstructorCall, given_arguments, plain
-from hybridlit.photonics import Experiment, QuantumLayer, QuantumLayerStack
+from hybridlit.photonics import Experiment, OutputMappingStrategy, QuantumLayer, QuantumLayerStack
 from hybridlit.templates.hyperparameters import nearest
 
 __all__ = [
@@ -39,8 +39,6 @@ CIRCUIT_ARGUMENTS = (
     "computation_space",
 )
 """Arguments of `HybridNetwork` that are fields of an `Experiment` as well."""
-
-_SIZE_IS_FIXED = ("none", "mode_expectations", "pair_correlations")
 
 
 def as_experiment(given: Experiment | Mapping[str, Any]) -> Experiment:
@@ -179,8 +177,9 @@ def make_quantum(
             f"the encoding of the experiment is of {width} features, and the photonic layer gets "
             f"{input_size}: give quantum_dim={width}, or an encoding of {input_size}"
         )
-    mapping, outputs = arguments["output_mapping_strategy"], arguments["quantum_output_dim"]
-    if outputs is None and mapping not in _SIZE_IS_FIXED:
+    name, outputs = "output_mapping_strategy", arguments["quantum_output_dim"]
+    mapping = enum_member(OutputMappingStrategy, arguments[name], name)
+    if outputs is None and mapping.readout.only_size is None:
         outputs = output_size
 
     def layers() -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -10,6 +10,7 @@ from hybridlit.blocks.dense import dense, layer_widths
 from hybridlit.blocks.normalization import NormalizationName
 from hybridlit.blocks.residual_gate import GateName, make_gate
 from hybridlit.checks import number
+from hybridlit.photonics import CircuitTypeName
 from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, Renamed
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
@@ -81,7 +82,7 @@ class ResidualHybrid(HybridNetwork):
         normalization: NormalizationName = "sigmoid",
         gate: GateName = "zero",
         dropout: float = 0.0,
-        circuit_type: Literal["series", "parallel", "parallel_columns"] = "series",
+        circuit_type: CircuitTypeName = "series",
         n_modes: int = 4,
         n_photons: int = 2,
         use_bandwidth_tuning: bool = False,

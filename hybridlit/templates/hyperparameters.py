@@ -40,6 +40,9 @@ NOW_QUANTUM_DIM: Literal["quantum_dim"] = "quantum_dim"
 Renamed: TypeAlias = int | Literal["quantum_dim"] | None
 
 
+_FRAMEWORKS = ("builtins", "lightning", "lightning_fabric", "torch")
+
+
 class PlainHyperparameters(LightningModule):
     """A LightningModule with all constructor arguments in `self.hparams`, as plain values.
 
@@ -148,22 +151,22 @@ class PlainHyperparameters(LightningModule):
 
 def unknown_argument(kind: type, names: Collection[str]) -> TypeError:
     """Return the error for arguments that no constructor of a class has."""
-    ours = [each for each in kind.__mro__ if "__init__" in vars(each) and each in _documented(kind)]
+    ours = [
+        each
+        for each in kind.__mro__
+        if "__init__" in vars(each) and each.__module__.partition(".")[0] not in _FRAMEWORKS
+    ]
     known = {n: None for each in ours for n in inspect.signature(each).parameters}
     name = next(iter(names))
-    lists = " and ".join(f"help({each.__name__})" for each in ours)
-    return TypeError(f"{kind.__name__} has no argument {name!r}{nearest(name, known)}; see {lists}")
+    lists = ", ".join(f"help({each.__name__})" for each in ours)
+    meant = nearest(name, known)
+    return TypeError(f"{kind.__name__} has no argument {name!r}{meant}; they are in {lists}")
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """Return the question whether the nearest of the known names was meant, if one is near."""
+    """Return a question for the nearest of the known names, if one is near."""
     found = get_close_matches(name, [n for n in known if n not in RENAMED], 1)
-    return f": did you mean {found[0]!r}?" if found else ""
-
-
-def _documented(kind: type) -> list[type]:
-    own = PlainHyperparameters.__mro__
-    return [each for each in kind.__mro__ if each not in own]
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def _renamed(call: ConstructorCall) -> ConstructorCall:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -15,15 +15,26 @@ from hybridlit.checks import choice, integer
 from hybridlit.components import split_parameters
 from hybridlit.optimizers import trainable_parameters
 
-__all__ = ["Component", "ComponentsInTurn", "Stage", "StagedTraining", "check_stages"]
+__all__ = [
+    "COMPONENTS",
+    "Component",
+    "ComponentsInTurn",
+    "Stage",
+    "StagedTraining",
+    "check_stages",
+]
 
-Component = Literal["classical", "photonic", "both"]
-
-_TRAINED = {
+COMPONENTS = {
     "classical": ("classical",),
     "photonic": ("photonic",),
     "both": ("classical", "photonic"),
 }
+"""What a stage trains, by name."""
+
+if TYPE_CHECKING:
+    Component: TypeAlias = str
+else:
+    Component = Literal[tuple(COMPONENTS)]
 
 
 class Stage(NamedTuple):
@@ -63,7 +74,7 @@ def check_stages(stages: Sequence[tuple[Component, int]]) -> list[Stage]:
         if not isinstance(stage, (list, tuple)) or len(stage) != 2:
             raise TypeError(f"stages[{position}] must be a pair [component, epochs], got {stage!r}")
         component, epochs = stage
-        choice(component, f"the component of stages[{position}]", _TRAINED)
+        choice(component, f"the component of stages[{position}]", COMPONENTS)
         placed.append(Stage(component, start))
         start += integer(epochs, f"the epochs of stages[{position}]", 1)
     return placed
@@ -174,7 +185,7 @@ class StagedTraining(ComponentsInTurn):
 
     def trained(self, trainer: Trainer) -> Collection[str]:
         """Return the components that the stage of the current epoch trains."""
-        return _TRAINED[self.component(trainer.current_epoch)]
+        return COMPONENTS[self.component(trainer.current_epoch)]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse stages that could train nothing; say which ones this run does not reach."""
@@ -186,7 +197,7 @@ class StagedTraining(ComponentsInTurn):
             )
         trainable = trainable_parameters(pl_module)
         for stage in self.stages:
-            for component in _TRAINED[stage.component]:
+            for component in COMPONENTS[stage.component]:
                 if not trainable[component]:
                     raise ValueError(
                         f"a stage trains {stage.component!r}, and the model has no trainable "

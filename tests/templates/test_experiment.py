@@ -1,4 +1,4 @@
-"""The circuit of a template as one `experiment`: in Python, in YAML, in checkpoints, in its twin."""
+"""The circuit of a template as one `experiment`: in Python, YAML, checkpoints and its twin."""
 
 import numpy as np
 import pytest
@@ -113,7 +113,7 @@ def test_the_twin_has_as_many_parameters(make, given):
 def test_what_contradicts_it_is_refused_with_both_names():
     with pytest.raises(ValueError, match="n_modes=5 contradicts experiment, whose n_modes is 4"):
         SequentialHybrid(4, 3, 2, n_modes=5, experiment=STATE)
-    with pytest.raises(ValueError, match="circuit_type='parallel' .* has an encoding instead"):
+    with pytest.raises(ValueError, match=r"circuit_type='parallel' .* has an encoding instead"):
         SequentialHybrid(4, 3, 2, circuit_type="parallel", experiment=GIVEN["encoding"])
     with pytest.raises(ValueError, match="use_bandwidth_tuning=True contradicts experiment"):
         ResidualHybrid(4, 2, quantum_dim=3, use_bandwidth_tuning=True, experiment=STATE)
@@ -138,7 +138,7 @@ def test_defaults_of_a_template_of_the_users_contradict_nothing():
 @pytest.mark.parametrize(
     ("experiment", "error", "message"),
     [
-        (STATE | {"n_mode": 3}, TypeError, "no field 'n_mode': did you mean 'n_modes'?"),
+        (STATE | {"n_mode": 3}, TypeError, r"no field 'n_mode' \(did you mean 'n_modes'\?\)"),
         (STATE | {"n_modes": 5}, ValueError, "input_state must hold"),
         ({"class_path": "torch.nn.Linear"}, ValueError, "must be hybridlit.Experiment, got 'torch"),
         (3, TypeError, "experiment must be"),

@@ -1,4 +1,7 @@
-"""The `nn.Module`s that templates are made of."""
+"""The `nn.Module`s that templates are made of.
+
+A wrong type is a `TypeError` and a value out of its range a `ValueError`, by the argument's name.
+"""
 
 from hybridlit.blocks.fronts import CNNFront, Conv1dFront, GRUFront
 from hybridlit.blocks.fusion import (

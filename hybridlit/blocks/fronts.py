@@ -50,10 +50,6 @@ class CNNFront(_Front):
         shape: Channels, height and width of an image, each at least 1.
         output_size: Number of features, at least 1.
 
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range or there are not three of them.
-
     Example:
         >>> import torch
         >>> CNNFront([1, 8, 8], 10)(torch.rand(2, 1, 8, 8)).shape
@@ -79,10 +75,6 @@ class Conv1dFront(_Front):
         shape: Number of steps and of features at each step, each at least 1.
         output_size: Number of features that come out, at least 1.
 
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range or there are not two of them.
-
     Example:
         >>> import torch
         >>> Conv1dFront([12, 3], 10)(torch.rand(2, 12, 3)).shape
@@ -107,10 +99,6 @@ class GRUFront(_Front):
     Args:
         shape: Number of steps and of features at each step, each at least 1.
         output_size: Number of features that come out, and of hidden units, at least 1.
-
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range or there are not two of them.
 
     Example:
         >>> import torch

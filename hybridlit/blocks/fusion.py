@@ -35,10 +35,6 @@ class Fusion(nn.Module):
     Attributes:
         weights: How much each component counted for each row of the last training batch, shape
             (batch, components), rows summing to 1; None where components have no such weights.
-
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range or there are no components.
     """
 
     projections: nn.ModuleList
@@ -68,10 +64,6 @@ class Fusion(nn.Module):
 
         Returns:
             Shape (batch, output_dim).
-
-        Raises:
-            TypeError: If a component is no tensor.
-            ValueError: If number or shapes of the components differ from `widths`.
         """
         for position, component in enumerate(components):
             tensor(component, f"components[{position}]")

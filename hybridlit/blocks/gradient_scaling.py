@@ -35,10 +35,6 @@ class GradientScaledQuantumLayer(nn.Module):
         quantum_layer: The wrapped layer.
         scale_factor: As given; it may be changed between steps.
 
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If `scale_factor` is negative or not finite.
-
     Example:
         >>> import torch
         >>> from hybridlit import Experiment, QuantumLayer

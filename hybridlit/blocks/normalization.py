@@ -100,10 +100,6 @@ class NormalizationLayer(nn.Module):
         num_features: Size of the last dimension, at least 1 (`"minmax"`: 3). Needed for
             `"standard"`, otherwise optional and then only checked.
 
-    Raises:
-        TypeError: If `num_features` is no integer.
-        ValueError: If `method` is unknown or `num_features` does not fit it.
-
     Example:
         >>> layer = NormalizationLayer("standard", num_features=1)
         >>> layer.fit(torch.tensor([[1.0], [3.0]]))(torch.tensor([[2.0], [5.0]])).flatten()
@@ -145,19 +141,10 @@ class NormalizationLayer(nn.Module):
         return self._fitted
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize features.
+        """Normalize features of shape (..., features).
 
-        Args:
-            x: Features of shape (..., features).
-
-        Returns:
-            Normalized features of the same shape.
-
-        Raises:
-            TypeError: If `x` is no tensor.
-            ValueError: If the last dimension is not `num_features`, or below 3 for `"minmax"`; on
-                the CPU, if a value is not finite: it could look like any other afterwards.
-            RuntimeError: If the method is `"standard"` and the layer has seen no training data.
+        On the CPU values must be finite: others could look like any other afterwards. `"standard"`
+        is a `RuntimeError` as long as it has seen no training data.
         """
         self._check_width(x)
         require_finite(x, "x")
@@ -167,14 +154,10 @@ class NormalizationLayer(nn.Module):
         """Set the statistics of `"standard"` from training data, forgetting earlier ones.
 
         Args:
-            x: Training inputs of this layer, of shape (..., features), at least one row.
+            x: Training inputs of this layer, of shape (..., features), finite, at least one row.
 
         Returns:
             The layer itself.
-
-        Raises:
-            TypeError: If the method has no statistics to fit, or `x` is no tensor.
-            ValueError: If `x` has the wrong width, no rows, or values that are not finite.
         """
         rows = self._rows(x)
         self.reset()
@@ -191,15 +174,9 @@ class NormalizationLayer(nn.Module):
         return self.merge(len(rows), mean, std)
 
     def merge(self, count: int, mean: Tensor, std: Tensor) -> NormalizationLayer:
-        """Add the statistics of other training data, for instance those of another process.
+        """Add the statistics of `count` other rows, for instance those of another process.
 
-        Args:
-            count: Number of rows behind the statistics, at least 1.
-            mean: Mean of each feature, of shape (features,).
-            std: Standard deviation of each feature (divided by count), of shape (features,).
-
-        Returns:
-            The layer itself.
+        Mean and standard deviation (divided by count) have shape (features,).
         """
         self._check_fittable()
         # on the CPU because not every accelerator has float64
@@ -222,11 +199,7 @@ class NormalizationLayer(nn.Module):
         return self
 
     def reset(self) -> None:
-        """Forget the statistics of `"standard"`.
-
-        Raises:
-            TypeError: If the method has no statistics.
-        """
+        """Forget the statistics of `"standard"`."""
         self._check_fittable()
         self.count.zero_()
         self.mean.zero_()
@@ -279,15 +252,7 @@ def projected(
     """Build what stands before a photonic layer: a learned projection, and a map into [0, 1].
 
     The two are parts of their own in a template, `projection` and `normalization`: analyses name
-    them so, and checkpoints too.
-
-    Args:
-        features: Number of features, at least 1.
-        width: Number of features that the photonic layer encodes; None: all of them as they are.
-        method: A name of `NORMALIZATIONS`.
-
-    Returns:
-        A linear layer, or an identity; and the normalization of its outputs.
+    them so, and checkpoints too. With `width=None` all features are encoded as they are.
     """
     if width is None:
         return nn.Identity(), NormalizationLayer(method, num_features=features)

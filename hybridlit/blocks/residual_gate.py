@@ -18,10 +18,6 @@ class GainGate(nn.Module):
     Args:
         width: Number of features, at least 1.
 
-    Raises:
-        TypeError: If `width` is no integer.
-        ValueError: If `width` is out of range.
-
     Example:
         >>> GainGate(2)(torch.ones(1, 2), torch.ones(1, 2)).tolist()
         [[0.0, 0.0]]
@@ -49,10 +45,6 @@ class InputGate(nn.Module):
 
     Args:
         width: Number of features, at least 1.
-
-    Raises:
-        TypeError: If `width` is no integer.
-        ValueError: If `width` is out of range.
 
     Example:
         >>> InputGate(2)(torch.ones(1, 2), torch.ones(1, 2)).tolist()

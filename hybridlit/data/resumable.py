@@ -152,12 +152,8 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Begin the next pass behind the batches that were handed out when the state was saved.
 
-        Args:
-            state: What `state_dict` returned. At the end of an epoch, the next pass is a whole one,
-                and may be of other batches.
-
-        Raises:
-            ValueError: If the epoch was amid, and its batches would be others.
+        At the end of an epoch, the next pass is a whole one, and may be of other batches. Amid an
+        epoch, other batches are a `ValueError`.
         """
         position, batches = state["position"], len(self)
         before = state.get("batches", batches)  # 0.1 did not save it

@@ -53,15 +53,9 @@ class Scaler:
 
     @classmethod
     def fit(cls, rows: Tensor, method: str | None) -> Scaler:
-        """Fit the map to training rows, in float64.
+        """Fit the map to training rows of shape (rows, ...), in float64; None changes nothing.
 
-        Args:
-            rows: Training rows of shape (rows, ...), float64.
-            method: A name of `SCALINGS`: mean 0 and standard deviation 1, or from 0 to 1; None: no
-                change. A feature that is constant in `rows` becomes 0 and is not stretched.
-
-        Returns:
-            The fitted map.
+        A feature that is constant in `rows` becomes 0 and is not stretched.
         """
         unit = rows.new_ones(rows.shape[1:])
         if method is None:

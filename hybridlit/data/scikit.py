@@ -42,11 +42,6 @@ class SklearnDataModule(ArrayDataModule):
         dataset: One of the names above.
         target_scaling: Scaling of the targets of `diabetes`.
         val_fraction: As for `ArrayDataModule`, and so are all others.
-
-    Raises:
-        ImportError: If scikit-learn is not installed.
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range or unknown.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationName
 from hybridlit.checks import integer
 from hybridlit.photonics import CircuitTypeName
-from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, Renamed
+from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 
@@ -55,10 +55,6 @@ class ParallelBankHybrid(HybridNetwork):
         fusion: From the outputs of all layers to (batch, output_dim). Its components are called
             `layer_0`, `layer_1`, ..., in the order of `scales` if there are some.
 
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range, unknown or contradicts another.
-
     Example:
         >>> import torch
         >>> model = ParallelBankHybrid(input_dim=6, output_dim=3, scales=[1, 2, 3])
@@ -82,7 +78,7 @@ class ParallelBankHybrid(HybridNetwork):
         n_photons: int = 2,
         quantum_output_dim: int | None = None,
         use_bandwidth_tuning: bool = False,
-        quantum_input_dim: Renamed = NOW_QUANTUM_DIM,
+        quantum_input_dim: int | FormerName | None = NOW_QUANTUM_DIM,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -114,21 +110,13 @@ class ParallelBankHybrid(HybridNetwork):
     def build_quantum(self) -> nn.Module:
         """Build the module from (batch, encoded_dim) in [0, 1] to (batch, layer_count, outputs).
 
-        Returns:
-            A `QuantumLayerStack`, or classical twins. Other libraries' layers must go through
-            `mark_photonic` and then `ModuleStack`, which calls them one by one.
+        Other libraries' layers go through `mark_photonic` and then `ModuleStack`, which calls them
+        one by one.
         """
         return self.make_quantum(self.encoded_dim, 32, self.layer_count)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run all layers and fuse their outputs.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Returns:
-            Outputs of shape (batch, output_dim): logits, or values for regression.
-        """
+        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
         features = self.front_features(x)
         layers: Any = self.quantum_layers
         run = layers

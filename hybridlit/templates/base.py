@@ -69,10 +69,6 @@ class HybridModule(PlainHyperparameters):
             epochs, at least 1: what is trained in which part of the run, for instance
             `[["classical", 10], ["photonic", 5], ["both", 5]]`; see `StagedTraining`. The last
             stage goes on to the end of the run. None: both throughout.
-
-    Raises:
-        TypeError: If a number is not a number.
-        ValueError: If an argument is out of range or unknown.
     """
 
     def __init__(
@@ -111,14 +107,7 @@ class HybridModule(PlainHyperparameters):
     # --- to override ------------------------------------------------------------------------------
 
     def unpack(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Split a batch of the training, validation or test data into inputs and targets.
-
-        Args:
-            batch: What the data loader yields; a pair unless overridden.
-
-        Returns:
-            Inputs of `forward`, and targets.
-        """
+        """Split a batch of a data loader, a pair unless overridden, into inputs and targets."""
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             raise TypeError(
                 f"a batch must be a pair (inputs, targets), got {type(batch).__name__}; override "
@@ -138,56 +127,30 @@ class HybridModule(PlainHyperparameters):
         Returns:
             Multiclass: int64 of shape (batch,). Otherwise floats of the shape of `outputs`, so that
             a loss never broadcasts (batch, 1) against (batch,).
-
-        Raises:
-            TypeError: If the dtype does not suit the task.
-            ValueError: If the shape or, on the CPU, a value does not suit the task.
         """
         return self.task.prepare(outputs, targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss to minimize.
-
-        Args:
-            outputs: What `forward` returned, of shape (batch, output_dim).
-            targets: The targets as `prepare_targets` returns them.
-
-        Returns:
-            A scalar: the mean cross entropy, or the mean squared error for regression.
-        """
+        """Return the loss of outputs and prepared targets: mean cross entropy, or squared error."""
         return self.task.loss(outputs, targets)
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Turn outputs into predictions, for `predict_step` and the metrics.
+        """Turn outputs into predictions of the same shape, for `predict_step` and the metrics.
 
-        Args:
-            outputs: What `forward` returned, of shape (batch, output_dim).
-
-        Returns:
-            Class probabilities (multiclass), the probability of class 1 (binary), or the values,
-            of the same shape.
+        Class probabilities (multiclass), the probability of class 1 (binary), or the values.
         """
         return self.task.predictions(outputs)
 
     def build_metrics(self) -> MetricCollection:
-        """Return the metrics of (predictions, prepared targets), the main one first.
-
-        Returns:
-            A collection; it is cloned for training, validation and test.
-        """
+        """Return the metrics of (predictions, prepared targets), the main one first."""
         return MetricCollection(dict(self.task.metrics()))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build one AdamW with a group `"classical"` and a group `"photonic"`.
 
         A group without trainable parameters is left out. Unless all rates are constant, one
-        scheduler with a schedule per group is stepped after every optimizer step.
-
-        Returns:
-            What Lightning accepts from `configure_optimizers`.
-
-        Raises:
-            ValueError: If nothing is trainable, or if a cosine or warm-up has no known end.
+        scheduler with a schedule per group is stepped after every optimizer step. It is a
+        `ValueError` if nothing is trainable, or if a cosine or warm-up has no known end.
         """
         given = self.hparams
         self._check_settings(given)  # which may have been changed
@@ -227,12 +190,7 @@ class HybridModule(PlainHyperparameters):
         return callbacks
 
     def check_features(self, x: Tensor) -> None:
-        """Check the inputs of `forward`, features of shape (batch, input_dim).
-
-        Raises:
-            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong or, on the CPU, a value is not finite.
-        """
+        """Check dtype, shape (batch, input_dim) and, on the CPU, values of `forward`'s inputs."""
         tensor(x, "x")
         if not x.is_floating_point():
             raise TypeError(f"x must be a real floating tensor, got {x.dtype}; use x.float()")

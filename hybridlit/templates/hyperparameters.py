@@ -26,7 +26,7 @@ from torch import nn
 
 from hybridlit.constructors import ConstructorCall, check_constructors, plain
 
-__all__ = ["NOW_QUANTUM_DIM", "PlainHyperparameters", "Renamed", "nearest", "unknown_argument"]
+__all__ = ["NOW_QUANTUM_DIM", "FormerName", "PlainHyperparameters", "nearest", "unknown_argument"]
 
 _LEFT_OUT = "hybridlit_arguments_left_out"
 """Key of a checkpoint: names of the arguments that it does not hold."""
@@ -34,10 +34,9 @@ _LEFT_OUT = "hybridlit_arguments_left_out"
 RENAMED = {"quantum_input_dim": "quantum_dim"}
 """New names of arguments by the former ones, which go on working."""
 
-NOW_QUANTUM_DIM: Literal["quantum_dim"] = "quantum_dim"
+FormerName: TypeAlias = Literal["quantum_dim"]
+NOW_QUANTUM_DIM: FormerName = "quantum_dim"
 """Default of a former name of `quantum_dim`: it is not given, where None is a value."""
-
-Renamed: TypeAlias = int | Literal["quantum_dim"] | None
 
 
 _FRAMEWORKS = ("builtins", "lightning", "lightning_fabric", "torch")

@@ -157,12 +157,9 @@ class HybridNetwork(HybridModule):
     # --- to override ------------------------------------------------------------------------------
 
     def build_front(self) -> nn.Module | None:
-        """Build the module from (batch, *input_shape) to (batch, front_dim), if there is one.
+        """Build the module from (batch, *input_shape) to (batch, front_dim), or None.
 
         Override it for any backbone of your own; give `input_shape` to the constructor then.
-
-        Returns:
-            The front that the argument `front` names; None without one.
         """
         if self.hparams["front"] is None:
             return None
@@ -170,24 +167,13 @@ class HybridNetwork(HybridModule):
         return make_front(self.hparams["front"], self._input_shape, width)
 
     def build_fusion(self) -> nn.Module:
-        """Build the module from a list of the outputs of `components` to (batch, output_dim).
-
-        Returns:
-            The block that the argument `fusion` of a template names.
-        """
+        """Build the module from a list of the outputs of `components` to (batch, output_dim)."""
         return self.make_fusion(self.components)
 
     # --- for subclasses ---------------------------------------------------------------------------
 
     def front_features(self, x: Tensor) -> Tensor:
-        """Check the inputs of `forward`, as `check_features` does, and run the front.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Returns:
-            Features of shape (batch, feature_dim).
-        """
+        """Check the inputs of `forward` and run the front: features (batch, feature_dim)."""
         self.check_features(x)
         x = infinity_as_nan(x)
         if self.front is None:
@@ -198,12 +184,8 @@ class HybridNetwork(HybridModule):
     def add_encoding(self, features: int, resolutions: Any = None) -> None:
         """Add what brings features into the [0, 1] that the photonic layer encodes.
 
-        That is `projection`, learned if the argument `quantum_dim` is given, and `normalization`;
-        their width is `encoded_dim`.
-
-        Args:
-            features: Number of features.
-            resolutions: A module with an attribute `width` in the place of the projection.
+        That is `projection`, learned if the argument `quantum_dim` is given, or `resolutions`, a
+        module with an attribute `width`; and `normalization`. Their width is `encoded_dim`.
         """
         width = self.hparams["quantum_dim"]
         if width is not None:
@@ -221,16 +203,7 @@ class HybridNetwork(HybridModule):
         return encoded
 
     def run_quantum(self, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Run the photonic layer, keeping only its input if `checkpoint_quantum` is set.
-
-        Args:
-            run: The layer, or a method of it.
-            x: What it takes.
-
-        Returns:
-            What it returns. In training with gradients, `checkpoint_quantum` makes the backward
-            pass compute it again.
-        """
+        """Run the photonic layer, or a method of it; `checkpoint_quantum` keeps only its input."""
         if self.hparams["checkpoint_quantum"] and self.training and torch.is_grad_enabled():
             outputs: Tensor = checkpoint(run, x, use_reentrant=False)
             return outputs
@@ -259,14 +232,7 @@ class HybridNetwork(HybridModule):
         return make_quantum(self.hparams, input_size, output_size, count, experiment)
 
     def make_fusion(self, components: Mapping[str, int]) -> Fusion:
-        """Build the fusion that the arguments `fusion` and `fusion_dim` of a template describe.
-
-        Args:
-            components: Number of features by name of the component.
-
-        Returns:
-            A block from a list of (batch, features) to (batch, output_dim).
-        """
+        """Build the fusion of components, widths by name, that the arguments describe."""
         outputs, width = self.hparams["output_dim"], self.hparams["fusion_dim"]
         if width is not None:
             integer(width, "fusion_dim", 1)

@@ -11,7 +11,7 @@ from hybridlit.blocks.fusion import FusionName
 from hybridlit.blocks.normalization import NormalizationName
 from hybridlit.checks import number
 from hybridlit.photonics import CircuitTypeName
-from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, Renamed
+from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 
@@ -57,10 +57,6 @@ class ParallelHybrid(HybridNetwork):
         quantum_path: The photonic layer.
         fusion: From both outputs to (batch, output_dim).
 
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range, unknown or contradicts another.
-
     Example:
         >>> import torch
         >>> model = ParallelHybrid(input_dim=5, output_dim=3, fusion="gated")
@@ -83,7 +79,7 @@ class ParallelHybrid(HybridNetwork):
         n_modes: int = 5,
         n_photons: int = 2,
         quantum_output_dim: int | None = None,
-        quantum_input_dim: Renamed = NOW_QUANTUM_DIM,
+        quantum_input_dim: int | FormerName | None = NOW_QUANTUM_DIM,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -105,31 +101,15 @@ class ParallelHybrid(HybridNetwork):
         self.fusion = self.build_fusion()
 
     def build_classical_path(self) -> nn.Module:
-        """Build the module from (batch, feature_dim) to (batch, hidden_dims[-1]).
-
-        Returns:
-            Linear layers with ReLUs between them.
-        """
+        """Build the module from (batch, feature_dim) to (batch, hidden_dims[-1])."""
         return dense([self.feature_dim, *self.hidden_dims], self.hparams["dropout"])
 
     def build_quantum(self) -> nn.Module:
-        """Build the module from (batch, encoded_dim) in [0, 1] to (batch, some outputs).
-
-        Returns:
-            A `QuantumLayer`, or its classical twin. Another library's layer must go through
-            `mark_photonic`, and have an attribute `output_size`.
-        """
+        """Build the module from (batch, encoded_dim) in [0, 1] to (batch, some outputs)."""
         return self.make_quantum(self.encoded_dim, 16)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run both paths and fuse them.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Returns:
-            Outputs of shape (batch, output_dim): logits, or values for regression.
-        """
+        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
         features = self.front_features(x)
         quantum = self.run_quantum(self.quantum_path, self.encoded_features(features))
         outputs: Tensor = self.fusion([self.classical_path(features), quantum])

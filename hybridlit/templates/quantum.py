@@ -42,18 +42,7 @@ CIRCUIT_ARGUMENTS = (
 
 
 def as_experiment(given: Experiment | Mapping[str, Any]) -> Experiment:
-    """Make an experiment of what the argument `experiment` of a template was given.
-
-    Args:
-        given: An experiment; its fields by name; or `class_path` and `init_args` of YAML.
-
-    Returns:
-        The experiment.
-
-    Raises:
-        TypeError: If it is anything else, or there is no field of a name.
-        ValueError: If a field is out of range, unknown or contradicts another.
-    """
+    """Make an experiment of one, of its fields by name, or of `class_path` and `init_args`."""
     if isinstance(given, Experiment):
         return given
     if not isinstance(given, Mapping):
@@ -96,16 +85,9 @@ def experiment_of(arguments: Mapping[str, Any]) -> Experiment:
 
 
 def refuse_contradictions(experiment: Experiment, calls: list[ConstructorCall]) -> None:
-    """Refuse arguments of a template that were given beside an experiment and contradict it.
+    """Refuse circuit arguments that were given beside an experiment and contradict it.
 
     What a constructor has by default does not count as given.
-
-    Args:
-        experiment: The experiment.
-        calls: The constructors of the template that are running.
-
-    Raises:
-        ValueError: Naming both.
     """
     given = given_arguments(calls, CIRCUIT_ARGUMENTS)
     for name, value in given.items():
@@ -153,21 +135,9 @@ def make_quantum(
     count: int | None = None,
     experiment: Experiment | Mapping[str, Any] | None = None,
 ) -> nn.Module:
-    """Build a photonic layer or stack, or its twin; arguments are as for the method of that name.
+    """Build a photonic layer or stack, or its twin, for the arguments of `HybridNetwork` by name.
 
-    Args:
-        arguments: The arguments of `HybridNetwork` by name.
-        input_size: Number of features in [0, 1], at least 1.
-        output_size: Number of outputs, unless they say otherwise.
-        count: Number of layers to stack, or None for one without that dimension.
-        experiment: Another experiment than that of the arguments.
-
-    Returns:
-        The layer, with an attribute `output_size`.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range, unknown or contradicts another.
+    The others are as for its method `make_quantum`.
     """
     choice(arguments["quantum"], "quantum", TWINS)
     circuit = experiment_of(arguments) if experiment is None else as_experiment(experiment)

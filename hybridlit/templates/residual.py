@@ -11,7 +11,7 @@ from hybridlit.blocks.normalization import NormalizationName
 from hybridlit.blocks.residual_gate import GateName, make_gate
 from hybridlit.checks import number
 from hybridlit.photonics import CircuitTypeName
-from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, Renamed
+from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 
@@ -60,10 +60,6 @@ class ResidualHybrid(HybridNetwork):
         gate: From (residual, h) to the gated residual.
         output_layer: From (batch, hidden_dims[-1]) to (batch, output_dim).
 
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range, unknown or contradicts another.
-
     Example:
         >>> import torch
         >>> model = ResidualHybrid(input_dim=5, output_dim=3)
@@ -86,7 +82,7 @@ class ResidualHybrid(HybridNetwork):
         n_modes: int = 4,
         n_photons: int = 2,
         use_bandwidth_tuning: bool = False,
-        quantum_input_dim: Renamed = NOW_QUANTUM_DIM,
+        quantum_input_dim: int | FormerName | None = NOW_QUANTUM_DIM,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -111,31 +107,15 @@ class ResidualHybrid(HybridNetwork):
         self.output_layer = nn.Linear(width, self.hparams["output_dim"])
 
     def build_classical_backbone(self) -> nn.Module:
-        """Build the module from (batch, feature_dim) to (batch, hidden_dims[-1]).
-
-        Returns:
-            Linear layers with ReLUs between them; the last ReLU follows outside.
-        """
+        """Build the module from (batch, feature_dim) to (batch, hidden_dims[-1]), before a ReLU."""
         return dense([self.feature_dim, *self.hidden_dims], self.hparams["dropout"])
 
     def build_quantum(self) -> nn.Module:
-        """Build the module from (batch, encoded_dim) in [0, 1] to (batch, some outputs).
-
-        Returns:
-            A `QuantumLayer`, or its classical twin. Another library's layer must go through
-            `mark_photonic`, and have an attribute `output_size`.
-        """
+        """Build the module from (batch, encoded_dim) in [0, 1] to (batch, some outputs)."""
         return self.make_quantum(self.encoded_dim, self.hidden_dims[-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the backbone, correct its features, and read them.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Returns:
-            Outputs of shape (batch, output_dim): logits, or values for regression.
-        """
+        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
         signed = self.classical_backbone(self.front_features(x))
         hidden = self.activation(signed)
         encoded = self.encoded_features(signed)

@@ -64,12 +64,7 @@ else:
 
 
 class Schedule(NamedTuple):
-    """The schedule of one optimizer group.
-
-    Attributes:
-        name: One of `SCHEDULES`.
-        warmup_epochs: Epochs of linear warm-up, at least 0.
-    """
+    """The schedule of one optimizer group: a name of `SCHEDULES`, and epochs of warm-up."""
 
     name: str
     warmup_epochs: float
@@ -149,10 +144,8 @@ class GroupSchedules(LambdaLR):
         on_plateau: For each group, whether `observe` lowers its rate.
         patience: Number of observations without improvement that are tolerated, at least 0.
         reduction: Factor of the rates at a plateau, in (0, 1).
-        added: The factor and the reduction that a group added later follows; None: those of the
-            first group.
-        total: Number of steps of the run that the factors are made for; infinite if they do not
-            depend on it.
+        added: The factor and the reduction that a group added later follows; None: the first's.
+        total: Number of steps of the run; infinite if the factors do not depend on it.
     """
 
     def __init__(
@@ -334,9 +327,7 @@ def schedule_groups(
 
 
 class RunLength(NamedTuple):
-    """The optimizer steps of a run, of which some may have been taken already.
-
-    Steps that a run has taken count as they were taken, also if it goes on with other batches.
+    """The optimizer steps of a run; those taken count as they were, also with other batches now.
 
     Attributes:
         total: Steps of the whole run; infinite if nobody needs to know.

@@ -47,10 +47,6 @@ class SequentialHybrid(HybridNetwork):
         dropout: Share of hidden values of `classical_post` dropped in training, in [0, 1).
         **options: Front, circuit and training: the other arguments of `HybridNetwork`.
 
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range, unknown or contradicts another.
-
     Example:
         >>> import torch
         >>> model = SequentialHybrid(input_dim=10, quantum_dim=3, output_dim=2, n_modes=4)
@@ -82,11 +78,7 @@ class SequentialHybrid(HybridNetwork):
         self.classical_post = self.build_classical_post()
 
     def build_classical_pre(self) -> nn.Module:
-        """Build the module from (batch, feature_dim) to (batch, quantum_dim) in [0, 1].
-
-        Returns:
-            Linear, batch normalization, ReLU, linear, normalization.
-        """
+        """Build the module from (batch, feature_dim) to (batch, quantum_dim) in [0, 1]."""
         wide, narrow = self.feature_dim, self.hparams["quantum_dim"]
         hidden = self.hparams["hidden_dim"] or 2 * narrow
         return nn.Sequential(
@@ -100,20 +92,14 @@ class SequentialHybrid(HybridNetwork):
     def build_quantum(self) -> nn.Module:
         """Build the module from (batch, quantum_dim) to (batch, some outputs).
 
-        Returns:
-            A `QuantumLayer`, or its classical twin. Another library's layer must go through
-            `mark_photonic`, and have an attribute `output_size` unless `build_classical_post` is
-            overridden too.
+        Another library's layer needs no attribute `output_size` if `build_classical_post` is
+        overridden too.
         """
         narrow = self.hparams["quantum_dim"]
         return self.make_quantum(narrow, 2 * narrow)
 
     def build_classical_post(self) -> nn.Module:
-        """Build the module from the outputs of `quantum_layer` to (batch, output_dim).
-
-        Returns:
-            Linear, ReLU, dropout, linear.
-        """
+        """Build the module from the outputs of `quantum_layer` to (batch, output_dim)."""
         outputs = self.hparams["output_dim"]
         hidden = self.hparams["head_dim"] or 2 * outputs
         return nn.Sequential(
@@ -124,14 +110,7 @@ class SequentialHybrid(HybridNetwork):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the chain.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Returns:
-            Outputs of shape (batch, output_dim): logits, or values for regression.
-        """
+        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
         encoded = self.classical_pre(self.front_features(x))
         outputs: Tensor = self.classical_post(self.run_quantum(self.quantum_layer, encoded))
         return outputs

@@ -97,7 +97,7 @@ class Task(ABC):
 
 
 class Multiclass(Task):
-    """One of at least two classes: logits in, cross entropy, accuracy.
+    """One of at least two classes: logits in, cross entropy, share of correct classes as `acc`.
 
     Args:
         output_dim: Number of classes, at least 2.
@@ -136,20 +136,16 @@ class Multiclass(Task):
         return targets.long()
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross entropy."""
         return functional.cross_entropy(_at_least_float32(outputs), targets)
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Return class probabilities."""
         return _at_least_float32(outputs).softmax(-1)
 
     def metrics(self) -> dict[str, Metric]:
-        """Return the share of correct classes as `acc`."""
         accuracy = MulticlassAccuracy(self.output_dim, average="micro", validate_args=False)
         return {"acc": accuracy}
 
     def row_scores(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return 1 for the right class, 0 for another one."""
         return (predictions.argmax(-1) == targets).double()
 
     def constant(self, targets: Tensor) -> Tensor:
@@ -165,7 +161,6 @@ class Multiclass(Task):
         return (targets[:, None] == classes).sum(0)  # bincount would stop an accelerator
 
     def advice(self, sums: list[float]) -> str | None:
-        """Name the classes that there are not."""
         missing = [str(index) for index, count in enumerate(sums) if not count]
         if not missing:
             return None
@@ -178,7 +173,7 @@ class Multiclass(Task):
 
 
 class Binary(Task):
-    """Yes or no: one logit, binary cross entropy, accuracy.
+    """Yes or no: one logit, binary cross entropy, share correct at threshold 0.5 as `acc`.
 
     Args:
         output_dim: Must be 1.
@@ -212,19 +207,15 @@ class Binary(Task):
         return targets.reshape(-1, 1).to(_at_least_float32(outputs).dtype)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the binary cross entropy."""
         return functional.binary_cross_entropy_with_logits(_at_least_float32(outputs), targets)
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Return the probability of class 1."""
         return _at_least_float32(outputs).sigmoid()
 
     def metrics(self) -> dict[str, Metric]:
-        """Return the share of correct labels at threshold 0.5 as `acc`."""
         return {"acc": BinaryAccuracy(validate_args=False)}
 
     def row_scores(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return 1 for the right label, 0 for the other one."""
         return ((predictions > 0.5) == (targets > 0.5)).double().squeeze(-1)
 
     def constant(self, targets: Tensor) -> Tensor:
@@ -256,11 +247,9 @@ class Regression(Task):
         return targets.reshape(outputs.shape).to(_at_least_float32(outputs).dtype)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean squared error."""
         return functional.mse_loss(_at_least_float32(outputs), targets)
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Return the outputs."""
         return _at_least_float32(outputs)
 
     def metrics(self) -> dict[str, Metric]:
@@ -268,7 +257,6 @@ class Regression(Task):
         return {"rmse": MeanSquaredError(squared=False), "r2": _Determination()}
 
     def row_scores(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return each row's part of R2, whose mean it is."""
         values = targets.double()
         variance = (values - values.mean(0)).square().mean(0)
         if not bool((variance > 0).all()):
@@ -276,7 +264,6 @@ class Regression(Task):
         return (1 - (predictions.double() - values).square() / variance).mean(-1)
 
     def constant(self, targets: Tensor) -> Tensor:
-        """Return the mean."""
         return targets.double().mean(0)
 
     def summed(self, targets: Tensor) -> Tensor | None:
@@ -290,7 +277,6 @@ class Regression(Task):
         return torch.stack([part.to(torch.float32) for part in parts])
 
     def advice(self, sums: list[float]) -> str | None:
-        """Tell of targets that are yes or no, or far from where a model begins."""
         count, in_01, total, squares = sums
         if count == in_01:
             return (

@@ -16,6 +16,8 @@ from typing_extensions import Self
 
 from hybridlit.checks import choice, integer, number
 from hybridlit.components import split_parameters
+from hybridlit.internals.lightning import batch_index, epochs_done
+from hybridlit.internals.torch import PROGRESS_OF_SCHEDULERS, set_rates
 
 __all__ = [
     "SCHEDULES",
@@ -33,7 +35,7 @@ __all__ = [
 
 _MONITOR = "val/loss"
 
-_PROGRESS = ("base_lrs", "last_epoch", "_step_count", "_last_lr", "best", "waited")
+_PROGRESS = ("base_lrs", "last_epoch", *PROGRESS_OF_SCHEDULERS, "best", "waited")
 
 
 class Rule(NamedTuple):
@@ -207,7 +209,7 @@ class GroupSchedules(LambdaLR):
                 if position in anew:
                     base = self.base_lrs[position] = settings.base_lrs[own]
             group["lr"] = base * self.lr_lambdas[position](step)
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        set_rates(self)
 
     def observe(self, loss: float) -> None:
         """Lower the rates if the loss has stopped falling.
@@ -354,10 +356,8 @@ class RunLength(NamedTuple):
                 "without a length"
             )
         accumulated = accumulated_batches(trainer)
-        begun = trainer.fit_loop.epoch_progress.current
-        epoch = begun.processed  # type: ignore[attr-defined]  # the present one, or the next
-        amid = begun.started > epoch  # type: ignore[attr-defined]
-        done = trainer.fit_loop.batch_idx + 1 if amid else 0
+        epoch, amid = epochs_done(trainer)
+        done = batch_index(trainer) + 1 if amid else 0
         here: float = epoch + done / batches
         taken: int = trainer.global_step
 

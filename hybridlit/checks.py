@@ -15,7 +15,16 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["choice", "enum_member", "integer", "number", "precision", "random_seed", "tensor"]
+__all__ = [
+    "boolean",
+    "choice",
+    "enum_member",
+    "integer",
+    "number",
+    "precision",
+    "random_seed",
+    "tensor",
+]
 
 E = TypeVar("E", bound=Enum)
 
@@ -34,6 +43,13 @@ def enum_member(kind: type[E], value: object, argument: str) -> E:
     except ValueError:
         allowed = ", ".join(repr(member.value) for member in kind)
         raise ValueError(f"{argument} must be one of {allowed}, got {value!r}") from None
+
+
+def boolean(value: object, argument: str) -> bool:
+    """Return a flag as it is; the string `"false"`, which is true in Python, is none."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{argument} must be a bool, got {type(value).__name__} {value!r}")
+    return value
 
 
 def integer(value: object, argument: str, minimum: int, maximum: int | None = None) -> int:

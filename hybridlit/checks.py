@@ -12,9 +12,19 @@ from enum import Enum
 from numbers import Integral, Real
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
-__all__ = ["choice", "enum_member", "integer", "number", "random_seed", "tensor"]
+__all__ = [
+    "boolean",
+    "choice",
+    "enum_member",
+    "integer",
+    "number",
+    "precision",
+    "random_seed",
+    "tensor",
+]
 
 E = TypeVar("E", bound=Enum)
 
@@ -33,6 +43,13 @@ def enum_member(kind: type[E], value: object, argument: str) -> E:
     except ValueError:
         allowed = ", ".join(repr(member.value) for member in kind)
         raise ValueError(f"{argument} must be one of {allowed}, got {value!r}") from None
+
+
+def boolean(value: object, argument: str) -> bool:
+    """Return a flag as it is; the string `"false"`, which is true in Python, is none."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{argument} must be a bool, got {type(value).__name__} {value!r}")
+    return value
 
 
 def integer(value: object, argument: str, minimum: int, maximum: int | None = None) -> int:
@@ -65,6 +82,30 @@ def tensor(value: object, argument: str) -> None:
             f"{argument} must be a tensor, got {type(value).__name__}; use "
             f"torch.as_tensor({argument}, dtype=torch.float32)"
         )
+
+
+def precision(value: object, argument: str) -> torch.dtype:
+    """Check that a value is a precision in which circuits are simulated.
+
+    Args:
+        value: What the user gave.
+        argument: The argument's name, for the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        TypeError: If it is no dtype.
+        ValueError: If it is another one.
+    """
+    if not isinstance(value, torch.dtype):
+        raise TypeError(f"{argument} must be a torch.dtype, got {type(value).__name__} {value!r}")
+    if value not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"{argument} must be torch.float32 or torch.float64, got {value}: circuits compute in "
+            "at least float32, whatever the precision around them"
+        )
+    return value
 
 
 def choice(value: object, argument: str, allowed: Collection[str]) -> None:

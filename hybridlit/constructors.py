@@ -7,7 +7,7 @@ constructors are not decorated with `checked`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from types import FrameType
 from typing import Any, NamedTuple
@@ -16,7 +16,13 @@ import numpy as np
 
 from hybridlit.argument_types import check_arguments
 
-__all__ = ["ConstructorCall", "check_constructors", "plain"]
+__all__ = [
+    "ConstructorCall",
+    "check_constructors",
+    "constructor_calls",
+    "given_arguments",
+    "plain",
+]
 
 
 class ConstructorCall(NamedTuple):
@@ -31,22 +37,17 @@ class ConstructorCall(NamedTuple):
         return self.function is not None and self.function.__module__.startswith("hybridlit.")
 
 
-def check_constructors(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
-    """Collect the arguments of the constructors that are running for an object, and check them.
-
-    Those of other packages, subclasses of the user for instance, check their own.
+def constructor_calls(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
+    """Collect the arguments of the constructors that are running for an object.
 
     Args:
         obj: The object under construction.
         frame: The frame of the innermost `__init__`.
 
     Returns:
-        From the innermost (the base class) to the outermost (the class that was called). Values in
-        `*args` get the names of the parameters of the next constructor, in order, since passing
-        them on is what they are for.
-
-    Raises:
-        TypeError, ValueError: As `check_arguments`.
+        One call per constructor, from the innermost (the base class) to the outermost (the class
+        that was called). Values in `*args` get the names of the parameters of the next constructor,
+        in order, since passing them on is what they are for.
     """
     inits = [vars(kind)["__init__"] for kind in type(obj).__mro__ if "__init__" in vars(kind)]
     functions = {init.__code__: init for init in inits if hasattr(init, "__code__")}
@@ -66,10 +67,49 @@ def check_constructors(obj: object, frame: FrameType | None) -> list[Constructor
         calls.append(ConstructorCall(functions.get(code), call))
         inner_positional = list(code.co_varnames[1 : code.co_argcount])
         frame = frame.f_back
-    for found in reversed(calls):
-        if found.is_ours and found.function is not None:
-            check_arguments(found.function, found.arguments)
     return calls
+
+
+def check_constructors(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
+    """Check the arguments of all constructors of this package that are running for an object.
+
+    Those of other packages, subclasses of the user for instance, check their own.
+
+    Args:
+        obj: The object under construction.
+        frame: The frame of the innermost `__init__`.
+
+    Returns:
+        What `constructor_calls` returns.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If it is none of the words allowed, or has the wrong number of entries.
+    """
+    calls = constructor_calls(obj, frame)
+    for call in reversed(calls):
+        if call.is_ours and call.function is not None:
+            check_arguments(call.function, call.arguments)
+    return calls
+
+
+def given_arguments(calls: list[ConstructorCall], names: Collection[str]) -> dict[str, Any]:
+    """Return the arguments of running constructors that are not what they are by default.
+
+    Args:
+        calls: What `constructor_calls` returns.
+        names: The arguments to look at; their values can be compared.
+
+    Returns:
+        Values by name. The outermost constructor that has a parameter decides about its default.
+    """
+    decided: dict[str, bool] = {}
+    for call in reversed(calls):
+        parameters = {} if call.function is None else inspect.signature(call.function).parameters
+        for name in names:
+            if name in parameters and name in call.arguments and name not in decided:
+                decided[name] = call.arguments[name] != parameters[name].default
+    return {name: calls[0].arguments[name] for name, given in decided.items() if given}
 
 
 def plain(value: Any) -> Any:

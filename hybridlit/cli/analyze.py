@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ArgumentParser
 from torch import nn
 
 from hybridlit import __version__
@@ -24,10 +22,11 @@ from hybridlit.analysis.pictures.circuit_text import summarize_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_calls
+from hybridlit.analysis.pictures.module_calls import rows_of_calls
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
+from hybridlit.analysis.recording import copied, recorded
 from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import batches_of, first_batches, prepared
 from hybridlit.checks import integer
@@ -37,7 +36,7 @@ from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["analyze", "run"]
+__all__ = ["analyze"]
 
 _CAPTIONS = {
     "outcomes": "Mean probability of each outcome of the photon counters, by class.",
@@ -148,24 +147,6 @@ def analyze(
     return report.write(path)
 
 
-def run(arguments: list[str]) -> None:
-    """Run `hybridlit analyze`.
-
-    Args:
-        arguments: What follows the word `analyze`.
-    """
-    parser = ArgumentParser(prog="hybridlit analyze", description="Report on a trained model.")
-    parser.add_function_arguments(analyze, as_group=False)
-    try:
-        for path in analyze(**parser.parse_args(arguments).as_dict()):
-            print(path)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        raise SystemExit(f"hybridlit analyze: {error}") from None
-
-
 def _command(given: dict[str, Any]) -> str:
     """The command line with every argument of `analyze` that is not left as it is by default."""
     words = ["hybridlit", "analyze"]
@@ -226,7 +207,7 @@ def _pictures(model: HybridModule, batches: list[Any]) -> Iterator[tuple[str, Pi
     """Yield name and picture of everything that there is to see of the photonic modules."""
     modules = photonic_modules(model)
     targets = []
-    with undisturbed(model, whole=True), torch.no_grad(), recorded_calls(modules) as calls:
+    with undisturbed(model, whole=True), torch.no_grad(), recorded(modules, copied) as calls:
         model.eval()
         for batch in batches:
             inputs, given = model.unpack(to_device_of(model, batch))

@@ -2,86 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from hybridlit.checks import enum_member, integer
-from hybridlit.photonics import encoding as encodings
+from hybridlit.checks import boolean, choice, enum_member, integer, precision
+from hybridlit.photonics.circuit import builders as encodings
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.readouts.row import Readout
+from hybridlit.photonics.readouts.table import OutputMappingStrategy
+from hybridlit.photonics.vocabulary import Vocabulary
 
 __all__ = [
     "Ansatz",
     "AnsatzFactory",
     "CircuitType",
+    "CircuitTypeName",
     "Experiment",
-    "OutputMappingStrategy",
+    "ReadoutName",
+    "SpaceName",
     "StatePattern",
+    "StatePatternName",
 ]
 
 
-class CircuitType(str, Enum):
-    """Where the data enter a circuit; see :mod:`hybridlit.photonics.encoding`."""
+class CircuitType(Vocabulary):
+    """Where the data enter a circuit; see `hybridlit.photonics.circuit.builders`.
 
-    SERIES = "series"
-    PARALLEL = "parallel"
-    PARALLEL_COLUMNS = "parallel_columns"
+    Attributes:
+        row: From numbers of features and modes to phases in units of pi for each unit of a
+            feature, shape (columns, modes, features).
+    """
+
+    row: Callable[[int, int], encodings.Encoding]
+
+    SERIES = "series", encodings.series
+    PARALLEL = "parallel", encodings.parallel
+    PARALLEL_COLUMNS = "parallel_columns", encodings.parallel_columns
 
 
-class StatePattern(str, Enum):
-    """Which modes hold the input photons.
+def _every_second(modes: int, photons: int) -> list[int]:
+    return [*range(0, modes, 2), *range(1, modes, 2)][:photons]
+
+
+def _spread(modes: int, photons: int) -> list[int]:
+    return [modes // 2] if photons == 1 else [i * modes // photons for i in range(photons)]
+
+
+def _first(modes: int, photons: int) -> list[int]:
+    return list(range(photons))
+
+
+class StatePattern(Vocabulary):
+    """Which modes hold the input photons; more photons than modes fill all modes evenly first.
 
     PERIODIC (also DEFAULT) fills every second mode, then the empty ones from the left; SPACED
     spreads the photons evenly; SEQUENTIAL fills the first modes.
+
+    Attributes:
+        row: From numbers of modes and of photons, fewer than these, to the modes that hold one.
     """
 
-    DEFAULT = "default"
-    PERIODIC = "periodic"
-    SPACED = "spaced"
-    SEQUENTIAL = "sequential"
+    row: Callable[[int, int], list[int]]
+
+    DEFAULT = "default", _every_second
+    PERIODIC = "periodic", _every_second
+    SPACED = "spaced", _spread
+    SEQUENTIAL = "sequential", _first
+
+    def occupation(self, modes: int, photons: int) -> tuple[int, ...]:
+        """Return the photons in each mode.
+
+        Args:
+            modes: Number of modes.
+            photons: Number of photons, in all of them.
+
+        Returns:
+            One number a mode.
+        """
+        full_rounds, rest = divmod(photons, modes)
+        chosen = self.row(modes, rest)
+        return tuple(full_rounds + (mode in chosen) for mode in range(modes))
 
 
-class OutputMappingStrategy(str, Enum):
-    """How photon statistics become outputs.
+if TYPE_CHECKING:
+    CircuitTypeName: TypeAlias = str
+    ReadoutName: TypeAlias = str
+    SpaceName: TypeAlias = str
+    StatePatternName: TypeAlias = str
+else:
+    CircuitTypeName, ReadoutName, SpaceName, StatePatternName = (
+        Literal[tuple(member.value for member in kind)]
+        for kind in (CircuitType, OutputMappingStrategy, ComputationSpace, StatePattern)
+    )
 
-    LINEAR, GROUPING (the same as LEXGROUPING), MODGROUPING and NONE read the probabilities of all
-    outcomes, see :mod:`hybridlit.photonics.readout`; MODE_EXPECTATIONS and PAIR_CORRELATIONS need
-    none of them and stay cheap at any size, see :mod:`hybridlit.photonics.correlations`.
-    """
-
-    LINEAR = "linear"
-    GROUPING = "grouping"
-    LEXGROUPING = "lexgrouping"
-    MODGROUPING = "modgrouping"
-    NONE = "none"
-    MODE_EXPECTATIONS = "mode_expectations"
-    PAIR_CORRELATIONS = "pair_correlations"
+EncodingUnit = Literal["pi", "radian"]
 
 
 @dataclass(frozen=True)
 class Experiment:
     """A linear-optical circuit on a Fock state, not yet tied to a number of features.
 
-    Exactly one of ``circuit_type`` and ``encoding`` says where the data enter.
+    Exactly one of `circuit_type` and `encoding` says where the data enter.
 
     Args:
-        circuit_type: a :class:`CircuitType` or its string.
-        n_modes: number of modes m, at least 2.
-        n_photons: number of photons n, at least 1; below ``n_modes`` in the unbunched space.
-        state_pattern: where the input photons are, a :class:`StatePattern` or its string.
-        use_bandwidth_tuning: give each encoded phase a learnable factor, initially 1.
-        reservoir_mode: draw the interferometers' phases once and keep them fixed.
-        input_state: the input occupation of each mode, instead of ``state_pattern``.
-        computation_space: ``"fock"`` for all outcomes; ``"unbunched"`` for those with at most one
+        circuit_type: A `CircuitType` or its string.
+        n_modes: Number of modes m, at least 2.
+        n_photons: Number of photons n, at least 1; below `n_modes` in the unbunched space. None:
+            as many as in `input_state`.
+        state_pattern: Where the input photons are, a `StatePattern` or its string.
+        use_bandwidth_tuning: Give each encoded phase a learnable factor, initially 1.
+        reservoir_mode: Draw the interferometers' phases once and keep them fixed.
+        input_state: The input occupation of each mode, instead of `state_pattern`.
+        computation_space: `"fock"` for all outcomes; `"unbunched"` for those with at most one
             photon a mode, their probabilities renormalised.
-        encoding: instead of a circuit type, the phases in units of pi for each unit of a feature,
-            nested sequence of shape (columns, modes, features).
+        encoding: Instead of a circuit type, the phases for each unit of a feature: a nested
+            sequence, array or tensor of shape (columns, modes, features). Kept as tuples, in units
+            of pi.
+        encoding_unit: What `encoding` is given in: `"pi"`, units of pi, or `"radian"`.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range, unknown or contradicts another.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range, unknown or contradicts another.
 
     Example:
         >>> Experiment("series", n_modes=5, n_photons=2).occupation
@@ -90,13 +137,16 @@ class Experiment:
 
     circuit_type: CircuitType | str | None = None
     n_modes: int = 0  # required: 0 is refused; the default only lets encoding= stand alone
-    n_photons: int = 0
+    n_photons: int = None  # type: ignore[assignment]  # a number once it is made
     state_pattern: StatePattern | str = StatePattern.PERIODIC
     use_bandwidth_tuning: bool = False
     reservoir_mode: bool = False
     input_state: Sequence[int] | None = field(default=None, kw_only=True)
     computation_space: ComputationSpace | str = field(default=ComputationSpace.FOCK, kw_only=True)
-    encoding: Sequence[Sequence[Sequence[float]]] | None = field(default=None, kw_only=True)
+    encoding: Sequence[Sequence[Sequence[float]]] | npt.NDArray[Any] | Tensor | None = field(
+        default=None, kw_only=True
+    )
+    encoding_unit: EncodingUnit = field(default="pi", kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.circuit_type is None) == (self.encoding is None):
@@ -105,7 +155,7 @@ class Experiment:
                 + ("neither" if self.encoding is None else f"both, {self.circuit_type!r} and one")
             )
         self._set("n_modes", integer(self.n_modes, "n_modes", 2))
-        self._set("n_photons", integer(self.n_photons, "n_photons", 1))
+        self._set_input()
         self._set("state_pattern", enum_member(StatePattern, self.state_pattern, "state_pattern"))
         space = enum_member(ComputationSpace, self.computation_space, "computation_space")
         self._set("computation_space", space)
@@ -115,19 +165,36 @@ class Experiment:
                 f"{self.n_photons}: as many photons as modes leave one outcome, whose probability "
                 "is always 1; use fewer photons or computation_space='fock'"
             )
-        for name in ("use_bandwidth_tuning", "reservoir_mode"):
-            flag = getattr(self, name)
-            if not isinstance(flag, bool):
-                raise TypeError(f"{name} must be a bool, got {type(flag).__name__} {flag!r}")
+        boolean(self.use_bandwidth_tuning, "use_bandwidth_tuning")
+        boolean(self.reservoir_mode, "reservoir_mode")
         if self.circuit_type is not None:
             self._set("circuit_type", enum_member(CircuitType, self.circuit_type, "circuit_type"))
+        choice(self.encoding_unit, "encoding_unit", get_args(EncodingUnit))
         if self.encoding is not None:
-            array = encodings.explicit(self.encoding, self.n_modes)
-            self._set(
-                "encoding", tuple(tuple(tuple(row) for row in column) for column in array.tolist())
+            array = encodings.explicit(self.encoding, self.n_modes, self.encoding_unit)
+            self._set("encoding", tuple(tuple(map(tuple, column)) for column in array.tolist()))
+            self._set("encoding_unit", "pi")
+
+    def _set_input(self) -> None:
+        """Normalise the input state, and the number of photons, which follows from it."""
+        state = self.input_state
+        if state is None:
+            if self.n_photons is None:
+                raise ValueError("n_photons must be given, at least 1, or input_state with photons")
+            return self._set("n_photons", integer(self.n_photons, "n_photons", 1))
+        if isinstance(state, str) or not hasattr(state, "__iter__"):
+            got = f"{type(state).__name__} {state!r}"
+            raise TypeError(f"input_state must be a sequence of ints, got {got}")
+        occupation = tuple(integer(number, "each entry of input_state", 0) for number in state)
+        photons = sum(occupation) if self.n_photons is None else self.n_photons
+        photons = integer(photons, "n_photons", 1)
+        if len(occupation) != self.n_modes or sum(occupation) != photons:
+            raise ValueError(
+                f"input_state must hold n_photons={photons} photons in n_modes={self.n_modes} "
+                f"modes, got {occupation} with {sum(occupation)} photons in {len(occupation)} modes"
             )
-        if self.input_state is not None:
-            self._set("input_state", _checked_state(self.input_state, self.n_modes, self.n_photons))
+        self._set("input_state", occupation)
+        self._set("n_photons", photons)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to normalise a frozen field
@@ -137,7 +204,7 @@ class Experiment:
         """The input Fock state, photons in each mode."""
         if self.input_state is not None:
             return tuple(self.input_state)
-        return _pattern(StatePattern(self.state_pattern), self.n_modes, self.n_photons)
+        return StatePattern(self.state_pattern).occupation(self.n_modes, self.n_photons)
 
     @property
     def fock_space(self) -> FockSpace:
@@ -145,17 +212,17 @@ class Experiment:
         return FockSpace(self.n_modes, self.n_photons, ComputationSpace(self.computation_space))
 
     def encoding_for(self, features: int) -> encodings.Encoding:
-        """Return the encoding of a number of features, shape (columns, modes, features).
+        """Return the encoding of a number of features.
 
         Args:
-            features: number of features, at least 1.
+            features: Number of features, at least 1.
 
         Returns:
-            Phases in units of pi for each unit of a feature.
+            Phases in units of pi for each unit of a feature, shape (columns, modes, features).
 
         Raises:
-            MemoryError: if there are too many features to say where each of them goes.
-            ValueError: if an explicit encoding is for another number of features.
+            MemoryError: If there are too many features to say where each of them goes.
+            ValueError: If an explicit encoding is for another number of features.
         """
         if self.encoding is not None:
             array = np.array(self.encoding)
@@ -165,13 +232,8 @@ class Experiment:
                     f"experiment's encoding, got {features}"
                 )
             return array
-        rule = {
-            CircuitType.SERIES: encodings.series,
-            CircuitType.PARALLEL: encodings.parallel,
-            CircuitType.PARALLEL_COLUMNS: encodings.parallel_columns,
-        }[CircuitType(self.circuit_type)]
         try:
-            return rule(features, self.n_modes)
+            return CircuitType(self.circuit_type or "").row(features, self.n_modes)
         except MemoryError as error:
             raise MemoryError(
                 f"input_size={features} is too large for n_modes={self.n_modes}: one number for "
@@ -182,18 +244,20 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Ansatz:
-    """An experiment tied to numbers of features and outputs; made by :class:`AnsatzFactory`.
+    """An experiment tied to numbers of features and outputs; made by `AnsatzFactory`.
 
     Args:
-        experiment: the circuit.
-        input_size: number of features, at least 1.
-        output_size: number of outputs; None where the strategy has one size: NONE, which gives all
+        experiment: The circuit.
+        input_size: Number of features, at least 1.
+        output_size: Number of outputs; None where the strategy has only one: NONE, which gives all
             probabilities, MODE_EXPECTATIONS and PAIR_CORRELATIONS.
-        output_mapping_strategy: how probabilities become outputs.
+        output_mapping_strategy: How probabilities become outputs.
+        dtype: `torch.float32` or `torch.float64`, in which layers made of it compute; None: torch's
+            default, if it is one of them.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if a size is out of range or does not fit the strategy, or if no feature would
+        TypeError: If an argument has the wrong type.
+        ValueError: If a size is out of range or does not fit the strategy, or if no feature would
             reach the output: mode expectations of as many photons in each input mode, and pair
             correlations of one photon, are constant.
     """
@@ -202,56 +266,55 @@ class Ansatz:
     input_size: int
     output_size: int | None = None
     output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR
+    dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.experiment, Experiment):
             raise TypeError(
                 f"experiment must be an Experiment, got {type(self.experiment).__name__}"
             )
-        strategy = enum_member(
-            OutputMappingStrategy, self.output_mapping_strategy, "output_mapping_strategy"
-        )
-        object.__setattr__(self, "output_mapping_strategy", strategy)
+        name = "output_mapping_strategy"
+        strategy = enum_member(OutputMappingStrategy, self.output_mapping_strategy, name)
+        object.__setattr__(self, name, strategy)
+        if self.dtype is not None:
+            precision(self.dtype, "dtype")
         object.__setattr__(self, "input_size", integer(self.input_size, "input_size", 1))
         self.experiment.encoding_for(self.input_size)  # an explicit one may have another width
-        space = self.experiment.fock_space
-        if strategy in _EXPECTATIONS and space.unbunched:
+        space, readout = self.experiment.fock_space, strategy.readout
+        mapping = f"{name}={strategy.value!r}"
+        if readout.expectation is not None and space.unbunched:
             raise ValueError(
-                f"output_mapping_strategy={strategy.value!r} needs computation_space='fock': "
-                "expectations after post-selection have no form without all amplitudes"
+                f"{mapping} needs computation_space='fock': expectations after post-selection have "
+                "no form without all amplitudes"
             )
-        _refuse_constant_outputs(strategy, self.experiment.occupation)
-        states, modes = space.size, space.modes
-        only_size = {
-            OutputMappingStrategy.NONE: states,
-            OutputMappingStrategy.MODE_EXPECTATIONS: modes,
-            OutputMappingStrategy.PAIR_CORRELATIONS: modes * (modes + 1) // 2,
-        }.get(strategy)
-        if self.output_size is None:
-            if only_size is None:
-                raise ValueError(
-                    f"output_size must be given with output_mapping_strategy={strategy.value!r}; "
-                    f"'none' gives all {states} probabilities without it"
-                )
-            object.__setattr__(self, "output_size", only_size)
-            return
-        size = integer(self.output_size, "output_size", 1)
+        only_size = None if readout.only_size is None else readout.only_size(space)
+        if self.output_size is None and only_size is None:
+            raise ValueError(
+                f"output_size must be given with {mapping}; 'none' gives all {space.size} "
+                "probabilities without it"
+            )
+        wanted = only_size if self.output_size is None else self.output_size
+        size = integer(wanted, "output_size", 1)
         object.__setattr__(self, "output_size", size)
-        if only_size is not None and size != only_size:
-            raise ValueError(
-                f"output_size must be {only_size} or None with output_mapping_strategy="
-                f"{strategy.value!r}, got {size}"
-            )
-        if strategy in _GROUPINGS and not 2 <= size <= states:
-            raise ValueError(
-                f"output_size must be 2 to {states} with output_mapping_strategy="
-                f"{strategy.value!r}, got {size}: one group always sums to 1, and more groups than "
-                f"the {states} outcomes leave some always 0; use 'linear' for any size"
-            )
+        refusal = readout.refusal(space, self.experiment.occupation, size)
+        if refusal:
+            raise ValueError(f"{mapping} {refusal}")
+        if only_size not in (None, size):
+            raise ValueError(f"output_size must be {only_size} or None with {mapping}, got {size}")
+
+    @property
+    def strategy(self) -> OutputMappingStrategy:
+        """How probabilities become outputs, as a member."""
+        return OutputMappingStrategy(self.output_mapping_strategy)
+
+    @property
+    def readout(self) -> Readout:
+        """All that depends on the strategy."""
+        return self.strategy.readout
 
 
 class AnsatzFactory:
-    """Makes an :class:`Ansatz`, with the call that MerLin's users know."""
+    """Makes an `Ansatz`, with the call that MerLin's users know."""
 
     @staticmethod
     def create(
@@ -259,81 +322,22 @@ class AnsatzFactory:
         input_size: int,
         output_size: int | None = None,
         output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
+        dtype: torch.dtype | None = None,
     ) -> Ansatz:
         """Tie an experiment to numbers of features and outputs.
 
         Args:
-            experiment: the circuit.
-            input_size: number of features, at least 1.
-            output_size: number of outputs; may be None with ``"none"``.
-            output_mapping_strategy: how probabilities become outputs.
+            experiment: As for `Ansatz`, and so are the others.
+            input_size: Number of features.
+            output_size: Number of outputs.
+            output_mapping_strategy: How probabilities become outputs.
+            dtype: In which layers made of it compute.
 
         Returns:
-            The ansatz for :class:`~hybridlit.photonics.QuantumLayer`.
+            The ansatz for `QuantumLayer`.
 
         Raises:
-            TypeError: if an argument has the wrong type.
-            ValueError: as :class:`Ansatz`.
+            TypeError: If an argument has the wrong type.
+            ValueError: As `Ansatz`.
         """
-        return Ansatz(experiment, input_size, output_size, output_mapping_strategy)
-
-
-_GROUPINGS = (
-    OutputMappingStrategy.GROUPING,
-    OutputMappingStrategy.LEXGROUPING,
-    OutputMappingStrategy.MODGROUPING,
-)
-_EXPECTATIONS = (OutputMappingStrategy.MODE_EXPECTATIONS, OutputMappingStrategy.PAIR_CORRELATIONS)
-
-
-def _refuse_constant_outputs(strategy: OutputMappingStrategy, occupation: tuple[int, ...]) -> None:
-    r"""Refuse the outputs that no circuit changes; there are no others.
-
-    Meshes on both sides of a column of data phases reach every unitary. So if a feature that is no
-    global phase left all outputs unchanged for generic meshes, the outputs would be the same for
-    all unitaries. They are not: the identity brings s to s, where one group of outcomes has it all
-    and the others none (after post-selection: a unitary that sends all photons to one unbunched
-    outcome's modes), and a permutation of modes permutes :math:`\langle n_j\rangle = s_j` unless
-    all are equal. Constant pair correlations would need the same :math:`s_j (s_j - 1)` in all
-    modes and their Haar mean, :math:`2 n (n - 1) / (m (m + 1))`, which leaves one photon.
-    """
-    same = len(set(occupation)) == 1
-    if strategy is OutputMappingStrategy.MODE_EXPECTATIONS and same:
-        raise ValueError(
-            f"output_mapping_strategy={strategy.value!r} needs an input state that differs from "
-            f"mode to mode, got {occupation}: its mean photon numbers are the same behind every "
-            "interferometer, so that no feature reaches the output; change n_photons, n_modes or "
-            "input_state, or use 'pair_correlations' or 'linear'"
-        )
-    if strategy is OutputMappingStrategy.PAIR_CORRELATIONS and sum(occupation) == 1:
-        raise ValueError(
-            f"output_mapping_strategy={strategy.value!r} needs n_photons of at least 2, got 1: a "
-            "single photon has no pair, so that every output is 0 and no feature reaches it; use "
-            "'mode_expectations', or more photons"
-        )
-
-
-def _pattern(pattern: StatePattern, modes: int, photons: int) -> tuple[int, ...]:
-    """Occupation of each mode; more photons than modes fill all modes evenly first."""
-    full_rounds, rest = divmod(photons, modes)
-    if pattern is StatePattern.SEQUENTIAL:
-        chosen = list(range(rest))
-    elif pattern is StatePattern.SPACED:
-        chosen = [modes // 2] if rest == 1 else [i * modes // rest for i in range(rest)]
-    else:
-        chosen = [*range(0, modes, 2), *range(1, modes, 2)][:rest]
-    return tuple(full_rounds + (mode in chosen) for mode in range(modes))
-
-
-def _checked_state(state: Sequence[int], modes: int, photons: int) -> tuple[int, ...]:
-    if isinstance(state, str) or not hasattr(state, "__iter__"):
-        raise TypeError(
-            f"input_state must be a sequence of ints, got {type(state).__name__} {state!r}"
-        )
-    occupation = tuple(integer(number, "each entry of input_state", 0) for number in state)
-    if len(occupation) != modes or sum(occupation) != photons:
-        raise ValueError(
-            f"input_state must hold n_photons={photons} photons in n_modes={modes} modes, got "
-            f"{occupation} with {sum(occupation)} photons in {len(occupation)} modes"
-        )
-    return occupation
+        return Ansatz(experiment, input_size, output_size, output_mapping_strategy, dtype)

@@ -23,7 +23,7 @@ FILES = sorted(path for path in HOUSE.rglob("*.py") if "internals" not in path.p
 OVERRIDES = {"_apply", "_load_from_state_dict", "_save_to_state_dict"}
 """Methods of `nn.Module` that a circuit overrides; `test_overrides.py` has a test for each."""
 
-DOCUMENTED = {"_asdict", "_exit", "_fields", "_make", "_replace"}
+DOCUMENTED = {"_asdict", "_exit", "_fields", "_make", "_replace", "_value_"}
 """Names that begin with an underscore and are documented all the same: of Python."""
 
 UNDOCUMENTED = {

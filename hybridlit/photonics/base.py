@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from hybridlit.argument_types import checked
+from hybridlit.internals.torch import metadata
 from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.circuit.data_phases import LinearMap, hides_terms, tuned, turned_back
 from hybridlit.photonics.circuit.lowered import Lowered
@@ -320,7 +321,7 @@ class PhotonicCircuit(nn.Module):
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        modules = getattr(destination, "_metadata", None)  # a plain dict of the caller has none
+        modules = metadata(destination)  # a plain dict of the caller has none
         if modules is not None:
             modules[prefix[:-1]]["circuit"] = dict(self._description)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from hybridlit.internals.torch import metadata
 from hybridlit.photonics.experiment import Ansatz, CircuitType
 
 __all__ = ["circuits_in", "description", "differences"]
@@ -61,5 +62,5 @@ def circuits_in(state: Mapping[str, object]) -> dict[str, Mapping[str, str]]:
     Returns:
         A :func:`description` by the name of the module.
     """
-    modules: Mapping[str, Mapping[str, Mapping[str, str]]] = getattr(state, "_metadata", {})
+    modules = metadata(state) or {}
     return {name: entry["circuit"] for name, entry in modules.items() if "circuit" in entry}

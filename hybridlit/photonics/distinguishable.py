@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
 from hybridlit.photonics.layer import QuantumLayer
@@ -145,6 +146,7 @@ def _copy(source: PhotonicCircuit, made: PhotonicCircuit) -> None:
     made.train(source.training)
 
 
+@constant_in_graphs
 def _transitions(
     modes: int, before: int, space: ComputationSpace, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, ...]:
@@ -156,6 +158,3 @@ def _transitions(
         return np.maximum(target, 0).ravel(), (target >= 0)[..., None].astype(real)
 
     return on_device(("distinguishable", modes, before, space, dtype), make, device)
-
-
-_transitions._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as in interferometer

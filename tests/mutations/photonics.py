@@ -199,10 +199,25 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "photonics/readouts/linear.py",
+        "photonics/test_stack.py",
+        [("offset = bias - weight.sum(2)", "offset = bias", "readouts of stacks differ")],
+    ),
+    *mutations_of(
+        "photonics/readouts/expectations.py",
+        "photonics/test_distinguishable.py",
+        [
+            (
+                "mean[:, None] - (rows * photons) @ rows.mT",
+                "mean[:, None] - rows @ rows.mT",
+                "a photon is correlated with itself",
+            ),
+        ],
+    ),
+    *mutations_of(
         "photonics/stack.py",
         "photonics/test_stack.py",
         [
-            ("offset = bias - weight.sum(2)", "offset = bias", "readouts of stacks differ"),
             (
                 "{k: value[index] for k, value in",
                 "{k: value[0] for k, value in",
@@ -218,11 +233,6 @@ MUTATIONS = [
                 "transfer[:, photon, None] * state * possible",
                 "transfer[:, photon, None] * state",
                 "photons enter full modes, of outcome 0",
-            ),
-            (
-                "mean[:, None] - (rows * photons) @ rows.mT",
-                "mean[:, None] - rows @ rows.mT",
-                "a photon is correlated with itself",
             ),
         ],
     ),

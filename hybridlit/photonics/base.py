@@ -342,6 +342,14 @@ class PhotonicCircuit(nn.Module):
             )
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
 
+    def _taking(self, source: PhotonicCircuit, state: Mapping[str, Tensor]) -> Self:
+        """Take over numbers, and the device, precision, mode and what learns of another circuit."""
+        self.to(source.phases)
+        self.load_state_dict(state)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(source.get_parameter(name).requires_grad)
+        return self.train(source.training)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow ``.to()``, ``.half()`` and the like, but never below float32."""
 

@@ -111,8 +111,7 @@ class DistinguishableLayer(_Distinguishable, QuantumLayer):
             A layer of the same circuit, on the same device and with the same precision.
         """
         made = cls(layer.input_size, ansatz=layer.ansatz, recompute=layer.recompute)
-        _copy(layer, made)
-        return made
+        return made._taking(layer, layer.state_dict())
 
 
 class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
@@ -130,20 +129,11 @@ class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
         """
         assert stack.count is not None  # a stack has one
         made = cls(stack.count, stack.input_size, ansatz=stack.ansatz, recompute=stack.recompute)
-        _copy(stack, made)
-        return made
+        return made._taking(stack, stack.state_dict())
 
     def layers(self) -> list[QuantumLayer]:
         """Return the layers one by one, as copies."""
         return [DistinguishableLayer.from_layer(layer) for layer in super().layers()]
-
-
-def _copy(source: PhotonicCircuit, made: PhotonicCircuit) -> None:
-    made.to(source.phases)
-    made.load_state_dict(source.state_dict())
-    for name, parameter in source.named_parameters():
-        made.get_parameter(name).requires_grad_(parameter.requires_grad)
-    made.train(source.training)
 
 
 @constant_in_graphs

@@ -81,23 +81,18 @@ class QuantumLayerStack(PhotonicCircuit):
             )
         first = layers[0]
         stack = cls(len(layers), first.input_size, ansatz=first.ansatz, recompute=first.recompute)
-        stack.to(first.phases)
         states = [layer.state_dict() for layer in layers]
-        stack.load_state_dict({name: torch.stack([s[name] for s in states]) for name in states[0]})
-        for name, parameter in first.named_parameters():
-            stack.get_parameter(name).requires_grad_(parameter.requires_grad)
-        return stack
+        return stack._taking(
+            first, {name: torch.stack([s[name] for s in states]) for name in states[0]}
+        )
 
     def layers(self) -> list[QuantumLayer]:
         """Return the layers one by one, as copies."""
         made = []
         for index in range(len(self.phases)):
             layer = QuantumLayer(self.input_size, ansatz=self.ansatz, recompute=self.recompute)
-            layer.to(self.phases)
-            layer.load_state_dict({k: value[index] for k, value in self.state_dict().items()})
-            for name, parameter in layer.named_parameters():
-                parameter.requires_grad_(self.get_parameter(name).requires_grad)
-            made.append(layer)
+            state = {k: value[index] for k, value in self.state_dict().items()}
+            made.append(layer._taking(self, state))
         return made
 
     def forward(self, x: Tensor, each: bool = False) -> Tensor:

@@ -350,14 +350,20 @@ MUTATIONS = [
                 "a circuit with one outcome is allowed",
             ),
             (
-                "[modes // 2] if photons == 1 else [i * modes // photons for i in range(photons)]",
-                "[i * modes // photons for i in range(photons)]",
-                "one spaced photon is not in the middle",
-            ),
-            (
                 "if len(occupation) != self.n_modes or sum(occupation) != photons:",
                 "if len(occupation) != self.n_modes:",
                 "n_photons and the input state differ",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/states.py",
+        "photonics/test_experiment.py",
+        [
+            (
+                "[modes // 2] if photons == 1 else [i * modes // photons for i in range(photons)]",
+                "[i * modes // photons for i in range(photons)]",
+                "one spaced photon is not in the middle",
             ),
         ],
     ),

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from statistics import NormalDist
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hybridlit.analysis.evaluation import to_device_of
-from hybridlit.analysis.statistics import CONFIDENCE, Interval
 from hybridlit.components import model_parts, part_parameters, photonic_modules, split_parameters
 from hybridlit.templates import HybridModule
 
 __all__ = [
     "allocate_loss_change",
     "losses_of_both",
-    "mean_interval",
     "merged",
     "modules_by",
     "row_losses",
@@ -205,30 +201,6 @@ def allocate_loss_change(
         for part in moved:
             put(part, earlier=False)
     return after, changes
-
-
-def mean_interval(values: Tensor) -> Interval:
-    """Return Student's t interval of the mean at 95 % confidence, for 5 values and more.
-
-    Args:
-        values: Independent values of shape (groups,).
-
-    Returns:
-        The interval; infinitely wide for fewer than 5 values, which say too little.
-    """
-    mean, degrees = float(values.mean()), len(values) - 1
-    if degrees < 4:
-        return Interval(mean, -math.inf, math.inf)
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    # Abramowitz and Stegun 26.7.5: right to 0.3 % from 4 degrees of freedom on, and without scipy
-    quantile = (
-        z
-        + (z**3 + z) / (4 * degrees)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    )
-    half = quantile * float(values.std()) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
 
 
 def _on_device_of(model: nn.Module, batch: Any) -> Any:

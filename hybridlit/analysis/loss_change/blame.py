@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from hybridlit.analysis.loss_change.allocation import mean_interval
-from hybridlit.analysis.statistics import Interval
+from hybridlit.analysis.statistics import Interval, mean_interval
 
 __all__ = ["PartCost", "summed_costs", "suspected_parts"]
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hybridlit.analysis.loss_change.allocation import mean_interval
-from hybridlit.analysis.statistics import Interval
+from hybridlit.analysis.statistics import Interval, mean_interval
 
 __all__ = ["Verdict", "guilty_by_intervention"]
 

@@ -5,8 +5,8 @@ import torch
 
 from hybridlit import ArrayDataModule, SequentialHybrid
 from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.ablation.part_means import mean_outputs
-from hybridlit.analysis.ablation.posthoc import _permuted
+from hybridlit.analysis.ablation.parts import mean_outputs
+from hybridlit.analysis.ablation.posthoc import Trained, _permutation
 
 
 def rows_of(task, outputs, targets):
@@ -39,7 +39,9 @@ def test_outputs_are_exchanged_over_all_batches():
     measure, x = Measure(model), torch.randn(10, 3)
     batches = [(x[i : i + 4], torch.zeros(len(x[i : i + 4])).long()) for i in (0, 4, 8)]
     own, _ = measure.outputs(model, batches)
-    drawn = [run[1].tolist() for run in _permuted(model, measure, batches, model.classical_post, 5)]
+    trained = Trained(model, measure, batches, permutations=5, draws=1)
+    runs = _permutation(trained, model.classical_post, torch.zeros(3))
+    drawn = [run.outputs.tolist() for run in runs]
     assert all(sorted(rows) == sorted(own.tolist()) for rows in drawn)  # each row's output once
     assert len({str(rows) for rows in drawn}) == 5
 

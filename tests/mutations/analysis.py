@@ -77,7 +77,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/ablation/part_means.py",
+        "analysis/ablation/parts.py",
         "analysis/test_measure.py",
         [
             (

@@ -1,9 +1,10 @@
-"""What stands in for the photonic part of a network when it is trained without it."""
+"""What the arms of the study are: one row each, and what stands in for the photonic layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import torch
@@ -21,22 +22,16 @@ from hybridlit.photonics import (
 )
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 
-__all__ = ["ARMS", "STAND_INS", "DoesNotApply", "Widths", "apply_arm", "observed_widths"]
+__all__ = ["ARMS", "Arm", "DoesNotApply", "Question", "Widths", "apply_arm", "observed_widths"]
 
-ARMS = {
-    "hybrid": "the model as it is",
-    "classical_only": "photonic outputs replaced by zero",
-    "linear": "photonic layers replaced by linear ones",
-    "mlp": "photonic layers replaced by classical ones with as many parameters",
-    "random_features": "photonic layers replaced by as many random Fourier features, never trained",
-    "untrained": "photonic parameters kept as they were drawn",
-    "distinguishable": "photons that do not interfere with one another",
-    "single_photon": "one photon in the same circuits",
-}
-"""What the retrained arms are, by name."""
 
-STAND_INS = ("linear", "mlp", "random_features")
-"""Arms whose photonic layers give way to classical ones that learn."""
+class Question(Enum):
+    """What comparisons with retrained arms decide about, in the order in which that is told."""
+
+    NONLINEARITY = "the photonic nonlinearity"
+    TRAINING = "training the photonic parameters"
+    INTERFERENCE = "interference between photons"
+    BESIDE = "the photonic part beside the classical one"
 
 
 class DoesNotApply(Exception):
@@ -45,15 +40,37 @@ class DoesNotApply(Exception):
 
 @dataclass(frozen=True)
 class Widths:
-    """Numbers of features that go into a photonic layer and come out of it.
-
-    Attributes:
-        inputs: Width of the input.
-        outputs: Width of the output.
-    """
+    """Numbers of features that go into a photonic layer (`inputs`) and come out (`outputs`)."""
 
     inputs: int
     outputs: int
+
+
+Maker = Callable[[str, nn.Module, Mapping[str, Widths]], nn.Module]
+"""From name, module and widths to what takes the module's place; or to the module, changed."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A kind of model that is trained beside the hybrid one.
+
+    Attributes:
+        words: What it is.
+        make: Makes what takes the place of each photonic module of a fresh model, and raises
+            `DoesNotApply` where that makes no sense; None: the model stays as it is.
+        question: What the comparison with it decides about; None for the model as it is.
+        differs_too: What else differs from the model, if more does than the question asks for.
+        learns: Whether classical layers that learn stand in for the photonic ones. They are trained
+            with the settings of either component.
+        note: What has to be said beside its row in the table.
+    """
+
+    words: str
+    make: Maker | None = None
+    question: Question | None = None
+    differs_too: str | None = None
+    learns: bool = False
+    note: str | None = None
 
 
 def observed_widths(model: nn.Module, run: Callable[[], object]) -> dict[str, Widths]:
@@ -114,17 +131,17 @@ def apply_arm(
     Raises:
         DoesNotApply: With the reason why the arm makes no sense for this model.
     """
-    if arm != "hybrid":
-        changed = False
-        for name, module in photonic_modules(model).items():
-            if not name:
-                raise DoesNotApply("the model itself is marked as photonic")
-            other = _MAKERS[arm](name, module, widths)
-            changed |= other is not module or arm == "untrained"
-            if arm in STAND_INS and (photonic_stage or marked):
-                mark_photonic(other)  # not of circuits, whose readout is classical in the model
-            if other is not module:
-                _exchange(model, module, other)
+    row = ARMS[arm]
+    for name, module in photonic_modules(model).items():
+        if row.make is None:
+            break
+        if not name:
+            raise DoesNotApply("the model itself is marked as photonic")
+        other = row.make(name, module, widths)
+        if row.learns and (photonic_stage or marked):
+            mark_photonic(other)  # not of circuits, whose readout is classical in the model
+        if other is not module:
+            _exchange(model, module, other)
     trainable = [p for p in split_parameters(model)["photonic"].values() if p.requires_grad]
     if photonic_stage and not trainable:
         raise DoesNotApply(
@@ -141,120 +158,24 @@ def _exchange(model: nn.Module, module: nn.Module, other: nn.Module) -> None:
             setattr(model.get_submodule(parent), own, other)
 
 
-# --- one function an arm: (name, module, widths) -> what stands in for the module -----------------
+# --- classical blocks -----------------------------------------------------------------------------
 
 
-def _untrained(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
-    own = list(module.parameters(recurse=not isinstance(module, PhotonicCircuit)))
-    if not any(parameter.requires_grad for parameter in own):
-        raise DoesNotApply(f"no photonic parameter of {name} is trained in the model either")
-    for parameter in own:
-        parameter.requires_grad_(False)
-    return module
+def _classical(make: Callable[[nn.Module, int, int], nn.Module]) -> Maker:
+    """Make blocks, or a stack of them, with the widths of a photonic module."""
 
+    def maker(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
+        if name not in widths:
+            raise DoesNotApply(
+                f"{name} does not map one tensor (..., inputs) to one (..., outputs)"
+            )
+        sizes = widths[name].inputs, widths[name].outputs
+        like = next(iter([*module.parameters(), *module.buffers()]), torch.empty(0))
+        stacked = isinstance(module, QuantumLayerStack)
+        blocks = (make(module, *sizes) for _ in range(_count(module)))
+        return (ModuleStack(blocks) if stacked else next(blocks)).to(like.device)
 
-def _classical_only(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
-    return _stand_in(name, module, widths, lambda _, outputs: _Zeros(outputs))
-
-
-def _linear(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
-    return _stand_in(name, module, widths, _Linear)
-
-
-def _mlp(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
-    trained = sum(p.numel() for p in module.parameters() if p.requires_grad) // _count(module)
-    return _stand_in(name, module, widths, lambda i, o: MatchedMLP(i, o, trained))
-
-
-def _random_features(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
-    features = None
-    if isinstance(module, PhotonicCircuit):
-        if module.ansatz.output_mapping_strategy is OutputMappingStrategy.LINEAR:
-            features = module.fock_space.size
-    return _stand_in(name, module, widths, lambda i, o: RandomFeatures(i, o, features))
-
-
-def _distinguishable(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
-    circuit = _known_circuit(name, module)
-    if isinstance(circuit, QuantumLayerStack):
-        return DistinguishableLayerStack.from_stack(circuit)
-    return DistinguishableLayer.from_layer(circuit)
-
-
-def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
-    circuit = _known_circuit(name, module)
-    strategy = OutputMappingStrategy(circuit.ansatz.output_mapping_strategy)
-    if strategy is OutputMappingStrategy.PAIR_CORRELATIONS:
-        raise DoesNotApply(f"pair correlations of one photon are 0, and {name} gives nothing else")
-    experiment, first = circuit.experiment, circuit.input_state
-    one = next(mode for mode, photons in enumerate(first) if photons)
-    state = tuple(int(mode == one) for mode in range(len(first)))
-    experiment = replace(experiment, n_photons=1, input_state=state)
-    sizes = circuit.input_size, circuit.output_size
-    given: dict[str, Any] = dict(experiment=experiment, output_mapping_strategy=strategy)
-    try:
-        other: QuantumLayer | QuantumLayerStack
-        if isinstance(circuit, QuantumLayerStack):
-            other = QuantumLayerStack(_count(circuit), *sizes, **given)
-        else:
-            other = QuantumLayer(*sizes, **given)
-    except ValueError as error:
-        raise DoesNotApply(
-            f"one photon has {len(first)} outcomes, too few for the {sizes[1]} outputs of {name}: "
-            f"{error}"
-        ) from error
-    other.to(circuit.phases)
-    with torch.no_grad():
-        other.phases.copy_(circuit.phases)
-        other.phases.requires_grad_(circuit.phases.requires_grad)
-        if other.bandwidth is not None and circuit.bandwidth is not None:
-            other.bandwidth.copy_(circuit.bandwidth)
-            other.bandwidth.requires_grad_(circuit.bandwidth.requires_grad)
-    return other
-
-
-_MAKERS: dict[str, Callable[[str, nn.Module, Mapping[str, Widths]], nn.Module]] = {
-    "classical_only": _classical_only,
-    "linear": _linear,
-    "mlp": _mlp,
-    "random_features": _random_features,
-    "untrained": _untrained,
-    "distinguishable": _distinguishable,
-    "single_photon": _single_photon,
-}
-
-
-def _known_circuit(name: str, module: nn.Module) -> QuantumLayer | QuantumLayerStack:
-    if type(module) not in (QuantumLayer, QuantumLayerStack):
-        raise DoesNotApply(f"what {name}, a {type(module).__name__}, simulates is not known")
-    assert isinstance(module, (QuantumLayer, QuantumLayerStack))
-    if sum(module.input_state) == 1:
-        raise DoesNotApply(f"{name} has one photon, which has none to interfere with")
-    if module.ansatz.output_mapping_strategy is OutputMappingStrategy.MODE_EXPECTATIONS:
-        raise DoesNotApply(
-            f"{name} gives mean photon numbers, which are the same with and without interference "
-            "between photons"
-        )
-    return module
-
-
-def _stand_in(
-    name: str,
-    module: nn.Module,
-    widths: Mapping[str, Widths],
-    make: Callable[[int, int], nn.Module],
-) -> nn.Module:
-    """Return a classical block, or a stack of them, with the widths of a photonic module."""
-    if name not in widths:
-        raise DoesNotApply(f"{name} does not map one tensor (..., inputs) to one (..., outputs)")
-    sizes = widths[name].inputs, widths[name].outputs
-    like = next(iter([*module.parameters(), *module.buffers()]), torch.empty(0))
-    other: nn.Module
-    if isinstance(module, QuantumLayerStack):
-        other = ModuleStack(make(*sizes) for _ in range(_count(module)))
-    else:
-        other = make(*sizes)
-    return other.to(like.device)
+    return maker
 
 
 def _count(module: nn.Module) -> int:
@@ -278,3 +199,121 @@ class _Zeros(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.new_zeros(*x.shape[:-1], self.output_size)
+
+
+def _mlp(module: nn.Module, inputs: int, outputs: int) -> nn.Module:
+    trained = sum(p.numel() for p in module.parameters() if p.requires_grad) // _count(module)
+    return MatchedMLP(inputs, outputs, trained)
+
+
+def _random_features(module: nn.Module, inputs: int, outputs: int) -> nn.Module:
+    features = None
+    if isinstance(module, PhotonicCircuit):
+        if module.ansatz.output_mapping_strategy is OutputMappingStrategy.LINEAR:
+            features = module.fock_space.size
+    return RandomFeatures(inputs, outputs, features)
+
+
+# --- photonic layers that lack something ----------------------------------------------------------
+
+
+def _untrained(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
+    own = list(module.parameters(recurse=not isinstance(module, PhotonicCircuit)))
+    if not any(parameter.requires_grad for parameter in own):
+        raise DoesNotApply(f"no photonic parameter of {name} is trained in the model either")
+    for parameter in own:
+        parameter.requires_grad_(False)
+    return module
+
+
+def _distinguishable(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
+    circuit = _known_circuit(name, module)
+    if isinstance(circuit, QuantumLayerStack):
+        return DistinguishableLayerStack.from_stack(circuit)
+    return DistinguishableLayer.from_layer(circuit)
+
+
+def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
+    circuit = _known_circuit(name, module)
+    strategy = OutputMappingStrategy(circuit.ansatz.output_mapping_strategy)
+    if strategy is OutputMappingStrategy.PAIR_CORRELATIONS:
+        raise DoesNotApply(f"pair correlations of one photon are 0, and {name} gives nothing else")
+    experiment, first = circuit.experiment, circuit.input_state
+    one = next(mode for mode, photons in enumerate(first) if photons)
+    state = tuple(int(mode == one) for mode in range(len(first)))
+    experiment = replace(experiment, n_photons=1, input_state=state)
+    sizes = circuit.input_size, circuit.output_size
+    arguments: dict[str, Any] = dict(experiment=experiment, output_mapping_strategy=strategy)
+    try:
+        other: QuantumLayer | QuantumLayerStack
+        if isinstance(circuit, QuantumLayerStack):
+            other = QuantumLayerStack(_count(circuit), *sizes, **arguments)
+        else:
+            other = QuantumLayer(*sizes, **arguments)
+    except ValueError as error:
+        raise DoesNotApply(
+            f"one photon has {len(first)} outcomes, too few for the {sizes[1]} outputs of {name}: "
+            f"{error}"
+        ) from error
+    other.to(circuit.phases)
+    for own, drawn in ((other.phases, circuit.phases), (other.bandwidth, circuit.bandwidth)):
+        if own is not None and drawn is not None:
+            own.data.copy_(drawn)
+            own.requires_grad_(drawn.requires_grad)
+    return other
+
+
+def _known_circuit(name: str, module: nn.Module) -> QuantumLayer | QuantumLayerStack:
+    if type(module) not in (QuantumLayer, QuantumLayerStack):
+        raise DoesNotApply(f"what {name}, a {type(module).__name__}, simulates is not known")
+    assert isinstance(module, (QuantumLayer, QuantumLayerStack))
+    if sum(module.input_state) == 1:
+        raise DoesNotApply(f"{name} has one photon, which has none to interfere with")
+    if module.ansatz.output_mapping_strategy is OutputMappingStrategy.MODE_EXPECTATIONS:
+        raise DoesNotApply(
+            f"{name} gives mean photon numbers, which are the same with and without interference "
+            "between photons"
+        )
+    return module
+
+
+ARMS: dict[str, Arm] = {
+    "hybrid": Arm("the model as it is"),
+    "classical_only": Arm(
+        "photonic outputs replaced by zero",
+        _classical(lambda _, inputs, outputs: _Zeros(outputs)),
+        Question.BESIDE,
+        note="The parameters of classical_only include those that lead to the photonic layers, "
+        "which have nothing to learn from there.",
+    ),
+    "linear": Arm(
+        "photonic layers replaced by linear ones",
+        _classical(lambda _, inputs, outputs: _Linear(inputs, outputs)),
+        Question.NONLINEARITY,
+        differs_too="another number of parameters, too",
+        learns=True,
+    ),
+    "mlp": Arm(
+        "photonic layers replaced by classical ones with as many parameters",
+        _classical(_mlp),
+        Question.NONLINEARITY,
+        learns=True,
+    ),
+    "random_features": Arm(
+        "photonic layers replaced by as many random Fourier features, never trained",
+        _classical(_random_features),
+        Question.NONLINEARITY,
+        learns=True,
+    ),
+    "untrained": Arm("photonic parameters kept as they were drawn", _untrained, Question.TRAINING),
+    "distinguishable": Arm(
+        "photons that do not interfere with one another", _distinguishable, Question.INTERFERENCE
+    ),
+    "single_photon": Arm(
+        "one photon in the same circuits",
+        _single_photon,
+        Question.INTERFERENCE,
+        differs_too="fewer outcomes to read, too",
+    ),
+}
+"""The retrained arms, by name, in the order in which they are trained and shown."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -14,12 +14,11 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from hybridlit.analysis.ablation.constant import prepared_targets
-from hybridlit.analysis.ablation.evidence import ScoredRows, evidence
-from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.ablation.evidence import evidence, judged
+from hybridlit.analysis.ablation.measure import Measure, ScoredRows, prepared_targets
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import loader_of
-from hybridlit.analysis.statistics import Interval, holm, verdict
+from hybridlit.analysis.statistics import Interval
 from hybridlit.templates import HybridModule
 
 __all__ = ["Baseline", "BaselineRun", "baseline_names", "compared", "fit_baselines"]
@@ -72,15 +71,7 @@ class BaselineRun:
 
 
 def baseline_names(model: LightningModule, measure: Measure) -> tuple[list[str], dict[str, str]]:
-    """Return the baselines that suit a model.
-
-    Args:
-        model: The model, for its task.
-        measure: How a row is scored.
-
-    Returns:
-        Their names, and why they are missing, by name.
-    """
+    """Return the names of the baselines that suit a model, or why they are missing, by name."""
     if not isinstance(model, HybridModule) or measure.forward is not None:
         return [], {"baselines": "what the rows of this model's batches are is not known"}
     if measure.own_score:
@@ -137,7 +128,7 @@ def fit_baselines(
     for name in names:
         start = time.perf_counter()
         try:
-            grid = _FAMILIES[regression][name](len(train[0]), seed)
+            grid = _FAMILIES[regression][name](regression, len(train[0]), seed)
             setting, fitted = _tuned(grid, train, held_out, regression)
             answers = _answers(fitted, inputs, targets, model.hparams["output_dim"], regression)
             scored = ScoredRows(measure.rows_of_predictions(model, answers, wanted))
@@ -165,18 +156,17 @@ def compared(
     Returns:
         The baselines.
     """
-    found = []
-    for name, own in runs.items():
-        proof = evidence(reference, [run.scored for run in own], test_per_train)
-        scores = tuple(float(run.scored.rows.mean()) for run in own)
-        settings = tuple(run.setting for run in own)
-        seconds = median(run.seconds for run in own)
-        found.append(Baseline(name, scores, settings, seconds, proof.difference, proof.p_value, ""))
-    judged = []
-    for each, p in zip(found, holm([each.p_value for each in found]), strict=True):
-        word = verdict(each.difference, margin, p)
-        judged.append(replace(each, p_value=p, verdict=_WORDS.get(word, word)))
-    return tuple(judged)
+    proofs = [evidence(reference, [r.scored for r in own], test_per_train) for own in runs.values()]
+    return tuple(
+        Baseline(
+            name,
+            scores=tuple(run.scored.mean for run in own),
+            settings=tuple(run.setting for run in own),
+            seconds=median(run.seconds for run in own),
+            **judgement,
+        )
+        for (name, own), judgement in zip(runs.items(), judged(proofs, margin, _WORDS), strict=True)
+    )
 
 
 def _table(model: HybridModule, batches: Sequence[Any]) -> tuple[Array, Array]:
@@ -207,7 +197,7 @@ def _tuned(
     best: tuple[float, str, Any] | None = None
     with lightning_silenced():  # of warnings, such as that an optimizer did not converge
         for name, candidate in grid.items():
-            fitted = candidate.fit(*train)
+            fitted = _standardized(candidate, targets=regression).fit(*train)
             quality = 0.0
             if held_out is not None:
                 answers = fitted.predict(held_out[0]).reshape(held_out[1].shape)
@@ -232,74 +222,48 @@ def _answers(fitted: Any, inputs: Array, targets: Array, width: int, regression:
     return torch.nn.functional.one_hot(found.long(), width).double()
 
 
-# --- grids: from the number of training rows and a seed to models by their settings ---------------
+# --- grids: from the task, the number of training rows and a seed to models by their settings -----
 
 
-def _classifiers() -> dict[str, Callable[[int, int], dict[str, Any]]]:
-    def logistic(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.linear_model import LogisticRegression
+def _linear(regression: bool, rows: int, seed: int) -> dict[str, Any]:
+    from sklearn.linear_model import LogisticRegression, Ridge
 
-        return {
-            f"C={c:g}": _standardized(LogisticRegression(C=c, max_iter=2000))
-            for c in (0.01, 1.0, 100.0)
-        }
-
-    def machine(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.svm import SVC
-
-        _check_size(rows)
-        return {f"C={c:g}": _standardized(SVC(C=c)) for c in (0.1, 1.0, 10.0, 100.0)}
-
-    def network(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.neural_network import MLPClassifier
-
-        return {
-            name: _standardized(MLPClassifier(**given)) for name, given in _networks(rows, seed)
-        }
-
-    return {"logistic regression": logistic, "SVC": machine, "MLP grid": network}
+    strengths = (0.01, 1.0, 100.0)
+    if regression:
+        return {f"alpha={a:g}": Ridge(alpha=a) for a in strengths}
+    return {f"C={c:g}": LogisticRegression(C=c, max_iter=2000) for c in strengths}
 
 
-def _regressors() -> dict[str, Callable[[int, int], dict[str, Any]]]:
-    def ridge(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.linear_model import Ridge
+def _machine(regression: bool, rows: int, seed: int) -> dict[str, Any]:
+    from sklearn.multioutput import MultiOutputRegressor
+    from sklearn.svm import SVC, SVR
 
-        return {f"alpha={a:g}": _standardized(Ridge(alpha=a), True) for a in (0.01, 1.0, 100.0)}
-
-    def machine(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.multioutput import MultiOutputRegressor
-        from sklearn.svm import SVR
-
-        _check_size(rows)
-        return {
-            f"C={c:g}": _standardized(MultiOutputRegressor(SVR(C=c)), True)
-            for c in (0.1, 1.0, 10.0, 100.0)
-        }
-
-    def network(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.neural_network import MLPRegressor
-
-        return {
-            name: _standardized(MLPRegressor(**given), True)
-            for name, given in _networks(rows, seed)
-        }
-
-    return {"ridge regression": ridge, "SVR": machine, "MLP grid": network}
+    if rows > _MOST_ROWS:
+        raise ValueError(f"{rows} training rows are too many for it, more than {_MOST_ROWS}")
+    strengths = (0.1, 1.0, 10.0, 100.0)
+    if regression:
+        return {f"C={c:g}": MultiOutputRegressor(SVR(C=c)) for c in strengths}
+    return {f"C={c:g}": SVC(C=c) for c in strengths}
 
 
-def _networks(rows: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _network(regression: bool, rows: int, seed: int) -> dict[str, Any]:
     """Two sizes and two weight decays; few rows go to a second-order method all at once."""
-    few = rows <= 1000
-    how = dict(solver="lbfgs", max_iter=1000) if few else dict(learning_rate_init=3e-3)
-    if not few:
-        how["max_iter"] = max(20, min(200, 1_000_000 // rows))
-    for hidden in ((32,), (64, 64)):
-        for alpha in (1e-3, 1.0):
-            name = f"{'x'.join(map(str, hidden))}, alpha={alpha:g}"
-            yield name, dict(hidden_layer_sizes=hidden, alpha=alpha, random_state=seed, **how)
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    how: dict[str, Any] = dict(solver="lbfgs", max_iter=1000)
+    if rows > 1000:
+        how = dict(learning_rate_init=3e-3, max_iter=max(20, min(200, 1_000_000 // rows)))
+    kind = MLPRegressor if regression else MLPClassifier
+    return {
+        f"{'x'.join(map(str, hidden))}, alpha={alpha:g}": kind(
+            hidden_layer_sizes=hidden, alpha=alpha, random_state=seed, **how
+        )
+        for hidden in ((32,), (64, 64))
+        for alpha in (1e-3, 1.0)
+    }
 
 
-def _standardized(model: Any, targets: bool = False) -> Any:
+def _standardized(model: Any, targets: bool) -> Any:
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -309,9 +273,8 @@ def _standardized(model: Any, targets: bool = False) -> Any:
     return make_pipeline(StandardScaler(), model)
 
 
-def _check_size(rows: int) -> None:
-    if rows > _MOST_ROWS:
-        raise ValueError(f"{rows} training rows are too many for it, more than {_MOST_ROWS}")
-
-
-_FAMILIES = {False: _classifiers(), True: _regressors()}
+_FAMILIES: dict[bool, dict[str, Callable[[bool, int, int], dict[str, Any]]]] = {
+    False: {"logistic regression": _linear, "SVC": _machine, "MLP grid": _network},
+    True: {"ridge regression": _linear, "SVR": _machine, "MLP grid": _network},
+}
+"""Baselines by whether the task is regression, and by name."""

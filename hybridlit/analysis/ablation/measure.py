@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from hybridlit.analysis.evaluation import collect, to_device_of
+from hybridlit.analysis.splits import loader_of
 from hybridlit.templates import HybridModule
 
-__all__ = ["Forward", "Measure", "RowScore"]
+__all__ = ["Forward", "Measure", "RowScore", "ScoredRows", "prepared_targets"]
 
 RowScore = Callable[[Tensor, Tensor], Tensor]
 """From (outputs, targets) of all test rows to one number a row, more is better, shape (rows,)."""
 
 Forward = Callable[[Any, Any], tuple[Tensor, Tensor]]
 """From (model, batch) to outputs and targets of the batch, each of shape (batch, ...)."""
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """The scores of one run.
+
+    Attributes:
+        rows: Score of each test row, shape (rows,).
+        outputs: What the model returned, shape (rows, ...); None for what is no network.
+    """
+
+    rows: npt.NDArray[np.float64]
+    outputs: Tensor | None = None
+
+    @property
+    def mean(self) -> float:
+        """The score of the run."""
+        return float(self.rows.mean())
+
+    def same_outputs(self, other: ScoredRows) -> bool:
+        """Whether both are networks that returned the very same: no row could tell them apart."""
+        one, two = self.outputs, other.outputs
+        return one is not None and two is not None and torch.equal(one, two)
 
 
 class Measure:
@@ -51,20 +76,21 @@ class Measure:
         forward: Forward | None = None,
     ) -> None:
         template = isinstance(model, HybridModule)
-        for name, given in (("score", score), ("forward", forward)):
+        for name, given, what in (
+            ("score", score, "from (outputs, targets) to one number a row, more is better"),
+            ("forward", forward, "from (model, batch) to (outputs, targets)"),
+        ):
             if given is None and not template:
-                raise TypeError(
-                    f"{type(model).__name__} is no HybridModule: give {name}=, "
-                    + (
-                        "from (outputs, targets) to one number a row, more is better"
-                        if name == "score"
-                        else "from (model, batch) to (outputs, targets)"
-                    )
-                )
+                raise TypeError(f"{type(model).__name__} is no HybridModule: give {name}=, {what}")
         self._score, self.forward = score, forward
         self.own_score = score is not None
         regression = template and model.hparams["task"] == "regression"
         self.name = ("r2" if regression else "acc") if score is None else _name_of(score)
+
+    def __call__(self, model: LightningModule, batches: Sequence[Any]) -> ScoredRows:
+        """Run a model in evaluation mode, in which it is left, and score every row."""
+        outputs, targets = self.outputs(model, batches)
+        return ScoredRows(self.rows(model, outputs, targets), outputs)
 
     def outputs(self, model: LightningModule, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Run a model in evaluation mode, without gradients.
@@ -105,11 +131,10 @@ class Measure:
         """
         if not bool(torch.isfinite(outputs).all()):
             raise ValueError("the model's outputs on the test data are not finite: it has diverged")
-        if self._score is not None:
-            scores = torch.as_tensor(self._score(outputs, targets)).detach()
-        else:
+        if self._score is None:
             assert isinstance(model, HybridModule)
             return self.rows_of_predictions(model, model.predictions(outputs), targets)
+        scores = torch.as_tensor(self._score(outputs, targets)).detach()
         if scores.shape != outputs.shape[:1]:
             raise ValueError(
                 f"score must return one number a row, shape ({len(outputs)},), got "
@@ -120,27 +145,53 @@ class Measure:
     def rows_of_predictions(
         self, model: HybridModule, predictions: Tensor, targets: Tensor
     ) -> npt.NDArray[np.float64]:
-        """Score every row of what a template, or anything beside it, predicts.
+        """Score every row, as `rows` does, of what a template's `predictions` looks like."""
+        return _finite(_TASKS[model.hparams["task"]](predictions, targets))
+
+    def of_constant(
+        self, model: LightningModule, datamodule: LightningDataModule, test: Iterable[Any]
+    ) -> ScoredRows | None:
+        """Score the best constant: the most frequent class, or the mean, of the training data.
+
+        Its outputs are the class frequencies as logits, so that other scores than the accuracy can
+        be taken of it as well.
 
         Args:
             model: The model, for its task.
-            predictions: As the template's `predictions` returns them, shape (rows, output_dim).
-            targets: The prepared targets, shape (rows, ...).
+            datamodule: A datamodule that is set up.
+            test: The test batches.
 
         Returns:
-            Shape (rows,).
-
-        Raises:
-            ValueError: If scores are not finite.
+            The scores of the test rows; None for a model that is no template or is run by a
+            function of the user's, since what its outputs mean is not known.
         """
-        return _finite(_TASKS[model.hparams["task"]](predictions, targets))
+        if not isinstance(model, HybridModule) or self.forward is not None:
+            return None
+        targets = prepared_targets(model, loader_of(datamodule, "train"))
+        task, width = model.hparams["task"], model.hparams["output_dim"]
+        if task == "regression":
+            answer = targets.double().mean(0)
+        elif task == "binary":
+            ones = targets.double().sum(0)
+            answer = ((ones + 1) / (len(targets) - ones + 1)).log()
+        else:  # one more of each class: one that does not occur must not get an infinite logit
+            answer = (torch.bincount(targets, minlength=width) + 1).double().log()
+        wanted = prepared_targets(model, test)
+        outputs = answer.to(torch.get_default_dtype()).expand(len(wanted), -1)
+        return ScoredRows(self.rows(model, outputs, wanted))
 
-    def __call__(
-        self, model: LightningModule, batches: Sequence[Any]
-    ) -> tuple[npt.NDArray[np.float64], Tensor]:
-        """Run and score: the scores of the rows, shape (rows,), and the outputs (rows, ...)."""
-        outputs, targets = self.outputs(model, batches)
-        return self.rows(model, outputs, targets), outputs
+
+def prepared_targets(model: HybridModule, batches: Iterable[Any]) -> Tensor:
+    """Return the targets of at least one batch as the loss of a template takes them.
+
+    Their shape is (rows,) or (rows, output_dim), and they are on the CPU.
+    """
+    found = []
+    for batch in batches:
+        given = model.unpack(batch)[1]
+        outputs = torch.zeros(len(given), model.hparams["output_dim"])
+        found.append(model.prepare_targets(outputs, given.cpu()))
+    return torch.cat(found)
 
 
 def _finite(scores: Tensor) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
-from hybridlit.analysis.ablation.part_means import chosen_parts, mean_outputs, replaced_by
+from hybridlit.analysis.ablation.parts import chosen_parts, mean_outputs, replaced_by
 from hybridlit.analysis.replacement import replaced_output
 from hybridlit.analysis.splits import batches_of, prepared, warn_of_shared_rows
 from hybridlit.analysis.statistics import Interval, row_interval
@@ -125,7 +125,6 @@ def shapley_values(
         ValueError: If there are more than four parts, a name is unknown, one part lies within
             another, a part does not give one output for each row, or there are fewer than two test
             rows.
-        ImportError: If scipy, of the extra `analysis`, is not installed.
 
     Example:
         >>> from hybridlit import ParallelHybrid, SklearnDataModule
@@ -161,7 +160,7 @@ def shapley_values(
                 for name, part in chosen.items():
                     if name not in active:
                         stack.enter_context(replaced_output(part, replaced_by(means[name])))
-                scored[_key(active)] = measure(model, test)[0]
+                scored[_key(active)] = measure(model, test).rows
     return _divided(measure.name, list(chosen), scored)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.conclusion import signed
 from hybridlit.analysis.statistics import Interval
 
@@ -120,12 +121,7 @@ def _notes(study: AblationStudy) -> list[str]:
     nothing = [arm.name for arm in study.retrained if arm.beats_constant is False]
     if nothing:
         notes.append(f"Not surely better than a constant answer: {', '.join(nothing)}.")
-    if any(arm.name == "classical_only" for arm in study.retrained):
-        notes.append(
-            "The parameters of classical_only include those that lead to the photonic layers, "
-            "which have nothing to learn from there."
-        )
-    return notes
+    return notes + [note for arm in study.retrained if (note := ARMS[arm.name].note)]
 
 
 def _retrained_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:

@@ -1,8 +1,8 @@
-"""The parts of a model that can be replaced, and what each of them gives on average."""
+"""The parts of a model that can be replaced: what they give on average, how they are drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,8 +13,9 @@ from hybridlit.analysis.ablation.measure import Measure
 from hybridlit.analysis.replacement import recorded_output
 from hybridlit.analysis.splits import loader_of
 from hybridlit.components import model_parts, photonic_modules
+from hybridlit.photonics import PhotonicCircuit
 
-__all__ = ["chosen_parts", "mean_outputs", "replaced_by"]
+__all__ = ["cannot_draw", "chosen_parts", "draw_anew", "mean_outputs", "replaced_by"]
 
 
 def chosen_parts(
@@ -95,15 +96,46 @@ def mean_outputs(
 
 
 def replaced_by(mean: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what puts the same output in the place of every row's.
-
-    Args:
-        mean: The output, of shape (...).
-
-    Returns:
-        From outputs of shape (batch, ...) to `mean` in every row.
-    """
+    """Return what puts the same output, of shape (...), in the place of every row's."""
     return lambda output: mean.to(output).expand_as(output)
+
+
+def draw_anew(part: nn.Module) -> None:
+    """Draw the parameters of a part anew, in place; if it holds photonic ones, only these."""
+    for module in _drawn(part):
+        if isinstance(module, PhotonicCircuit):
+            PhotonicCircuit.reset_parameters(module)
+        else:
+            module.reset_parameters()  # type: ignore[operator]
+
+
+def cannot_draw(part: nn.Module) -> str | None:
+    """Name a class with parameters that `draw_anew` cannot draw; None if it reaches all."""
+    reached = {id(child) for module in _drawn(part) for child in module.modules()}
+    for outer in _components(part):
+        for module in outer.modules():
+            if (
+                id(module) not in reached
+                and next(module.parameters(recurse=False), None) is not None
+            ):
+                return type(module).__name__
+    return None
+
+
+def _drawn(part: nn.Module) -> list[nn.Module]:
+    return [module for outer in _components(part) for module in _resettable(outer)]
+
+
+def _components(part: nn.Module) -> list[nn.Module]:
+    return list(photonic_modules(part).values()) or [part]
+
+
+def _resettable(module: nn.Module) -> Iterator[nn.Module]:
+    if callable(getattr(module, "reset_parameters", None)):
+        yield module
+        return
+    for child in module.children():
+        yield from _resettable(child)
 
 
 def _not_once_per_row(outputs: Sequence[Any], rows: int) -> str | None:

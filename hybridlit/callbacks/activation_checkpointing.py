@@ -12,13 +12,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, inputs_of, run_forward
 from hybridlit.checks import number
 from hybridlit.components import model_parts, photonic_modules
+from hybridlit.internals.torch import StorageWeakRef, is_compiled
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.undisturbed import undisturbed
 
@@ -184,7 +184,7 @@ class ActivationCheckpointing(Callback):
                     f"components must be among {[*groups, *parts]} for this model, got {name!r}"
                 )
             chosen |= groups[name] if name in groups else {name: parts[name]}
-        compiled = [module for module in model.modules() if _is_compiled(module)]
+        compiled = [module for module in model.modules() if is_compiled(module)]
         for name, module in chosen.items():
             own = set(module.modules())
             if any(outer in own or module in set(outer.modules()) for outer in compiled):
@@ -224,11 +224,6 @@ class ActivationCheckpointing(Callback):
         with undisturbed():
             without = _kept_bytes(run, held)
         return kept, without, [name for name in copies if name not in ran]
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    # torch.compile(module) wraps, module.compile() does not; torch._dynamo is slow to import
-    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
 def _recompute(module: nn.Module) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from hybridlit import ArrayDataModule, SequentialHybrid
 from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.ablation.parts import mean_outputs
+from hybridlit.analysis.ablation.parts import part_means
 from hybridlit.analysis.ablation.posthoc import Trained, _permutation
 
 
@@ -52,7 +52,7 @@ def test_mean_outputs_are_means_over_rows():
     data = ArrayDataModule(torch.randn(25, 3), torch.arange(25) % 3, batch_size=4)
     assert len(data.train[0]) == 15
     part = model.quantum_layer
-    means, reasons = mean_outputs(model, data, Measure(model), {"quantum_layer": part})
+    means, reasons = part_means(model, data, Measure(model), {"quantum_layer": part})
     with torch.no_grad():
         expected = part(model.eval().classical_pre(data.train[0])).mean(0)
     assert reasons == {}

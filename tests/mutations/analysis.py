@@ -81,9 +81,9 @@ MUTATIONS = [
         "analysis/test_measure.py",
         [
             (
-                "        count += rows",
-                "        count = rows",
-                "means over the training data are too large",
+                "rows.append(len(measure.outputs(model, [batch])[0]))",
+                "rows.append(1)",
+                "parts with a row for each row have no mean",
             ),
         ],
     ),
@@ -113,9 +113,9 @@ MUTATIONS = [
         "analysis/test_mean_replacement.py",
         [
             (
-                "return torch.cat(tensors).mean(0)",
-                "return torch.stack([t.mean(0) for t in tensors]).mean(0)",
-                "a small batch counts like a full one",
+                "all(module in means for module in modules)",
+                "any(module in means for module in modules)",
+                "parts of which a half has a mean are not left out",
             ),
         ],
     ),
@@ -207,8 +207,8 @@ MUTATIONS = [
         "analysis/test_pictures.py",
         [
             (
-                "part.repeat_interleave(each)",
-                "part.repeat(each)",
+                "part.repeat_interleave(count)",
+                "part.repeat(count)",
                 "rows are in the groups of other samples",
             ),
             (
@@ -340,6 +340,27 @@ MUTATIONS = [
                 "if isinstance(loader, dict) or len(loader) > 1:",
                 "if isinstance(loader, dict):",
                 "only the first of several loaders counts",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/recording.py",
+        "analysis/test_recording.py",
+        [
+            (
+                "if not tracker.is_bw:",
+                "if True:",
+                "what a checkpoint computes again counts as a call",
+            ),
+            (
+                "tensor.detach().clone()",
+                "tensor.detach()",
+                "what follows in place changes what was recorded",
+            ),
+            (
+                'set_stance("force_eager")',
+                'set_stance("default")',
+                "compiled models are not looked into",
             ),
         ],
     ),

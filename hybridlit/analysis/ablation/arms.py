@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hybridlit.analysis.recording import Call, recorded
 from hybridlit.blocks.matched import MatchedMLP
 from hybridlit.blocks.module_stack import ModuleStack
 from hybridlit.blocks.random_features import RandomFeatures
 from hybridlit.components import mark_photonic, photonic_modules, split_parameters
 from hybridlit.photonics import (
-    OutputMappingStrategy,
     PhotonicCircuit,
     QuantumLayer,
     QuantumLayerStack,
@@ -84,30 +84,27 @@ def observed_widths(model: nn.Module, run: Callable[[], object]) -> dict[str, Wi
         Widths by qualified name, of all modules that map one tensor (..., inputs) to one
         (..., outputs).
     """
-    found: dict[str, Widths] = {}
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            tensors = [*inputs[:1], output]
-            if all(isinstance(t, Tensor) and t.dim() > 1 for t in tensors) and len(tensors) == 2:
-                if tensors[0].shape[:-1] == tensors[1].shape[:-1]:
-                    found[name] = Widths(tensors[0].shape[-1], tensors[1].shape[-1])
-
-        return hook
-
-    handles = []
-    for name, module in photonic_modules(model).items():
-        if isinstance(module, PhotonicCircuit):
-            found[name] = Widths(module.input_size, module.output_size)
-        else:
-            handles.append(module.register_forward_hook(watch(name)))
-    try:
-        if handles:
+    modules = photonic_modules(model)
+    found = {
+        name: Widths(module.input_size, module.output_size)
+        for name, module in modules.items()
+        if isinstance(module, PhotonicCircuit)
+    }
+    silent = {name: module for name, module in modules.items() if name not in found}
+    if silent:
+        with recorded(silent, _widths_of) as calls:
             run()
-    finally:
-        for handle in handles:
-            handle.remove()
+        found |= {name: each for name, kept in calls.items() for each in kept if each is not None}
     return found
+
+
+def _widths_of(call: Call) -> Widths | None:
+    given, output = call.given, call.output
+    for tensor in (given, output):
+        if not isinstance(tensor, Tensor) or tensor.dim() < 2:
+            return None
+    alike = given.shape[:-1] == output.shape[:-1]
+    return Widths(given.shape[-1], output.shape[-1]) if alike else None
 
 
 def apply_arm(
@@ -209,7 +206,7 @@ def _mlp(module: nn.Module, inputs: int, outputs: int) -> nn.Module:
 def _random_features(module: nn.Module, inputs: int, outputs: int) -> nn.Module:
     features = None
     if isinstance(module, PhotonicCircuit):
-        if module.ansatz.output_mapping_strategy is OutputMappingStrategy.LINEAR:
+        if any(True for _ in module.readout.parameters()):  # weights of each outcome
             features = module.fock_space.size
     return RandomFeatures(inputs, outputs, features)
 
@@ -235,15 +232,14 @@ def _distinguishable(name: str, module: nn.Module, widths: Mapping[str, Widths])
 
 def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
     circuit = _known_circuit(name, module)
-    strategy = OutputMappingStrategy(circuit.ansatz.output_mapping_strategy)
-    if strategy is OutputMappingStrategy.PAIR_CORRELATIONS:
-        raise DoesNotApply(f"pair correlations of one photon are 0, and {name} gives nothing else")
     experiment, first = circuit.experiment, circuit.input_state
     one = next(mode for mode, photons in enumerate(first) if photons)
     state = tuple(int(mode == one) for mode in range(len(first)))
     experiment = replace(experiment, n_photons=1, input_state=state)
     sizes = circuit.input_size, circuit.output_size
-    arguments: dict[str, Any] = dict(experiment=experiment, output_mapping_strategy=strategy)
+    arguments: dict[str, Any] = dict(
+        experiment=experiment, output_mapping_strategy=circuit.ansatz.strategy
+    )
     try:
         other: QuantumLayer | QuantumLayerStack
         if isinstance(circuit, QuantumLayerStack):
@@ -252,7 +248,7 @@ def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -
             other = QuantumLayer(*sizes, **arguments)
     except ValueError as error:
         raise DoesNotApply(
-            f"one photon has {len(first)} outcomes, too few for the {sizes[1]} outputs of {name}: "
+            f"one photon with {len(first)} outcomes cannot give the {sizes[1]} outputs of {name}: "
             f"{error}"
         ) from error
     other.to(circuit.phases)
@@ -269,9 +265,10 @@ def _known_circuit(name: str, module: nn.Module) -> QuantumLayer | QuantumLayerS
     assert isinstance(module, (QuantumLayer, QuantumLayerStack))
     if sum(module.input_state) == 1:
         raise DoesNotApply(f"{name} has one photon, which has none to interfere with")
-    if module.ansatz.output_mapping_strategy is OutputMappingStrategy.MODE_EXPECTATIONS:
+    readout = module.ansatz.readout
+    if readout.expectation is not None and readout.distinguishable is None:
         raise DoesNotApply(
-            f"{name} gives mean photon numbers, which are the same with and without interference "
+            f"{name} gives {readout.words}, which are the same with and without interference "
             "between photons"
         )
     return module

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn
 
 from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.replacement import recorded_output
+from hybridlit.analysis.replacement import mean_outputs
 from hybridlit.analysis.splits import loader_of
 from hybridlit.components import model_parts, photonic_modules
 from hybridlit.photonics import PhotonicCircuit
 
-__all__ = ["cannot_draw", "chosen_parts", "draw_anew", "mean_outputs", "replaced_by"]
+__all__ = ["cannot_draw", "chosen_parts", "draw_anew", "part_means"]
 
 
 def chosen_parts(
@@ -53,7 +51,7 @@ def chosen_parts(
     return {name: known[name] for name in chosen}
 
 
-def mean_outputs(
+def part_means(
     model: LightningModule,
     datamodule: LightningDataModule,
     measure: Measure,
@@ -63,48 +61,31 @@ def mean_outputs(
 
     Args:
         model: The model, inside `undisturbed`.
-        datamodule: A datamodule that is set up.
+        datamodule: A datamodule that is set up; a ValueError if it has no training data.
         measure: How the model is run.
         parts: The parts by name.
 
     Returns:
         Means of shape (...) by name, and reasons by name of those that have no mean.
-
-    Raises:
-        ValueError: If there are no training data.
     """
-    sums: dict[str, Tensor] = {}
-    reasons: dict[str, str] = {}
-    count = 0
-    for batch in loader_of(datamodule, "train"):
-        with ExitStack() as stack:
-            records = {
-                name: stack.enter_context(recorded_output(part)) for name, part in parts.items()
-            }
-            rows = len(measure.outputs(model, [batch])[0])
-        count += rows
-        for name, outputs in records.items():
-            reason = _not_once_per_row(outputs, rows)
-            if reason is not None:
-                reasons[name] = reason
-            elif name not in reasons:
-                total = outputs[0].cpu().double().sum(0)  # not every device knows double
-                sums[name] = sums[name] + total if name in sums else total
-    if not count:
+    rows: list[int] = []
+
+    def run() -> list[int]:
+        for batch in loader_of(datamodule, "train"):
+            rows.append(len(measure.outputs(model, [batch])[0]))
+        return rows
+
+    found = mean_outputs(parts, run)
+    if not rows:
         raise ValueError(f"{type(datamodule).__name__} has no training data to take means over")
-    return {name: total / count for name, total in sums.items() if name not in reasons}, reasons
-
-
-def replaced_by(mean: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return what puts the same output, of shape (...), in the place of every row's."""
-    return lambda output: mean.to(output).expand_as(output)
+    return found
 
 
 def draw_anew(part: nn.Module) -> None:
     """Draw the parameters of a part anew, in place; if it holds photonic ones, only these."""
     for module in _drawn(part):
         if isinstance(module, PhotonicCircuit):
-            PhotonicCircuit.reset_parameters(module)
+            module.reset_phases()
         else:
             module.reset_parameters()  # type: ignore[operator]
 
@@ -136,15 +117,3 @@ def _resettable(module: nn.Module) -> Iterator[nn.Module]:
         return
     for child in module.children():
         yield from _resettable(child)
-
-
-def _not_once_per_row(outputs: Sequence[Any], rows: int) -> str | None:
-    if not outputs:
-        return "it is not called in the forward pass"
-    if len(outputs) > 1:
-        return f"it is called {len(outputs)} times for each batch"
-    if not isinstance(outputs[0], Tensor):
-        return f"it returns a {type(outputs[0]).__name__}, not a tensor"
-    if outputs[0].dim() < 1 or len(outputs[0]) != rows:
-        return "its output has not one row for each row of the batch"
-    return None

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from hybridlit.analysis.ablation.arms import DoesNotApply
 from hybridlit.analysis.ablation.evidence import Evidence, beats, judged, row_evidence
 from hybridlit.analysis.ablation.measure import Measure, ScoredRows
-from hybridlit.analysis.ablation.parts import cannot_draw, draw_anew, mean_outputs, replaced_by
-from hybridlit.analysis.replacement import recorded_output, replaced_output
+from hybridlit.analysis.ablation.parts import cannot_draw, draw_anew, part_means
+from hybridlit.analysis.recording import copied, recorded
+from hybridlit.analysis.replacement import replaced
 from hybridlit.analysis.statistics import Interval
 from hybridlit.undisturbed import undisturbed
 
@@ -89,9 +90,9 @@ class Trained:
     permutations: int
     draws: int
 
-    def with_output(self, part: nn.Module, replace: Callable[[Tensor], Tensor]) -> ScoredRows:
+    def with_output(self, part: nn.Module, by: Tensor | Callable[[Tensor], Tensor]) -> ScoredRows:
         """Score the model with the output of a part replaced."""
-        with replaced_output(part, replace):
+        with replaced(part, by):
             return self.scored()
 
     def scored(self) -> ScoredRows:
@@ -124,7 +125,7 @@ def posthoc_arms(
     own = trained.scored()
     constant = measure.of_constant(model, datamodule, trained.test)
     learned = None if constant is None else beats([own], [constant])
-    means, left_out = mean_outputs(model, datamodule, measure, parts)
+    means, left_out = part_means(model, datamodule, measure, parts)
     found: list[tuple[dict[str, Any], Evidence]] = []
     for name, part in parts.items():
         for kind, replacement in REPLACEMENTS.items():
@@ -169,13 +170,13 @@ def _zero(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRow
 
 
 def _mean(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRows]:
-    yield trained.with_output(part, replaced_by(mean))
+    yield trained.with_output(part, mean)
 
 
 def _permutation(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRows]:
-    with recorded_output(part) as recorded:
+    with recorded({"": part}, lambda call: copied(call.output)) as calls:
         trained.measure.outputs(trained.model, trained.test)
-    outputs = torch.cat(recorded)
+    outputs = torch.cat(calls[""])
     for _ in range(trained.permutations):
         order = torch.randperm(len(outputs)).to(outputs.device)
         yield trained.with_output(part, _in_turn(outputs[order]))

@@ -16,7 +16,7 @@ from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compare
 from hybridlit.analysis.ablation.evidence import beats, evidence, judged, may_catch_up
 from hybridlit.analysis.ablation.measure import Measure, ScoredRows
 from hybridlit.analysis.ablation.retraining import Recipe, Run, best_of_trials
-from hybridlit.analysis.replacement import replaced_output
+from hybridlit.analysis.replacement import replaced
 from hybridlit.analysis.splits import batches_of, count_rows, first_batches
 from hybridlit.analysis.statistics import Interval
 from hybridlit.components import photonic_modules
@@ -244,7 +244,7 @@ def _goes_around(model: LightningModule, measure: Measure, batches: Sequence[Any
     """Whether the outputs depend on the inputs with all photonic outputs at zero."""
     with ExitStack() as stack:
         for module in photonic_modules(model).values():
-            stack.enter_context(replaced_output(module, torch.zeros_like))
+            stack.enter_context(replaced(module, torch.zeros_like))
         outputs, _ = measure.outputs(model, batches)
     return not torch.allclose(outputs, outputs[:1].expand_as(outputs), rtol=1e-5, atol=1e-6)
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
-from hybridlit.analysis.ablation.parts import chosen_parts, mean_outputs, replaced_by
-from hybridlit.analysis.replacement import replaced_output
+from hybridlit.analysis.ablation.parts import chosen_parts, part_means
+from hybridlit.analysis.replacement import replaced
 from hybridlit.analysis.splits import batches_of, prepared, warn_of_shared_rows
 from hybridlit.analysis.statistics import Interval, row_interval
 from hybridlit.argument_types import checked
@@ -151,7 +151,7 @@ def shapley_values(
     scored: dict[str, Rows] = {}
     with undisturbed(model, whole=True), prepared(datamodule) as data:
         warn_of_shared_rows(data)
-        means, reasons = mean_outputs(model, data, measure, chosen)
+        means, reasons = part_means(model, data, measure, chosen)
         for name, reason in reasons.items():
             raise ValueError(f"part {name!r} cannot be replaced: {reason}")
         test = batches_of(data, "test")
@@ -159,7 +159,7 @@ def shapley_values(
             with ExitStack() as stack:
                 for name, part in chosen.items():
                     if name not in active:
-                        stack.enter_context(replaced_output(part, replaced_by(means[name])))
+                        stack.enter_context(replaced(part, means[name]))
                 scored[_key(active)] = measure(model, test).rows
     return _divided(measure.name, list(chosen), scored)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +38,8 @@ class DoesNotApply(Exception):
     """Says why an arm makes no sense for a model."""
 
 
-@dataclass(frozen=True)
-class Widths:
-    """Numbers of features that go into a photonic layer (`inputs`) and come out (`outputs`)."""
+class Widths(NamedTuple):
+    """Numbers of features that go into a photonic layer, and come out."""
 
     inputs: int
     outputs: int
@@ -74,15 +73,10 @@ class Arm:
 
 
 def observed_widths(model: nn.Module, run: Callable[[], object]) -> dict[str, Widths]:
-    """Find the widths of the photonic modules of a model: by watching, where they do not say.
+    """Find the widths of the photonic modules of a model, by qualified name.
 
-    Args:
-        model: The model.
-        run: Runs it on some batch.
-
-    Returns:
-        Widths by qualified name, of all modules that map one tensor (..., inputs) to one
-        (..., outputs).
+    Those that do not say are watched while `run` runs the model on some batch. Left out are modules
+    that do not map one tensor (..., inputs) to one (..., outputs).
     """
     modules = photonic_modules(model)
     found = {
@@ -99,12 +93,10 @@ def observed_widths(model: nn.Module, run: Callable[[], object]) -> dict[str, Wi
 
 
 def _widths_of(call: Call) -> Widths | None:
-    given, output = call.given, call.output
-    for tensor in (given, output):
-        if not isinstance(tensor, Tensor) or tensor.dim() < 2:
-            return None
-    alike = given.shape[:-1] == output.shape[:-1]
-    return Widths(given.shape[-1], output.shape[-1]) if alike else None
+    shapes = [t.shape for t in (call.given, call.output) if isinstance(t, Tensor) and t.dim() > 1]
+    if len(shapes) < 2 or shapes[0][:-1] != shapes[1][:-1]:
+        return None
+    return Widths(shapes[0][-1], shapes[1][-1])
 
 
 def apply_arm(
@@ -119,11 +111,10 @@ def apply_arm(
     Args:
         model: The model, not trained yet; it is changed.
         arm: A key of `ARMS`.
-        widths: Widths of its photonic modules by name.
+        widths: As from `observed_widths`.
         photonic_stage: Whether the training has a stage for photonic parameters: what stands in for
             them is then trained in it, and must have some.
-        marked: Whether to train classical layers that stand in for photonic ones with the settings
-            of photonic parameters in any case.
+        marked: Whether what learns in their place has the settings of photonic parameters anyway.
 
     Raises:
         DoesNotApply: With the reason why the arm makes no sense for this model.
@@ -166,10 +157,9 @@ def _classical(make: Callable[[nn.Module, int, int], nn.Module]) -> Maker:
             raise DoesNotApply(
                 f"{name} does not map one tensor (..., inputs) to one (..., outputs)"
             )
-        sizes = widths[name].inputs, widths[name].outputs
         like = next(iter([*module.parameters(), *module.buffers()]), torch.empty(0))
         stacked = isinstance(module, QuantumLayerStack)
-        blocks = (make(module, *sizes) for _ in range(_count(module)))
+        blocks = (make(module, *widths[name]) for _ in range(_count(module)))
         return (ModuleStack(blocks) if stacked else next(blocks)).to(like.device)
 
     return maker

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,15 +55,8 @@ class Baseline:
     verdict: str
 
 
-@dataclass(frozen=True)
-class BaselineRun:
-    """One baseline on one split.
-
-    Attributes:
-        scored: Scores of its test rows.
-        setting: The settings that validation chose.
-        seconds: Duration of the search.
-    """
+class BaselineRun(NamedTuple):
+    """One baseline on one split, the settings that validation chose, duration of the search."""
 
     scored: ScoredRows
     setting: str
@@ -105,8 +98,7 @@ def fit_baselines(
         datamodule: A datamodule that is set up.
         test: The test batches.
         seed: Of what is drawn.
-        validates: Whether validation data choose the settings; otherwise the middle of each grid is
-            taken.
+        validates: Whether validation data choose the settings, or else the middle of each grid.
         advance: Called after each baseline.
 
     Returns:
@@ -145,17 +137,7 @@ def compared(
     margin: float,
     test_per_train: float = 0.0,
 ) -> tuple[Baseline, ...]:
-    """Compare the model with every baseline.
-
-    Args:
-        runs: Runs of each baseline, one for each run of the model.
-        reference: The runs of the model.
-        margin: The smallest difference that matters.
-        test_per_train: As for `evidence`.
-
-    Returns:
-        The baselines.
-    """
+    """Compare the runs of a model, `reference`, with those of every baseline, as `evidence`."""
     proofs = [evidence(reference, [r.scored for r in own], test_per_train) for own in runs.values()]
     return tuple(
         Baseline(

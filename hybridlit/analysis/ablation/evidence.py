@@ -67,14 +67,9 @@ def evidence(
 
 
 def row_evidence(ours: Sequence[ScoredRows], theirs: Sequence[ScoredRows]) -> Evidence:
-    """Compare the means of runs row by row: only the rows count as drawn at random.
+    """Compare the means of runs on the same rows: only the rows count as drawn at random.
 
-    Args:
-        ours: One run, or as many as `theirs`.
-        theirs: Runs on the same rows.
-
-    Returns:
-        The difference of the scores, with an interval over rows.
+    Of `ours` there may be one, or as many as of `theirs`.
     """
     if _same(ours, theirs):  # no row of any data could tell them apart
         return Evidence(Interval(0.0, 0.0, 0.0), 1.0)
@@ -98,15 +93,10 @@ def beats(
 def judged(
     found: Sequence[Evidence], margin: float, words: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """Say what differences mean that are looked at together.
+    """Return `difference`, `p_value` and `verdict` of each of several comparisons.
 
-    Args:
-        found: The differences.
-        margin: The smallest difference that matters.
-        words: What is said instead of the words of `verdict`, where it is something else.
-
-    Returns:
-        Of each its `difference`, its `p_value`, corrected for the others by `holm`, and `verdict`.
+    P values are corrected for one another by `holm`; `words` says what is said for a word of
+    `verdict`, where it is something else.
     """
     judgements = []
     for each, p in zip(found, holm([each.p_value for each in found]), strict=True):
@@ -140,12 +130,8 @@ def may_catch_up(histories: Sequence[Sequence[float]], rivals: Sequence[Sequence
 def last_gain(history: Sequence[float]) -> float:
     """Return by how much the last fifth of a training undercut the best validation before.
 
-    Args:
-        history: What was monitored, validation by validation; less is better.
-
-    Returns:
-        The gain, at least 0; one of less than a hundredth of all that was gained since the first
-        validation is none. Infinite if there is nothing before.
+    A gain of less than a hundredth of all that was gained since the first validation is none, 0.
+    It is infinite if there is nothing before.
     """
     count = math.ceil(_LAST * len(history))
     before, last = history[:-count], history[-count:]

@@ -93,10 +93,10 @@ class Measure:
         return ScoredRows(self.rows(model, outputs, targets), outputs)
 
     def outputs(self, model: LightningModule, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """Run a model in evaluation mode, without gradients.
+        """Run a model in evaluation mode, in which it is left, without gradients.
 
         Args:
-            model: The model; it is left in evaluation mode.
+            model: The model.
             batches: At least one batch.
 
         Returns:
@@ -116,15 +116,7 @@ class Measure:
     def rows(
         self, model: LightningModule, outputs: Tensor, targets: Tensor
     ) -> npt.NDArray[np.float64]:
-        """Score every row.
-
-        Args:
-            model: The model, for its `predictions`.
-            outputs: What it returned, shape (rows, ...).
-            targets: The prepared targets, shape (rows, ...).
-
-        Returns:
-            Shape (rows,).
+        """Score every row of outputs and prepared targets, (rows, ...), to shape (rows,).
 
         Raises:
             ValueError: If outputs or scores are not finite, or there is not one score a row.
@@ -154,16 +146,8 @@ class Measure:
         """Score the best constant: the most frequent class, or the mean, of the training data.
 
         Its outputs are the class frequencies as logits, so that other scores than the accuracy can
-        be taken of it as well.
-
-        Args:
-            model: The model, for its task.
-            datamodule: A datamodule that is set up.
-            test: The test batches.
-
-        Returns:
-            The scores of the test rows; None for a model that is no template or is run by a
-            function of the user's, since what its outputs mean is not known.
+        be taken of it as well. None for a model that is no template or is run by a function of the
+        user's, since what its outputs mean is not known.
         """
         if not isinstance(model, HybridModule) or self.forward is not None:
             return None
@@ -182,10 +166,7 @@ class Measure:
 
 
 def prepared_targets(model: HybridModule, batches: Iterable[Any]) -> Tensor:
-    """Return the targets of at least one batch as the loss of a template takes them.
-
-    Their shape is (rows,) or (rows, output_dim), and they are on the CPU.
-    """
+    """Return targets as the loss takes them, (rows,) or (rows, output_dim), on the CPU."""
     found = []
     for batch in batches:
         given = model.unpack(batch)[1]

@@ -19,19 +19,11 @@ __all__ = ["cannot_draw", "chosen_parts", "draw_anew", "part_means"]
 def chosen_parts(
     model: nn.Module, names: Sequence[str] | None, default: Mapping[str, nn.Module]
 ) -> dict[str, nn.Module]:
-    """Return the parts that were asked for.
-
-    Args:
-        model: The model.
-        names: Qualified names as in `model_parts` or `photonic_modules`; None: `default`.
-        default: Parts by name.
-
-    Returns:
-        The parts by name.
+    """Return the parts of a model that were asked for, by name, or else `default`.
 
     Raises:
         TypeError: If `names` is one string.
-        ValueError: If there is none, or a name is unknown.
+        ValueError: If there is none, or a name is in neither `model_parts` nor `photonic_modules`.
     """
     if isinstance(names, str):
         raise TypeError(f"parts must be given as a list of names, got the string {names!r}")
@@ -57,17 +49,7 @@ def part_means(
     measure: Measure,
     parts: Mapping[str, nn.Module],
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the mean output of parts over the training data.
-
-    Args:
-        model: The model, inside `undisturbed`.
-        datamodule: A datamodule that is set up; a ValueError if it has no training data.
-        measure: How the model is run.
-        parts: The parts by name.
-
-    Returns:
-        Means of shape (...) by name, and reasons by name of those that have no mean.
-    """
+    """Return mean outputs of parts over the training data, by name, and why others have none."""
     rows: list[int] = []
 
     def run() -> list[int]:

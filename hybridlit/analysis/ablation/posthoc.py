@@ -74,15 +74,7 @@ class Posthoc:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, within `undisturbed`.
-
-    Attributes:
-        model: The model.
-        measure: How a row is scored.
-        test: The test batches.
-        permutations: Number of permutations of a part's outputs.
-        draws: Number of draws of a part's parameters.
-    """
+    """A trained model, within `undisturbed`, and how often outputs and parameters are drawn."""
 
     model: LightningModule
     measure: Measure
@@ -115,9 +107,6 @@ def posthoc_arms(
         parts: The parts by qualified name.
         margin: The smallest difference that matters.
         advance: Called after each arm.
-
-    Returns:
-        The arms, why others were left out, and the scores of the model and of a constant.
     """
     if not parts:
         return Posthoc()

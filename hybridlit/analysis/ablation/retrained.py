@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
@@ -98,14 +98,7 @@ class RetrainedArm:
 
 @dataclass(frozen=True)
 class Retrained:
-    """Everything that was trained from scratch, on the same rows.
-
-    Attributes:
-        arms: The arms, `"hybrid"` first.
-        baselines: Classical models of scikit-learn.
-        constant: Mean score of the best constant answer; None where that is not known.
-        left_out: Why baselines are missing, by name.
-    """
+    """All that was trained from scratch, with the score of the best constant if that is known."""
 
     arms: tuple[RetrainedArm, ...] = ()
     baselines: tuple[Baseline, ...] = ()
@@ -113,17 +106,10 @@ class Retrained:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Applicable:
-    """The arms that make sense for a model.
+class Applicable(NamedTuple):
+    """Arms that make sense for a model, widths of its photonic modules, reasons of other arms."""
 
-    Attributes:
-        names: Keys of `ARMS`.
-        widths: Widths of the model's photonic modules.
-        left_out: Why other arms are missing, by name.
-    """
-
-    names: tuple[str, ...]
+    names: list[str]
     widths: dict[str, Widths]
     left_out: dict[str, str]
 
@@ -145,33 +131,23 @@ class _Runs:
 def applicable_arms(
     wanted: Sequence[str], recipe: Recipe, measure: Measure, datamodule: LightningDataModule
 ) -> Applicable:
-    """Find out which arms make sense, by making a model of each.
-
-    Args:
-        wanted: Keys of `ARMS`.
-        recipe: How a model is made.
-        measure: How a model is run.
-        datamodule: A datamodule that is set up; a ValueError if it has no training data.
-
-    Returns:
-        The arms.
-    """
+    """Find out which arms make sense, by making a model of each."""
     if not wanted:
-        return Applicable((), {}, {})
+        return Applicable([], {}, {})
     batches = first_batches(datamodule, "train", 2)
     if not batches:
         raise ValueError(f"{type(datamodule).__name__} has no training data")
     widths = observed_widths(recipe.model, lambda: measure.outputs(recipe.model, batches))
-    names, left_out = [], {}
+    found = Applicable([], widths, {})
     for arm in wanted:
         try:
             apply_arm(recipe.fresh_model(), arm, widths, recipe.photonic_stage)
             if arm == "classical_only" and not _goes_around(recipe.model, measure, batches):
                 raise DoesNotApply("nothing goes around the photonic layers")
-            names.append(arm)
+            found.names.append(arm)
         except DoesNotApply as reason:
-            left_out[arm] = str(reason)
-    return Applicable(tuple(names), widths, left_out)
+            found.left_out[arm] = str(reason)
+    return found
 
 
 def retrained_arms(
@@ -200,10 +176,8 @@ def retrained_arms(
         advance: Called after each run.
 
     Returns:
-        The arms and what they are compared with.
-
-    Raises:
-        RuntimeError: If a run fails; the message names arm and seed.
+        The arms and what they are compared with. A run that fails is a RuntimeError, which names
+        arm and seed.
     """
     if not arms.names:
         return Retrained()

@@ -35,14 +35,10 @@ __all__ = ["Build", "Recipe", "Run", "Training", "best_of_trials", "seeded"]
 Build = Callable[[], LightningModule]
 """Makes an untrained model."""
 
+_OPTIMIZED_BY = ("lr", "weight_decay", "schedule", "warmup_epochs")
 _SETTINGS = {
-    "classical": ("classical_lr", "weight_decay", "schedule", "warmup_epochs"),
-    "photonic": (
-        "quantum_lr",
-        "quantum_weight_decay",
-        "quantum_schedule",
-        "quantum_warmup_epochs",
-    ),
+    "classical": ("classical_lr", *_OPTIMIZED_BY[1:]),
+    "photonic": tuple(f"quantum_{name}" for name in _OPTIMIZED_BY),
 }
 """Arguments of a template: learning rate, weight decay, schedule and warm-up of its components."""
 
@@ -190,13 +186,6 @@ class Recipe:
     def train(self, model: LightningModule, datamodule: LightningDataModule) -> Training:
         """Train a fresh model, and load the weights that it had at its best validation.
 
-        Args:
-            model: What `fresh_model` made, whatever was exchanged in it.
-            datamodule: Training and validation data, set up.
-
-        Returns:
-            What it took.
-
         Raises:
             KeyboardInterrupt: At Ctrl-C, which Lightning alone would turn into the end of Python.
             ValueError: If the model never logs a finite `monitor`.
@@ -245,24 +234,10 @@ def best_of_trials(
 ) -> Run:
     """Train an arm with each of the settings, and score the one with the lowest validation.
 
-    Without validation data there is nothing to choose by, the test data least of all: arms have the
-    model's settings, and what stands in for photonic layers those of classical parameters.
-
-    Args:
-        arm: A key of `ARMS`.
-        widths: Widths of the model's photonic modules.
-        seed: Decides weights and order of the data.
-        recipe: How models are made and trained.
-        datamodule: The data, set up.
-        measure: How a row is scored.
-        test: The test batches.
-
-    Returns:
-        The best run.
-
-    Raises:
-        RuntimeError: If every training fails. One that diverges at a rate is no candidate.
-        ValueError: As `Recipe.train`, if that is so at every rate.
+    A training that fails, since it diverges at a rate for instance, is no candidate; the error is
+    raised if all do. Without validation data there is nothing to choose by, the test data least of
+    all: arms have the model's settings, and what learns in the place of photonic layers those of
+    classical parameters. The seed decides weights and order of the data.
     """
     names = _settings(arm, widths, recipe)
     choices, learns = len(names), ARMS[arm].learns

@@ -25,15 +25,13 @@ __all__ = [
 def tensors_by(model: nn.Module, by: str) -> dict[str, dict[str, Tensor]]:
     """Split all that a model has learned, parameters and persistent buffers, by who owns it.
 
-    Args:
-        model: The model.
-        by: `"part"`: as `part_parameters` does; a buffer belongs to the part that it lies in.
-            `"component"`: `"classical"` and `"photonic"`, as `split_parameters` does; a buffer is
-            photonic if it lies in a photonic module.
+    By `"part"` as `part_parameters` does, a buffer with the part that it lies in; by `"component"`,
+    `"classical"` and `"photonic"`, as `split_parameters` does, a buffer with the photonic module
+    that it lies in. Owners without parameters are left out, and buffers of no other owner stand
+    under `"other"` or `"classical"`.
 
     Returns:
-        The model's own tensors by qualified name, by name of the owner; owners without parameters
-        are left out, and buffers of no other owner stand under `"other"` or `"classical"`.
+        The model's own tensors by qualified name, by name of the owner.
     """
     parameters = part_parameters(model) if by == "part" else split_parameters(model)
     split: dict[str, dict[str, Tensor]] = {
@@ -55,15 +53,10 @@ def tensors_by(model: nn.Module, by: str) -> dict[str, dict[str, Tensor]]:
 
 
 def modules_by(model: nn.Module, by: str) -> dict[str, list[nn.Module]]:
-    """Find the modules whose outputs are what an owner in `tensors_by` has to say.
+    """Find the modules whose outputs are what an owner in `tensors_by` has to say, by its name.
 
-    Args:
-        model: The model.
-        by: `"part"`: each part is one module. `"component"`: all photonic modules together; what is
-            classical has no outputs of its own.
-
-    Returns:
-        Modules by name of the owner.
+    Each part is one module; photonic modules belong together, and what is classical beside them has
+    no outputs of its own.
     """
     if by == "part":
         return {name: [module] for name, module in model_parts(model).items()}
@@ -100,16 +93,10 @@ def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Te
 def losses_of_both(
     model: nn.Module, first: list[Any], second: list[Any], groups: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """Evaluate a model on two sets of batches, in one pass where that is possible.
+    """Return `row_losses` of two sets of batches, in one pass where that is possible.
 
-    Args:
-        model: As for `row_losses`, in evaluation mode: rows of a batch do not depend on each other.
-        first: Batches whose losses are not kept apart, unless by `probe_losses`.
-        second: Batches whose losses are kept apart, as by `row_losses`.
-        groups: Into how many groups the rows of a batch of `second` are split.
-
-    Returns:
-        Losses of the first and of the second, each as from `row_losses`.
+    The model must be in evaluation mode, in which rows of a batch do not depend on each other. The
+    rows of `first` are one group for each batch, unless `probe_losses` keeps them apart.
     """
     if len(first) != 1 or len(second) != 1 or len(both := merged([*first, *second])) != 1:
         return row_losses(model, first, groups=1), row_losses(model, second, groups)
@@ -122,14 +109,7 @@ def losses_of_both(
 
 
 def merged(batches: list[Any]) -> list[Any]:
-    """Put batches of tensors of equal rows into one, which is faster; leave others as they are.
-
-    Args:
-        batches: Batches as a data loader yields them.
-
-    Returns:
-        One batch, or the same batches.
-    """
+    """Put batches of tensors of equal rows into one, which is faster; leave others as they are."""
     kinds = set()
     for batch in batches:
         if not isinstance(batch, (tuple, list)) or not all(isinstance(t, Tensor) for t in batch):

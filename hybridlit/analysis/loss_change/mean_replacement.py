@@ -17,16 +17,10 @@ def losses_without(
     reference: Callable[[], object],
     losses: Callable[[], Tensor],
 ) -> dict[str, Tensor]:
-    """Evaluate a model with one part at a time replaced by its mean output.
+    """Evaluate a model with one part at a time, all of its modules, replaced by its mean output.
 
-    Args:
-        parts: The modules of each part; the outputs of all of them are replaced at once.
-        reference: Runs the model on the rows over which the mean is taken.
-        losses: Evaluates the model as it is then.
-
-    Returns:
-        What `losses` returned, by name of the part. Left out are parts with a module that the model
-        does not call, or that returns anything but tensors of shape (rows, ...) with equal rows.
+    The mean is taken while `reference` runs the model. Left out are parts with a module that the
+    model does not call, or that returns anything but tensors of shape (rows, ...) with equal rows.
     """
 
     def run() -> None:

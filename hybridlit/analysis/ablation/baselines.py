@@ -76,7 +76,7 @@ def baseline_names(model: LightningModule, measure: Measure) -> tuple[list[str],
             "baselines": "they need scikit-learn, which is not installed: pip install "
             "'hybridlit[analysis]'"
         }
-    return list(_FAMILIES[model.hparams["task"] == "regression"]), {}
+    return list(_FAMILIES[model.task.classifies]), {}
 
 
 def fit_baselines(
@@ -109,7 +109,7 @@ def fit_baselines(
     if not names:
         return runs, reasons
     assert isinstance(model, HybridModule)
-    regression = model.hparams["task"] == "regression"
+    regression = not model.task.classifies
     try:
         train = _table(model, list(loader_of(datamodule, "train")))
         held_out = _table(model, list(loader_of(datamodule, "val"))) if validates else None
@@ -120,7 +120,7 @@ def fit_baselines(
     for name in names:
         start = time.perf_counter()
         try:
-            grid = _FAMILIES[regression][name](regression, len(train[0]), seed)
+            grid = _FAMILIES[model.task.classifies][name](regression, len(train[0]), seed)
             setting, fitted = _tuned(grid, train, held_out, regression)
             answers = _answers(fitted, inputs, targets, model.hparams["output_dim"], regression)
             scored = ScoredRows(measure.rows_of_predictions(model, answers, wanted))
@@ -155,7 +155,7 @@ def _table(model: HybridModule, batches: Sequence[Any]) -> tuple[Array, Array]:
     """Inputs of shape (rows, features) and targets, classes of shape (rows,), of batches."""
     inputs = torch.cat([_tensor(model.unpack(batch)[0]).cpu() for batch in batches])
     targets = prepared_targets(model, batches)
-    if model.hparams["task"] != "regression":
+    if model.task.classifies:
         targets = targets.flatten().long()
     return inputs.flatten(1).double().numpy(), targets.numpy()
 
@@ -256,7 +256,7 @@ def _standardized(model: Any, targets: bool) -> Any:
 
 
 _FAMILIES: dict[bool, dict[str, Callable[[bool, int, int], dict[str, Any]]]] = {
-    False: {"logistic regression": _linear, "SVC": _machine, "MLP grid": _network},
-    True: {"ridge regression": _linear, "SVR": _machine, "MLP grid": _network},
+    True: {"logistic regression": _linear, "SVC": _machine, "MLP grid": _network},
+    False: {"ridge regression": _linear, "SVR": _machine, "MLP grid": _network},
 }
-"""Baselines by whether the task is regression, and by name."""
+"""Baselines by whether the task has classes, and by name."""

@@ -75,17 +75,18 @@ class Measure:
         score: RowScore | None = None,
         forward: Forward | None = None,
     ) -> None:
-        template = isinstance(model, HybridModule)
         for name, given, what in (
             ("score", score, "from (outputs, targets) to one number a row, more is better"),
             ("forward", forward, "from (model, batch) to (outputs, targets)"),
         ):
-            if given is None and not template:
+            if given is None and not isinstance(model, HybridModule):
                 raise TypeError(f"{type(model).__name__} is no HybridModule: give {name}=, {what}")
         self._score, self.forward = score, forward
         self.own_score = score is not None
-        regression = template and model.hparams["task"] == "regression"
-        self.name = ("r2" if regression else "acc") if score is None else _name_of(score)
+        if score is not None:
+            self.name = getattr(score, "__name__", type(score).__name__)
+        elif isinstance(model, HybridModule):
+            self.name = model.task.score
 
     def __call__(self, model: LightningModule, batches: Sequence[Any]) -> ScoredRows:
         """Run a model in evaluation mode, in which it is left, and score every row."""
@@ -138,7 +139,7 @@ class Measure:
         self, model: HybridModule, predictions: Tensor, targets: Tensor
     ) -> npt.NDArray[np.float64]:
         """Score every row, as `rows` does, of what a template's `predictions` looks like."""
-        return _finite(_TASKS[model.hparams["task"]](predictions, targets))
+        return _finite(model.task.row_scores(predictions, targets))
 
     def of_constant(
         self, model: LightningModule, datamodule: LightningDataModule, test: Iterable[Any]
@@ -152,14 +153,7 @@ class Measure:
         if not isinstance(model, HybridModule) or self.forward is not None:
             return None
         targets = prepared_targets(model, loader_of(datamodule, "train"))
-        task, width = model.hparams["task"], model.hparams["output_dim"]
-        if task == "regression":
-            answer = targets.double().mean(0)
-        elif task == "binary":
-            ones = targets.double().sum(0)
-            answer = ((ones + 1) / (len(targets) - ones + 1)).log()
-        else:  # one more of each class: one that does not occur must not get an infinite logit
-            answer = (torch.bincount(targets, minlength=width) + 1).double().log()
+        answer = model.task.constant(targets)
         wanted = prepared_targets(model, test)
         outputs = answer.to(torch.get_default_dtype()).expand(len(wanted), -1)
         return ScoredRows(self.rows(model, outputs, wanted))
@@ -179,26 +173,3 @@ def _finite(scores: Tensor) -> npt.NDArray[np.float64]:
     if not bool(torch.isfinite(scores).all()):
         raise ValueError("the scores of the test rows must be finite, got NaN or infinity")
     return scores.double().cpu().numpy()
-
-
-def _right_class(predictions: Tensor, targets: Tensor) -> Tensor:
-    return (predictions.argmax(-1) == targets).double()
-
-
-def _right_label(predictions: Tensor, targets: Tensor) -> Tensor:
-    return ((predictions > 0.5) == (targets > 0.5)).double().squeeze(-1)
-
-
-def _explained(predictions: Tensor, targets: Tensor) -> Tensor:
-    values = targets.double()
-    variance = (values - values.mean(0)).square().mean(0)
-    if not bool((variance > 0).all()):
-        raise ValueError("R2 needs test targets that vary, got an output with one value only")
-    return (1 - (predictions.double() - values).square() / variance).mean(-1)
-
-
-_TASKS = {"multiclass": _right_class, "binary": _right_label, "regression": _explained}
-
-
-def _name_of(score: RowScore) -> str:
-    return getattr(score, "__name__", type(score).__name__)

@@ -81,7 +81,7 @@ MUTATIONS = [
         "analysis/test_measure.py",
         [
             (
-                "rows.append(len(measure.outputs(model, [batch])[0]))",
+                "rows.append(len(bench.measure.outputs(model, [batch])[0]))",
                 "rows.append(1)",
                 "parts with a row for each row have no mean",
             ),

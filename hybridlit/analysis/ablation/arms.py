@@ -222,25 +222,32 @@ def _distinguishable(name: str, module: nn.Module, widths: Mapping[str, Widths])
 
 def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
     circuit = _known_circuit(name, module)
-    experiment, first = circuit.experiment, circuit.input_state
-    one = next(mode for mode, photons in enumerate(first) if photons)
-    state = tuple(int(mode == one) for mode in range(len(first)))
-    experiment = replace(experiment, n_photons=1, input_state=state)
-    sizes = circuit.input_size, circuit.output_size
-    arguments: dict[str, Any] = dict(
-        experiment=experiment, output_mapping_strategy=circuit.ansatz.strategy
-    )
+    first = next(mode for mode, photons in enumerate(circuit.input_state) if photons)
+    state = tuple(int(mode == first) for mode in range(len(circuit.input_state)))
     try:
-        other: QuantumLayer | QuantumLayerStack
-        if isinstance(circuit, QuantumLayerStack):
-            other = QuantumLayerStack(_count(circuit), *sizes, **arguments)
-        else:
-            other = QuantumLayer(*sizes, **arguments)
+        return _changed(circuit, n_photons=1, input_state=state)
     except ValueError as error:
         raise DoesNotApply(
-            f"one photon with {len(first)} outcomes cannot give the {sizes[1]} outputs of {name}: "
-            f"{error}"
+            f"one photon with {len(state)} outcomes cannot give the {circuit.output_size} outputs "
+            f"of {name}: {error}"
         ) from error
+
+
+def _changed(circuit: QuantumLayer | QuantumLayerStack, **fields: Any) -> nn.Module:
+    """Make a circuit with fields of its experiment changed; phases and bandwidths are as drawn.
+
+    A layer has its whole experiment, whether its model was given one or the fields one by one.
+    """
+    sizes = circuit.input_size, circuit.output_size
+    given: dict[str, Any] = dict(
+        experiment=replace(circuit.experiment, **fields),
+        output_mapping_strategy=circuit.ansatz.strategy,
+    )
+    other: QuantumLayer | QuantumLayerStack
+    if isinstance(circuit, QuantumLayerStack):
+        other = QuantumLayerStack(_count(circuit), *sizes, **given)
+    else:
+        other = QuantumLayer(*sizes, **given)
     other.to(circuit.phases)
     for own, drawn in ((other.phases, circuit.phases), (other.bandwidth, circuit.bandwidth)):
         if own is not None and drawn is not None:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from hybridlit.analysis.ablation.evidence import evidence, judged
-from hybridlit.analysis.ablation.measure import Measure, ScoredRows, prepared_targets
+from hybridlit.analysis.ablation.measure import Bench, Measure, ScoredRows, prepared_targets
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import loader_of
 from hybridlit.analysis.statistics import Interval
@@ -82,10 +82,7 @@ def baseline_names(model: LightningModule, measure: Measure) -> tuple[list[str],
 def fit_baselines(
     names: Sequence[str],
     model: LightningModule,
-    measure: Measure,
-    datamodule: LightningDataModule,
-    test: Sequence[Any],
-    seed: int,
+    bench: Bench,
     validates: bool,
     advance: Callable[[], object],
 ) -> tuple[dict[str, BaselineRun], dict[str, str]]:
@@ -94,10 +91,7 @@ def fit_baselines(
     Args:
         names: Out of `baseline_names`.
         model: The model, for its task.
-        measure: How a row is scored.
-        datamodule: A datamodule that is set up.
-        test: The test batches.
-        seed: Of what is drawn.
+        bench: The data.
         validates: Whether validation data choose the settings, or else the middle of each grid.
         advance: Called after each baseline.
 
@@ -111,19 +105,19 @@ def fit_baselines(
     assert isinstance(model, HybridModule)
     regression = not model.task.classifies
     try:
-        train = _table(model, list(loader_of(datamodule, "train")))
-        held_out = _table(model, list(loader_of(datamodule, "val"))) if validates else None
-        inputs, targets = _table(model, test)
+        train = _table(model, list(loader_of(bench.data, "train")))
+        held_out = _table(model, list(loader_of(bench.data, "val"))) if validates else None
+        inputs, targets = _table(model, bench.test)
     except (TypeError, ValueError, RuntimeError) as error:
         return runs, {"baselines": f"the inputs are no table of numbers: {error}"}
-    wanted = prepared_targets(model, test)
+    wanted = prepared_targets(model, bench.test)
     for name in names:
         start = time.perf_counter()
         try:
-            grid = _FAMILIES[model.task.classifies][name](regression, len(train[0]), seed)
+            grid = _FAMILIES[model.task.classifies][name](regression, len(train[0]), bench.seed)
             setting, fitted = _tuned(grid, train, held_out, regression)
             answers = _answers(fitted, inputs, targets, model.hparams["output_dim"], regression)
-            scored = ScoredRows(measure.rows_of_predictions(model, answers, wanted))
+            scored = ScoredRows(bench.measure.rows_of_predictions(model, answers, wanted))
             runs[name] = BaselineRun(scored, setting, time.perf_counter() - start)
         except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
             reasons[name] = str(error).splitlines()[0]

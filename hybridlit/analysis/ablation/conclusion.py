@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hybridlit.analysis.ablation.arms import ARMS, Question
+from hybridlit.analysis.ablation.baselines import Baseline
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import (
     ARM_IMPROVING,
@@ -13,6 +14,7 @@ from hybridlit.analysis.ablation.retrained import (
     REASONS,
     RetrainedArm,
 )
+from hybridlit.words import plural
 
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
@@ -31,15 +33,20 @@ def conclusion(study: AblationStudy) -> str:
     """
     arms = [arm for arm in study.retrained if arm.verdict is not None]
     sentences = [f"Beware: {found}." for found in study.shared_rows]
+    score = f"{study.metric} {study.constant:.3f}" if study.constant is not None else ""
     nothing = bool(arms) and all(arm.beats_constant is False for arm in study.retrained)
     if nothing:
-        sentences.append(_nothing_learned(study))
+        sentences.append(
+            f"Nothing was learned: no arm is surely better than a constant answer ({score}), so "
+            "that these runs say nothing about their parts."
+        )
     sentences += _too_short(arms)
-    beside = _baselines(study)
-    prominent = any(arm.verdict == "helps" for arm in arms) and not _all_beaten(study)
+    rivals = [each for each in study.baselines if each.verdict != "model better"]
+    beside = _baselines(study, rivals)
+    prominent = any(arm.verdict == "helps" for arm in arms) and bool(rivals)
     sentences += beside * prominent
     if arms and all(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
-        sentences.append(_nothing_decided(arms, study.margin, study.test_rows))
+        sentences.append(_nothing_decided(arms, study))
     elif not nothing:
         sentences += _answers(arms, study.margin)
     sentences += beside * (not prominent)
@@ -52,8 +59,7 @@ def conclusion(study: AblationStudy) -> str:
         )
     if study.beats_constant is False:
         sentences.append(
-            f"The trained model itself is not surely better than a constant answer "
-            f"({study.metric} {study.constant:.3f})."
+            f"The trained model itself is not surely better than a constant answer ({score})."
         )
     sentences += _reliance(study.posthoc, study.margin)
     if len(sentences) > 1:
@@ -64,13 +70,6 @@ def conclusion(study: AblationStudy) -> str:
 def signed(value: float, digits: int = 3) -> str:
     """Write a difference with its sign, such as `+0.012`; what rounds to 0 is +0."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"  # -0.0 + 0.0 is 0.0
-
-
-def _nothing_learned(study: AblationStudy) -> str:
-    return (
-        f"Nothing was learned: no arm is surely better than a constant answer ({study.metric} "
-        f"{study.constant:.3f}), so that these runs say nothing about their parts."
-    )
 
 
 def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:
@@ -94,17 +93,12 @@ def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:
     return sentences
 
 
-def _all_beaten(study: AblationStudy) -> bool:
-    return all(each.verdict == "model better" for each in study.baselines)
-
-
-def _baselines(study: AblationStudy) -> list[str]:
-    """Say how the model stands beside classical models out of the box."""
+def _baselines(study: AblationStudy, rivals: Sequence[Baseline]) -> list[str]:
+    """Say how the model stands beside classical models out of the box, unbeaten ones first."""
     if not study.baselines:
         return []
-    if _all_beaten(study):
+    if not rivals:
         return [f"The model is better than {_and([each.name for each in study.baselines])}."]
-    rivals = [each for each in study.baselines if each.verdict != "model better"]
     best = min(rivals, key=lambda each: each.difference.mean)
     found = best.difference
     how = {
@@ -120,15 +114,14 @@ def _baselines(study: AblationStudy) -> list[str]:
     ]
 
 
-def _nothing_decided(arms: Sequence[RetrainedArm], margin: float, test_rows: int) -> str:
+def _nothing_decided(arms: Sequence[RetrainedArm], study: AblationStudy) -> str:
     found = [arm.difference for arm in arms if arm.difference is not None]
     narrowest = min((each.high - each.low) / 2 for each in found)
-    epochs = max(arm.epochs for arm in arms)
+    epochs = plural(max(arm.epochs for arm in arms), "epoch")
     return (
-        f"These runs ({len(arms[0].scores)} seeds, {test_rows} test rows, "
-        f"{epochs} epoch{'s' * (epochs != 1)}) decide nothing: no arm can be told from the model; "
-        f"the narrowest interval is ±{narrowest:.3f}, the margin {margin:g}. "
-        "More seeds or test rows would narrow them."
+        f"These runs ({len(arms[0].scores)} seeds, {study.test_rows} test rows, {epochs}) decide "
+        "nothing: no arm can be told from the model; the narrowest interval is "
+        f"±{narrowest:.3f}, the margin {study.margin:g}. More seeds or test rows would narrow them."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from hybridlit.analysis.evaluation import collect, to_device_of
 from hybridlit.analysis.splits import loader_of
 from hybridlit.templates import HybridModule
 
-__all__ = ["Forward", "Measure", "RowScore", "ScoredRows", "prepared_targets"]
+__all__ = ["Bench", "Forward", "Measure", "RowScore", "ScoredRows", "prepared_targets"]
 
 RowScore = Callable[[Tensor, Tensor], Tensor]
 """From (outputs, targets) of all test rows to one number a row, more is better, shape (rows,)."""
@@ -141,22 +141,39 @@ class Measure:
         """Score every row, as `rows` does, of what a template's `predictions` looks like."""
         return _finite(model.task.row_scores(predictions, targets))
 
-    def of_constant(
-        self, model: LightningModule, datamodule: LightningDataModule, test: Iterable[Any]
-    ) -> ScoredRows | None:
+
+class Bench(NamedTuple):
+    """What models are tested on, the same for all.
+
+    Attributes:
+        measure: How a row is scored.
+        data: A datamodule that is set up.
+        test: Its test batches.
+        seed: Of what is drawn.
+    """
+
+    measure: Measure
+    data: LightningDataModule
+    test: Sequence[Any]
+    seed: int
+
+    def scored(self, model: LightningModule) -> ScoredRows:
+        """Score a model on the test rows."""
+        return self.measure(model, self.test)
+
+    def constant(self, model: LightningModule) -> ScoredRows | None:
         """Score the best constant: the most frequent class, or the mean, of the training data.
 
         Its outputs are the class frequencies as logits, so that other scores than the accuracy can
         be taken of it as well. None for a model that is no template or is run by a function of the
         user's, since what its outputs mean is not known.
         """
-        if not isinstance(model, HybridModule) or self.forward is not None:
+        if not isinstance(model, HybridModule) or self.measure.forward is not None:
             return None
-        targets = prepared_targets(model, loader_of(datamodule, "train"))
-        answer = model.task.constant(targets)
-        wanted = prepared_targets(model, test)
+        answer = model.task.constant(prepared_targets(model, loader_of(self.data, "train")))
+        wanted = prepared_targets(model, self.test)
         outputs = answer.to(torch.get_default_dtype()).expand(len(wanted), -1)
-        return ScoredRows(self.rows(model, outputs, wanted))
+        return ScoredRows(self.measure.rows(model, outputs, wanted))
 
 
 def prepared_targets(model: HybridModule, batches: Iterable[Any]) -> Tensor:

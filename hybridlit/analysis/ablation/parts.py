@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.ablation.measure import Bench
 from hybridlit.analysis.replacement import mean_outputs
 from hybridlit.analysis.splits import loader_of
 from hybridlit.components import model_parts, photonic_modules
@@ -44,22 +44,19 @@ def chosen_parts(
 
 
 def part_means(
-    model: LightningModule,
-    datamodule: LightningDataModule,
-    measure: Measure,
-    parts: Mapping[str, nn.Module],
+    model: LightningModule, bench: Bench, parts: Mapping[str, nn.Module]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return mean outputs of parts over the training data, by name, and why others have none."""
     rows: list[int] = []
 
     def run() -> list[int]:
-        for batch in loader_of(datamodule, "train"):
-            rows.append(len(measure.outputs(model, [batch])[0]))
+        for batch in loader_of(bench.data, "train"):
+            rows.append(len(bench.measure.outputs(model, [batch])[0]))
         return rows
 
     found = mean_outputs(parts, run)
     if not rows:
-        raise ValueError(f"{type(datamodule).__name__} has no training data to take means over")
+        raise ValueError(f"{type(bench.data).__name__} has no training data to take means over")
     return found
 
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from hybridlit.analysis.ablation.arms import DoesNotApply
 from hybridlit.analysis.ablation.evidence import Evidence, beats, judged, row_evidence
-from hybridlit.analysis.ablation.measure import Measure, ScoredRows
+from hybridlit.analysis.ablation.measure import Bench, ScoredRows
 from hybridlit.analysis.ablation.parts import cannot_draw, draw_anew, part_means
 from hybridlit.analysis.recording import copied, recorded
 from hybridlit.analysis.replacement import replaced
@@ -77,24 +77,18 @@ class Trained:
     """A trained model, within `undisturbed`, and how often outputs and parameters are drawn."""
 
     model: LightningModule
-    measure: Measure
-    test: Sequence[Any]
+    bench: Bench
     permutations: int
     draws: int
 
     def with_output(self, part: nn.Module, by: Tensor | Callable[[Tensor], Tensor]) -> ScoredRows:
         """Score the model with the output of a part replaced."""
         with replaced(part, by):
-            return self.scored()
-
-    def scored(self) -> ScoredRows:
-        """Score the model as it is."""
-        return self.measure(self.model, self.test)
+            return self.bench.scored(self.model)
 
 
 def posthoc_arms(
     trained: Trained,
-    datamodule: LightningDataModule,
     parts: Mapping[str, nn.Module],
     margin: float,
     advance: Callable[[], object],
@@ -103,18 +97,16 @@ def posthoc_arms(
 
     Args:
         trained: The trained model.
-        datamodule: A datamodule that is set up.
         parts: The parts by qualified name.
         margin: The smallest difference that matters.
         advance: Called after each arm.
     """
     if not parts:
         return Posthoc()
-    model, measure = trained.model, trained.measure
-    own = trained.scored()
-    constant = measure.of_constant(model, datamodule, trained.test)
+    model, bench = trained.model, trained.bench
+    own, constant = bench.scored(model), bench.constant(model)
     learned = None if constant is None else beats([own], [constant])
-    means, left_out = part_means(model, datamodule, measure, parts)
+    means, left_out = part_means(model, bench, parts)
     found: list[tuple[dict[str, Any], Evidence]] = []
     for name, part in parts.items():
         for kind, replacement in REPLACEMENTS.items():
@@ -164,7 +156,7 @@ def _mean(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRow
 
 def _permutation(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRows]:
     with recorded({"": part}, lambda call: copied(call.output)) as calls:
-        trained.measure.outputs(trained.model, trained.test)
+        trained.bench.measure.outputs(trained.model, trained.bench.test)
     outputs = torch.cat(calls[""])
     for _ in range(trained.permutations):
         order = torch.randperm(len(outputs)).to(outputs.device)
@@ -192,7 +184,7 @@ def _reinitialised(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[
         with undisturbed(part, whole=True):
             torch.manual_seed(seed)
             draw_anew(part)
-            scored = trained.scored()
+            scored = trained.bench.scored(trained.model)
         yield scored
 
 

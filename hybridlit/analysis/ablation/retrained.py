@@ -14,7 +14,7 @@ from lightning.pytorch import LightningDataModule, LightningModule
 from hybridlit.analysis.ablation.arms import DoesNotApply, Widths, apply_arm, observed_widths
 from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compared, fit_baselines
 from hybridlit.analysis.ablation.evidence import beats, evidence, judged, may_catch_up
-from hybridlit.analysis.ablation.measure import Measure, ScoredRows
+from hybridlit.analysis.ablation.measure import Bench, Measure, ScoredRows
 from hybridlit.analysis.ablation.retraining import Recipe, Run, best_of_trials
 from hybridlit.analysis.replacement import replaced
 from hybridlit.analysis.splits import batches_of, count_rows, first_batches
@@ -94,6 +94,12 @@ class RetrainedArm:
     reason: str | None = None
     improving: tuple[bool, ...] = ()
     beats_constant: bool | None = None
+
+    @property
+    def said(self) -> str:
+        """The verdict, and what speaks against saying more; "reference" for the hybrid model."""
+        word = self.verdict or "reference"
+        return word if self.reason is None else f"{word}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -184,23 +190,21 @@ def retrained_arms(
     runs = _Runs({arm: [] for arm in arms.names}, {name: [] for name in baselines})
     for seed in seeds:  # seeds outside: whatever else the machine does hits all arms alike
         with data_of(seed) as data:
-            test = batches_of(data, "test")
+            bench = Bench(measure, data, batches_of(data, "test"), seed)
             if splits_vary:
                 runs.shares.append(count_rows(data, "test") / count_rows(data, "train"))
-            constant = measure.of_constant(recipe.model, data, test)
+            constant = bench.constant(recipe.model)
             runs.constants += [] if constant is None else [constant]
             for arm, own in runs.arms.items():
                 try:
-                    own.append(best_of_trials(arm, arms.widths, seed, recipe, data, measure, test))
+                    own.append(best_of_trials(arm, arms.widths, recipe, bench))
                 except Exception as error:
                     raise RuntimeError(
                         f"arm {arm!r} failed with seed {seed}: {type(error).__name__}: {error}"
                     ) from error
                 advance()
-            validates, model = recipe.validates(data), recipe.model
-            found, reasons = fit_baselines(
-                baselines, model, measure, data, test, seed, validates, advance
-            )
+            validates = recipe.validates(data)
+            found, reasons = fit_baselines(baselines, recipe.model, bench, validates, advance)
             runs.left_out |= reasons
             for name, baseline in found.items():
                 runs.baselines[name].append(baseline)

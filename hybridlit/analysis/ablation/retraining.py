@@ -11,7 +11,7 @@ import copy
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,7 +22,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from torch import Tensor, nn
 
 from hybridlit.analysis.ablation.arms import ARMS, Widths, apply_arm
-from hybridlit.analysis.ablation.measure import Measure, ScoredRows
+from hybridlit.analysis.ablation.measure import Bench, ScoredRows
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import first_batches
 from hybridlit.components import split_parameters
@@ -223,15 +223,7 @@ class Recipe:
         return Training(seconds, trainer.current_epoch, best.epoch, best.lowest, history)
 
 
-def best_of_trials(
-    arm: str,
-    widths: Mapping[str, Widths],
-    seed: int,
-    recipe: Recipe,
-    datamodule: LightningDataModule,
-    measure: Measure,
-    test: Sequence[Any],
-) -> Run:
+def best_of_trials(arm: str, widths: Mapping[str, Widths], recipe: Recipe, bench: Bench) -> Run:
     """Train an arm with each of the settings, and score the one with the lowest validation.
 
     A training that fails, since it diverges at a rate for instance, is no candidate; the error is
@@ -241,16 +233,18 @@ def best_of_trials(
     """
     names = _settings(arm, widths, recipe)
     choices, learns = len(names), ARMS[arm].learns
-    if not recipe.validates(datamodule):
+    if not recipe.validates(bench.data):
         names = ["classical"] if learns and "classical" in names else names[:1]
     found: list[tuple[LightningModule, Training, str]] = []
     failure: Exception | None = None
     for name in names:
-        seeded(seed)  # so that arms start from the same weights wherever they share a module
+        seeded(bench.seed)  # so that arms start from the same weights wherever they share a module
         model = recipe.arm(arm, widths, name)
-        seeded(seed)  # again: what the arm drew must not move dropout or the order of the data
+        seeded(
+            bench.seed
+        )  # again: what the arm drew must not move dropout or batches
         try:
-            found.append((model, recipe.train(model, datamodule), name))
+            found.append((model, recipe.train(model, bench.data), name))
         except (RuntimeError, ValueError) as error:
             failure = error
     if not found:
@@ -262,7 +256,7 @@ def best_of_trials(
         for component, parameters in split_parameters(model).items()
     }
     return Run(
-        measure(model, test),
+        bench.scored(model),
         training,
         sum(counts.values()),
         0 if learns else counts["photonic"],  # what learns is marked for its settings only

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.baselines import Baseline, baseline_names, compared, fit_baselines
-from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
+from hybridlit.analysis.ablation.measure import Bench, Forward, Measure, RowScore
 from hybridlit.analysis.ablation.parts import chosen_parts
 from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, Trained, posthoc_arms
 from hybridlit.analysis.ablation.result import AblationStudy
@@ -190,15 +190,13 @@ def ablation_study(
             alone = 0 if wanted else len(rivals)
             bar.reset(total=len(REPLACEMENTS) * len(parts) + len(numbers) * each + alone)
             seeded(numbers[0])
-            test = batches_of(data, "test") if parts else []
-            trained = Trained(model, measure, test, permutations, draws)
-            found = posthoc_arms(trained, data, parts, margin, bar.update)
+            bench = Bench(measure, data, batches_of(data, "test") if parts else (), numbers[0])
+            trained = Trained(model, bench, permutations, draws)
+            found = posthoc_arms(trained, parts, margin, bar.update)
             beside: tuple[Baseline, ...] = ()
             if not wanted and found.scored is not None:  # beside the model, on its one split
-                validates, seed = recipe.validates(data), numbers[0]
-                runs, reasons = fit_baselines(
-                    rivals, model, measure, data, test, seed, validates, bar.update
-                )
+                validates = recipe.validates(data)
+                runs, reasons = fit_baselines(rivals, model, bench, validates, bar.update)
                 left_out |= reasons
                 pairs = {name: [run] for name, run in runs.items()}
                 beside = compared(pairs, [found.scored], margin)

@@ -16,13 +16,7 @@ __all__ = ["StepSizes", "StepUnderWay", "gradient_scaler", "remaining_scale", "s
 
 
 class StepSizes(NamedTuple):
-    """Norms over some parameters.
-
-    Attributes:
-        gradient: Norm of their gradient.
-        step: Norm of their change.
-        weights: Norm of their values before it.
-    """
+    """Norms over some parameters: of their gradient, of their change, of their values before it."""
 
     gradient: float
     step: float
@@ -62,13 +56,9 @@ class StepUnderWay:
 
 
 def step_sizes(steps: Sequence[StepUnderWay]) -> list[StepSizes] | None:
-    """Return the sizes of steps, after the optimizer has taken them.
+    """Return the sizes of steps that were taken, or None if one of them is infinite or NaN.
 
-    Args:
-        steps: The steps; all that is on an accelerator is read from it at once.
-
-    Returns:
-        Their sizes, or None if one of them is infinite or NaN.
+    All that is on an accelerator is read from it at once.
     """
     norms = [step.norms() for step in steps]
     device = norms[0][0].device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,13 +13,18 @@ from lightning.pytorch.plugins import DoublePrecision
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, run_forward
+from hybridlit.callbacks.measuring.going_on import training_goes_on
+from hybridlit.callbacks.measuring.loggers import log_largest
 from hybridlit.callbacks.measuring.step_sizes import gradient_scaler
 from hybridlit.checks import choice, integer, number
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["MixedPrecision"]
+
+OnDrift = Literal["warn", "stop"]
 
 _CORES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -60,7 +65,8 @@ class MixedPrecision(Callback):
 
     Every `every_n_steps` steps, a copy of the model runs on the batch in evaluation mode, in the
     Trainer's precision and then in float64 with the same weights. Training goes on bit for bit as
-    without it. If a tolerance is exceeded, this is told once, or training stops.
+    without it. If a tolerance is exceeded, this is told once, or training stops. A model that
+    cannot be measured is told once as well; only with `on_drift="stop"` it is an error.
 
     Logged, each once an epoch:
 
@@ -102,7 +108,7 @@ class MixedPrecision(Callback):
         every_n_steps: int | None = 200,
         tolerance: float = 1e-4,
         shadow_tolerance: float = 0.1,
-        on_drift: Literal["warn", "stop"] = "warn",
+        on_drift: OnDrift = "warn",
     ) -> None:
         if core is not None:
             choice(core, "core", _CORES)
@@ -110,14 +116,14 @@ class MixedPrecision(Callback):
             integer(every_n_steps, "every_n_steps", 1)
         number(tolerance, "tolerance", above=0.0)
         number(shadow_tolerance, "shadow_tolerance", above=0.0)
-        choice(on_drift, "on_drift", ("warn", "stop"))
+        choice(on_drift, "on_drift", get_args(OnDrift))
         self.core = core
         self.every_n_steps = every_n_steps
-        self.tolerances = {"probability_drift": tolerance, "shadow_error": shadow_tolerance}
+        self.tolerances = {LogKey.DRIFT: tolerance, LogKey.SHADOW: shadow_tolerance}
         self.on_drift = on_drift
         self.skipped_steps = 0
-        self._told: set[str] = set()
-        self._measured = -1
+        self._told: set[LogKey] = set()
+        self._measured: float = -1
         self._scale = 0.0
 
     # --- before training --------------------------------------------------------------------------
@@ -180,29 +186,20 @@ class MixedPrecision(Callback):
         """Measure, if this step's turn has come."""
         step = trainer.global_step
         # accumulated gradients take several batches a step
-        if self.every_n_steps is None or step % self.every_n_steps or step == self._measured:
+        if self.every_n_steps is None or step % self.every_n_steps or step <= self._measured:
             return
         self._measured = step
-        try:
+        measured: dict[LogKey, Tensor] = {}
+        with training_goes_on(lambda error: self._give_up(pl_module, error)):
             measured = _measure(trainer, pl_module, batch)
-        except Exception as error:
-            raise TypeError(
-                f"{type(pl_module).__name__} cannot be measured in float64: {error}; let forward "
-                "take unpack(batch)[0] and follow the dtype of the parameters, or set "
-                "every_n_steps=None"
-            ) from error
-        for name, own in measured.items():
+        if not trainer.strategy.reduce_boolean_decision(bool(measured)):
+            self._measured = math.inf  # in all processes, or one would wait for the others
+            return
+        for key, own in measured.items():
             finite = torch.nan_to_num(own, nan=math.inf, posinf=math.inf).float()
             value = trainer.strategy.reduce(finite, reduce_op="max")
-            pl_module.log(
-                f"precision/{name}",
-                value,
-                on_step=False,
-                on_epoch=True,
-                reduce_fx="max",
-                sync_dist=True,
-            )
-            self._judge(trainer, name, float(value))
+            log_largest(pl_module, {key(): value})
+            self._judge(trainer, key, float(value))
 
     def on_train_batch_end(
         self,
@@ -222,14 +219,8 @@ class MixedPrecision(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the loss scale and the skipped steps."""
         if gradient_scaler(trainer) is not None:
-            pl_module.log_dict(
-                {
-                    "precision/loss_scale": self._scale,
-                    "precision/skipped_steps": float(self.skipped_steps),
-                },
-                reduce_fx="max",
-                sync_dist=True,
-            )
+            skipped = float(self.skipped_steps)
+            log_largest(pl_module, {LogKey.LOSS_SCALE(): self._scale, LogKey.SKIPPED(): skipped})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of skipped steps."""
@@ -241,28 +232,40 @@ class MixedPrecision(Callback):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _judge(self, trainer: Trainer, name: str, value: float) -> None:
-        tolerance = self.tolerances[name]
-        if value <= tolerance or name in self._told:
+    def _give_up(self, model: LightningModule, error: Exception) -> None:
+        """Say that a model cannot be measured; where a drift is to stop training, stop it."""
+        text = (
+            f"{type(model).__name__} cannot be measured in float64: {error}; let forward take "
+            "unpack(batch)[0] and follow the dtype of the parameters, or set every_n_steps=None"
+        )
+        if self.on_drift == "stop":
+            raise TypeError(text) from error
+        rank_zero_warn(f"{text}. Training goes on, and nothing is measured.")
+
+    def _judge(self, trainer: Trainer, key: LogKey, value: float) -> None:
+        tolerance = self.tolerances[key]
+        if value <= tolerance or key in self._told:
             return
-        self._told.add(name)
+        self._told.add(key)
         stop = self.on_drift == "stop"
+        found, remedy = _FOUND[key]
         rank_zero_warn(
-            f"{_FOUND[name]} {value:.2g} at step {trainer.global_step}, more than the tolerance "
-            f"{tolerance:g}, under precision={trainer.precision!r}. {_REMEDY[name]}"
+            f"{found} {value:.2g} at step {trainer.global_step}, more than the tolerance "
+            f"{tolerance:g}, under precision={trainer.precision!r}. {remedy}"
             + (" Training stops." if stop else "")
         )
         trainer.should_stop = trainer.should_stop or stop
 
 
 _FOUND = {
-    "probability_drift": "probabilities of a photonic circuit miss a sum of 1 by",
-    "shadow_error": "the model's outputs differ from those in float64 by a relative",
-}
-_REMEDY = {
-    "probability_drift": "Set core='float64', or look for NaN and for a custom simulation that "
-    "does not normalize.",
-    "shadow_error": "Use a higher precision, lower learning rates or gradient clipping.",
+    LogKey.DRIFT: (
+        "probabilities of a photonic circuit miss a sum of 1 by",
+        "Set core='float64', or look for NaN and for a custom simulation that does not normalize.",
+    ),
+    LogKey.SHADOW: (
+        "the model's outputs differ from those in float64 by a relative",
+        "Use a higher precision, lower learning rates or gradient clipping.",
+    ),
 }
 
 
@@ -300,7 +303,7 @@ def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.devi
         )
 
 
-def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[str, Tensor]:
+def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[LogKey, Tensor]:
     """Return the drift, if a circuit has probabilities, and the error against the shadow."""
     model, shadow = copy_of(pl_module).eval(), DoublePrecision()
     # both runs draw the same random numbers, should the model draw any
@@ -316,8 +319,8 @@ def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[s
         exact = run_forward(model, shadow.convert_input(batch), shadow)
     difference = (outputs.double() - exact).norm()
     error = difference / exact.norm() if difference > 0 else difference  # 0 / 0 is no error
-    found = {"probability_drift": torch.stack(drifts).max()} if drifts else {}
-    return found | {"shadow_error": error}
+    found = {LogKey.DRIFT: torch.stack(drifts).max()} if drifts else {}
+    return found | {LogKey.SHADOW: error}
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from functools import cache, wraps
 from numbers import Integral, Real
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
+from typing_extensions import is_protocol
+
 __all__ = ["check_arguments", "checked"]
 
 P = ParamSpec("P")
@@ -152,7 +154,7 @@ def _is_plainly(value: Any, kind: Any) -> bool:
         return callable(value)
     if not isinstance(kind, type) or kind in (Any, object, type):
         return True
-    if getattr(kind, "_is_protocol", False) or kind.__module__.startswith("torch.utils.data"):
+    if is_protocol(kind) or kind.__module__.startswith("torch.utils.data"):
         return True  # anything with the right methods will do
     # the value of a member of an enum stands for it
     return isinstance(value, (kind, str) if issubclass(kind, Enum) else kind)

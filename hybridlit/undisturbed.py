@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hybridlit.internals.torch import registered
+
 __all__ = ["log_nothing", "undisturbed"]
 
 
@@ -99,9 +101,7 @@ def _modes(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def _whole(model: nn.Module) -> Iterator[None]:
     attributes = {module: dict(vars(module)) for module in model.modules()}  # modes among them
-    registered = {
-        module: (dict(module._parameters), dict(module._buffers)) for module in attributes
-    }
+    entries = {module: [dict(own) for own in registered(module)] for module in attributes}
     gradients = {p: (p.requires_grad, p.grad) for p in model.parameters()}
     kept_gradients = {
         p: grad.detach().clone() for p, (_, grad) in gradients.items() if grad is not None
@@ -123,11 +123,9 @@ def _whole(model: nn.Module) -> Iterator[None]:
             for name in vars(module).keys() - before.keys():
                 del vars(module)[name]
             vars(module).update(before)
-            parameters, buffers = registered[module]
-            module._parameters.clear()
-            module._parameters.update(parameters)
-            module._buffers.clear()
-            module._buffers.update(buffers)
+            for own, known in zip(registered(module), entries[module], strict=True):
+                own.clear()
+                own.update(known)
 
 
 def _own_elements(tensor: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
 import torch
 
-from hybridlit.photonics import Experiment, QuantumLayer
+from hybridlit.photonics import CircuitType, Experiment, QuantumLayer
 
-TYPES = ["series", "parallel", "parallel_columns"]
+TYPES = [kind.value for kind in CircuitType]
 
 
 def make(features=3, outputs=4, circuit="series", modes=4, photons=2, mapping="linear", **options):

@@ -166,7 +166,7 @@ def kinds(annotation):
 
 def kind_of(text):
     for pattern, kind in [
-        (r"Literal|NormalizationMethod$|Dataset$", "Literal"),
+        (r"Literal|[A-Z]\w*Name$|NormalizationMethod$|Dataset$", "Literal"),
         (r"Sequence\[int\]$|list\[int\]$", "Sequence[int]"),
         (r"Sequence\[|list\[", "Sequence"),
         (r"tuple\[", "tuple"),

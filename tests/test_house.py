@@ -10,6 +10,7 @@ import hybridlit
 HOUSE = Path(hybridlit.__file__).parent
 
 ORDER = [
+    "internals",
     "words",
     "checks",
     "argument_types",

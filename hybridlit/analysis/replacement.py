@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["recorded_output", "replaced_output"]
+from hybridlit.analysis.recording import Call, copied, recorded, with_hooks
+
+__all__ = ["mean_outputs", "recorded_output", "replaced", "replaced_output"]
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @contextmanager
-def replaced_output(module: nn.Module, replace: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let `replace` change what a module returns, until the block ends, by error or Ctrl-C as well.
+def replaced(module: nn.Module, by: Tensor | Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Replace what a module returns, until the block ends, by error or Ctrl-C as well.
 
     The module itself still runs, so its state changes as ever; shapes stay as they are, since
-    whatever follows must fit.
+    whatever follows must fit. Compiled models run as they were written meanwhile.
 
     Args:
         module: A part of the model that returns a tensor.
-        replace: From the output, of shape (batch, ...), to what takes its place, of the same shape.
+        by: The same output for every row, of shape (...), such as `mean_outputs` finds; or a
+            function of the output, of shape (batch, ...), to what takes its place, of the same
+            shape.
 
     Yields:
         Nothing.
 
     Raises:
         TypeError: In the forward pass, if the module returns no tensor.
-        ValueError: In the forward pass, if `replace` changes the shape.
+        ValueError: In the forward pass, if the shape would be another one.
     """
 
     def hook(_: nn.Module, __: Any, output: Any) -> Tensor:
@@ -36,38 +43,87 @@ def replaced_output(module: nn.Module, replace: Callable[[Tensor], Tensor]) -> I
                 f"{type(module).__name__} must return a tensor for its output to be replaced, got "
                 f"{type(output).__name__}"
             )
-        other = replace(output)
+        if isinstance(by, Tensor):  # a copy: what follows may write into its rows
+            other = by.to(output).expand(len(output), *by.shape).clone()
+        else:
+            other = by(output)
         if other.shape != output.shape:
             raise ValueError(
-                f"replace must keep the shape {tuple(output.shape)}, got {tuple(other.shape)}"
+                f"by must keep the shape {tuple(output.shape)}, got {tuple(other.shape)}"
             )
         return other
 
-    handle = module.register_forward_hook(hook)
-    try:
+    with with_hooks() as hooks:
+        hooks.callback(module.register_forward_hook(hook).remove)
         yield
-    finally:
-        handle.remove()
+
+
+class _Rows(NamedTuple):
+    """The output of one call, summed over its rows; None for what has no rows, and why."""
+
+    number: int
+    total: Tensor | None
+    reason: str = ""
+
+
+def mean_outputs(
+    modules: Mapping[Key, nn.Module], run: Callable[[], Sequence[int] | None]
+) -> tuple[dict[Key, Tensor], dict[Key, str]]:
+    """Return the mean output of modules over all rows that a model runs on.
+
+    Args:
+        modules: Parts of the model.
+        run: Runs the model, and returns the number of rows of each batch if a module must be called
+            once for each of them and return as many rows; None if it may be called as it likes.
+
+    Returns:
+        Means of shape (...) on the CPU, in float64, and the reasons of those modules that have no
+        mean.
+    """
+    with recorded(modules, _rows_of) as calls:
+        batches = run()
+    means, reasons = {}, {}
+    for key, found in calls.items():
+        reason = _no_mean(found, batches)
+        if reason:
+            reasons[key] = reason
+        else:
+            totals = [rows.total for rows in found if rows.total is not None]
+            means[key] = torch.stack(totals).sum(0) / sum(rows.number for rows in found)
+    return means, reasons
+
+
+def _rows_of(call: Call) -> _Rows:
+    output = call.output
+    if not isinstance(output, Tensor):
+        return _Rows(0, None, f"it returns a {type(output).__name__}, not a tensor")
+    if not output.dim():
+        return _Rows(0, None, "its output has not one row for each row of the batch")
+    # not every device knows float64
+    return _Rows(len(output), output.detach().cpu().double().sum(0))
+
+
+def _no_mean(calls: Sequence[_Rows], batches: Sequence[int] | None) -> str:
+    """Why a module has no mean output; empty if it has one."""
+    if not calls:
+        return "it is not called in the forward pass"
+    if batches is not None and len(calls) != len(batches):
+        return f"it is called {len(calls) / len(batches):g} times for each batch"
+    for call in calls:
+        if call.total is None:
+            return call.reason
+    shapes = {call.total.shape for call in calls if call.total is not None}
+    numbers = [call.number for call in calls]
+    if len(shapes) > 1 or (batches is not None and numbers != list(batches)):
+        return "its output has not one row for each row of the batch"
+    return "" if sum(numbers) else "it runs on no rows"
+
+
+replaced_output = replaced
 
 
 @contextmanager
 def recorded_output(module: nn.Module) -> Iterator[list[Any]]:
-    """Collect what a module returns until the block ends.
-
-    Args:
-        module: A part of the model.
-
-    Yields:
-        A list to which every call adds its output: a detached tensor of shape (batch, ...), or
-        whatever else the module returns.
-    """
-    outputs: list[Any] = []
-
-    def hook(_: nn.Module, __: Any, output: Any) -> None:
-        outputs.append(output.detach() if isinstance(output, Tensor) else output)
-
-    handle = module.register_forward_hook(hook)
-    try:
-        yield outputs
-    finally:
-        handle.remove()
+    """Collect copies of what a module returns until the block ends."""
+    with recorded({"": module}, lambda call: copied(call.output)) as found:
+        yield found[""]

@@ -12,7 +12,8 @@ from typing import Any, Literal
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+
+from hybridlit.internals.torch import tree_leaves
 
 __all__ = [
     "batches_of",

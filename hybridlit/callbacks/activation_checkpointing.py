@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -11,17 +10,18 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.multiprocessing.reductions import StorageWeakRef
 
+from hybridlit.analysis.recording import recorded
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, inputs_of, run_forward
 from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.measuring.loggers import log_largest
-from hybridlit.callbacks.measuring.recomputation import keep, recompute
+from hybridlit.callbacks.measuring.recomputation import recompute, stop_recomputing
 from hybridlit.callbacks.measuring.undoing import Undoing
 from hybridlit.checks import number
 from hybridlit.components import model_parts, photonic_modules
+from hybridlit.internals.torch import StorageWeakRef, is_compiled
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.undisturbed import undisturbed
 
@@ -144,7 +144,7 @@ class ActivationCheckpointing(Undoing):
                     f"components must be among {[*groups, *parts]} for this model, got {name!r}"
                 )
             chosen |= groups[name] if name in groups else {name: parts[name]}
-        compiled = [module for module in model.modules() if _is_compiled(module)]
+        compiled = [module for module in model.modules() if is_compiled(module)]
         for name, module in chosen.items():
             own = set(module.modules())
             if any(outer in own or module in set(outer.modules()) for outer in compiled):
@@ -157,7 +157,7 @@ class ActivationCheckpointing(Undoing):
 
     def _undo(self) -> None:
         for module in self._active.values():
-            keep(module)
+            stop_recomputing(module)
         self._active = {}
 
     def _decide(self, trainer: Trainer, model: LightningModule, kept: int, without: int) -> int:
@@ -182,36 +182,26 @@ class ActivationCheckpointing(Undoing):
 
     def _measure(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> tuple[int, int]:
         """Return the bytes kept with and without checkpointing; say which modules did not run."""
-        model, ran = copy_of(pl_module), set[str]()
-
-        def note(name: str, module: nn.Module, _: Any) -> None:
-            if module.training:
-                ran.add(name)
+        model = copy_of(pl_module)
+        copies = {name: model.get_submodule(name) for name in self._active}
+        held = [*model.parameters(), *model.buffers(), inputs_of(model, batch)]
 
         def run() -> None:
             with undisturbed():
                 run_forward(model, batch, trainer.precision_plugin)
 
-        copies = {name: model.get_submodule(name) for name in self._active}
-        for name, module in copies.items():
-            module.register_forward_pre_hook(partial(note, name))
-        held = [*model.parameters(), *model.buffers(), inputs_of(model, batch)]
-        kept = _kept_bytes(run, held)
+        with recorded(copies, keep=lambda _: True) as calls:
+            kept = _kept_bytes(run, held)
         for module in copies.values():
-            keep(module)
+            stop_recomputing(module)
         without = _kept_bytes(run, held)
-        idle = [name for name in copies if name not in ran]
+        idle = [name for name, module in copies.items() if not (calls[name] and module.training)]
         if idle:
             rank_zero_warn(
                 f"{_listed(idle)} did not run as a module in training mode, so nothing of it is "
                 "recomputed: call it as self.part(x), or leave it out of components"
             )
         return kept, without
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    # torch.compile(module) wraps, module.compile() does not; torch._dynamo is slow to import
-    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
 def _kept_bytes(run: Callable[[], object], held: list[Any]) -> int:

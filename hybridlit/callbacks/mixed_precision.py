@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import torch
@@ -13,6 +11,7 @@ from lightning.pytorch.plugins import DoublePrecision
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
+from hybridlit.analysis.recording import Call, recorded
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, run_forward
 from hybridlit.callbacks.measuring.going_on import training_goes_on
@@ -306,8 +305,10 @@ def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.devi
 def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[LogKey, Tensor]:
     """Return the drift, if a circuit has probabilities, and the error against the shadow."""
     model, shadow = copy_of(pl_module).eval(), DoublePrecision()
+    readouts = [getattr(circuit, "readout", None) for circuit in _circuits(model)]
+    given = {number: readout for number, readout in enumerate(readouts) if readout is not None}
     # both runs draw the same random numbers, should the model draw any
-    with undisturbed(), torch.no_grad(), _drifts(model) as drifts:
+    with undisturbed(), torch.no_grad(), recorded(given, _drift) as drifts:
         outputs = run_forward(model, batch, trainer.precision_plugin)
     if not isinstance(outputs, Tensor):
         raise TypeError(
@@ -319,24 +320,12 @@ def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[L
         exact = run_forward(model, shadow.convert_input(batch), shadow)
     difference = (outputs.double() - exact).norm()
     error = difference / exact.norm() if difference > 0 else difference  # 0 / 0 is no error
-    found = {LogKey.DRIFT: torch.stack(drifts).max()} if drifts else {}
-    return found | {LogKey.SHADOW: error}
+    found = [drift for several in drifts.values() for drift in several]
+    drift = {LogKey.DRIFT: torch.stack(found).max()} if found else {}
+    return drift | {LogKey.SHADOW: error}
 
 
-@contextmanager
-def _drifts(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect max |sum p - 1| of what photonic circuits give to their readouts."""
-    drifts: list[Tensor] = []
-
-    def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        sums = inputs[0].double().sum(-1)
-        if sums.numel():
-            drifts.append((sums - 1).abs().max())
-
-    readouts = [getattr(circuit, "readout", None) for circuit in _circuits(model)]
-    handles = [r.register_forward_pre_hook(look) for r in readouts if r is not None]
-    try:
-        yield drifts
-    finally:
-        for handle in handles:
-            handle.remove()
+def _drift(call: Call) -> Tensor:
+    """Return max |sum p - 1| of what a photonic circuit gives to its readout."""
+    sums: Tensor = call.given.double().sum(-1)
+    return (sums - 1).abs().max() if sums.numel() else sums.new_zeros(())

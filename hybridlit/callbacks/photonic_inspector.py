@@ -20,9 +20,10 @@ from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import CallRows, recorded_calls, rows_of_calls
+from hybridlit.analysis.pictures.module_calls import CallRows, rows_of_calls
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.pictures.probe import Probe
+from hybridlit.analysis.recording import copied, recorded
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.measuring.copies import has_forward
 from hybridlit.callbacks.measuring.going_on import training_goes_on
@@ -231,7 +232,7 @@ class PhotonicInspector(Callback):
             torch.no_grad(),
         ):
             pl_module.eval()
-            with recorded_calls(self._modules) as calls:
+            with recorded(self._modules, copied) as calls:
                 with trainer.precision_plugin.val_step_context():
                     for inputs, _ in probe.batches:
                         pl_module(to_device_of(pl_module, inputs))

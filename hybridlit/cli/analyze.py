@@ -24,10 +24,11 @@ from hybridlit.analysis.pictures.circuit_text import summarize_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import recorded_calls, rows_of_calls
+from hybridlit.analysis.pictures.module_calls import rows_of_calls
 from hybridlit.analysis.pictures.photon_statistics import group_samples
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
+from hybridlit.analysis.recording import copied, recorded
 from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import batches_of, first_batches, prepared
 from hybridlit.checks import integer
@@ -226,7 +227,7 @@ def _pictures(model: HybridModule, batches: list[Any]) -> Iterator[tuple[str, Pi
     """Yield name and picture of everything that there is to see of the photonic modules."""
     modules = photonic_modules(model)
     targets = []
-    with undisturbed(model, whole=True), torch.no_grad(), recorded_calls(modules) as calls:
+    with undisturbed(model, whole=True), torch.no_grad(), recorded(modules, copied) as calls:
         model.eval()
         for batch in batches:
             inputs, given = model.unpack(to_device_of(model, batch))

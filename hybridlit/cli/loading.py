@@ -15,6 +15,7 @@ from lightning.pytorch import LightningDataModule
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
 from hybridlit.cli.imports import unimported_name
+from hybridlit.internals.lightning import CLASS_PATH
 from hybridlit.templates import HybridModule
 
 __all__ = ["datamodule_of_recipe", "load_model", "load_run", "model_of_recipe", "recipe_of"]
@@ -84,7 +85,7 @@ def load_model(
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(f"{path} is no checkpoint of Lightning: it has no state_dict")
     kept = content.get("hyper_parameters")
-    name = template or (kept.get("_class_path") if isinstance(kept, dict) else None)
+    name = template or (kept.get(CLASS_PATH) if isinstance(kept, dict) else None)
     if not isinstance(name, str):
         raise ValueError(
             f"{path} does not say of which class its model is, since hybridlit fit has not made "

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from jsonargparse import auto_cli
 
-from hybridlit.photonics import Experiment
+from hybridlit.photonics import CircuitTypeName, Experiment, SpaceName
 from hybridlit.photonics.cost import estimate
 from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.sizes import require_memory
@@ -23,8 +23,8 @@ def plan(
     photons: int,
     batch: int = 64,
     features: int | None = None,
-    circuit_type: Literal["series", "parallel", "parallel_columns"] = "series",
-    space: Literal["fock", "unbunched"] = "fock",
+    circuit_type: CircuitTypeName = "series",
+    space: SpaceName = "fock",
     dtype: Literal["float32", "float64"] = "float32",
 ) -> None:
     """Print states, memory and time of a forward and backward pass through a circuit.

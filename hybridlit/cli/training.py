@@ -92,7 +92,7 @@ class HybridCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the logger and callbacks that the user has not chosen."""
-        given = self._get(self.config_init, "trainer")
+        given = self.config_init.get(str(self.subcommand), self.config_init)["trainer"]
         logger = given.logger
         if logger is False:
             self.save_config_callback = None  # it would write into the working directory

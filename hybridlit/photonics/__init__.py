@@ -1,8 +1,8 @@
 """The shared simulation core: linear-optical interferometers on Fock states, in plain torch.
 
-Knows nothing of Lightning or of templates. Data flow: features -> :mod:`encoding` -> data phases;
+Knows nothing of Lightning or of templates. Data flow: features -> `encoding` -> data phases;
 trainable phases -> :mod:`interferometer` -> unitaries; both -> :mod:`simulation`, which asks
-:mod:`amplitudes` -> probabilities -> :mod:`readout` -> outputs. :mod:`circuit` holds it together
+:mod:`amplitudes` -> probabilities -> `readouts` -> outputs. :mod:`circuit` holds it together
 for the modules :mod:`layer` and :mod:`stack`.
 """
 
@@ -13,13 +13,17 @@ from hybridlit.photonics.experiment import (
     Ansatz,
     AnsatzFactory,
     CircuitType,
+    CircuitTypeName as CircuitTypeName,
     Experiment,
-    OutputMappingStrategy,
+    ReadoutName as ReadoutName,
+    SpaceName as SpaceName,
     StatePattern,
+    StatePatternName as StatePatternName,
 )
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import use_kernel
 from hybridlit.photonics.layer import QuantumLayer
+from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.stack import QuantumLayerStack
 
 __all__ = [

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from hybridlit.argument_types import checked
+from hybridlit.internals.torch import metadata
 from hybridlit.photonics import simulation
 from hybridlit.photonics.amplitudes import occupied_modes
-from hybridlit.photonics.correlations import mode_expectations, pair_correlations
 from hybridlit.photonics.description import description, differences
-from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment, OutputMappingStrategy
+from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment
 from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
@@ -56,6 +56,7 @@ class PhotonicCircuit(nn.Module):
     encoding: Tensor
     tuned_by: Tensor
     photons: Tensor
+    readout: nn.Module
     _half_turns: Tensor | None
     _turns: bool
 
@@ -71,12 +72,15 @@ class PhotonicCircuit(nn.Module):
         self.input_state = circuit.occupation
         self.fock_space: FockSpace = circuit.fock_space
         self._description = description(ansatz)
+        # torch.compile cannot read what the members of an enum carry
+        self._expectation = ansatz.readout.expectation
+        self._without_interference = ansatz.readout.distinguishable
+        self._has_expectations = self._expectation is not None
 
         dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
         if not self._has_expectations:
             # A readout's weights and their gradient stand beside the simulation.
-            linear = ansatz.output_mapping_strategy is OutputMappingStrategy.LINEAR
-            weights = 2 * self.fock_space.size * self.output_size * (count or 1) * linear
+            weights = ansatz.readout.numbers(self.fock_space, self.output_size) * (count or 1)
             if weights + self.fock_space.size > 2**22:
                 require_memory(
                     self.fock_space, count or 1, dtype, "cpu", 4 * weights, circuits=count or 1
@@ -100,6 +104,9 @@ class PhotonicCircuit(nn.Module):
         for constant in ("encoding", "tuned_by", "photons"):
             self.register_buffer(constant, None, persistent=False)
         self._set_constants()
+        make = ansatz.readout.module
+        self.readout = make(self.fock_space, self.output_size, count, phases.device, dtype)
+        self.reset_parameters()
 
     @property
     def experiment(self) -> Experiment:
@@ -107,7 +114,7 @@ class PhotonicCircuit(nn.Module):
         return self.ansatz.experiment
 
     def reset_parameters(self) -> None:
-        """Draw Haar-random interferometers and set every bandwidth to 1."""
+        """Draw Haar-random interferometers, set every bandwidth to 1, and reset the readout."""
         drawn = haar_phases(
             self.phases.shape[:-3].numel() * (self.columns + 1),
             self.experiment.n_modes,
@@ -118,6 +125,9 @@ class PhotonicCircuit(nn.Module):
             self.phases.copy_(drawn.view_as(self.phases))
             if self.bandwidth is not None:
                 self.bandwidth.fill_(1.0)
+        reset = getattr(self.readout, "reset_parameters", None)  # the identity has none
+        if reset is not None:
+            reset()
 
     def extra_repr(self) -> str:
         """Return sizes, circuit and states for ``repr``."""
@@ -167,8 +177,8 @@ class PhotonicCircuit(nn.Module):
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""
         columns = self._columns(rows, self._inputs)
-        expectation = _EXPECTATIONS[OutputMappingStrategy(self.ansatz.output_mapping_strategy)]
-        outputs: Tensor = expectation(columns.flatten(2), self.photons)
+        assert self._expectation is not None
+        outputs = self._expectation(columns.flatten(2), self.photons)
         return outputs.view(*columns.shape[2:], self.output_size)
 
     def _columns(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:
@@ -176,10 +186,6 @@ class PhotonicCircuit(nn.Module):
         return self._at(
             rows, lambda phases, data_phases: circuit_columns(phases, data_phases, inputs)
         )
-
-    @property
-    def _has_expectations(self) -> bool:
-        return self.ansatz.output_mapping_strategy in _EXPECTATIONS
 
     def _island(self, x: Tensor, compute: Callable[[Tensor], Tensor], lead: int = 1) -> Tensor:
         """Run ``compute`` outside autocast on ``x`` with its leading dimensions merged into one.
@@ -229,7 +235,7 @@ class PhotonicCircuit(nn.Module):
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        modules = getattr(destination, "_metadata", None)  # a plain dict of the caller has none
+        modules = metadata(destination)  # a plain dict of the caller has none
         if modules is not None:
             modules[prefix[:-1]]["circuit"] = dict(self._description)
 
@@ -357,9 +363,3 @@ class PhotonicCircuit(nn.Module):
 def _magnitude(tensor: Tensor) -> float:
     low, high = torch.aminmax(tensor.detach())
     return max(-low.item(), high.item())
-
-
-_EXPECTATIONS = {
-    OutputMappingStrategy.MODE_EXPECTATIONS: mode_expectations,
-    OutputMappingStrategy.PAIR_CORRELATIONS: pair_correlations,
-}

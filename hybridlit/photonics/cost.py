@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hybridlit.checks import integer
-from hybridlit.photonics.experiment import Experiment, OutputMappingStrategy
+from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import compiled_refuses
 from hybridlit.photonics.layer import QuantumLayer
@@ -183,7 +183,7 @@ def _calibration(dtype: torch.dtype) -> tuple[float, list[int], list[float]]:
             layer = QuantumLayer(
                 modes - 1,
                 experiment=experiment,
-                output_mapping_strategy=OutputMappingStrategy.NONE,
+                output_mapping_strategy="none",
             ).to(dtype)
             x = torch.rand(batch, modes - 1, dtype=dtype)
             weights = torch.rand(batch, layer.output_size, dtype=dtype)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from hybridlit.photonics.experiment import Ansatz, CircuitType, OutputMappingStrategy
+from hybridlit.internals.torch import metadata
+from hybridlit.photonics.experiment import Ansatz, CircuitType
 
 __all__ = ["circuits_in", "description", "differences"]
 
@@ -20,16 +21,13 @@ def description(ansatz: Ansatz) -> dict[str, str]:
         Plain strings by name; the encoding as its shape and the start of a hash.
     """
     circuit = ansatz.experiment
-    strategy = OutputMappingStrategy(ansatz.output_mapping_strategy)
-    if strategy is OutputMappingStrategy.GROUPING:
-        strategy = OutputMappingStrategy.LEXGROUPING  # the same
     factors = circuit.encoding_for(ansatz.input_size) + 0.0  # no negative zeros
     hashed = hashlib.sha256(factors.astype("<f8").tobytes()).hexdigest()
     kind = "explicit" if circuit.circuit_type is None else CircuitType(circuit.circuit_type).value
     return {
         "input_state": str(circuit.occupation),
         "computation_space": circuit.fock_space.space.value,
-        "output_mapping_strategy": strategy.value,
+        "output_mapping_strategy": ansatz.readout.equals or ansatz.strategy.value,
         "encoding": f"{factors.shape}:{hashed[:16]}",
         "circuit_type": kind,
     }
@@ -64,5 +62,5 @@ def circuits_in(state: Mapping[str, object]) -> dict[str, Mapping[str, str]]:
     Returns:
         A :func:`description` by the name of the module.
     """
-    modules: Mapping[str, Mapping[str, Mapping[str, str]]] = getattr(state, "_metadata", {})
+    modules = metadata(state) or {}
     return {name: entry["circuit"] for name, entry in modules.items() if "circuit" in entry}

@@ -24,8 +24,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.circuit import PhotonicCircuit
-from hybridlit.photonics.experiment import OutputMappingStrategy
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.propagation import check_kept
@@ -35,7 +35,6 @@ from hybridlit.photonics.tables import on_device
 __all__ = [
     "DistinguishableLayer",
     "DistinguishableLayerStack",
-    "distinguishable_pair_correlations",
     "distinguishable_probabilities",
 ]
 
@@ -60,28 +59,6 @@ def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:
     return state.T
 
 
-def distinguishable_pair_correlations(transfer: Tensor, photons: Tensor) -> Tensor:
-    r"""Return the normal-ordered correlations of all pairs of output modes.
-
-    Sums over pairs of different photons: :math:`N_i N_j - \sum_k s_k T_{ik} T_{jk}` with the mean
-    photon numbers :math:`N_i = \sum_k s_k T_{ik}`. The mean numbers themselves are the same with
-    and without interference between photons.
-
-    Args:
-        transfer: probability that a photon of input k leaves at mode j, shape
-            (modes, inputs, batch), real.
-        photons: photons in each of these input modes, shape (inputs,), real.
-
-    Returns:
-        Entries (i, j) with i <= j, row by row, shape (batch, modes (modes + 1) / 2).
-    """
-    rows = transfer.permute(2, 0, 1)
-    mean = rows @ photons
-    pairs = mean[:, :, None] * mean[:, None] - (rows * photons) @ rows.mT
-    first, second = torch.triu_indices(*pairs.shape[1:], device=pairs.device)
-    return pairs[:, first, second]
-
-
 class _Distinguishable(PhotonicCircuit):
     """Replaces what a circuit says about its photons, and nothing else."""
 
@@ -101,10 +78,10 @@ class _Distinguishable(PhotonicCircuit):
         return weights / check_kept(kept, number.tiny / number.eps)[..., None], kept
 
     def _expectations(self, rows: Tensor) -> Tensor:
-        if self.ansatz.output_mapping_strategy is OutputMappingStrategy.MODE_EXPECTATIONS:
+        if self._without_interference is None:
             return super()._expectations(rows)
         transfer = self._transfer(rows, self._inputs)
-        outputs = distinguishable_pair_correlations(transfer.flatten(2), self.photons)
+        outputs = self._without_interference(transfer.flatten(2), self.photons)
         return outputs.view(*transfer.shape[2:], self.output_size)
 
     def _transfer(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:
@@ -175,6 +152,7 @@ def _copy(source: PhotonicCircuit, made: PhotonicCircuit) -> None:
     made.train(source.training)
 
 
+@constant_in_graphs
 def _transitions(
     modes: int, before: int, space: ComputationSpace, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, ...]:
@@ -186,6 +164,3 @@ def _transitions(
         return np.maximum(target, 0).ravel(), (target >= 0)[..., None].astype(real)
 
     return on_device(("distinguishable", modes, before, space, dtype), make, device)
-
-
-_transitions._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as in interferometer

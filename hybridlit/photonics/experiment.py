@@ -2,62 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from hybridlit.checks import enum_member, integer
 from hybridlit.photonics import encoding as encodings
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.readouts.row import Readout
+from hybridlit.photonics.readouts.table import OutputMappingStrategy
+from hybridlit.photonics.vocabulary import Vocabulary
 
 __all__ = [
     "Ansatz",
     "AnsatzFactory",
     "CircuitType",
+    "CircuitTypeName",
     "Experiment",
-    "OutputMappingStrategy",
+    "ReadoutName",
+    "SpaceName",
     "StatePattern",
+    "StatePatternName",
 ]
 
 
-class CircuitType(str, Enum):
-    """Where the data enter a circuit; see :mod:`hybridlit.photonics.encoding`."""
+class CircuitType(Vocabulary):
+    """Where the data enter a circuit; see `hybridlit.photonics.encoding`.
 
-    SERIES = "series"
-    PARALLEL = "parallel"
-    PARALLEL_COLUMNS = "parallel_columns"
+    Attributes:
+        row: From numbers of features and modes to phases in units of pi for each unit of a
+            feature, shape (columns, modes, features).
+    """
+
+    row: Callable[[int, int], encodings.Encoding]
+
+    SERIES = "series", encodings.series
+    PARALLEL = "parallel", encodings.parallel
+    PARALLEL_COLUMNS = "parallel_columns", encodings.parallel_columns
 
 
-class StatePattern(str, Enum):
-    """Which modes hold the input photons.
+def _every_second(modes: int, photons: int) -> list[int]:
+    return [*range(0, modes, 2), *range(1, modes, 2)][:photons]
+
+
+def _spread(modes: int, photons: int) -> list[int]:
+    return [modes // 2] if photons == 1 else [i * modes // photons for i in range(photons)]
+
+
+def _first(modes: int, photons: int) -> list[int]:
+    return list(range(photons))
+
+
+class StatePattern(Vocabulary):
+    """Which modes hold the input photons; more photons than modes fill all modes evenly first.
 
     PERIODIC (also DEFAULT) fills every second mode, then the empty ones from the left; SPACED
     spreads the photons evenly; SEQUENTIAL fills the first modes.
+
+    Attributes:
+        row: From numbers of modes and of photons, fewer than these, to the modes that hold one.
     """
 
-    DEFAULT = "default"
-    PERIODIC = "periodic"
-    SPACED = "spaced"
-    SEQUENTIAL = "sequential"
+    row: Callable[[int, int], list[int]]
+
+    DEFAULT = "default", _every_second
+    PERIODIC = "periodic", _every_second
+    SPACED = "spaced", _spread
+    SEQUENTIAL = "sequential", _first
+
+    def occupation(self, modes: int, photons: int) -> tuple[int, ...]:
+        """Return the photons in each mode.
+
+        Args:
+            modes: Number of modes.
+            photons: Number of photons, in all of them.
+
+        Returns:
+            One number a mode.
+        """
+        full_rounds, rest = divmod(photons, modes)
+        chosen = self.row(modes, rest)
+        return tuple(full_rounds + (mode in chosen) for mode in range(modes))
 
 
-class OutputMappingStrategy(str, Enum):
-    """How photon statistics become outputs.
-
-    LINEAR, GROUPING (the same as LEXGROUPING), MODGROUPING and NONE read the probabilities of all
-    outcomes, see :mod:`hybridlit.photonics.readout`; MODE_EXPECTATIONS and PAIR_CORRELATIONS need
-    none of them and stay cheap at any size, see :mod:`hybridlit.photonics.correlations`.
-    """
-
-    LINEAR = "linear"
-    GROUPING = "grouping"
-    LEXGROUPING = "lexgrouping"
-    MODGROUPING = "modgrouping"
-    NONE = "none"
-    MODE_EXPECTATIONS = "mode_expectations"
-    PAIR_CORRELATIONS = "pair_correlations"
+if TYPE_CHECKING:
+    CircuitTypeName: TypeAlias = str
+    ReadoutName: TypeAlias = str
+    SpaceName: TypeAlias = str
+    StatePatternName: TypeAlias = str
+else:
+    CircuitTypeName, ReadoutName, SpaceName, StatePatternName = (
+        Literal[tuple(member.value for member in kind)]
+        for kind in (CircuitType, OutputMappingStrategy, ComputationSpace, StatePattern)
+    )
 
 
 @dataclass(frozen=True)
@@ -137,7 +176,7 @@ class Experiment:
         """The input Fock state, photons in each mode."""
         if self.input_state is not None:
             return tuple(self.input_state)
-        return _pattern(StatePattern(self.state_pattern), self.n_modes, self.n_photons)
+        return StatePattern(self.state_pattern).occupation(self.n_modes, self.n_photons)
 
     @property
     def fock_space(self) -> FockSpace:
@@ -165,13 +204,8 @@ class Experiment:
                     f"experiment's encoding, got {features}"
                 )
             return array
-        rule = {
-            CircuitType.SERIES: encodings.series,
-            CircuitType.PARALLEL: encodings.parallel,
-            CircuitType.PARALLEL_COLUMNS: encodings.parallel_columns,
-        }[CircuitType(self.circuit_type)]
         try:
-            return rule(features, self.n_modes)
+            return CircuitType(self.circuit_type or "").row(features, self.n_modes)
         except MemoryError as error:
             raise MemoryError(
                 f"input_size={features} is too large for n_modes={self.n_modes}: one number for "
@@ -214,40 +248,37 @@ class Ansatz:
         object.__setattr__(self, "output_mapping_strategy", strategy)
         object.__setattr__(self, "input_size", integer(self.input_size, "input_size", 1))
         self.experiment.encoding_for(self.input_size)  # an explicit one may have another width
-        space = self.experiment.fock_space
-        if strategy in _EXPECTATIONS and space.unbunched:
+        space, readout = self.experiment.fock_space, strategy.readout
+        mapping = f"output_mapping_strategy={strategy.value!r}"
+        if readout.expectation is not None and space.unbunched:
             raise ValueError(
-                f"output_mapping_strategy={strategy.value!r} needs computation_space='fock': "
-                "expectations after post-selection have no form without all amplitudes"
+                f"{mapping} needs computation_space='fock': expectations after post-selection have "
+                "no form without all amplitudes"
             )
-        _refuse_constant_outputs(strategy, self.experiment.occupation)
-        states, modes = space.size, space.modes
-        only_size = {
-            OutputMappingStrategy.NONE: states,
-            OutputMappingStrategy.MODE_EXPECTATIONS: modes,
-            OutputMappingStrategy.PAIR_CORRELATIONS: modes * (modes + 1) // 2,
-        }.get(strategy)
-        if self.output_size is None:
-            if only_size is None:
-                raise ValueError(
-                    f"output_size must be given with output_mapping_strategy={strategy.value!r}; "
-                    f"'none' gives all {states} probabilities without it"
-                )
-            object.__setattr__(self, "output_size", only_size)
-            return
-        size = integer(self.output_size, "output_size", 1)
+        only_size = None if readout.only_size is None else readout.only_size(space)
+        if self.output_size is None and only_size is None:
+            raise ValueError(
+                f"output_size must be given with {mapping}; 'none' gives all {space.size} "
+                "probabilities without it"
+            )
+        wanted = only_size if self.output_size is None else self.output_size
+        size = integer(wanted, "output_size", 1)
         object.__setattr__(self, "output_size", size)
-        if only_size is not None and size != only_size:
-            raise ValueError(
-                f"output_size must be {only_size} or None with output_mapping_strategy="
-                f"{strategy.value!r}, got {size}"
-            )
-        if strategy in _GROUPINGS and not 2 <= size <= states:
-            raise ValueError(
-                f"output_size must be 2 to {states} with output_mapping_strategy="
-                f"{strategy.value!r}, got {size}: one group always sums to 1, and more groups than "
-                f"the {states} outcomes leave some always 0; use 'linear' for any size"
-            )
+        refusal = readout.refusal(space, self.experiment.occupation, size)
+        if refusal:
+            raise ValueError(f"{mapping} {refusal}")
+        if only_size not in (None, size):
+            raise ValueError(f"output_size must be {only_size} or None with {mapping}, got {size}")
+
+    @property
+    def strategy(self) -> OutputMappingStrategy:
+        """How probabilities become outputs, as a member."""
+        return OutputMappingStrategy(self.output_mapping_strategy)
+
+    @property
+    def readout(self) -> Readout:
+        """All that depends on the strategy."""
+        return self.strategy.readout
 
 
 class AnsatzFactory:
@@ -276,53 +307,6 @@ class AnsatzFactory:
             ValueError: as :class:`Ansatz`.
         """
         return Ansatz(experiment, input_size, output_size, output_mapping_strategy)
-
-
-_GROUPINGS = (
-    OutputMappingStrategy.GROUPING,
-    OutputMappingStrategy.LEXGROUPING,
-    OutputMappingStrategy.MODGROUPING,
-)
-_EXPECTATIONS = (OutputMappingStrategy.MODE_EXPECTATIONS, OutputMappingStrategy.PAIR_CORRELATIONS)
-
-
-def _refuse_constant_outputs(strategy: OutputMappingStrategy, occupation: tuple[int, ...]) -> None:
-    r"""Refuse the outputs that no circuit changes; there are no others.
-
-    Meshes on both sides of a column of data phases reach every unitary. So if a feature that is no
-    global phase left all outputs unchanged for generic meshes, the outputs would be the same for
-    all unitaries. They are not: the identity brings s to s, where one group of outcomes has it all
-    and the others none (after post-selection: a unitary that sends all photons to one unbunched
-    outcome's modes), and a permutation of modes permutes :math:`\langle n_j\rangle = s_j` unless
-    all are equal. Constant pair correlations would need the same :math:`s_j (s_j - 1)` in all
-    modes and their Haar mean, :math:`2 n (n - 1) / (m (m + 1))`, which leaves one photon.
-    """
-    same = len(set(occupation)) == 1
-    if strategy is OutputMappingStrategy.MODE_EXPECTATIONS and same:
-        raise ValueError(
-            f"output_mapping_strategy={strategy.value!r} needs an input state that differs from "
-            f"mode to mode, got {occupation}: its mean photon numbers are the same behind every "
-            "interferometer, so that no feature reaches the output; change n_photons, n_modes or "
-            "input_state, or use 'pair_correlations' or 'linear'"
-        )
-    if strategy is OutputMappingStrategy.PAIR_CORRELATIONS and sum(occupation) == 1:
-        raise ValueError(
-            f"output_mapping_strategy={strategy.value!r} needs n_photons of at least 2, got 1: a "
-            "single photon has no pair, so that every output is 0 and no feature reaches it; use "
-            "'mode_expectations', or more photons"
-        )
-
-
-def _pattern(pattern: StatePattern, modes: int, photons: int) -> tuple[int, ...]:
-    """Occupation of each mode; more photons than modes fill all modes evenly first."""
-    full_rounds, rest = divmod(photons, modes)
-    if pattern is StatePattern.SEQUENTIAL:
-        chosen = list(range(rest))
-    elif pattern is StatePattern.SPACED:
-        chosen = [modes // 2] if rest == 1 else [i * modes // rest for i in range(rest)]
-    else:
-        chosen = [*range(0, modes, 2), *range(1, modes, 2)][:rest]
-    return tuple(full_rounds + (mode in chosen) for mode in range(modes))
 
 
 def _checked_state(state: Sequence[int], modes: int, photons: int) -> tuple[int, ...]:

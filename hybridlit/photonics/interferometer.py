@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import (
     forward_mode,
@@ -142,6 +143,7 @@ def unitaries_in_torch(phases: Tensor) -> Tensor:
     return columns.view(*stack, meshes, modes, modes)
 
 
+@constant_in_graphs
 def _layout(modes: int, device: torch.device) -> tuple[Tensor, ...]:
     """Flat positions of all cells' entries in (column, out, in), and the columns without cells."""
 
@@ -153,8 +155,3 @@ def _layout(modes: int, device: torch.device) -> tuple[Tensor, ...]:
         return places.reshape(-1), np.tile(np.eye(modes, dtype=np.float32).reshape(-1), modes)
 
     return on_device(("mesh", modes), make, device)
-
-
-# What torch.compiler.assume_constant_result does, without importing the compiler, which takes
-# longer than everything else here together.
-_layout._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from hybridlit.checks import enum_member, integer
 from hybridlit.photonics.circuit import PhotonicCircuit
-from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment, OutputMappingStrategy
-from hybridlit.photonics.readout import GroupingReadout, LinearReadout, make_readout
+from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment
+from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
 __all__ = ["QuantumLayer", "resolved_ansatz"]
 
@@ -57,8 +57,6 @@ class QuantumLayer(PhotonicCircuit):
         torch.Size([8, 4])
     """
 
-    readout: LinearReadout | GroupingReadout | nn.Identity
-
     def __init__(
         self,
         input_size: int,
@@ -73,16 +71,6 @@ class QuantumLayer(PhotonicCircuit):
             input_size, output_size, ansatz, experiment, output_mapping_strategy
         )
         super().__init__(chosen, count=None, recompute=recompute)
-        strategy = OutputMappingStrategy(chosen.output_mapping_strategy)
-        readout = make_readout(strategy, self.fock_space.size, self.output_size)
-        self.readout = readout.to(self.phases.dtype)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw Haar-random interferometers, set every bandwidth to 1, and reset the readout."""
-        super().reset_parameters()
-        if not isinstance(self.readout, nn.Identity):
-            self.readout.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs.

@@ -16,6 +16,7 @@ from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
 from hybridlit.photonics.kernels.compiled.dispatch import KEEP_BYTES
 from hybridlit.photonics.kernels.reference import CHUNK
 from hybridlit.photonics.machine import available_memory
+from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.words import in_bytes, in_digits
 
 __all__ = [
@@ -305,7 +306,8 @@ def require_memory(
             unbunched = FockSpace(space.modes, space.photons, ComputationSpace.UNBUNCHED)
             if left(unbunched, batch) >= 0:
                 advice.append(f"computation_space='unbunched' ({in_digits(unbunched.size)} states)")
-    advice.append("output_mapping_strategy='mode_expectations', which needs no states at all")
+    cheap = next(s.value for s in OutputMappingStrategy if s.readout.expectation is not None)
+    advice.append(f"output_mapping_strategy={cheap!r}, which needs no states at all")
     raise MemoryError(
         f"{space.modes} modes and {space.photons} photons have {in_digits(space.size)} states: "
         f"a batch of {batch} needs about {in_bytes(free - found)} of the {in_bytes(free)} free; "

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hybridlit.checks import integer
 from hybridlit.photonics.circuit import PhotonicCircuit
-from hybridlit.photonics.experiment import Ansatz, Experiment, OutputMappingStrategy
+from hybridlit.photonics.experiment import Ansatz, Experiment
 from hybridlit.photonics.layer import QuantumLayer, resolved_ansatz
-from hybridlit.photonics.readout import GroupingReadout, make_readout
+from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
 __all__ = ["QuantumLayerStack"]
 
@@ -43,8 +42,6 @@ class QuantumLayerStack(PhotonicCircuit):
         torch.Size([16, 3, 8])
     """
 
-    readout: StackedLinearReadout | GroupingReadout | nn.Identity
-
     def __init__(
         self,
         count: int,
@@ -61,16 +58,6 @@ class QuantumLayerStack(PhotonicCircuit):
         )
         layers = integer(count, "count", 1)
         super().__init__(chosen, count=layers, recompute=recompute)
-        strategy = OutputMappingStrategy(chosen.output_mapping_strategy)
-        states = self.fock_space.size
-        if strategy is OutputMappingStrategy.LINEAR:
-            linear = StackedLinearReadout(layers, states, self.output_size)
-            self.readout = linear.to(self.phases.dtype)
-        else:
-            readout = make_readout(strategy, states, self.output_size)
-            assert not isinstance(readout, nn.Linear)
-            self.readout = readout
-        self.reset_parameters()
 
     @classmethod
     def from_layers(cls, layers: Sequence[QuantumLayer]) -> QuantumLayerStack:
@@ -112,12 +99,6 @@ class QuantumLayerStack(PhotonicCircuit):
                 parameter.requires_grad_(self.get_parameter(name).requires_grad)
             made.append(layer)
         return made
-
-    def reset_parameters(self) -> None:
-        """Draw Haar-random interferometers, set every bandwidth to 1, and reset the readout."""
-        super().reset_parameters()
-        if not isinstance(self.readout, nn.Identity):
-            self.readout.reset_parameters()
 
     def forward(self, x: Tensor, each: bool = False) -> Tensor:
         """Give every layer the same features, or features of its own.
@@ -164,37 +145,3 @@ def _kind(layer: QuantumLayer) -> tuple[object, ...]:
     """What layers of one stack must have in common."""
     trainable = tuple((name, p.requires_grad) for name, p in layer.named_parameters())
     return layer.ansatz, layer.recompute, trainable
-
-
-class StackedLinearReadout(nn.Module):
-    r"""One linear readout a layer: :math:`W_k (D p_k - 1) + b_k`.
-
-    Args:
-        count: number of layers.
-        states: number of outcomes D.
-        output_size: number of outputs of each layer.
-    """
-
-    def __init__(self, count: int, states: int, output_size: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(count, output_size, states))
-        self.bias = nn.Parameter(torch.empty(count, output_size))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw weights and biases as ``nn.Linear`` does."""
-        bound = 1 / math.sqrt(self.weight.shape[2])
-        nn.init.uniform_(self.weight, -bound, bound)
-        nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, probabilities: Tensor) -> Tensor:
-        """Map probabilities (count, batch, states) to outputs (count, batch, output_size)."""
-        weight, bias = self.weight.to(probabilities.dtype), self.bias.to(probabilities.dtype)
-        offset = bias - weight.sum(2)
-        scaled = weight * weight.shape[2]
-        return torch.baddbmm(offset[:, None], probabilities, scaled.mT)
-
-    def extra_repr(self) -> str:
-        """Return the sizes for ``repr``."""
-        count, outputs, states = self.weight.shape
-        return f"count={count}, states={states}, output_size={outputs}"

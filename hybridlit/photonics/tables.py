@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.internals.torch import is_transformed
 from hybridlit.photonics.tracing import unrecorded
 
 __all__ = ["on_device"]
@@ -37,11 +38,7 @@ def on_device(
         with torch.inference_mode(False), unrecorded():  # whoever comes next needs them too
             found = tuple(torch.tensor(array, device=device) for array in make())
             # A tensor made while compiling or under torch.func means nothing outside of it.
-            if all(
-                type(tensor) is Tensor
-                and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-                for tensor in found
-            ):
+            if all(type(tensor) is Tensor and not is_transformed(tensor) for tensor in found):
                 # torch.compile(dynamic=True) takes the sizes of constants other than parameters
                 # for unknown.
                 found = tuple(torch.nn.Parameter(tensor, requires_grad=False) for tensor in found)

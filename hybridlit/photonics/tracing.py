@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import torch
+
+from hybridlit.internals.torch import is_tracing, unrecorded
 
 __all__ = ["recording", "refuse_onnx", "unrecorded"]
 
 
 def recording() -> bool:
     """Return whether ``torch.compile``, ``torch.export`` or ``torch.jit.trace`` is at work."""
-    return torch.compiler.is_compiling() or torch._C._is_tracing()
-
-
-@contextmanager
-def unrecorded() -> Iterator[None]:
-    """Keep ``torch.jit.trace`` from recording how a constant or an operator's result is made."""
-    core: Any = torch._C
-    state = core._get_tracing_state()
-    if state is not None:
-        core._set_tracing_state(None)
-    try:
-        yield
-    finally:
-        if state is not None:
-            core._set_tracing_state(state)
+    return torch.compiler.is_compiling() or is_tracing()
 
 
 def refuse_onnx() -> None:

@@ -6,6 +6,8 @@ import math
 
 from lightning.pytorch import Trainer
 
+from hybridlit.internals.lightning import batch_index, batches_until_validation, total_batch_index
+
 __all__ = ["accumulating", "validation_follows"]
 
 
@@ -18,7 +20,7 @@ def accumulating(trainer: Trainer) -> bool:
     Returns:
         True in the middle of a window of `accumulate_grad_batches`; the last batch ends a window.
     """
-    done = trainer.fit_loop.batch_idx + 1
+    done = batch_index(trainer) + 1
     return done % trainer.accumulate_grad_batches != 0 and not trainer.is_last_batch
 
 
@@ -38,9 +40,8 @@ def validation_follows(trainer: Trainer) -> bool:
         return False
     if trainer.should_stop:
         return True
-    batches = trainer.val_check_batch
+    batches = batches_until_validation(trainer)
     if batches is None or math.isinf(batches):
         return trainer.is_last_batch and batches is not None
-    loop = trainer.fit_loop
-    done = (loop.total_batch_idx if every is None else loop.batch_idx) + 1
+    done = (total_batch_index(trainer) if every is None else batch_index(trainer)) + 1
     return done % int(batches) == 0

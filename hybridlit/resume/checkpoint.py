@@ -19,6 +19,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader
 
 from hybridlit.checks import choice, integer, number
+from hybridlit.internals.lightning import batch_index, fit_loop_of
 from hybridlit.resume.boundaries import accumulating, validation_follows
 from hybridlit.resume.checkpoint_io import DurableCheckpointIO
 from hybridlit.resume.durable import remove_leftovers
@@ -228,7 +229,7 @@ class HybridCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note where the run begins; warn if the folder has been further already."""
         self._first_step = self._step = trainer.global_step
-        self._batches = trainer.fit_loop.batch_idx + 1
+        self._batches = batch_index(trainer) + 1
         self._began, self._last_seconds = time.perf_counter(), 0.0
         if trainer.world_size == 1:  # processes would stop at different steps, and wait for ever
             self._patience.begin(waits=not _worker_processes(trainer))
@@ -259,7 +260,7 @@ class HybridCheckpoint(ModelCheckpoint):
     ) -> None:
         """Save a periodic checkpoint if one is due and nothing else follows this step."""
         if not accumulating(trainer):
-            self._batches = trainer.fit_loop.batch_idx + 1
+            self._batches = batch_index(trainer) + 1
         before, self._step = self._step, trainer.global_step
         if self.every_n_steps is None or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -347,7 +348,7 @@ class HybridCheckpoint(ModelCheckpoint):
         """Let a checkpoint of an interrupted step begin with that step."""
         self._has_saved = True
         if self._interrupted:
-            rewind(checkpoint["loops"]["fit_loop"], self._batches, trainer)
+            rewind(fit_loop_of(checkpoint), self._batches, trainer)
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.fabric.utilities.types import _PATH
 
 from hybridlit.resume.durable import save_durably
 from hybridlit.resume.folder import undamaged
@@ -31,7 +30,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self.fall_back = fall_back
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any | None = None,
     ) -> None:
         """Save a checkpoint; see `save_durably`."""
         if _is_remote(path) or storage_options is not None:
@@ -41,7 +43,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(
         self,
-        path: _PATH,
+        path: str | Path,
         map_location: Callable[..., Any] | None = lambda storage, location: storage,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
@@ -57,5 +59,5 @@ class DurableCheckpointIO(TorchCheckpointIO):
         return loaded
 
 
-def _is_remote(path: _PATH) -> bool:
+def _is_remote(path: str | Path) -> bool:
     return "://" in str(path)

@@ -15,8 +15,22 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from hybridlit.internals.lightning import (
+    batch_index,
+    begin_epoch_anew,
+    begin_run_anew,
+    complete_epoch,
+    count_scheduler_step,
+    end_restart,
+    epoch_ended,
+    fit_loop_of,
+    has_begun,
+    loader_states,
+    reopen_epoch,
+    resumed_behind_batch,
+)
 from hybridlit.resume.boundaries import accumulating
-from hybridlit.resume.loop_counters import behind_step, epoch_ended, reopen_epoch
+from hybridlit.resume.loop_counters import behind_step
 from hybridlit.resume.random_state import RandomState
 from hybridlit.resume.running_results import (
     add_running_sums,
@@ -92,7 +106,7 @@ class ExactResume(Callback):
         """Add the state of this process and of all others."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
-        loops = checkpoint["loops"]["fit_loop"]
+        loops = fit_loop_of(checkpoint)
         now = RandomState.now(self._random)
         if self._interrupted and self._random is not None and not behind_step(loops, trainer):
             now = self._random
@@ -121,7 +135,7 @@ class ExactResume(Callback):
         if self._resumed:
             self._resumed = False
             # from here on nothing is special: otherwise this epoch's ReduceLROnPlateau is left out
-            trainer.fit_loop.on_iteration_done()
+            end_restart(trainer)
         if not accumulating(trainer):
             self._random = RandomState.now(self._random)
 
@@ -174,21 +188,18 @@ class ExactResume(Callback):
                 "numbers will differ from those of an uninterrupted run."
             )
             return
-        loops = checkpoint["loops"]["fit_loop"]
+        loops = fit_loop_of(checkpoint)
         if not state["whole_epoch"]:
             reopen_epoch(loops)
         between_epochs = epoch_ended(loops)
         if between_epochs and trainer.max_steps != -1:
-            # Lightning would end this epoch a second time
-            for count in loops["epoch_progress"].values():
-                count["completed"] = count["processed"]
-        loaders = loops["state_dict"].get("combined_loader", [])
+            complete_epoch(loops)
         self._loaded = {
             **state,
-            "begun": loops["epoch_loop.batch_progress"]["total"]["ready"] > 0,
+            "begun": has_begun(loops),
             "between_epochs": between_epochs,
             "rewound": loops.pop("rewound", False),
-            "loaders": [] if between_epochs else loaders,
+            "loaders": [] if between_epochs else loader_states(loops),
         }
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -200,7 +211,7 @@ class ExactResume(Callback):
         if state is None:
             return
         if not state["begun"]:  # else Lightning looks for a step to be completed
-            trainer.fit_loop.restarting = False
+            begin_run_anew(trainer)
             self._restore(trainer, pl_module, state)
             return
         self._resumed = True
@@ -214,18 +225,18 @@ class ExactResume(Callback):
             rank_zero_info("EarlyStopping had ended this run: to go on, resume it without.")
         # Lightning leaves this out if the loaders exist already, as they do for a cosine schedule
         # after the last batch of an epoch that a limit cuts short, the next one begins anew
-        over = trainer.fit_loop.batch_idx + 1 >= trainer.num_training_batches
+        over = batch_index(trainer) + 1 >= trainer.num_training_batches
         for loader, position in zip(_stateful(trainer), state["loaders"], strict=False):
             begun = over and "position" in position
             loader.load_state_dict(position | {"position": 0} if begun else position)
         self._restore(trainer, pl_module, state)
         if state["between_epochs"]:
             if trainer.max_steps != -1:
-                trainer.fit_loop.epoch_loop.restarting = False
+                begin_epoch_anew(trainer)
             _step_plateaus(trainer, pl_module, "epoch", trainer.current_epoch)
-        elif trainer.fit_loop.epoch_loop.restarted_on_train_batch_end and not state["rewound"]:
+        elif resumed_behind_batch(trainer) and not state["rewound"]:
             # after a validation amid the epoch, Lightning does it itself
-            _step_plateaus(trainer, pl_module, "step", trainer.fit_loop.batch_idx + 1)
+            _step_plateaus(trainer, pl_module, "step", batch_index(trainer) + 1)
         running = _of_this_process(trainer, state["running"])
         if running is not None:
             self._sums, self._metrics = running["sums"], running["metrics"]
@@ -276,8 +287,7 @@ def _step_plateaus(trainer: Trainer, pl_module: LightningModule, interval: str, 
         due = config.interval == interval and done % config.frequency == 0
         if config.reduce_on_plateau and due and value is not None:
             pl_module.lr_scheduler_step(config.scheduler, value)
-            trainer.fit_loop.epoch_loop.scheduler_progress.increment_ready()
-            trainer.fit_loop.epoch_loop.scheduler_progress.increment_completed()
+            count_scheduler_step(trainer)
 
 
 # --- loaders and processes ------------------------------------------------------------------------

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import random
-import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.random import mtrand
 from torch import Tensor
+
+from hybridlit.internals.numpy import global_generator_is_at
 
 __all__ = ["RandomState"]
 
@@ -42,7 +41,9 @@ class RandomState(NamedTuple):
             The state.
         """
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        numpy = before.numpy if before is not None and _numpy_is_at(before.numpy) else None
+        numpy = (
+            before.numpy if before is not None and global_generator_is_at(before.numpy) else None
+        )
         return cls(torch.get_rng_state(), cuda, numpy or np.random.get_state(), random.getstate())
 
     def restore(self) -> None:
@@ -74,17 +75,3 @@ class RandomState(NamedTuple):
             (kind, keys.numpy().astype("u4"), *rest),
             (version, tuple(words.tolist()), gauss),
         )
-
-
-def _numpy_is_at(state: Any) -> bool:
-    """Tell whether numpy's generator still is where it was; False if that is not easily told.
-
-    `np.random.get_state` copies its 624 words one by one, which takes ten times as long as this.
-    """
-    kind, words, position, normal_waits, _ = state
-    generator = mtrand.get_bit_generator()
-    # a normal number that waits can be taken without a move; none can come to wait without one
-    if kind != "MT19937" or not isinstance(generator, np.random.MT19937) or normal_waits:
-        return False
-    there: bytes = words.tobytes() + int(position).to_bytes(4, sys.byteorder)
-    return there == ctypes.string_at(generator.ctypes.state_address, len(there))

@@ -13,6 +13,9 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torchmetrics import Metric
 
+from hybridlit.internals.lightning import logged_results
+from hybridlit.internals.torchmetrics import set_update_count
+
 __all__ = ["add_running_sums", "log_leftovers", "restore_metrics", "running_results"]
 
 
@@ -30,7 +33,7 @@ def running_results(trainer: Trainer, pl_module: LightningModule) -> dict[str, d
     names = {id(module): name for name, module in pl_module.named_modules()}
     sums: dict[str, Any] = {}
     metrics: dict[str, Any] = {}
-    for key, result in trainer.fit_loop.epoch_loop._results.items():
+    for key, result in logged_results(trainer).items():
         if result.has_reset or not result.meta.on_epoch:
             continue
         if result.is_tensor:
@@ -66,7 +69,7 @@ def restore_metrics(pl_module: LightningModule, metrics: dict[str, Any]) -> None
         if isinstance(metric, Metric):
             for attribute, value in _to(saved["state"], metric.device).items():
                 setattr(metric, attribute, value)
-            metric._update_count = saved["count"]
+            set_update_count(metric, saved["count"])
 
 
 def add_running_sums(trainer: Trainer, sums: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def add_running_sums(trainer: Trainer, sums: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The sums of values that have not been logged again yet.
     """
-    results = trainer.fit_loop.epoch_loop._results
+    results = logged_results(trainer)
     waiting = {}
     for key, saved in sums.items():
         result = results.get(key)

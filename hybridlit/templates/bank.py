@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hybridlit.blocks import MultiScale, NormalizationLayer
 from hybridlit.checks import integer
+from hybridlit.photonics import CircuitTypeName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 
@@ -76,7 +77,7 @@ class ParallelBankHybrid(HybridNetwork):
         normalization: Literal["sigmoid", "tanh", "minmax", "standard"] = "sigmoid",
         fusion: Literal["concat", "sum", "gated", "attention"] = "concat",
         fusion_dim: int | None = None,
-        circuit_type: Literal["series", "parallel", "parallel_columns"] = "parallel",
+        circuit_type: CircuitTypeName = "parallel",
         n_modes: int = 4,
         n_photons: int = 2,
         quantum_output_dim: int | None = None,

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from hybridlit.checks import integer, number, tensor
+from hybridlit.internals.lightning import attached_trainer
 from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
 from hybridlit.photonics.finite import require_finite
 from hybridlit.templates.features import check_dtype
@@ -295,7 +296,7 @@ class HybridModule(PlainHyperparameters):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over, in `load_from_checkpoint`, settings that are no arguments of this class."""
         super().on_load_checkpoint(checkpoint)
-        if self._trainer is None:
+        if attached_trainer(self) is None:
             arguments = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
             used = training_settings(checkpoint.get(SETTINGS_KEY, {}).get("model", {}))
             self.hparams.update({n: value for n, value in used.items() if n not in arguments})

@@ -23,6 +23,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from hybridlit.constructors import check_constructors, plain
+from hybridlit.internals.lightning import INSTANTIATOR
 
 __all__ = ["PlainHyperparameters"]
 
@@ -53,7 +54,7 @@ class PlainHyperparameters(LightningModule):
             warnings.filterwarnings("ignore", ".*is an instance of `nn.Module`.*")
             self.save_hyperparameters()
         # what the command line was told to make objects of
-        recorded = dict(self.hparams) if "_instantiator" in self.hparams else {}
+        recorded = dict(self.hparams) if INSTANTIATOR in self.hparams else {}
         # What a subclass passes on may differ from what it was given: builders go by the former,
         # a checkpoint by the latter, which its constructor will be given again.
         merged = {

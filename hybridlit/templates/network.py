@@ -16,6 +16,7 @@ from hybridlit.blocks.fronts import make_front
 from hybridlit.blocks.fusion import Fusion, make_fusion
 from hybridlit.checks import integer, tensor
 from hybridlit.components import photonic_modules
+from hybridlit.photonics import CircuitTypeName, ReadoutName, SpaceName, StatePatternName
 from hybridlit.photonics.finite import infinity_as_nan
 from hybridlit.templates.base import HybridModule
 from hybridlit.templates.features import looks_channels_last
@@ -92,20 +93,12 @@ class HybridNetwork(HybridModule):
         front_dim: int | None = None,
         freeze_front: bool = False,
         quantum: Literal["photonic", "mlp"] = "photonic",
-        circuit_type: Literal["series", "parallel", "parallel_columns"] = "series",
+        circuit_type: CircuitTypeName = "series",
         n_modes: int = 6,
         n_photons: int = 3,
-        computation_space: Literal["fock", "unbunched"] = "fock",
-        state_pattern: Literal["periodic", "spaced", "sequential"] = "periodic",
-        output_mapping_strategy: Literal[
-            "linear",
-            "grouping",
-            "lexgrouping",
-            "modgrouping",
-            "none",
-            "mode_expectations",
-            "pair_correlations",
-        ] = "linear",
+        computation_space: SpaceName = "fock",
+        state_pattern: StatePatternName = "periodic",
+        output_mapping_strategy: ReadoutName = "linear",
         quantum_output_dim: int | None = None,
         use_bandwidth_tuning: bool = True,
         reservoir_mode: bool = False,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from hybridlit.blocks import NormalizationLayer
+from hybridlit.internals.lightning import load_training_data
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["fit_normalizers"]
@@ -53,7 +54,7 @@ def fit_normalizers(
     }
     if not waiting:
         return []
-    trainer.fit_loop.setup_data()
+    load_training_data(trainer)
     loader = trainer.train_dataloader
     batches = trainer.num_training_batches
     if not isinstance(loader, DataLoader) or not 0 < batches < math.inf:

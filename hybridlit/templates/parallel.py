@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hybridlit.blocks import NormalizationLayer
 from hybridlit.blocks.dense import dense, layer_widths
 from hybridlit.checks import integer, number
+from hybridlit.photonics import CircuitTypeName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 
@@ -75,7 +76,7 @@ class ParallelHybrid(HybridNetwork):
         fusion: Literal["concat", "sum", "gated", "attention"] = "concat",
         fusion_dim: int | None = None,
         dropout: float = 0.0,
-        circuit_type: Literal["series", "parallel", "parallel_columns"] = "parallel_columns",
+        circuit_type: CircuitTypeName = "parallel_columns",
         n_modes: int = 5,
         n_photons: int = 2,
         quantum_output_dim: int | None = None,

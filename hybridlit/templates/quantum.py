@@ -10,12 +10,10 @@ from torch import nn
 
 from hybridlit.blocks.matched import MatchedMLP
 from hybridlit.blocks.module_stack import ModuleStack
-from hybridlit.checks import choice
-from hybridlit.photonics import Experiment, QuantumLayer, QuantumLayerStack
+from hybridlit.checks import choice, enum_member
+from hybridlit.photonics import Experiment, OutputMappingStrategy, QuantumLayer, QuantumLayerStack
 
 __all__ = ["make_quantum", "output_size_of"]
-
-_SIZE_IS_FIXED = ("none", "mode_expectations", "pair_correlations")
 
 
 def make_quantum(
@@ -83,8 +81,9 @@ def _photonic(
         reservoir_mode=arguments["reservoir_mode"],
         computation_space=arguments["computation_space"],
     )
-    mapping, outputs = arguments["output_mapping_strategy"], arguments["quantum_output_dim"]
-    if outputs is None and mapping not in _SIZE_IS_FIXED:
+    name, outputs = "output_mapping_strategy", arguments["quantum_output_dim"]
+    mapping = enum_member(OutputMappingStrategy, arguments[name], name)
+    if outputs is None and mapping.readout.only_size is None:
         outputs = output_size
     if count is None:
         return QuantumLayer(

@@ -10,6 +10,7 @@ from hybridlit.blocks import NormalizationLayer
 from hybridlit.blocks.dense import dense, layer_widths
 from hybridlit.blocks.residual_gate import make_gate
 from hybridlit.checks import integer, number
+from hybridlit.photonics import CircuitTypeName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 
@@ -79,7 +80,7 @@ class ResidualHybrid(HybridNetwork):
         normalization: Literal["sigmoid", "tanh", "minmax", "standard"] = "sigmoid",
         gate: Literal["zero", "gated"] = "zero",
         dropout: float = 0.0,
-        circuit_type: Literal["series", "parallel", "parallel_columns"] = "series",
+        circuit_type: CircuitTypeName = "series",
         n_modes: int = 4,
         n_photons: int = 2,
         use_bandwidth_tuning: bool = False,

@@ -10,6 +10,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from typing_extensions import Self
 
+from hybridlit.internals.lightning import batch_index, epochs_done
+
 __all__ = ["RunLength", "accumulated_batches"]
 
 
@@ -50,10 +52,8 @@ class RunLength(NamedTuple):
                 "without a length"
             )
         accumulated = accumulated_batches(trainer)
-        begun = trainer.fit_loop.epoch_progress.current
-        epoch = begun.processed  # type: ignore[attr-defined]  # the present one, or the next
-        amid = begun.started > epoch  # type: ignore[attr-defined]
-        done = trainer.fit_loop.batch_idx + 1 if amid else 0
+        epoch, amid = epochs_done(trainer)
+        done = batch_index(trainer) + 1 if amid else 0
         here: float = epoch + done / batches
         taken: int = trainer.global_step
 

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from hybridlit.checks import choice, integer, number
 from hybridlit.components import split_parameters
+from hybridlit.internals.torch import PROGRESS_OF_SCHEDULERS, set_rates
 from hybridlit.templates.run_length import RunLength
 
 __all__ = [
@@ -32,7 +33,7 @@ SCHEDULES = ("constant", "cosine", "plateau")
 
 _MONITOR = "val/loss"
 
-_PROGRESS = ("base_lrs", "last_epoch", "_step_count", "_last_lr", "best", "waited")
+_PROGRESS = ("base_lrs", "last_epoch", *PROGRESS_OF_SCHEDULERS, "best", "waited")
 
 
 class Schedule(NamedTuple):
@@ -203,7 +204,7 @@ class GroupSchedules(LambdaLR):
                 if position in anew:
                     base = self.base_lrs[position] = settings.base_lrs[own]
             group["lr"] = base * self.lr_lambdas[position](step)
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        set_rates(self)
 
     def observe(self, loss: float) -> None:
         """Lower the rates if the loss has stopped falling.

@@ -8,8 +8,9 @@ from hybridlit import Experiment, QuantumLayer, QuantumLayerStack
 from hybridlit.analysis.pictures import panels as pictures, photon_statistics as statistics
 from hybridlit.analysis.pictures.heat_map import heat_map, side_by_side
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import Call, recorded_calls, rows_of_calls
+from hybridlit.analysis.pictures.module_calls import rows_of_calls
 from hybridlit.analysis.pictures.photon_statistics import group_samples, photon_statistics
+from hybridlit.analysis.recording import Call, copied, recorded
 
 
 def layer(modes=5, photons=2, outputs=6, mapping="linear", **options):
@@ -188,7 +189,7 @@ def test_expectations_need_no_outcomes(x, groups):
 def test_rows_of_calls_keep_to_their_samples(groups):
     made = layer()
     x = torch.rand(40, 2, 3, dtype=torch.float64)  # two steps a sample
-    with recorded_calls({"layer": made}) as calls:
+    with recorded({"layer": made}, copied) as calls:
         made(x[:30])
         made(x=x[30:])
     rows = rows_of_calls(made, calls["layer"], groups)
@@ -203,7 +204,7 @@ def test_rows_of_calls_keep_to_their_samples(groups):
 def test_circuits_of_a_stack_have_rows_of_their_own(each, x, groups):
     stack = QuantumLayerStack(2, 3, 4, experiment=Experiment("series", 4, 2)).double()
     given = torch.stack([x, 1 - x], 1) if each else x
-    with recorded_calls({"": stack}) as calls, torch.no_grad():
+    with recorded({"": stack}, copied) as calls, torch.no_grad():
         stack(given, each)
     rows = rows_of_calls(stack, calls[""], groups)
     second, of_second = stack.layers()[1], rows.of_circuit(1)
@@ -215,14 +216,15 @@ def test_calls_that_do_not_tell_samples_apart_have_no_rows(groups, x):
     outputs = made(x)
     for calls in (
         [],
-        [Call(x[:30], outputs[:30], False)],
-        [Call(None, outputs, False)],
-        [Call(x, (outputs,), False)],
-        [Call(x, outputs + 0j, False)],
-        [Call(x, outputs[:30], False)],
-        [Call(x[0], outputs[0], False)],
+        [(x[:30], outputs[:30])],
+        [(None, outputs)],
+        [(x, (outputs,))],
+        [(x, outputs + 0j)],
+        [(x, outputs[:30])],
+        [(x[0], outputs[0])],
     ):
-        assert rows_of_calls(made, calls, groups) is None
+        found = [Call((given,), {}, output) for given, output in calls]
+        assert rows_of_calls(made, found, groups) is None
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -351,7 +353,7 @@ def test_large_readouts_show_their_largest_weights(drawn):
 )
 def test_a_layer_has_the_pictures_that_exist(options, expected, x, groups):
     made = layer(**options)
-    with recorded_calls({"": made}) as calls:
+    with recorded({"": made}, copied) as calls:
         made(x)
     rows = rows_of_calls(made, calls[""], groups)
     found = dict(layer_pictures(made, rows, None, "title", "40 samples"))

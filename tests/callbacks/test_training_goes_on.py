@@ -13,7 +13,6 @@ from hybridlit.callbacks.component_profiler import ComponentProfiler
 from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
-from hybridlit.photonics import OutputMappingStrategy
 
 
 def fail(*_, **__):
@@ -83,7 +82,3 @@ def test_a_way_out_stays_a_way_out():
     for way in (KeyboardInterrupt, SystemExit):
         with pytest.raises(way), training_goes_on("nothing"):
             raise way
-
-
-def test_every_strategy_has_words_for_people():
-    assert set(optical_circuit._READOUTS) == set(OutputMappingStrategy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -30,35 +30,37 @@ from hybridlit import (
     QuantumLayerStack,
     use_kernel,
 )
+from hybridlit.photonics import (
+    CircuitTypeName,
+    OutputMappingStrategy,
+    ReadoutName,
+    SpaceName,
+    StatePatternName,
+)
 
 __all__ = [
     "CIRCUIT_TYPES",
     "KINDS",
+    "ONE_SIZE",
     "PARAMETERS",
+    "PATTERNS",
     "SPACES",
     "STRATEGIES",
     "TOLERANCES",
     "experiment_arguments",
 ]
 
-CIRCUIT_TYPES = one_of("series", "parallel", "parallel_columns", "SERIES")
-SPACES = one_of("fock", "unbunched")
-STRATEGIES = one_of(
-    "linear",
-    "grouping",
-    "lexgrouping",
-    "modgrouping",
-    "none",
-    "mode_expectations",
-    "pair_correlations",
-)
-ONE_SIZE = ("none", "mode_expectations", "pair_correlations")
+CIRCUIT_TYPES = one_of(*get_args(CircuitTypeName), "SERIES")
+SPACES = one_of(*get_args(SpaceName))
+PATTERNS = one_of(*get_args(StatePatternName))
+STRATEGIES = one_of(*get_args(ReadoutName))
+ONE_SIZE = [s.value for s in OutputMappingStrategy if s.readout.only_size is not None]
 
 EXPERIMENT = {
     "circuit_type": CIRCUIT_TYPES,
     "n_modes": whole(2, 6),
     "n_photons": whole(1, 4, (12, 30, 60, 100, 151), least=1),
-    "state_pattern": one_of("default", "periodic", "spaced", "sequential"),
+    "state_pattern": PATTERNS,
     "use_bandwidth_tuning": flag(),
     "reservoir_mode": flag(),
     "computation_space": SPACES,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fuzzing.circuits import CIRCUIT_TYPES, SPACES, STRATEGIES
+from fuzzing.circuits import CIRCUIT_TYPES, ONE_SIZE, PATTERNS, SPACES, STRATEGIES
 from fuzzing.judging import Case
 from fuzzing.oracles import (
     check_close,
@@ -61,7 +61,7 @@ NETWORK = {
     "n_modes": whole(2, 5),
     "n_photons": whole(1, 3),
     "computation_space": SPACES,
-    "state_pattern": one_of("periodic", "spaced", "sequential"),
+    "state_pattern": PATTERNS,
     "output_mapping_strategy": STRATEGIES,
     "quantum_output_dim": or_none(whole(2, 6, least=1)),
     "use_bandwidth_tuning": flag(),
@@ -115,7 +115,7 @@ def template(rng: Random) -> Case:
     """A template: its outputs in evaluation, a training step, its state dict, its features."""
     cls = rng.choice(list(OWN))
     given, wrong = drawn(rng, OWN[cls] | NETWORK | MODULE, NEEDED, 0.25, 0.2)
-    if given.get("output_mapping_strategy") in ("none", "mode_expectations", "pair_correlations"):
+    if given.get("output_mapping_strategy") in ONE_SIZE:
         if wrong != "quantum_output_dim" and rng.random() < 0.9:
             given.pop("quantum_output_dim", None)
     if wrong == "output_dim":

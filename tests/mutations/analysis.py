@@ -207,8 +207,8 @@ MUTATIONS = [
         "analysis/test_pictures.py",
         [
             (
-                "part.repeat_interleave(each)",
-                "part.repeat(each)",
+                "part.repeat_interleave(count)",
+                "part.repeat(count)",
                 "rows are in the groups of other samples",
             ),
             (
@@ -340,6 +340,27 @@ MUTATIONS = [
                 "if isinstance(loader, dict) or len(loader) > 1:",
                 "if isinstance(loader, dict):",
                 "only the first of several loaders counts",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/recording.py",
+        "analysis/test_recording.py",
+        [
+            (
+                "if not tracker.is_bw:",
+                "if True:",
+                "what a checkpoint computes again counts as a call",
+            ),
+            (
+                "tensor.detach().clone()",
+                "tensor.detach()",
+                "what follows in place changes what was recorded",
+            ),
+            (
+                'set_stance("force_eager")',
+                'set_stance("default")',
+                "compiled models are not looked into",
             ),
         ],
     ),

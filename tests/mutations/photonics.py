@@ -82,7 +82,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/correlations.py",
+        "photonics/readouts/expectations.py",
         "photonics/test_correlations.py",
         [
             (
@@ -108,7 +108,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/readout.py",
+        "photonics/readouts/linear.py",
         "photonics/test_readout.py",
         [
             (
@@ -116,6 +116,12 @@ MUTATIONS = [
                 "weight * self.in_features, bias)",
                 "outputs start far from 0",
             ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/readouts/grouping.py",
+        "photonics/test_readout.py",
+        [
             (
                 "in_larger = outcome < larger * (smallest + 1)",
                 "in_larger = outcome < larger * smallest",
@@ -127,8 +133,8 @@ MUTATIONS = [
                 "groups of unequal size",
             ),
             (
-                "GroupingReadout(states, output_size, consecutive=False)",
-                "GroupingReadout(states, output_size, consecutive=True)",
+                "module=_module(consecutive=False)",
+                "module=_module(consecutive=True)",
                 "modgrouping is lexgrouping",
             ),
         ],

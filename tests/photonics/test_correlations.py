@@ -5,7 +5,7 @@ import torch
 from permanents import fourier
 
 from hybridlit.photonics import Experiment, FockSpace, QuantumLayer
-from hybridlit.photonics.correlations import mode_expectations, pair_correlations
+from hybridlit.photonics.readouts.expectations import mode_expectations, pair_correlations
 
 STATES = [(1, 0, 1, 0), (2, 0, 1, 0), (0, 3, 0, 2), (1, 1, 1, 1)]
 

@@ -15,10 +15,10 @@ from hybridlit.photonics import Experiment, QuantumLayer, QuantumLayerStack
 from hybridlit.photonics.distinguishable import (
     DistinguishableLayer,
     DistinguishableLayerStack,
-    distinguishable_pair_correlations,
     distinguishable_probabilities,
 )
 from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.readouts.expectations import distinguishable_pair_correlations
 
 STATES = [(1, 0, 1, 0), (2, 0, 1, 0), (1, 1, 1, 0), (0, 3, 0, 0)]
 

@@ -1,9 +1,31 @@
+import copy
+import pickle
+from contextlib import nullcontext
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
-from hybridlit.photonics import Experiment, OutputMappingStrategy, QuantumLayer
-from hybridlit.photonics.readout import GroupingReadout, LinearReadout, make_readout
+from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize_circuit
+from hybridlit.analysis.pictures.photon_statistics import group_samples, photon_statistics
+from hybridlit.photonics import (
+    Ansatz,
+    CircuitType,
+    CircuitTypeName,
+    ComputationSpace,
+    Experiment,
+    OutputMappingStrategy,
+    QuantumLayer,
+    QuantumLayerStack,
+    ReadoutName,
+    SpaceName,
+    StatePattern,
+    StatePatternName,
+)
+from hybridlit.photonics.readouts.grouping import GroupingReadout
+from hybridlit.photonics.readouts.linear import LinearReadout
+from hybridlit.photonics.readouts.row import Readout
 
 SIX = torch.tensor([[0.1, 0.2, 0.15, 0.25, 0.2, 0.1]])
 
@@ -64,12 +86,80 @@ def test_linear_maps_relative_probabilities():
     torch.testing.assert_close(readout(SIX), expected)
 
 
-def test_every_strategy_has_a_module_and_a_new_one_is_an_error():
-    for strategy in OutputMappingStrategy:
-        module = make_readout(strategy, 6, 6)
-        outputs = module(torch.rand(3, 6))
-        reads_all = strategy.value in ("none", "mode_expectations", "pair_correlations")
-        assert isinstance(module, nn.Identity) == reads_all
-        assert outputs.shape == (3, 6)
-    with pytest.raises(ValueError, match="make_readout must know of every strategy"):
-        make_readout("parity", 6, 2)
+def test_a_row_without_one_of_its_columns_is_an_error():
+    row = dict(words="sums", only_size=None, refusal=lambda space, state, size: "")
+    Readout(**row)
+    for column in row:
+        with pytest.raises(TypeError, match=column):
+            Readout(**{name: value for name, value in row.items() if name != column})
+
+
+def layers_of(strategy, **circuit):
+    """A layer and a stack, with the number of outputs that the strategy has, or 3."""
+    experiment = Experiment("series", 4, 2, **circuit)
+    size = None if strategy.readout.only_size is not None else 3
+    given = dict(experiment=experiment, output_mapping_strategy=strategy)
+    return QuantumLayer(3, size, **given), QuantumLayerStack(2, 3, size, **given)
+
+
+@pytest.mark.parametrize("strategy", OutputMappingStrategy)
+def test_a_row_says_what_its_module_does(strategy):
+    """Of a new row as well: sizes, weights, stacks, other names, words."""
+    row, (layer, stack) = strategy.readout, layers_of(strategy)
+    assert isinstance(row, Readout) and row.words
+    same = strategy if row.equals is None else OutputMappingStrategy(row.equals)
+    first_names = [each for each in OutputMappingStrategy if each.readout.equals is None]
+    assert [each for each in first_names if each.readout.words == row.words] == [same]
+    x = torch.rand(5, 3)
+    assert layer(x).shape == (5, layer.output_size) and stack(x).shape == (5, 2, layer.output_size)
+    for index, one in enumerate(stack.layers()):
+        torch.testing.assert_close(one(x), stack(x)[:, index])
+    weights = sum(p.numel() for p in layer.readout.parameters())
+    outputs = weights and layer.output_size  # a bias each
+    assert 2 * (weights - outputs) <= row.numbers(layer.fock_space, layer.output_size)
+    if row.expectation is not None:
+        assert isinstance(layer.readout, nn.Identity)
+    elif not isinstance(layer.readout, nn.Identity):
+        assert layer.readout.reset_parameters() is None
+
+
+@pytest.mark.parametrize("strategy", OutputMappingStrategy)
+def test_every_strategy_can_be_drawn_described_and_looked_at(strategy):
+    layer, _ = layers_of(strategy)
+    assert f"-> {strategy.readout.words} ->" in describe_circuit(layer)
+    assert f"{layer.output_size}, {strategy.readout.words} |" in summarize_circuit(layer, 8)
+    x = torch.rand(5, 3)
+    found = photon_statistics(layer, x, group_samples(torch.arange(5) % 2))
+    assert found.modes is not None
+    assert (found.outcomes is None) == (strategy.readout.expectation is not None)
+
+
+@pytest.mark.parametrize("strategy", OutputMappingStrategy)
+def test_no_number_of_outputs_is_refused_that_the_row_allows(strategy):
+    experiment = Experiment("series", 4, 2)
+    space, row = experiment.fock_space, strategy.readout
+    for size in range(1, 13):
+        fits = size == row.only_size(space) if row.only_size else True
+        fits = fits and not row.refusal(space, experiment.occupation, size)
+        with nullcontext() if fits else pytest.raises(ValueError, match=f"got {size}"):
+            made = Ansatz(experiment, 3, size, strategy)
+            assert made.readout is row
+
+
+def test_names_for_annotations_are_the_values():
+    for name, kind in [
+        (CircuitTypeName, CircuitType),
+        (ReadoutName, OutputMappingStrategy),
+        (SpaceName, ComputationSpace),
+        (StatePatternName, StatePattern),
+    ]:
+        assert get_args(name) == tuple(member.value for member in kind)
+
+
+@pytest.mark.parametrize(
+    "kind", [CircuitType, OutputMappingStrategy, ComputationSpace, StatePattern]
+)
+def test_members_are_their_strings_and_survive_a_pickle(kind):
+    for member in kind:
+        assert member == member.value and kind(member.value) is member
+        assert pickle.loads(pickle.dumps(member)) is member and copy.deepcopy(member) is member

@@ -14,7 +14,6 @@ from hybridlit.blocks.module_stack import ModuleStack
 from hybridlit.blocks.random_features import RandomFeatures
 from hybridlit.components import mark_photonic, photonic_modules, split_parameters
 from hybridlit.photonics import (
-    OutputMappingStrategy,
     PhotonicCircuit,
     QuantumLayer,
     QuantumLayerStack,
@@ -169,7 +168,7 @@ def _mlp(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Modul
 def _random_features(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
     features = None
     if isinstance(module, PhotonicCircuit):
-        if module.ansatz.output_mapping_strategy is OutputMappingStrategy.LINEAR:
+        if any(True for _ in module.readout.parameters()):  # weights of each outcome
             features = module.fock_space.size
     return _stand_in(name, module, widths, lambda i, o: RandomFeatures(i, o, features))
 
@@ -183,15 +182,14 @@ def _distinguishable(name: str, module: nn.Module, widths: Mapping[str, Widths])
 
 def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
     circuit = _known_circuit(name, module)
-    strategy = OutputMappingStrategy(circuit.ansatz.output_mapping_strategy)
-    if strategy is OutputMappingStrategy.PAIR_CORRELATIONS:
-        raise DoesNotApply(f"pair correlations of one photon are 0, and {name} gives nothing else")
     experiment, first = circuit.experiment, circuit.input_state
     one = next(mode for mode, photons in enumerate(first) if photons)
     state = tuple(int(mode == one) for mode in range(len(first)))
     experiment = replace(experiment, n_photons=1, input_state=state)
     sizes = circuit.input_size, circuit.output_size
-    given: dict[str, Any] = dict(experiment=experiment, output_mapping_strategy=strategy)
+    given: dict[str, Any] = dict(
+        experiment=experiment, output_mapping_strategy=circuit.ansatz.strategy
+    )
     try:
         other: QuantumLayer | QuantumLayerStack
         if isinstance(circuit, QuantumLayerStack):
@@ -200,7 +198,7 @@ def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -
             other = QuantumLayer(*sizes, **given)
     except ValueError as error:
         raise DoesNotApply(
-            f"one photon has {len(first)} outcomes, too few for the {sizes[1]} outputs of {name}: "
+            f"one photon with {len(first)} outcomes cannot give the {sizes[1]} outputs of {name}: "
             f"{error}"
         ) from error
     other.to(circuit.phases)
@@ -230,9 +228,10 @@ def _known_circuit(name: str, module: nn.Module) -> QuantumLayer | QuantumLayerS
     assert isinstance(module, (QuantumLayer, QuantumLayerStack))
     if sum(module.input_state) == 1:
         raise DoesNotApply(f"{name} has one photon, which has none to interfere with")
-    if module.ansatz.output_mapping_strategy is OutputMappingStrategy.MODE_EXPECTATIONS:
+    readout = module.ansatz.readout
+    if readout.expectation is not None and readout.distinguishable is None:
         raise DoesNotApply(
-            f"{name} gives mean photon numbers, which are the same with and without interference "
+            f"{name} gives {readout.words}, which are the same with and without interference "
             "between photons"
         )
     return module

@@ -28,6 +28,7 @@ from hybridlit.analysis.splits import batches_of, count_rows, prepared, warn_of_
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, integer, number
 from hybridlit.components import photonic_modules
+from hybridlit.internals.lightning import attached_trainer
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["ablation_study"]
@@ -296,7 +297,7 @@ def _seeds(seeds: int | Sequence[int], least: int) -> list[int]:
 def _epochs(model: LightningModule, max_epochs: int | None) -> int:
     if max_epochs is not None:
         return integer(max_epochs, "max_epochs", 1)
-    trainer = model._trainer  # the property raises if there is none
+    trainer = attached_trainer(model)
     if trainer is None or trainer.max_epochs is None or trainer.max_epochs < 1:
         raise ValueError(
             "max_epochs must be given: the model is attached to no Trainer that has a number of "

@@ -31,6 +31,7 @@ from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hybridlit.analysis.profiling.part_times import tensors_in
+from hybridlit.analysis.recording import Call, recorded
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.sizes import kept_bytes, scratch_bytes, table_bytes, transition_bytes
@@ -140,8 +141,7 @@ def measure_memory(
     Returns:
         The memory for any batch.
     """
-    with _recorded_circuits(model, rows[0]) as circuits:
-        forward(rows[0])  # alone: activation checkpoints call layers in the backward pass again
+    circuits = _called_circuits(model, forward, rows[0])
     with _nothing_kept(model):
         found = []
         for count in rows:
@@ -150,7 +150,7 @@ def measure_memory(
     tables = {(c.kernel, c.layer.fock_space): c.tables for c in circuits}
     held = held_bytes(model, optimizer) + sum(tables.values())
     threads = torch.get_num_threads()
-    return StepMemory(held, rows, (found[0], found[1]), tuple(circuits), threads)
+    return StepMemory(held, rows, (found[0], found[1]), circuits, threads)
 
 
 def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
@@ -207,32 +207,38 @@ def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
     return np.cumsum([0, *(size for _, size in changes)], dtype=np.int64)
 
 
-@contextmanager
-def _recorded_circuits(model: nn.Module, rows: int) -> Iterator[list[_Circuit]]:
-    """Collect the photonic layers that run, one entry a call."""
-    found: list[_Circuit] = []
+def _called_circuits(
+    model: nn.Module, forward: Callable[[int], Any], rows: int
+) -> tuple[_Circuit, ...]:
+    """The photonic layers that run in a forward pass and simulate amplitudes, one entry a call."""
+    layers = [layer for layer in _layers(model) if not layer._has_expectations]
+    with recorded(dict(enumerate(layers)), _size_and_each) as calls:
+        forward(rows)
+    return tuple(
+        _Circuit(
+            layer,
+            size / (layer.input_size * (layer.count if layer.count and each else 1) * rows),
+            kernel_for(layer.fock_space, layer.phases),
+        )
+        for layer, found in zip(layers, calls.values(), strict=True)
+        for size, each in found
+        if size is not None
+    )
 
-    def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        x = next(tensors_in((args, kwargs)), None)
-        assert isinstance(layer, PhotonicCircuit)
-        if isinstance(x, Tensor) and not layer._has_expectations:  # which need no amplitudes
-            own = layer.count if layer.count and kwargs.get("each") else 1
-            kernel = kernel_for(layer.fock_space, layer.phases)
-            found.append(_Circuit(layer, x.numel() / (layer.input_size * own * rows), kernel))
 
-    layers = [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
-    handles = [layer.register_forward_pre_hook(hook, with_kwargs=True) for layer in layers]
-    try:
-        yield found
-    finally:
-        for handle in handles:
-            handle.remove()
+def _size_and_each(call: Call) -> tuple[int | None, bool]:
+    x = call.given
+    return x.numel() if isinstance(x, Tensor) else None, bool(call.argument(1, "each", False))
+
+
+def _layers(model: nn.Module) -> list[PhotonicCircuit]:
+    return [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
 
 
 @contextmanager
 def _nothing_kept(model: nn.Module) -> Iterator[None]:
     """Let photonic layers keep no intermediate states."""
-    layers = [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
+    layers = _layers(model)
     before = [layer.recompute for layer in layers]
     try:
         for layer in layers:

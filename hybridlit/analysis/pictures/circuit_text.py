@@ -132,7 +132,7 @@ def summarize_circuit(
         ("features", f"{circuit.input_size}"),
     ]
     if circuit.readout is not None:
-        rows.append(("outputs", f"{circuit.output_size}, {circuit.readout}"))
+        rows.append(("outputs", f"{circuit.output_size}, {circuit.readout.words}"))
     if circuit.count is not None:
         rows.insert(0, ("circuits of this shape", f"{circuit.count}"))
     if circuit.needs_amplitudes:

@@ -18,7 +18,7 @@ from hybridlit.analysis.pictures.panels import (
 )
 from hybridlit.analysis.pictures.photon_statistics import photon_statistics
 from hybridlit.photonics import QuantumLayer, QuantumLayerStack
-from hybridlit.photonics.readout import LinearReadout
+from hybridlit.photonics.readouts.linear import LinearReadout
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["layer_pictures"]

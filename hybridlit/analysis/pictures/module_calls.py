@@ -1,32 +1,17 @@
-"""What modules get and give while a model runs, and which row of it belongs to which sample."""
+"""Which row of what a module took and gave belongs to which sample."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hybridlit.analysis.pictures.photon_statistics import SampleGroups
+from hybridlit.analysis.recording import Call
 from hybridlit.photonics import PhotonicCircuit, QuantumLayerStack
 
-__all__ = ["Call", "CallRows", "recorded_calls", "rows_of_calls"]
-
-
-class Call(NamedTuple):
-    """One call of a module.
-
-    Attributes:
-        given: Its first argument.
-        output: What it returned.
-        each: Whether every circuit of a stack got features of its own.
-    """
-
-    given: Any
-    output: Any
-    each: bool
+__all__ = ["CallRows", "rows_of_calls"]
 
 
 class CallRows(NamedTuple):
@@ -57,41 +42,6 @@ class CallRows(NamedTuple):
         return CallRows(features, self.outputs[:, index], self.groups, False)
 
 
-@contextmanager
-def recorded_calls(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, list[Call]]]:
-    """Record the calls of modules until the block ends.
-
-    Args:
-        modules: Modules by name.
-
-    Yields:
-        A list for each name, to which every call is added.
-    """
-    calls: dict[str, list[Call]] = {name: [] for name in modules}
-
-    def recorder(name: str) -> Callable[..., None]:
-        def hook(
-            module: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], output: Any
-        ) -> None:
-            given = args[0] if args else kwargs.get("x")
-            each = isinstance(module, QuantumLayerStack) and (
-                kwargs.get("each", args[1] if len(args) > 1 else False)
-            )
-            calls[name].append(Call(given, output, each))
-
-        return hook
-
-    handles = [
-        module.register_forward_hook(recorder(name), with_kwargs=True)
-        for name, module in modules.items()
-    ]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def rows_of_calls(module: nn.Module, calls: list[Call], groups: SampleGroups) -> CallRows | None:
     """Join the calls of a module for consecutive batches.
 
@@ -106,9 +56,11 @@ def rows_of_calls(module: nn.Module, calls: list[Call], groups: SampleGroups) ->
         The rows, with the group of the sample that each belongs to; None if the calls do not tell
         which row is of which sample, or if outputs are no real tensors.
     """
-    ours = isinstance(module, PhotonicCircuit)
+    ours, stack = isinstance(module, PhotonicCircuit), isinstance(module, QuantumLayerStack)
+    each = stack and bool(calls) and bool(calls[0].argument(1, "each", False))
     features, outputs, rows = [], [], []
-    for given, output, each in calls:
+    for call in calls:
+        given, output = call.given, call.output
         if not isinstance(given, Tensor) or not isinstance(output, Tensor):
             return None
         if output.is_complex():
@@ -124,8 +76,8 @@ def rows_of_calls(module: nn.Module, calls: list[Call], groups: SampleGroups) ->
         return None
     parts = groups.of_sample.split([samples for samples, _ in rows])
     of_row = torch.cat(
-        [part.repeat_interleave(each) for part, (_, each) in zip(parts, rows, strict=True)]
+        [part.repeat_interleave(count) for part, (_, count) in zip(parts, rows, strict=True)]
     )
     return CallRows(
-        torch.cat(features), torch.cat(outputs), groups._replace(of_sample=of_row), calls[0].each
+        torch.cat(features), torch.cat(outputs), groups._replace(of_sample=of_row), each
     )

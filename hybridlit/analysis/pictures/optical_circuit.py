@@ -11,8 +11,9 @@ import numpy.typing as npt
 from torch import nn
 
 from hybridlit.components import photonic_modules
-from hybridlit.photonics import Ansatz, Experiment, OutputMappingStrategy, PhotonicCircuit
+from hybridlit.photonics import Ansatz, Experiment, PhotonicCircuit
 from hybridlit.photonics.interferometer import cells
+from hybridlit.photonics.readouts.row import Readout
 from hybridlit.words import in_digits, plural
 
 __all__ = [
@@ -27,17 +28,6 @@ __all__ = [
 
 CircuitSource: TypeAlias = PhotonicCircuit | Ansatz | Experiment | nn.Module
 """What can be drawn: a layer or stack, an ansatz, an experiment, or a model with one circuit."""
-
-_MEAN, _PAIR = "mean photon numbers", "pair correlations"
-_READOUTS = {
-    OutputMappingStrategy.LINEAR: "linear readout",
-    OutputMappingStrategy.GROUPING: "sums over runs of outcomes",
-    OutputMappingStrategy.LEXGROUPING: "sums over runs of outcomes",
-    OutputMappingStrategy.MODGROUPING: "sums over residues of outcomes",
-    OutputMappingStrategy.NONE: "their probabilities",
-    OutputMappingStrategy.MODE_EXPECTATIONS: _MEAN,
-    OutputMappingStrategy.PAIR_CORRELATIONS: _PAIR,
-}
 
 
 class MeshElement(NamedTuple):
@@ -62,7 +52,7 @@ class OpticalCircuit:
         experiment: The circuit's description.
         input_size: Number of features.
         output_size: Number of outputs; None if it is not known, without a layer or ansatz.
-        readout: How outcomes become outputs, in words; None if it is not known.
+        readout: How outcomes become outputs; None if it is not known.
         encoding: Phases in units of pi for each unit of a feature, learned bandwidths included,
             shape (columns, modes, features).
         encoded: Where a feature enters, bool, shape (columns, modes).
@@ -74,7 +64,7 @@ class OpticalCircuit:
     experiment: Experiment
     input_size: int
     output_size: int | None
-    readout: str | None
+    readout: Readout | None
     encoding: npt.NDArray[np.float64]
     encoded: npt.NDArray[np.bool_]
     phases: npt.NDArray[np.float64] | None
@@ -84,7 +74,7 @@ class OpticalCircuit:
     @property
     def needs_amplitudes(self) -> bool:
         """Whether outcomes are simulated one by one; expectations need none of them."""
-        return self.readout not in (_MEAN, _PAIR)
+        return self.readout is None or self.readout.expectation is None
 
     @property
     def reading(self) -> str:
@@ -95,7 +85,7 @@ class OpticalCircuit:
             counted = "photons counted"
         if self.readout is None:
             return counted
-        return f"{counted} -> {self.readout} -> {plural(self.output_size or 0, 'output')}"
+        return f"{counted} -> {self.readout.words} -> {plural(self.output_size or 0, 'output')}"
 
     @property
     def caption(self) -> str:
@@ -236,7 +226,7 @@ def _from_experiment(
     encoding = experiment.encoding_for(input_size)
     readout = outputs = None
     if ansatz is not None:
-        readout = _READOUTS[OutputMappingStrategy(ansatz.output_mapping_strategy)]
+        readout = ansatz.readout
         outputs = ansatz.output_size
     encoded = np.asarray(encoding.any(axis=2))
     return OpticalCircuit(experiment, input_size, outputs, readout, encoding, encoded, None)

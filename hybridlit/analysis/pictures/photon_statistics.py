@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from hybridlit.checks import integer
-from hybridlit.photonics import OutputMappingStrategy, QuantumLayer
+from hybridlit.photonics import QuantumLayer
 from hybridlit.words import in_digits
 
 __all__ = ["PhotonStatistics", "SampleGroups", "group_samples", "photon_statistics"]
-
-_EXPECTATIONS = (OutputMappingStrategy.MODE_EXPECTATIONS, OutputMappingStrategy.PAIR_CORRELATIONS)
 
 _ROWS = 2**22
 """Numbers held for a part of the samples at a time."""
@@ -138,7 +136,7 @@ def photon_statistics(
     """
     space, count = layer.fock_space, len(groups.names)
     photons = torch.tensor(layer.input_state)
-    expectations = layer.ansatz.output_mapping_strategy in _EXPECTATIONS
+    expectations = layer.ansatz.readout.expectation is not None
     too_many = space.size * count > _LARGEST
     outcomes = modes = None
     missing = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from typing import Any
@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
 from hybridlit.analysis.profiling.component_profile import ComponentProfile, PartProfile, Timing
 from hybridlit.analysis.profiling.part_times import OTHER, PartTimer, StepTimes, tensors_in
+from hybridlit.analysis.recording import Call, recorded
 from hybridlit.argument_types import checked
 from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
@@ -229,7 +230,6 @@ def _memory(
     known = [*model.parameters(), *model.buffers(), *tensors_in(batch)]
     counted = {_storage(tensor) for tensor in known}
     kept = dict.fromkeys([*timer.parts, OTHER], 0)
-    outputs = dict.fromkeys(timer.parts, 0)
     alive = []  # an address must not be given to another tensor while this is counting
 
     def pack(tensor: Tensor) -> Tensor:
@@ -239,21 +239,18 @@ def _memory(
             kept[timer.running] += tensor.untyped_storage().nbytes()
         return tensor
 
-    def add(label: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            outputs[label] += sum(tensor.nbytes for tensor in tensors_in(output))
-
-        return hook
-
     with ExitStack() as stack:
         stack.callback(timer.detach)
         timer.attach()
-        for label, module in timer.parts.items():
-            stack.callback(module.register_forward_hook(add(label)).remove)
+        sizes = stack.enter_context(recorded(timer.parts, _output_bytes))
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
         timer.start()
         loss(model, batch)
-    return kept, outputs
+    return kept, {label: sum(found) for label, found in sizes.items()}
+
+
+def _output_bytes(call: Call) -> int:
+    return sum(tensor.nbytes for tensor in tensors_in(call.output))
 
 
 def _storage(tensor: Tensor) -> int:

@@ -10,6 +10,7 @@ from lightning.pytorch.plugins import Precision
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
+from hybridlit.internals.lightning import attached_trainer
 from hybridlit.undisturbed import log_nothing
 
 __all__ = ["copy_of", "has_forward", "inputs_of", "run_forward"]
@@ -34,7 +35,7 @@ def copy_of(model: Module) -> Module:
     }
     copied = copy.deepcopy(model, activations)
     if isinstance(copied, LightningModule) and isinstance(model, LightningModule):
-        copied._trainer = model._trainer
+        copied.trainer = attached_trainer(model)
         copied.log = copied.log_dict = log_nothing  # type: ignore[method-assign]
     return copied
 

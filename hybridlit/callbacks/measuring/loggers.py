@@ -9,10 +9,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
-from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from hybridlit.analysis.pictures.heat_map import Picture
+from hybridlit.internals.lightning import log_now
+from hybridlit.internals.tensorboard import add_png
 
 __all__ = ["boards", "log_largest", "log_values", "show_picture"]
 
@@ -37,8 +38,7 @@ def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
     tensors = torch.tensor(list(values.values()), device=trainer.strategy.root_device).unbind()
     latest = dict(zip(values, tensors, strict=True))
     trainer.callback_metrics.update(latest)
-    # no public way brings loggers what a killed run must have written, and the epoch with it
-    trainer._logger_connector.log_metrics(latest)
+    log_now(trainer, latest)
 
 
 def log_largest(model: LightningModule, values: Mapping[str, float | Tensor]) -> None:
@@ -55,9 +55,4 @@ def show_picture(board: TensorBoardLogger, tag: str, picture: Picture, step: int
     """
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG", compress_level=1)
-    height, width, channels = picture.shape
-    image = Summary.Image(
-        height=height, width=width, colorspace=channels, encoded_image_string=png.getvalue()
-    )
-    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-    board.experiment._get_file_writer().add_summary(summary, step)
+    add_png(board, tag, png.getvalue(), (picture.shape[1], picture.shape[0]), step)

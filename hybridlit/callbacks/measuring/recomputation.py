@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["keep", "recompute"]
+__all__ = ["recompute", "stop_recomputing"]
 
 
 def recompute(module: nn.Module) -> None:
@@ -22,7 +22,7 @@ def recompute(module: nn.Module) -> None:
     module.forward = partial(_recomputed, module, module.forward, buffers)
 
 
-def keep(module: nn.Module) -> None:
+def stop_recomputing(module: nn.Module) -> None:
     """Undo `recompute`; on a copy of the module, too."""
     forward = vars(module).pop("forward").args[1]
     if getattr(forward, "__func__", None) is not type(module).forward:

@@ -12,6 +12,8 @@ from lightning.pytorch import Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from hybridlit.internals.torch import norms, subtracted, takes_scaled_gradients
+
 __all__ = ["StepSizes", "StepUnderWay", "gradient_scaler", "remaining_scale", "step_sizes"]
 
 
@@ -43,7 +45,7 @@ class StepUnderWay:
 
     def norms(self) -> list[Tensor]:
         """Return the norms of each gradient, each change and each parameter, on their device."""
-        changes = torch._foreach_sub(self._parameters, self._before)
+        changes = subtracted(self._parameters, self._before)
         return [*self._gradient, *_norms(changes), *_norms(self._before)]
 
     def sizes(self, norms: list[float]) -> StepSizes:
@@ -84,7 +86,7 @@ def remaining_scale(trainer: Trainer, optimizer: Optimizer) -> float:
     others Lightning has removed the factor by `on_before_optimizer_step`.
     """
     scaler = gradient_scaler(trainer)
-    if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False):
+    if scaler is None or not takes_scaled_gradients(optimizer):
         return 1.0
     return float(scaler.get_scale())
 
@@ -92,4 +94,4 @@ def remaining_scale(trainer: Trainer, optimizer: Optimizer) -> float:
 def _norms(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
     dense = [t.coalesce().values() if t.is_sparse else t for t in tensors]
     half = (torch.float16, torch.bfloat16)  # the norm would overflow, or vanish
-    return torch._foreach_norm([t.float() if t.dtype in half else t for t in dense])
+    return norms([t.float() if t.dtype in half else t for t in dense])

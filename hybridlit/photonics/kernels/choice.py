@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
+from hybridlit.internals.torch import forward_mode, is_transformed, is_vectorized, transforming
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels import compiled
 
@@ -118,26 +118,7 @@ def transformed(*tensors: Tensor) -> bool:
     Returns:
         True if some tensor wraps another and has no memory of its own.
     """
-    return any(torch._C._functorch.is_functorch_wrapped_tensor(tensor) for tensor in tensors)
-
-
-def transforming() -> bool:
-    """Return whether any ``torch.func`` transform is at work, be it on other tensors.
-
-    Nodes of autograd without a rule for transforms refuse to run inside of one.
-    """
-    return torch._C._are_functorch_transforms_active()
-
-
-def forward_mode() -> bool:
-    """Return whether derivatives of forward mode are being taken, by ``jvp`` or ``jacfwd``.
-
-    Only plain torch operations have them, so nothing else may run then.
-
-    Returns:
-        True inside of ``torch.func.jvp``, ``jacfwd`` and ``hessian``, and of a ``dual_level``.
-    """
-    return forward_ad._current_level >= 0
+    return any(is_transformed(tensor) for tensor in tensors)
 
 
 def refuse_batches(*grads: Tensor | None) -> None:
@@ -150,7 +131,7 @@ def refuse_batches(*grads: Tensor | None) -> None:
         NotImplementedError: with what to use instead.
     """
     for grad in grads:
-        if grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad):
+        if grad is not None and is_vectorized(grad):
             raise NotImplementedError(
                 "photonic layers take no batches of gradients (is_grads_batched=True, "
                 "vectorize=True); use torch.func.jacrev or torch.func.vmap"

@@ -36,6 +36,7 @@ __all__ = ["CACHE_VARIABLE", "entry_point", "folders"]
 CACHE_VARIABLE = "HYBRIDLIT_CACHE_DIR"
 
 _SOURCE = Path(__file__).parent
+_COMPILER = _SOURCE.parents[2] / "internals" / "numba.py"
 _DIGEST = hashlib.sha256().digest_size
 _COUNT = struct.Struct("<q")
 _Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)  # gives the GIL away while it runs
@@ -130,7 +131,7 @@ def _surroundings() -> str:
     from llvmlite import __version__, binding
 
     source = hashlib.sha256()
-    for path in sorted(_SOURCE.rglob("*.py")):
+    for path in [*sorted(_SOURCE.rglob("*.py")), _COMPILER]:
         source.update(path.read_bytes())
     settings = [f"{k}={os.environ.get(k)}" for k in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")]
     features = binding.get_host_cpu_features().flatten()

@@ -8,9 +8,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import lower_builtin
 
+from hybridlit.internals.numba import AbstractTemplate, infer_global, signature
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, operation
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Lanes,

@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from llvmlite import binding, ir
 from numba import njit, types
-from numba.core.compiler import Flags, compile_extra
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+
+from hybridlit.internals import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,51 +47,4 @@ def object_code(function: Callable[..., Any], itemsize: int, symbol: str) -> tup
     Returns:
         The number of arguments, and the file.
     """
-    parameters = list(inspect.signature(function).parameters)
-    scalar, value = LIKE[itemsize]
-    fixed = [scalar] if parameters[0] == "like" else []
-    count = len(parameters) - len(fixed)
-    flags: Any = Flags()
-    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
-    with global_compiler_lock:
-        found = compile_extra(
-            cpu_target.typing_context, cpu_target.target_context, function,
-            (*fixed, *[types.int64] * count), None, flags, {},
-        )  # fmt: skip
-        found.library.add_ir_module(_c_function(found, [value] * len(fixed), count, symbol))
-        found.library.finalize()
-        module = binding.parse_assembly(found.library.get_llvm_str())
-        code: bytes = found.library._get_compiled_object()
-    symbols = (*module.functions, *module.global_variables)
-    missing = [symbol.name for symbol in symbols if symbol.is_declaration]
-    foreign = [name for name in missing if name.startswith(("numba", "NRT_", "Py", "_Py"))]
-    if foreign:  # loading it would end the process
-        raise RuntimeError(f"the machine code of {function.__name__} needs {foreign}")
-    return count, code
-
-
-def _c_function(found: Any, fixed: list[float], count: int, symbol: str) -> ir.Module:
-    """Return a module with the function ``symbol`` that calls the compiled one."""
-    context, description = found.target_context, found.fndesc
-    restype, argtypes = description.restype, description.argtypes
-    module = context.create_module(symbol)
-    integer = ir.IntType(64)
-    native = ir.Function(
-        module, context.call_conv.get_function_type(restype, argtypes), description.llvm_func_name
-    )
-    outer = ir.Function(module, ir.FunctionType(integer, [integer.as_pointer()]), symbol)
-    builder = ir.IRBuilder(outer.append_basic_block())
-    arguments = [
-        context.get_constant(kind, value) for kind, value in zip(argtypes, fixed, strict=False)
-    ]
-    for index in range(count):
-        arguments.append(builder.load(builder.gep(outer.args[0], [ir.Constant(integer, index)])))
-    status, result = context.call_conv.call_function(
-        builder, native, restype, argtypes, arguments, attrs=("noinline",)
-    )
-    if restype == types.none:
-        result = ir.Constant(integer, 0)
-    elif result.type != integer:
-        result = builder.zext(result, integer)
-    builder.ret(builder.select(status.is_error, ir.Constant(integer, -1), result))
-    return module
+    return numba.object_code(function, LIKE[itemsize], symbol)

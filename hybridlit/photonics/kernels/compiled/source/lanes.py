@@ -18,10 +18,9 @@ from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.typing.templates import signature
 from numba.extending import models, register_model
 
+from hybridlit.internals.numba import insert_function, signature
 from hybridlit.photonics.kernels.compiled.source.jit import operation
 
 #: What compiled functions take and return, for readers: numba infers the actual types.
@@ -65,7 +64,7 @@ def suffix(vector: ir.VectorType) -> str:
 def llvm_call(builder: Any, name: str, result: Any, args: list[Any], **flags: Any) -> Any:
     """Emit a call of the LLVM intrinsic ``name``."""
     signature_ = ir.FunctionType(result, [a.type for a in args])
-    function = cgutils.get_or_insert_function(builder.module, signature_, name)
+    function = insert_function(builder.module, signature_, name)
     return builder.call(function, args, **flags)
 
 

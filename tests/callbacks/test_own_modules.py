@@ -151,7 +151,7 @@ def test_a_frozen_part_is_not_measured_in_either_order(loaders, make_trainer, fi
     callbacks = [monitor, detector] if first == "monitor" else [detector, monitor]
     model = Own()
     trainer = make_trainer(callbacks, max_epochs=1, log_every_n_steps=1)
-    detector.setup = lambda *_, **__: detector._frozen.extend(["layer"])
+    detector.setup = lambda *_, **__: detector._naming.frozen.extend(["layer"])
     trainer.fit(model, **loaders)
     assert "grad/classical_norm" in trainer.callback_metrics
     assert "grad/photonic_norm" not in trainer.callback_metrics

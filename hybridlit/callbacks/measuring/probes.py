@@ -25,11 +25,7 @@ __all__ = ["Probes", "evaluation", "full_precision", "keep_first"]
 
 
 class Probes:
-    """The first batches of training and of validation, which are looked at all through a run.
-
-    Args:
-        most: Number of batches of each, at least 1.
-    """
+    """The first batches of training and validation, `most` of each, for looks all through a run."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -45,21 +41,14 @@ class Probes:
         self._batches, self._complete = state["probes"], state["complete"]
 
     def keep(self, probe: str, batch: Any, batch_idx: int) -> None:
-        """Keep a batch if it is one of the first, and came before the first validation ended.
-
-        Args:
-            probe: `"train"` or `"val"`.
-            batch: The batch.
-            batch_idx: Its number in its epoch.
-        """
+        """Keep a batch of `"train"` or `"val"` if it is one of the first, before `ready`."""
         if not self._complete:
             keep_first(self._batches[probe], batch, batch_idx, self._most)
 
     def ready(self, trainer: Trainer) -> bool:
-        """Take the batches as they are from now on, those of the first process in all.
+        """Take the batches as they are from now on, at the end of a validation.
 
-        Args:
-            trainer: The Trainer, at the end of a validation.
+        Those of the first process are taken in all.
 
         Returns:
             Whether there are batches of both.
@@ -71,10 +60,10 @@ class Probes:
         return self._complete
 
     def losses(self, model: nn.Module, groups: int = 16) -> dict[str, Tensor]:
-        """Evaluate both; of the validation losses the spread counts as well.
+        """Evaluate both, within `evaluation`; of the validation losses the spread counts as well.
 
         Args:
-            model: The model, within `evaluation`.
+            model: The model.
             groups: Of how many groups of rows the validation losses are kept apart.
 
         Returns:
@@ -129,11 +118,11 @@ class Probes:
     def gaps_without(
         self, model: nn.Module, modules: Mapping[str, Sequence[nn.Module]]
     ) -> dict[str, float]:
-        """Measure the gap with the outputs of a part replaced by their mean over the training rows.
+        """Measure the gap with the output of one part at a time replaced by its mean.
 
         Args:
             model: The model, within `evaluation`.
-            modules: The modules of each part, as from `modules_by`.
+            modules: The modules of each part, as from `OWNERS`; the mean is over the training rows.
 
         Returns:
             Validation loss - training loss, by part.
@@ -152,16 +141,13 @@ class Probes:
 
 
 def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
-    """Keep a batch if it is one of the first of the first epoch.
+    """Copy a batch to the CPU if it is one of the first of the first epoch; tell whether it is.
 
     Args:
         kept: Those kept so far; it grows.
         batch: The batch.
         batch_idx: Its number in its epoch.
         most: How many to keep.
-
-    Returns:
-        Whether it was kept.
     """
     # an epoch of fewer batches must not begin again in the next one
     if not batch_idx == len(kept) < most:
@@ -172,15 +158,7 @@ def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
 
 @contextmanager
 def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """Compute in the dtype of a model's parameters.
-
-    Args:
-        trainer: The Trainer, whose precision may autocast.
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
+    """Compute in the dtype of a model's parameters, even if the Trainer's precision autocasts."""
     autocast = torch.autocast(model.device.type, enabled=False)
     with trainer.precision_plugin.forward_context(), autocast:
         yield
@@ -188,14 +166,6 @@ def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
 
 @contextmanager
 def evaluation(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """Run a model in evaluation mode and full precision, and leave no trace.
-
-    Args:
-        trainer: The Trainer that trains it.
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
+    """Run a model in evaluation mode and full precision, and leave no trace."""
     with undisturbed(model, evaluation=True, silent=True), full_precision(trainer, model):
         yield

@@ -28,7 +28,7 @@ class TensorBoardLayout(Callback):
     Custom Scalars puts curves into the groups Loss, Score, Balance, Overfitting, Precision and
     Profile. A chart is there if the run logs something for it.
 
-    HParams compares runs: arguments of model and data, and at the end of training, as `hp/<name>`,
+    HParams compares runs: arguments of model and data, and at the end of training, as `hp/<metric>`,
     the validation loss and metrics of the epoch with the lowest `val/loss`, or without validation
     the last training ones. (Tags of their own, so that curves get no point more.) Test results are
     left out on purpose: whoever chooses a model by them has no test left.

@@ -175,7 +175,7 @@ class ComponentProfiler(Undoing):
             )
             return
         profile: ComponentProfile | None = None
-        with training_goes_on("what ComponentProfiler measures"):
+        with training_goes_on(lambda e: rank_zero_warn(f"ComponentProfiler measures nothing: {e}")):
             profile = measurement.profile(pl_module)
         if profile is None:
             self._timer = None

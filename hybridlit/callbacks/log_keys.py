@@ -11,7 +11,7 @@ PLACES = {
     "stage": "(train|val|test)",
     "component": "(classical|photonic|other)",
     "metric": r"\w+",
-    "module": "[^/]+",
+    "module": ".+",
     "optimizer": r"\w+",
     "part": "[^/]+",
     "path": "[^/]+",

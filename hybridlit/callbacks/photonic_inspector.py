@@ -43,7 +43,7 @@ class PhotonicInspector(Callback):
 
     At chosen epochs a probe, the first validation batches (of training until there has been a
     validation), runs through the model in evaluation mode. Of every photonic layer, pictures show,
-    as `photonics/<module>/<picture>`, with the number of the circuit in a stack behind it:
+    as `photonics/<module>/<picture>`, with the number of the circuit in a stack as `<module>/<k>`:
 
     - `outcomes`: mean probability of each outcome by class, or by fifths of a real target;
     - `modes`: mean photon number of each output mode by class;
@@ -55,10 +55,11 @@ class PhotonicInspector(Callback):
     - `readout`: weights of a linear readout;
     - `circuit`: a drawing of the circuit, when training begins (with matplotlib only).
 
-    Pictures and histograms go to TensorBoard, with the text `photonics/<module>` that describes
-    circuit and cost; without a TensorBoard logger, pictures are saved as PNG files in `photonics/` of the log directory.
-    Training is bit for bit the same with and without this callback, also where something cannot be
-    shown: a warning says so, and training goes on. Nothing is logged as a scalar.
+    Pictures and histograms go to TensorBoard, with a text that describes circuit and cost,
+    `photonics/<module>`; without a TensorBoard logger, pictures are saved as PNG files in
+    `photonics/` of the log directory. Training is bit for bit the same with and without this
+    callback, also where something cannot be shown: a warning says so, and training goes on. Nothing
+    is logged as a scalar.
 
     Args:
         epochs: The epochs to show, from 0; None: epochs 0, 63, 255, 1023, ... and the last, or

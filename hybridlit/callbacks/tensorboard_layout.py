@@ -28,13 +28,13 @@ class TensorBoardLayout(Callback):
     Custom Scalars puts curves into the groups Loss, Score, Balance, Overfitting, Precision and
     Profile. A chart is there if the run logs something for it.
 
-    HParams compares runs: arguments of model and data, and at the end of training, as `hp/<metric>`,
-    the validation loss and metrics of the epoch with the lowest `val/loss`, or without validation
-    the last training ones. (Tags of their own, so that curves get no point more.) Test results are
-    left out on purpose: whoever chooses a model by them has no test left.
+    HParams compares runs: arguments of model and data, and at the end of training, as
+    `hp/<metric>`, the validation loss and metrics of the epoch with the lowest `val/loss`, or
+    without validation the last training ones. (Tags of their own, so that curves get no point
+    more.) Test results are left out on purpose: whoever chooses a model by them has no test left.
 
-    Written: `hp/val_loss`, `hp/val_acc` and the like; nothing without a `TensorBoardLogger`, which
-    should be made with `default_hp_metric=False`, since it writes `hp_metric` = -1 otherwise.
+    Nothing is written without a `TensorBoardLogger`, which should be made with
+    `default_hp_metric=False`, since it writes `hp_metric` = -1 otherwise.
     """
 
     def __init__(self) -> None:

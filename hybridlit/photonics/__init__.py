@@ -7,7 +7,7 @@ for the modules :mod:`layer` and :mod:`stack`.
 """
 
 from hybridlit.photonics.amplitudes import amplitudes
-from hybridlit.photonics.circuit import PhotonicCircuit
+from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 from hybridlit.photonics.experiment import (
     Ansatz,

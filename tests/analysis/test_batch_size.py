@@ -24,15 +24,15 @@ from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, pre
 from hybridlit.analysis.batch_size.step_memory import held_bytes
 from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
 from hybridlit.photonics import machine, sizes as memory, use_kernel
-from hybridlit.photonics.kernels.compiled.dispatch import Layer
+from hybridlit.photonics.kernels.compiled.calls import Layer
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
 SIZES = dict(input_dim=20, output_dim=10)
 MODELS = {
     "sequential": (SequentialHybrid, dict(quantum_dim=9, n_modes=10, n_photons=5)),
-    "parallel": (ParallelHybrid, dict(quantum_input_dim=5, n_modes=8, n_photons=4)),
+    "parallel": (ParallelHybrid, dict(quantum_dim=5, n_modes=8, n_photons=4)),
     "residual": (ResidualHybrid, dict(n_modes=10, n_photons=4)),
-    "bank": (ParallelBankHybrid, dict(quantum_input_dim=4, n_modes=8, n_photons=4)),
+    "bank": (ParallelBankHybrid, dict(quantum_dim=4, n_modes=8, n_photons=4)),
     "checkpointed": (
         SequentialHybrid,
         dict(quantum_dim=7, n_modes=8, n_photons=4, checkpoint_quantum=True),
@@ -181,7 +181,7 @@ def test_what_is_held_between_steps_by_hand():
 def test_sizes_of_the_kernel(space, dtype):
     """The formulas against the kernel's own numbers."""
     layer = QuantumLayer(7, 3, experiment=Experiment("series", 6, 3, computation_space=space))
-    occupied = tuple(layer._occupied())
+    occupied = layer._occupied()
     item = torch.finfo(dtype).bits // 8
     kernel = Layer(plan_for(6, occupied, space == "unbunched"), layer.columns, item)
     states, inputs = layer.fock_space, len(set(occupied))
@@ -402,7 +402,7 @@ def everything(model):
 
 @pytest.mark.parametrize("mode", ["memory", "throughput"])
 def test_the_model_is_left_as_it_was(mode, sample):
-    model = ParallelHybrid(**SIZES, quantum_input_dim=3, fusion="gated", dropout=0.5)
+    model = ParallelHybrid(**SIZES, quantum_dim=3, fusion="gated", dropout=0.5)
     model.loss(model(sample[0]), sample[1]).backward()
     model.fusion.eval()
     before, parameters = everything(model), list(model.parameters())

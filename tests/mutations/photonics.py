@@ -61,7 +61,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/encoding.py",
+        "photonics/circuit/builders.py",
         "photonics/test_encoding.py",
         [
             (
@@ -148,6 +148,12 @@ MUTATIONS = [
                 "columns * shifts[..., 0, :, None, :]",
                 "all columns carry the first one's data",
             ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/outcomes.py",
+        "photonics/test_layer.py photonics/test_distinguishable.py",
+        [
             (
                 "return weights / ",
                 "return weights * ",
@@ -156,7 +162,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/circuit.py",
+        "photonics/base.py",
         "photonics/test_layer_module.py photonics/test_layer.py",
         [
             (
@@ -218,11 +224,6 @@ MUTATIONS = [
                 "mean[:, None] - rows @ rows.mT",
                 "a photon is correlated with itself",
             ),
-            (
-                "return weights / ",
-                "return weights * ",
-                "post-selected probabilities do not sum to 1",
-            ),
         ],
     ),
     *mutations_of(
@@ -274,7 +275,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/kernels/compiled/dispatch.py",
+        "photonics/kernels/compiled/threads.py",
         "photonics/test_kernels.py",
         [
             (

@@ -146,7 +146,7 @@ def amplitudes_backward(
             count = min(width, states - first)
             for part in range(2):
                 part_grad = shift(grad, part * batch * states)
-                read_block(block, part_grad, states, 1, first, count, sample, samples)
+                read_block(block, part_grad, (states, 1), first, count, sample, samples)
                 for s in range(count):
                     weight = load(weights, (first + s) * weight_step)
                     value = splat(sqrt(weight), block) * vload(block, s * width)

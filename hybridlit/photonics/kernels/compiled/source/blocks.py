@@ -44,14 +44,17 @@ def write_block(
 def read_block(
     block: Pointer,
     source: Pointer,
-    batch_stride: int,
-    state_stride: int,
+    strides: tuple[int, int],
     state: int,
     states: int,
     sample: int,
     samples: int,
 ) -> None:
-    """Read a (lanes states, lanes samples) block; absent states and samples become 0."""
+    """Read a (lanes states, lanes samples) block; absent states and samples become 0.
+
+    `strides` are those of `source` along batch and states.
+    """
+    batch_stride, state_stride = strides
     width = lane_count(block)
     zero = splat(0.0, block)
     if state_stride == 1:
@@ -133,8 +136,7 @@ def kept_slope(
     states: int,
     block: Pointer,
     source: Pointer,
-    batch_stride: int,
-    state_stride: int,
+    strides: tuple[int, int],
     sample: int,
     samples: int,
 ) -> Vector:
@@ -143,7 +145,7 @@ def kept_slope(
     total = splat(0.0, block)
     for first in range(0, states, width):
         count = min(width, states - first)
-        read_block(block, source, batch_stride, state_stride, first, count, sample, samples)
+        read_block(block, source, strides, first, count, sample, samples)
         for s in range(count):
             place = (first + s) * 2 * width
             re, im = vload(rows, place), vload(rows, place + width)
@@ -161,21 +163,23 @@ def seed_gradient(
     offset: Vector,
     block: Pointer,
     source: Pointer,
-    batch_stride: int,
-    state_stride: int,
+    strides: tuple[int, int],
     state: int,
     sample: int,
     samples: int,
     target: Pointer,
 ) -> None:
-    """Write dL/dA = 2 weight (scale gradient + offset) A of ``states`` rows to ``target``."""
+    """Write dL/dA = 2 weight (scale gradient + offset) A of `states` rows to `target`.
+
+    `rows`, `weights` and `target` begin with `state`, `source` with state 0.
+    """
     width = lane_count(block)
     for first in range(0, states, width):
         count = min(width, states - first)
-        read_block(block, source, batch_stride, state_stride, state + first, count, sample, samples)
+        read_block(block, source, strides, state + first, count, sample, samples)
         for s in range(count):
             place = (first + s) * 2 * width
-            weight = load(weights, (state + first + s) * weight_step)
+            weight = load(weights, (first + s) * weight_step)
             slope = splat(2.0 * weight, block) * fma(scale, vload(block, s * width), offset)
             vstore(target, place, slope * vload(rows, place))
             vstore(target, place + width, slope * vload(rows, place + width))

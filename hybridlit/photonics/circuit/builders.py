@@ -14,6 +14,8 @@ from itertools import chain, combinations, islice
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 __all__ = ["Encoding", "explicit", "parallel", "parallel_columns", "series"]
 
@@ -84,23 +86,26 @@ def parallel_columns(features: int, modes: int) -> Encoding:
     return np.eye(features)[:, None, :] * np.arange(1.0, modes + 1)[None, :, None]
 
 
-def explicit(encoding: object, modes: int) -> Encoding:
+def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
     """Check an encoding that the user wrote out.
 
     Args:
-        encoding: nested sequence, array or tensor of shape (columns, modes, features), in units of
-            pi for each unit of a feature.
-        modes: the number of modes that it must have.
+        encoding: Nested sequence, array or tensor of shape (columns, modes, features), for each
+            unit of a feature.
+        modes: The number of modes that it must have.
+        unit: What it is in: `"pi"`, units of pi, or `"radian"`.
 
     Returns:
-        The encoding as an array.
+        The encoding as an array, in units of pi.
 
     Raises:
         ValueError: if it is ragged, not finite, of another shape, or if some feature changes
             nothing but a global phase, to the precision of float32.
     """
+    if isinstance(encoding, Tensor):
+        encoding = encoding.detach().to("cpu", torch.float64).numpy()
     try:
-        array = np.array(encoding, dtype=np.float64)
+        array = np.array(encoding, dtype=np.float64) / {"pi": 1.0, "radian": math.pi}[unit]
     except (TypeError, ValueError):
         raise ValueError(
             "encoding must be a nested list of numbers of shape (columns, modes, features) with "

@@ -50,18 +50,11 @@ class GradientImbalanceMonitor(Undoing):
     in a row outside of [`low`, `high`] there is one warning; there can be another one after the
     ratio has come back inside by a factor of 2.
 
-    The ratio need not be 1: in seven of the eight recipes it stays between 0.2 and 13 throughout;
-    in `digits_rows_gru` it falls to 0.003, since the learned gate of the fusion shuts the photonic
-    path off. It tells which component gets the smaller gradients, not which one is at fault. A
-    factor above 1 that goes to photonic parameters and to classical ones before them alike hardly
-    shows.
-
-    **Gradients are not steps.** With SGD a gradient a thousand times too small is a step a thousand
-    times too small; Adam and its like divide by the size of the gradient. So the steps that the
-    optimizer took are measured too: the change of the classical weights relative to their size,
-    `norm(step) / norm(weights)` (Bernstein et al. 2020, arXiv:2002.03432), and that of the photonic
-    parameters, which are phases and have no size, in turns, `RMS(step) / 2 pi`. In the recipes, all
-    of them with AdamW, the second is 0.01 to 0.1 of the first.
+    Gradients are not steps: Adam and its like divide by the size of the gradient. So the steps that
+    the optimizer took are measured too: the change of the classical weights relative to their size,
+    `norm(step) / norm(weights)`, and that of the photonic parameters, which are phases and have no
+    size, in turns, `RMS(step) / 2 pi`. README.md in `callbacks/measuring/` says what to make of
+    either; the ratio need not be 1.
 
     With `action="rebalance"` the learning rates are corrected while an imbalance lasts, so that the
     smoothed ratio of the steps, photonic / classical, comes into [`update_low`, `update_high`]: the

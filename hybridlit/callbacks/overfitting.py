@@ -33,49 +33,17 @@ class OverfittingDetector(Callback):
     Any LightningModule that is no `HybridModule` needs a method `probe_losses(batch)` that returns
     the loss of each row, of shape (rows,).
 
-    **Suspicion.** At the first validation, and then at each one that comes at least `every_n_steps`
-    optimizer steps after the last time, the change of both losses since then is divided among the
-    parts of the model (loss change allocation, Lan et al., NeurIPS 2019; see
-    `allocate_loss_change`): `A_c` is what part c did to a loss, and the parts add up to the whole
-    change. There is an alarm while some part has, over the last `window` such stretches, lowered
-    the training loss and raised the validation loss by more than the share `min_cost`, with all of
-    the 95 % interval over the rows of the probe, and the validation loss is at least `threshold`
-    times the training loss. An allocation says what a part did on the way that training took; in a
-    chain that is often a part that only followed the one that memorized. So nobody is named for it.
-
-    **Confirmation.** Copies of the model are trained again from the start of the run, for at most
-    `replay_steps` steps, one as it is and one with each part frozen. A part is **named**, in one
-    warning an episode of alarms, if the copy with this part frozen ends with a lower validation
-    loss than the one with nothing frozen and than all others, by more than `min_cost` with all of
-    the 95 % intervals over the rows of the first `replay_batches` validation batches, and without
-    half at least of the rise. The copies are compared eight times on the way, and the first clear
-    answer counts. Where the copy with nothing frozen does not overfit, which may be an accident of
-    the order of rows, all are trained once more in another one. Where there is no clear answer, the
-    warning says that no single part is to blame. A `Fusion` learns to trust what overfits and so
-    shares its guilt: it is named only if no other part is. An episode ends when there was no alarm
-    for `window` measurements.
-
-    What is confirmed is that the model overfits less without this part's training, on these rows,
-    in the training that was repeated; how much of what is worth learning goes with it is for you to
-    see, from the training losses in the warning. Copies take the first `replay_batches` training
-    batches in turns (shuffled if the data loader does), with the losses of a template or
-    `probe_losses`, the learning rates of the run, its accumulation, clipping, stages and turns, in
-    full precision; they do not run `training_step`. Once the run is longer than `replay_steps`,
-    each new lowest validation loss becomes the point to begin from, so overfitting that takes
-    longer to show is not confirmed. If a copy cannot be trained (manual optimization, several
-    optimizers, a module that cannot be copied), the warning says why no part is named.
+    There is an alarm while some part has, over the last `window` stretches of at least
+    `every_n_steps` optimizer steps, lowered the training loss and raised the validation loss (loss
+    change allocation, Lan et al., NeurIPS 2019), and the validation loss is at least `threshold`
+    times the training loss. That says what a part did, not that it is to blame. So copies of the
+    model are trained again, one as it is and one with each part frozen: a part is **named**, in one
+    warning an episode of alarms, if its copy ends clearly better than all others. A `Fusion`, which
+    learns to trust what overfits, is named only if no other part is. README.md in
+    `callbacks/measuring/` says when a difference counts, what copies repeat, and what they cost.
 
     Training is the same bit for bit with and without this callback, unless it freezes. A resumed
-    run logs and decides as the uninterrupted one: the checkpoint holds both probes, the batches
-    that are kept for copies, and two copies of the model's parameters and persistent buffers (with
-    the moments of the optimizer, if the second is not that of the start). With several processes,
-    the batches of the first one are used by all, and so are its results.
-
-    Cost, in passes (forward only) over both probes together: one a validation, `2 * parts - 2` more
-    when the allocation is measured, and during an alarm `parts + 1` more for the cross-check. In an
-    episode, at most `2 * (parts + 1) * replay_steps` steps of training, and memory for as many
-    copies of the model and its optimizer; in a later one only when the run itself has taken as many
-    steps as all copies so far.
+    run logs and decides as the uninterrupted one.
 
     Logged at each validation, for `EarlyStopping(monitor="overfit/gap")` and the like:
     `overfit/train` and `overfit/val`, the losses of the probes; `overfit/gap` = val - train;
@@ -83,10 +51,10 @@ class OverfittingDetector(Callback):
     above 1 exactly if the gap is positive for any others.
 
     Logged each time that a stretch ends, from the sums over the window: for each part
-    `overfit/<part>_train` = A_train, `overfit/<part>_val` = A_val, `overfit/<part>_val_low`, the
-    lower end of its interval (not for probes of fewer than 5 groups of rows), and
-    `overfit/<part>_ogr`, the overfitting-to-generalization ratio (Wang, Tran and Feiszli, CVPR
-    2020) `O / max(G, 0.01 * abs(val))` with `O = A_val - A_train` and `G = -A_val`;
+    `overfit/<part>_train` = A_train and `overfit/<part>_val` = A_val, what it did to either loss;
+    `overfit/<part>_val_low`, the lower end of its interval (not for probes of fewer than 5 groups
+    of rows); `overfit/<part>_ogr`, the overfitting-to-generalization ratio (Wang, Tran and Feiszli,
+    CVPR 2020) `O / max(G, 0.01 * abs(val))` with `O = A_val - A_train` and `G = -A_val`;
     `overfit/trend`, the slope of the gap a validation over the last `window` of them; and
     `overfit/alarm`, 1 during an alarm, and then `overfit/<part>_gap_without`, the gap with each
     part's output replaced by its mean over the training probe: what of the gap goes, came through

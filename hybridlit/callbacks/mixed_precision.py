@@ -30,17 +30,9 @@ OnDrift = Literal["warn", "stop"]
 class MixedPrecision(Callback):
     """Say what the Trainer's precision means for a hybrid model, and watch what it does to it.
 
-    The precision itself is the Trainer's: `Trainer(precision=...)`. Photonic circuits
-    (`QuantumLayer`, `QuantumLayerStack`) are islands that never go below float32. On a CPU:
-
-    | precision | classical parts | photonic circuits | mind |
-    |---|---|---|---|
-    | `32-true` | float32 | float32 | the default |
-    | `64-true` | float64 | float64 | about twice the time and memory |
-    | `bf16-mixed` | computed in bfloat16 | float32 | mostly slower than `32-true` on a CPU |
-    | `16-mixed` | computed in float16, scaled loss | float32 | Lightning makes it `bf16-mixed` |
-    | `bf16-true` | bfloat16 | float32 | small updates are rounded away |
-    | `16-true` | float16 | float32 | Adam's usual epsilon is 0 in float16 |
+    The precision itself is the Trainer's, `Trainer(precision=...)`; README.md in `callbacks/` says
+    what each does. Photonic circuits (`QuantumLayer`, `QuantumLayerStack`) are islands that never
+    go below float32.
 
     With `core="float64"` the circuits, readouts included, compute in float64 under every precision.
     They take the features as they come and give outputs in their dtype (float32 under autocast).
@@ -53,18 +45,17 @@ class MixedPrecision(Callback):
     without it. If a tolerance is exceeded, this is told once, or training stops. A model that
     cannot be measured is told once as well; only with `on_drift="stop"` it is an error.
 
-    Logged, each once an epoch:
+    Logged, each once an epoch, the largest value of all processes, and infinity for what is not
+    finite:
 
-    - `precision/probability_drift`: largest |sum p - 1| over all samples and circuits, and over the
-      measured batches of the epoch. Circuits whose outputs are expectations, and foreign photonic
-      modules, have no probabilities.
-    - `precision/shadow_error`: |y - y64| / |y64|, Euclidean norms over the outputs y of a batch;
-      the largest of the epoch.
+    - `precision/probability_drift`: largest |sum p - 1| over all samples and circuits of the
+      measured batches. Circuits whose outputs are expectations, and foreign photonic modules, have
+      no probabilities.
+    - `precision/shadow_error`: largest |y - y64| / |y64|, Euclidean norms over the outputs y of a
+      measured batch.
     - `precision/loss_scale`: of `16-mixed`, at the end of the epoch.
-    - `precision/skipped_steps`: steps skipped for an overflow since training began, also across
-      checkpoints; of `16-mixed`.
-
-    Several processes log the largest of their values. What is not finite is logged as infinity.
+    - `precision/skipped_steps`: of `16-mixed`, steps skipped for an overflow since training began,
+      also across checkpoints.
 
     Args:
         core: Precision of the photonic circuits, `"float32"` or `"float64"`; None: as they are,
@@ -116,7 +107,13 @@ class MixedPrecision(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Cast the circuits, and say what this precision means; refuse what it cannot train."""
         precision, circuits = str(trainer.precision), _circuits(pl_module)
-        _refuse_complex(pl_module)
+        names = [name for name, p in pl_module.named_parameters() if p.is_complex()]
+        if names:
+            raise ValueError(
+                f"all parameters must be real, got complex {names}: loss scaling fails on them, "
+                "and half precision drops their imaginary parts; keep real and imaginary parts, or "
+                "absolute values and phases, as two real parameters"
+            )
         if self.core == "float32" and precision == "64-true":
             raise ValueError(
                 "core must be 'float64' or None under precision='64-true', which converts the "
@@ -147,15 +144,16 @@ class MixedPrecision(Callback):
                     "circuits made in configure_model must be cast there, as in "
                     f"self.quantum_layer.to(torch.{self.core})"
                 )
-        for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                half = any(p.dtype == torch.float16 for p in group["params"])
-                epsilon = group.get("eps", 1.0)
-                if half and not torch.tensor(epsilon, dtype=torch.float16):
-                    rank_zero_warn(
-                        f"eps={epsilon:g} of {type(optimizer).__name__} is 0 in float16, so a zero "
-                        "gradient makes parameters NaN; use eps=1e-4, or precision='16-mixed'"
-                    )
+        for optimizer, group in (
+            (o, group) for o in trainer.optimizers for group in o.param_groups
+        ):
+            half = any(p.dtype == torch.float16 for p in group["params"])
+            epsilon = group.get("eps", 1.0)
+            if half and not torch.tensor(epsilon, dtype=torch.float16):
+                rank_zero_warn(
+                    f"eps={epsilon:g} of {type(optimizer).__name__} is 0 in float16, so a zero "
+                    "gradient makes parameters NaN; use eps=1e-4, or precision='16-mixed'"
+                )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the loss scale that training begins with."""
@@ -187,12 +185,7 @@ class MixedPrecision(Callback):
             self._judge(trainer, key, float(value))
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the step if it was skipped: nothing else lowers the loss scale."""
         scaler = gradient_scaler(trainer)
@@ -256,16 +249,6 @@ _FOUND = {
 
 def _circuits(model: nn.Module) -> list[PhotonicCircuit]:
     return [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
-
-
-def _refuse_complex(model: nn.Module) -> None:
-    names = [name for name, parameter in model.named_parameters() if parameter.is_complex()]
-    if names:
-        raise ValueError(
-            f"all parameters must be real, got complex {names}: loss scaling fails on them, and "
-            "half precision drops their imaginary parts; keep real and imaginary parts, or "
-            "absolute values and phases, as two real parameters"
-        )
 
 
 def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.device) -> None:

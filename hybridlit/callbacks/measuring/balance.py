@@ -20,19 +20,15 @@ class Balance:
         smoothing: Weight of the past in the averages.
         patience: Smoothed ratios outside, in a row, that make an imbalance.
 
-    Attributes:
-        gradients: The smoothed ratio of the gradients.
-        updates: That of what the steps would be without rebalancing.
-        smaller: The component with the far smaller gradients while an imbalance lasts, else None.
-        latest: RMS of the gradient, and the step, of each component as compared last.
     """
 
     def __init__(self, low: float, high: float, smoothing: float, patience: int) -> None:
         self._low, self._high = low, high
         self._smoothing, self._patience = smoothing, patience
-        self.gradients, self.updates = _LogAverage(), _LogAverage()
-        self.smaller: str | None = None
-        self.latest: dict[str, list[float]] = {}
+        self.gradients = _LogAverage()
+        self.updates = _LogAverage()  # of what the steps would be without rebalancing
+        self.smaller: str | None = None  # with far smaller gradients, while an imbalance lasts
+        self.latest: dict[str, list[float]] = {}  # as compared last: [rms, update]
         self._unpaired: dict[str, list[float]] = {}  # newer than the last ratio
         self._outside = 0  # ratios in a row above `high`, or minus those below `low`
         self._zeros = dict.fromkeys(COMPONENTS, 0)  # measurements in a row with a gradient of 0
@@ -57,13 +53,7 @@ class Balance:
         self._zeros = dict(state["zeros"])
 
     def add(self, component: str, rms: float, update: float) -> bool:
-        """Take a measurement; tell whether it makes the component a dead one.
-
-        Args:
-            component: Which one.
-            rms: RMS of its gradient.
-            update: Its step, as it would be without rebalancing.
-        """
+        """Take a measurement, the step as without rebalancing; tell if the component is dead."""
         self._zeros[component] = 0 if rms else self._zeros[component] + 1
         if rms:
             self._unpaired[component] = [rms, update]

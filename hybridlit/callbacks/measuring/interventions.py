@@ -23,6 +23,7 @@ from hybridlit.callbacks.measuring.repeated_training import (
     present_moments,
     repeated_training,
 )
+from hybridlit.internals.torch import tree_leaves
 from hybridlit.resume.packed import packed, unpacked
 from hybridlit.undisturbed import undisturbed
 
@@ -62,15 +63,14 @@ class Interventions:
         if self._saved is None:
             self._saved = {
                 "kept": {probe: in_one(batches) for probe, batches in self._batches.items()},
-                "origin": None if self._origin is None else _packed(self._origin),
+                "origin": None,
             }
-        own = {
-            "rates": [] if self._origin is None else list(self._origin.rates),
-            "shuffled": self._shuffled,
-            "spent": self._spent,
-            "draw": self._draw,
-        }
-        return {"interventions": self._saved | own}
+            if self._origin is not None:
+                origin, values = self._origin, packed(self._origin.values)
+                self._saved["origin"] = [origin.step, values, origin.moments]
+        own = {"shuffled": self._shuffled, "spent": self._spent, "draw": self._draw}
+        rates = [] if self._origin is None else list(self._origin.rates)
+        return {"interventions": self._saved | own | {"rates": rates}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of a checkpoint; those of version 0.1 know of no copies."""
@@ -78,9 +78,10 @@ class Interventions:
             own = state["interventions"]
             self._batches = {probe: _apart(*kept) for probe, kept in own["kept"].items()}
             if own["origin"] is not None:
-                self._origin = _unpacked(own["origin"], list(own["rates"]))
-            self._shuffled, self._spent = own["shuffled"], own["spent"]
-            self._draw, self._saved = own.get("draw", 0), None
+                step, values, moments = own["origin"]
+                self._origin = Origin(step, unpacked(values), moments, list(own["rates"]))
+            self._shuffled, self._spent, self._draw = own["shuffled"], own["spent"], own["draw"]
+            self._saved = None
 
     @property
     def begun(self) -> bool:
@@ -90,10 +91,7 @@ class Interventions:
     # --- what is kept -----------------------------------------------------------------------------
 
     def begin(self, trainer: Trainer, model: LightningModule, values: dict[str, Tensor]) -> None:
-        """Let copies begin here, unless the start of the run is near enough.
-
-        The values, of parameters and persistent buffers by qualified name, are kept.
-        """
+        """Let copies begin here, with these values, unless the start of the run is near enough."""
         step = trainer.global_step
         if self._origin is None or step > self.most_steps:
             self._origin = Origin(step, values, present_moments(trainer, model))
@@ -135,7 +133,7 @@ class Interventions:
         min_cost: float,
         last: Collection[str],
     ) -> Verdict:
-        """Train copies with one part frozen each, and say who is to blame.
+        """Train copies with one part frozen each, and say who is to blame; see `compared_copies`.
 
         Where the copy with nothing frozen does not overfit as the run did, all are trained once
         more in another order of rows, if the data loader shuffles and batches are tuples of
@@ -146,11 +144,8 @@ class Interventions:
             model: The model; it is not touched.
             parts: Names of the parameters of the parts that are frozen in turn.
             frozen: Names of parameters that are frozen in all copies.
-            min_cost: As for `compared_copies`.
+            min_cost: The smallest difference that matters.
             last: Parts that are named only if no other is.
-
-        Returns:
-            The verdict; `agree` has to be told of that of the first process.
         """
         kept = self._kept(trainer)
         batches = kept.batches
@@ -176,14 +171,7 @@ class Interventions:
     def go_back(
         self, trainer: Trainer, model: LightningModule, frozen: Collection[str], steps: int
     ) -> None:
-        """Let a model and its optimizer go on from a copy that was trained with something frozen.
-
-        Args:
-            trainer: The Trainer in a fit.
-            model: The model.
-            frozen: Names of the parameters that are frozen.
-            steps: Optimizer steps that the copy takes.
-        """
+        """Let a model and its optimizer go on from a copy trained with something frozen."""
         kept = self._kept(trainer)
         with undisturbed(), full_precision(trainer, model):
             copied = self._copy(trainer, model, kept, frozen, self._draw)
@@ -217,44 +205,13 @@ class Interventions:
         return repeated_training(trainer, model, kept.origin, batch, self._modes, frozen, draw)
 
 
-def _packed(origin: Origin) -> dict[str, Any]:
-    moments: dict[str, Tensor] = {}
-    plain: list[tuple[str, str, Any]] = []
-    for name, state in origin.moments.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                moments[f"{name}/{key}"] = value
-            else:
-                plain.append((name, key, value))
-    return {
-        "step": origin.step,
-        "values": packed(origin.values),
-        "moments": packed(moments),
-        "plain_moments": plain,
-    }
-
-
-def _unpacked(content: Mapping[str, Any], rates: list[list[float]]) -> Origin:
-    moments: dict[str, dict[str, Any]] = {}
-    for path, tensor in unpacked(content["moments"]).items():
-        name, _, key = path.rpartition("/")
-        moments.setdefault(name, {})[key] = tensor
-    for name, key, value in content["plain_moments"]:
-        moments.setdefault(name, {})[key] = value
-    return Origin(content["step"], unpacked(content["values"]), moments, rates)
-
-
 def _same(one: Any, other: Any) -> bool:
     """Tell whether the tensors of two batches are equal."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, Tensor):
-        return one.shape == other.shape and torch.equal(one.detach().cpu(), other)
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, (tuple, list)):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return True
+    mine, others = tree_leaves(one), tree_leaves(other)
+    return len(mine) == len(others) and all(
+        not isinstance(a, Tensor) or (a.shape == b.shape and torch.equal(a.detach().cpu(), b))
+        for a, b in zip(mine, others, strict=True)
+    )
 
 
 def _apart(batches: list[Any], rows: list[int]) -> list[Any]:

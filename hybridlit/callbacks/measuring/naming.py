@@ -28,14 +28,10 @@ class Naming:
 
     Args:
         by: Who can be named, a name of `OWNERS`.
-        action: `"warn"` or `"freeze"`.
+        action: What to do with it.
         interventions: The copies.
         window: Measurements without alarm that end an episode.
         min_cost: The smallest difference that matters among copies.
-
-    Attributes:
-        frozen: Parts that have been frozen in this run.
-        said: What has been said in this run, which is not said again.
     """
 
     def __init__(
@@ -43,8 +39,8 @@ class Naming:
     ) -> None:
         self._by, self._action, self._interventions = by, action, interventions
         self._window, self._min_cost = window, min_cost
-        self.frozen: list[str] = []
-        self.said: list[str] = []
+        self.frozen: list[str] = []  # parts, in this run
+        self.said: list[str] = []  # in this run, and not said again
         self._episode: dict[str, Any] = {}  # measurements without alarm; judged; who was named
         self._going_back = 0  # steps that the copy takes from which the model goes on
 

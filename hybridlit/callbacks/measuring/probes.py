@@ -46,13 +46,7 @@ class Probes:
             keep_first(self._batches[probe], batch, batch_idx, self._most)
 
     def ready(self, trainer: Trainer) -> bool:
-        """Take the batches as they are from now on, at the end of a validation.
-
-        Those of the first process are taken in all.
-
-        Returns:
-            Whether there are batches of both.
-        """
+        """Take the batches of the first process from now on, and tell if there are some of both."""
         if not self._complete and all(self._batches.values()):
             found = {name: merged(batches) for name, batches in self._batches.items()}
             self._batches = trainer.strategy.broadcast(found)
@@ -60,15 +54,7 @@ class Probes:
         return self._complete
 
     def losses(self, model: nn.Module, groups: int = 16) -> dict[str, Tensor]:
-        """Evaluate both, within `evaluation`; of the validation losses the spread counts as well.
-
-        Args:
-            model: The model.
-            groups: Of how many groups of rows the validation losses are kept apart.
-
-        Returns:
-            Losses of shape (groups,).
-        """
+        """Evaluate both, within `evaluation`, to losses of groups of rows, of shape (groups,)."""
         seed_torch(0)  # what is random, such as shots, is the same on both sides
         both = losses_of_both(model, self._batches["train"], self._batches["val"], groups)
         return dict(zip(("train", "val"), both, strict=True))
@@ -90,7 +76,7 @@ class Probes:
             step: Optimizer steps of the run.
 
         Returns:
-            The losses as from `losses`; `"start"` for the next time; and, if there was an earlier
+            The losses as from `losses`, `"start"` for the next time and, if there was an earlier
             point, `"stretch"`: what the parts did since then.
         """
         rows = 0
@@ -118,15 +104,7 @@ class Probes:
     def gaps_without(
         self, model: nn.Module, modules: Mapping[str, Sequence[nn.Module]]
     ) -> dict[str, float]:
-        """Measure the gap with the output of one part at a time replaced by its mean.
-
-        Args:
-            model: The model, within `evaluation`.
-            modules: The modules of each part, as from `OWNERS`; the mean is over the training rows.
-
-        Returns:
-            Validation loss - training loss, by part.
-        """
+        """Measure val - train, by part, with the part's outputs replaced by their training mean."""
 
         def gap() -> Tensor:
             found = self.losses(model, groups=1)

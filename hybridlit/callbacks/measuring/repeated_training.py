@@ -53,9 +53,6 @@ def repeated_training(
         frozen: Qualified names of the parameters that stay as they are.
         draw: Which random numbers are drawn, from 0 on.
 
-    Returns:
-        The copy, which has not taken a step.
-
     Raises:
         ValueError: If the Trainer does not optimize with one optimizer, once a step.
     """
@@ -122,13 +119,17 @@ def adopt(trainer: Trainer, model: nn.Module, copied: TrainedCopy, names: Iterab
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     found = dict(copied.model.named_parameters()) | dict(copied.model.named_buffers())
     parameters = dict(copied.model.named_parameters())
-    values = {name: found[name].detach() for name in names}
-    moments = {
-        name: copied.optimizer.state[parameter]
-        for name, parameter in parameters.items()
-        if parameter in copied.optimizer.state
-    }
-    values, moments = trainer.strategy.broadcast((values, moments))
+    state = copied.optimizer.state
+    values, moments = trainer.strategy.broadcast(
+        (
+            {name: found[name].detach() for name in names},
+            {
+                name: state[parameter]
+                for name, parameter in parameters.items()
+                if parameter in state
+            },
+        )
+    )
     (optimizer,), device = trainer.optimizers, next(model.parameters()).device
     with torch.no_grad():
         for name, value in values.items():

@@ -22,13 +22,10 @@ class ScaledRates:
     is none.
 
     Args:
-        optimizer: The optimizer; it gets hooks, which are in no checkpoint.
-        component: The component of each parameter; others are in groups that stay as they are.
-        factor: The factor between the rates of the components, photonic / classical, in the coming
-            step.
-
-    Raises:
-        ValueError: If a group holds parameters of both components.
+        optimizer: The optimizer, no group of which holds parameters of both components; it gets
+            hooks, which are in no checkpoint.
+        component: The component of each parameter.
+        factor: The factor between the rates, photonic / classical, in the coming step.
     """
 
     def __init__(

@@ -50,10 +50,8 @@ class StepUnderWay:
 
     def sizes(self, norms: list[float]) -> StepSizes:
         """Return the sizes over all parameters, from the values of `norms`."""
-        tensors = len(self._parameters)
-        gradient, step, weights = (
-            math.hypot(*norms[i : i + tensors]) for i in range(0, 3 * tensors, tensors)
-        )
+        one = len(norms) // 3
+        gradient, step, weights = (math.hypot(*norms[i * one : (i + 1) * one]) for i in range(3))
         return StepSizes(gradient / self._scale, step, weights)
 
 
@@ -62,15 +60,15 @@ def step_sizes(steps: Sequence[StepUnderWay]) -> list[StepSizes] | None:
 
     All that is on an accelerator is read from it at once.
     """
-    norms = [step.norms() for step in steps]
-    device = norms[0][0].device
-    values = torch.stack([n.to(device, torch.float32) for one in norms for n in one]).tolist()
+    found = [step.norms() for step in steps]
+    device = found[0][0].device
+    values = torch.stack([n.to(device, torch.float32) for one in found for n in one]).tolist()
     if not all(map(math.isfinite, values)):
         return None
-    ends = itertools.accumulate(map(len, norms))
+    rest = iter(values)
     return [
-        step.sizes(values[end - len(own) : end])
-        for step, own, end in zip(steps, norms, ends, strict=True)
+        step.sizes(list(itertools.islice(rest, len(own))))
+        for step, own in zip(steps, found, strict=True)
     ]
 
 

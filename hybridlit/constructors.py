@@ -26,14 +26,9 @@ __all__ = [
 
 
 class ConstructorCall(NamedTuple):
-    """A constructor that is running.
+    """A constructor that is running."""
 
-    Attributes:
-        function: The `__init__`; None if it is not found in the class of the object.
-        arguments: Its arguments by name.
-    """
-
-    function: Callable[..., None] | None
+    function: Callable[..., None] | None  # None if the class of the object does not have it
     arguments: dict[str, Any]
 
     @property
@@ -118,13 +113,9 @@ def given_arguments(calls: list[ConstructorCall], names: Collection[str]) -> dic
 
 
 def plain(value: Any) -> Any:
-    """Turn an enum member or a numpy scalar into the plain value it stands for.
+    """Turn enum members and numpy scalars, in lists and dictionaries too, into plain values.
 
-    Args:
-        value: Anything; lists, tuples and dictionaries are looked into.
-
-    Returns:
-        The plain value, which a checkpoint can hold safely; other values as they are.
+    A checkpoint can hold those safely; other values stay as they are.
     """
     if isinstance(value, Enum):
         return plain(value.value)

@@ -17,18 +17,15 @@ operations, for any device and any order of derivative.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hybridlit.internals.torch import constant_in_graphs
-from hybridlit.photonics.circuit import PhotonicCircuit
+from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
-from hybridlit.photonics.layer import QuantumLayer
-from hybridlit.photonics.propagation import check_kept
+from hybridlit.photonics.layer import QuantumLayer, take_over
 from hybridlit.photonics.stack import QuantumLayerStack
 from hybridlit.photonics.tables import on_device
 
@@ -71,11 +68,8 @@ class _Distinguishable(PhotonicCircuit):
         transfer = self._transfer(rows, self._occupied())
         weights = distinguishable_probabilities(transfer.flatten(2), self.fock_space)
         weights = weights.unflatten(0, transfer.shape[2:])
-        if not self.fock_space.unbunched:
-            return weights, None
-        kept = weights.sum(-1)
-        number = torch.finfo(kept.dtype)  # nothing cancels: what is no underflow is known
-        return weights / check_kept(kept, number.tiny / number.eps)[..., None], kept
+        number = torch.finfo(weights.dtype)  # nothing cancels: what is no underflow is known
+        return self.outcomes.conditional(weights, number.tiny / number.eps)
 
     def _expectations(self, rows: Tensor) -> Tensor:
         if self._without_interference is None:
@@ -84,20 +78,19 @@ class _Distinguishable(PhotonicCircuit):
         outputs = self._without_interference(transfer.flatten(2), self.photons)
         return outputs.view(*transfer.shape[2:], self.output_size)
 
-    def _transfer(self, rows: Tensor, inputs: Sequence[int]) -> Tensor:
+    def _transfer(self, rows: Tensor, inputs: tuple[int, ...]) -> Tensor:
         columns = self._columns(rows, inputs)
         return columns.real.square() + columns.imag.square()
 
 
 class DistinguishableLayer(_Distinguishable, QuantumLayer):
-    """A :class:`QuantumLayer` whose photons do not interfere with one another.
+    """A `QuantumLayer` whose photons do not interfere with one another.
 
-    Arguments, parameters and outputs are those of :class:`QuantumLayer`; it is slower, since it
-    runs in torch operations. With ``"mode_expectations"``, and with one photon, both are the same.
+    Arguments, parameters and outputs are those of `QuantumLayer`; it is slower, since it
+    runs in torch operations. With `"mode_expectations"`, and with one photon, both are the same.
 
     Example:
-        >>> from hybridlit import Experiment
-        >>> layer = QuantumLayer(2, 3, experiment=Experiment("series", n_modes=4, n_photons=2))
+        >>> layer = QuantumLayer(2, 3, n_modes=4, n_photons=2)
         >>> classical = DistinguishableLayer.from_layer(layer)
         >>> x = torch.rand(5, 2)
         >>> torch.equal(classical.unitary(x), layer.unitary(x))
@@ -111,45 +104,37 @@ class DistinguishableLayer(_Distinguishable, QuantumLayer):
         """Copy a layer, with phases, bandwidths and readout, and take the interference away.
 
         Args:
-            layer: the layer to copy.
+            layer: The layer to copy.
 
         Returns:
             A layer of the same circuit, on the same device and with the same precision.
         """
         made = cls(layer.input_size, ansatz=layer.ansatz, recompute=layer.recompute)
-        _copy(layer, made)
+        take_over(made, layer, layer.state_dict())
         return made
 
 
 class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
-    """A :class:`QuantumLayerStack` whose photons do not interfere with one another."""
+    """A `QuantumLayerStack` whose photons do not interfere with one another."""
 
     @classmethod
     def from_stack(cls, stack: QuantumLayerStack) -> DistinguishableLayerStack:
         """Copy a stack, with phases, bandwidths and readouts, and take the interference away.
 
         Args:
-            stack: the stack to copy.
+            stack: The stack to copy.
 
         Returns:
             A stack of the same circuits, on the same device and with the same precision.
         """
         assert stack.count is not None  # a stack has one
         made = cls(stack.count, stack.input_size, ansatz=stack.ansatz, recompute=stack.recompute)
-        _copy(stack, made)
+        take_over(made, stack, stack.state_dict())
         return made
 
     def layers(self) -> list[QuantumLayer]:
         """Return the layers one by one, as copies."""
         return [DistinguishableLayer.from_layer(layer) for layer in super().layers()]
-
-
-def _copy(source: PhotonicCircuit, made: PhotonicCircuit) -> None:
-    made.to(source.phases)
-    made.load_state_dict(source.state_dict())
-    for name, parameter in source.named_parameters():
-        made.get_parameter(name).requires_grad_(parameter.requires_grad)
-    made.train(source.training)
 
 
 @constant_in_graphs

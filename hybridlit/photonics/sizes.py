@@ -13,7 +13,7 @@ import torch
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
-from hybridlit.photonics.kernels.compiled.dispatch import KEEP_BYTES
+from hybridlit.photonics.kernels.compiled import KEEP_BYTES
 from hybridlit.photonics.kernels.reference import CHUNK
 from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.readouts.table import OutputMappingStrategy

@@ -24,7 +24,7 @@ from figures import draw_roofline
 from timing import circumstances, median_ms, run, threads
 
 from hybridlit.photonics.amplitudes import occupied_modes
-from hybridlit.photonics.kernels.compiled.dispatch import Amplitudes
+from hybridlit.photonics.kernels.compiled.parts import Amplitudes
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
 RESULTS = Path(__file__).parent / "results"

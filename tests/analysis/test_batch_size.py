@@ -24,7 +24,7 @@ from hybridlit.analysis.batch_size.search import _in_bytes, find_batch_size, pre
 from hybridlit.analysis.batch_size.step_memory import held_bytes
 from hybridlit.analysis.batch_size.trial_steps import TrialSteps, trial_steps
 from hybridlit.photonics import machine, sizes as memory, use_kernel
-from hybridlit.photonics.kernels.compiled.dispatch import Layer
+from hybridlit.photonics.kernels.compiled.calls import Layer
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
 SIZES = dict(input_dim=20, output_dim=10)
@@ -181,7 +181,7 @@ def test_what_is_held_between_steps_by_hand():
 def test_sizes_of_the_kernel(space, dtype):
     """The formulas against the kernel's own numbers."""
     layer = QuantumLayer(7, 3, experiment=Experiment("series", 6, 3, computation_space=space))
-    occupied = tuple(layer._occupied())
+    occupied = layer._occupied()
     item = torch.finfo(dtype).bits // 8
     kernel = Layer(plan_for(6, occupied, space == "unbunched"), layer.columns, item)
     states, inputs = layer.fock_space, len(set(occupied))

@@ -56,7 +56,9 @@ def test_data_phases_are_those_of_the_layer(kind):
         made.bandwidth.copy_(torch.randn_like(made.bandwidth))
     x = torch.rand(5, 3, dtype=torch.float64)
     circuit = optical_circuit(made)
-    expected = made._at(x, lambda _, phases: phases).detach() / torch.pi  # (columns, modes, batch)
+    expected = (
+        made._at(x, (), lambda circuit: circuit.data_phases).detach() / torch.pi
+    )  # (columns, modes, batch)
     found = torch.from_numpy(circuit.encoding) @ x.T
     torch.testing.assert_close(found, expected)
     assert circuit.encoded.sum() == made.bandwidth.numel()

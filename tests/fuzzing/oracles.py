@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fuzzing.judging import DroppedFeature, SilentlyWrong
 from hybridlit import PhotonicCircuit, use_kernel
 from hybridlit.photonics.amplitudes import occupied_modes
+from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.propagation import probabilities_in_torch
 
 __all__ = [
@@ -138,7 +139,8 @@ def exact_probabilities(circuit: PhotonicCircuit, x: Tensor) -> Tensor:
         phases = phases[0]
     else:
         phases = phases.expand(circuit.count, -1, -1, -1)
-    occupied = occupied_modes(circuit.input_state)  # any other order loses digits
+    occupied = tuple(occupied_modes(circuit.input_state))  # any other order loses digits
     with use_kernel("torch"), torch.no_grad():
-        found = probabilities_in_torch(layer.phases, phases, occupied, circuit.fock_space)[0]
+        lowered = Lowered(layer.phases, phases, occupied)
+        found = probabilities_in_torch(lowered, circuit.outcomes)[0]
     return found if circuit.count is None else found.transpose(0, 1)

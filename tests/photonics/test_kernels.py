@@ -15,8 +15,10 @@ from hybridlit.photonics import (
     amplitudes,
     use_kernel,
 )
+from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import chosen_kernel, kernel_for
+from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.simulation import probabilities
 
 
@@ -47,8 +49,9 @@ def simulate(kernel, seed, dtype=torch.float64, **options):
     data = (6 * torch.rand(circuits, columns, modes, batch, dtype=torch.float64)).to(dtype)
     phases.requires_grad_(), data.requires_grad_()
     with use_kernel(kernel):
-        outcomes = FockSpace(modes, len(occupied), space)
-        result, kept = probabilities(phases, data, occupied, outcomes, **options)
+        outcomes = Outcomes(FockSpace(modes, len(occupied), space))
+        circuit = Lowered(phases, data, tuple(occupied))
+        result, kept = probabilities(circuit, outcomes, **options)
         weights = torch.rand(result.shape, dtype=torch.float64).to(dtype)
         loss = (result * weights).sum()
         if kept is not None:

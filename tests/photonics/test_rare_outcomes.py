@@ -101,7 +101,7 @@ def test_a_graph_that_cannot_compute_again_names_the_remedy():
 @pytest.mark.parametrize("traced", [False, True])
 def test_where_nothing_looks_too_rare_rows_become_nan(monkeypatch, traced):
     """As on an accelerator, where looking would cost a synchronisation each step."""
-    monkeypatch.setattr("hybridlit.photonics.propagation.can_look_at", lambda tensor: False)
+    monkeypatch.setattr("hybridlit.photonics.outcomes.can_look_at", lambda tensor: False)
     layer, x = interferometer(), torch.tensor([[0.1], [0.5], [0.3]], dtype=torch.float64)
     call = torch.compile(layer, backend="aot_eager", fullgraph=True) if traced else layer
     with use_kernel("torch"):

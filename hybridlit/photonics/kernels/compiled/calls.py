@@ -1,29 +1,139 @@
-"""The compiled kernel on torch tensors in CPU memory.
+"""The compiled kernels of whole circuits on torch tensors in CPU memory.
 
-Below this, numbers are addresses: a tensor that is negated or conjugated by a mark alone is
-resolved before, since its memory holds other numbers.
+Numbers passed on are addresses: a tensor that is negated or conjugated by a mark alone is resolved
+before, since its memory holds other numbers.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.kernels.compiled.dispatch import Amplitudes, Layer, aligned
-from hybridlit.photonics.kernels.compiled.layout import mesh_scratch
+from hybridlit.photonics.kernels.compiled.layout import CHUNK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
-from hybridlit.photonics.kernels.compiled.plans import plan_for
+from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for, refuse_overflow
+from hybridlit.photonics.kernels.compiled.threads import run_tiles, scratch, worthwhile
 
-__all__ = [
-    "amplitudes_backward",
-    "amplitudes_forward",
-    "probabilities_backward",
-    "probabilities_forward",
-    "unitaries_backward",
-    "unitaries_forward",
-]
+__all__ = ["KEEP_BYTES", "Layer", "probabilities_backward", "probabilities_forward"]
+
+#: Tile memory up to this many bytes is kept for the backward pass: reading it back costs less than
+#: computing it again, until it no longer comes from warm caches and pages.
+KEEP_BYTES = 5 << 20
+
+
+class Layer:
+    """The kernels of whole circuits of one plan, depth and precision.
+
+    `depth` counts phase columns, so there are `depth + 1` meshes. An instance holds sizes only: any
+    number of threads may use it at once.
+    """
+
+    def __init__(self, plan: Plan, depth: int, itemsize: int) -> None:
+        if depth < 1:
+            raise ValueError("a circuit needs at least one column of phases")
+        refuse_overflow(plan, itemsize)
+        self.plan, self.depth, self.itemsize = plan, depth, itemsize
+        width = self.width = 64 // itemsize
+        modes, columns = plan.modes, plan.columns
+        pitch = -(-modes // width) * width
+        angles = (depth + 1) * modes * (modes - 1)
+        self.cells = modes * (modes - 1) // 2
+        #: Scalars of the unitaries and mesh phase factors kept for the backward pass.
+        self.unitary_scalars = (depth + 1) * modes * 2 * pitch + 2 * (-(-angles // width) * width)
+        factors, final = depth * modes * 2 * width, columns * modes * 2 * width
+        #: Scalars of one tile when everything is kept.
+        self.tile_scalars = factors + (depth + 1) * final + plan.rows * 2 * width
+        self._block = width * width
+        self._forward_base = self._block + CHUNK * 2 * width
+        self._forward_need = self._forward_base + self.tile_scalars - plan.states * 2 * width
+        self._rows = plan.rows * 2 * width
+        self._totals = (depth + 1) * modes * modes * 2 * width
+        self._columns_scratch = 2 * final + 4 * modes * pitch
+        # Both now, so that whatever has to be compiled is compiled at once.
+        self._layer_forward = entry_point("forward_kernel.layer_forward", itemsize)
+        self._layer_backward = entry_point("backward_kernel.layer_backward", itemsize)
+        self.work = plan.multiply_adds + depth * modes * modes * columns
+
+    def tiles(self, batch: int) -> int:
+        """Return how many tiles a batch is split into."""
+        return -(-batch // self.width)
+
+    def recomputes(self, batch: int) -> bool:
+        """Return whether the backward pass is faster if it computes every tile again."""
+        return -(-batch // self.width) * self.tile_scalars * self.itemsize > KEEP_BYTES
+
+    def forward(self, addresses: list[int], batch: int, tiles: int, keep: bool) -> bool:
+        """Fill probabilities (batch, states), their sum (batch; unbunched only) and unitaries.
+
+        `addresses` are those of contiguous angles, data phases, probabilities, sums, unitaries, and
+        of tiles for the backward pass, used to `keep` them. Returns whether every angle and phase
+        is finite and within its bound.
+        """
+        plan, itemsize, depth, run = self.plan, self.itemsize, self.depth, self._layer_forward
+        *outer, tiles_at = addresses
+        stride = self.tile_scalars if keep else 0
+        need = self._forward_base if keep else self._forward_need
+
+        def call(worker: int, start: int, stop: int, meshes: bool = False) -> int:
+            _held, address = scratch(need, itemsize)
+            tiles = tiles_at if keep else address + self._forward_base * itemsize
+            return run(
+                plan.layout_at, plan.parents_at, plan.weights_at, *outer, tiles, address,
+                depth, batch, start, stop, stride, keep, meshes,
+            )  # fmt: skip
+
+        threads = torch.get_num_threads()
+        workers = 1 if threads == 1 else worthwhile(batch * self.work, tiles, threads)
+        if workers == 1:
+            return not call(0, 0, tiles, True)
+        unusable = call(0, 0, 0, True)
+        return not (any(run_tiles(call, tiles, workers)) or unusable)
+
+    def backward(
+        self, addresses: list[int], strides: tuple[int, int], batch: int, keep: bool
+    ) -> None:
+        """Fill gradients of angles (depth + 1, cells, 2) and data phases (depth, modes, batch).
+
+        `addresses` are those of data phases, gradient of the probabilities, sums, their gradient or
+        0, unitaries, tiles that the forward call may have kept (`keep`), and of the two gradients.
+        `strides`, of the first gradient along batch and states, are in numbers, and may be 0.
+        """
+        plan, itemsize, depth, run = self.plan, self.itemsize, self.depth, self._layer_backward
+        phases_at, grad_at, mass_at, grad_mass_at, unitaries_at, tiles_at, *results = addresses
+        stride = self.tile_scalars if keep else 0
+        base = self._block + self._columns_scratch
+        rows = self._rows if keep else self.tile_scalars
+        children_at = plan.children_at or plan.build_children()
+        tiles, threads = self.tiles(batch), torch.get_num_threads()
+        workers = 1 if threads == 1 else worthwhile(2 * batch * self.work, tiles, threads)
+        # Each worker sums its own gradients of the unitaries.
+        totals = np.zeros((workers, self._totals), dtype=f"f{itemsize}") if workers > 1 else None
+
+        def call(
+            worker: int, start: int, stop: int, clear: bool = True, meshes: bool = False
+        ) -> None:
+            need = base + rows + (self._totals if totals is None else 0)
+            _held, address = scratch(need, itemsize)
+            totals_at = address + (base + rows) * itemsize
+            if totals is not None:
+                totals_at = totals[worker].ctypes.data
+            run(
+                plan.layout_at, plan.parents_at, children_at, plan.weights_at,
+                phases_at, grad_at, *strides, mass_at, grad_mass_at, unitaries_at,
+                tiles_at if keep else address + base * itemsize, address, totals_at, *results,
+                depth, batch, start, stop, stride, not keep, clear, meshes,
+            )  # fmt: skip
+
+        if totals is None:
+            call(0, 0, tiles, True, True)
+            return
+        run_tiles(call, tiles, workers)
+        for others in totals[1:]:
+            totals[0] += others
+        call(0, 0, 0, False, True)
 
 
 def _layer(occupied: tuple[int, ...], unbunched: bool, data_phases: Tensor) -> Layer:
@@ -47,42 +157,44 @@ def probabilities_forward(
 
     Args:
         phases: of the interferometers, shape (..., columns + 1, cells, 2).
-        data_phases: contiguous, shape (..., columns, modes, batch).
+        data_phases: shape (..., columns, modes, batch).
         occupied: the input mode of each photon, in the order of computation.
         unbunched: keep outcomes with at most one photon a mode, renormalised.
         recompute: keep no intermediate states; None keeps them while that is faster.
 
     Returns:
-        Probabilities (..., batch, D), or None if some phase is not finite; and tensors for
-        :func:`probabilities_backward`, the first of which is the kept mass (..., batch), empty
-        unless unbunched.
+        Probabilities (..., batch, D), or None if some phase is not finite or too large; and tensors
+        for `probabilities_backward`, the first of which is the kept mass (..., batch), empty unless
+        unbunched.
     """
     if phases.dtype != data_phases.dtype:
         raise TypeError(f"phases are {phases.dtype} and data phases {data_phases.dtype}")
-    *stack, _, _, batch = data_phases.shape
+    *stack, depth, modes, batch = data_phases.shape
     circuits = math.prod(stack)
     layer = _layer(occupied, unbunched, data_phases)
-    phases, data_phases = phases.resolve_neg().contiguous(), data_phases.resolve_neg()
-    result = data_phases.new_empty(*stack, batch, layer.plan.states)
+    phases = phases.resolve_neg().contiguous()
+    data_phases = data_phases.resolve_neg().contiguous()
+    states = layer.plan.states
+    result = data_phases.new_empty(*stack, batch, states)
     mass = data_phases.new_empty((*stack, batch) if unbunched else 0)
     unitaries = data_phases.new_empty(circuits, layer.unitary_scalars)
     if recompute is None:
         recompute = layer.recomputes(circuits * batch)
-    kept = 0 if recompute else layer.tiles(batch) * layer.tile_scalars
+    parts = layer.tiles(batch)
+    kept = 0 if recompute else parts * layer.tile_scalars
     tiles = data_phases.new_empty(circuits, kept)
-    threads = torch.get_num_threads()
+    addresses = [
+        phases.data_ptr(), data_phases.data_ptr(), result.data_ptr(), mass.data_ptr(),
+        unitaries.data_ptr(), tiles.data_ptr(),
+    ]  # fmt: skip
+    numbers = [
+        2 * (depth + 1) * layer.cells, depth * modes * batch, batch * states,
+        batch if unbunched else 0, layer.unitary_scalars, kept,
+    ]  # fmt: skip
     for circuit in range(circuits):
-        usable = layer.forward(
-            _part(phases, circuit, circuits),
-            _part(data_phases, circuit, circuits),
-            _part(result, circuit, circuits),
-            _part(mass, circuit, circuits),
-            _part(unitaries, circuit, circuits),
-            _part(tiles, circuit, circuits),
-            batch,
-            threads,
-        )
-        if not usable:
+        if circuit:
+            addresses = _behind(addresses, numbers, layer)
+        if not layer.forward(addresses, batch, parts, kept > 0):
             return None, []
     return result, [mass, unitaries, tiles]
 
@@ -98,9 +210,9 @@ def probabilities_backward(
     """Return the gradients of the interferometers' phases and of the data phases.
 
     Args:
-        data_phases: as for :func:`probabilities_forward`.
-        occupied: as for :func:`probabilities_forward`.
-        unbunched: as for :func:`probabilities_forward`.
+        data_phases: as for `probabilities_forward`.
+        occupied: as for `probabilities_forward`.
+        unbunched: as for `probabilities_forward`.
         saved: what the forward call returned.
         grad: gradient of the probabilities, shape (..., batch, D), any strides.
         grad_mass: gradient of the kept mass, shape (..., batch), or None.
@@ -108,142 +220,38 @@ def probabilities_backward(
     Returns:
         Shapes (..., columns + 1, cells, 2) and (..., columns, modes, batch).
     """
-    *stack, depth, _, batch = data_phases.shape
+    *stack, depth, modes, batch = data_phases.shape
     circuits = math.prod(stack)
     layer = _layer(occupied, unbunched, data_phases)
     mass, unitaries, tiles = saved
     grad_phases = data_phases.new_empty(*stack, depth + 1, layer.cells, 2)
     grad_data = data_phases.new_empty(data_phases.shape)
-    data_phases, grad = data_phases.resolve_neg(), grad.resolve_neg()
-    grads = grad.flatten(0, -3).unbind() if stack else (grad,)
+    data_phases, grad = data_phases.resolve_neg().contiguous(), grad.resolve_neg()
+    if len(stack) > 1:
+        grad = grad.flatten(0, -3)
+    *between, along_batch, along_states = grad.stride()
     if grad_mass is not None:
         grad_mass = grad_mass.resolve_neg().contiguous()
-    threads = torch.get_num_threads()
-    for circuit, grad_result in enumerate(grads):
-        layer.backward(
-            _part(data_phases, circuit, circuits),
-            grad_result.data_ptr(),
-            (grad_result.stride(0), grad_result.stride(1)),
-            _part(mass, circuit, circuits),
-            0 if grad_mass is None else _part(grad_mass, circuit, circuits),
-            _part(unitaries, circuit, circuits),
-            _part(tiles, circuit, circuits),
-            _part(grad_phases, circuit, circuits),
-            _part(grad_data, circuit, circuits),
-            batch,
-            threads,
-        )
+    grad_mass_at = 0 if grad_mass is None else grad_mass.data_ptr()
+    kept = tiles.shape[-1]
+    addresses = [
+        data_phases.data_ptr(), grad.data_ptr(), mass.data_ptr(), grad_mass_at,
+        unitaries.data_ptr(), tiles.data_ptr(), grad_phases.data_ptr(), grad_data.data_ptr(),
+    ]  # fmt: skip
+    columns = depth * modes * batch
+    numbers = [
+        columns, between[0] if between else 0, batch if unbunched else 0,
+        0 if grad_mass is None else batch, layer.unitary_scalars, kept,
+        2 * (depth + 1) * layer.cells, columns,
+    ]  # fmt: skip
+    for circuit in range(circuits):
+        if circuit:
+            addresses = _behind(addresses, numbers, layer)
+        layer.backward(addresses, (along_batch, along_states), batch, kept > 0)
     return grad_phases, grad_data
 
 
-def unitaries_forward(phases: Tensor) -> Tensor:
-    """Return the unitaries of the interferometers of circuits.
-
-    Args:
-        phases: shape (..., meshes, cells, 2), real.
-
-    Returns:
-        Shape (..., meshes, modes, modes), complex.
-    """
-    phases = phases.resolve_neg().contiguous()
-    *stack, meshes, cells, _ = phases.shape
-    modes = (1 + math.isqrt(1 + 8 * cells)) // 2
-    result = phases.new_empty(*stack, meshes, modes, modes, 2)
-    work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
-    build_unitaries = entry_point("mesh_kernels.build_unitaries", phases.element_size())
-    build_unitaries(
-        phases.data_ptr(),
-        math.prod(stack) * meshes,
-        meshes,
-        modes,
-        result.data_ptr(),
-        address,
-    )
-    del work  # held the memory until here
-    return torch.view_as_complex(result)
-
-
-def unitaries_backward(phases: Tensor, unitaries: Tensor, grad: Tensor) -> Tensor:
-    """Return the gradient of the phases.
-
-    Args:
-        phases: shape (..., meshes, cells, 2), real.
-        unitaries: what :func:`unitaries_forward` returned.
-        grad: its gradient, of the same shape.
-
-    Returns:
-        Shape (..., meshes, cells, 2).
-    """
-    phases, grad = phases.resolve_neg().contiguous(), grad.resolve_conj().contiguous()
-    *stack, meshes, _, _ = phases.shape
-    modes = unitaries.shape[-1]
-    result = torch.empty_like(phases)
-    work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
-    unitaries_gradient = entry_point("mesh_kernels.unitaries_gradient", phases.element_size())
-    unitaries_gradient(
-        phases.data_ptr(),
-        unitaries.data_ptr(),
-        grad.data_ptr(),
-        math.prod(stack) * meshes,
-        meshes,
-        modes,
-        result.data_ptr(),
-        address,
-    )
-    del work
-    return result
-
-
-def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:
-    """Return the amplitudes of all outcomes.
-
-    Args:
-        columns: column of each photon, shape (modes, photons, batch), complex.
-        occupied: the input mode of each photon, in the order of computation.
-        unbunched: keep outcomes with at most one photon a mode.
-
-    Returns:
-        Shape (batch, D), complex.
-    """
-    planes = _planes(columns)
-    modes, _, batch = columns.shape
-    run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())
-    result = planes.new_empty(2, batch, run.plan.states)
-    run.forward(planes.data_ptr(), result.data_ptr(), batch, torch.get_num_threads())
-    return torch.complex(result[0], result[1])
-
-
-def amplitudes_backward(
-    columns: Tensor, grad: Tensor, occupied: tuple[int, ...], unbunched: bool
-) -> Tensor:
-    """Return the gradient of the columns.
-
-    Args:
-        columns: as for :func:`amplitudes_forward`.
-        grad: gradient of the amplitudes, shape (batch, D), complex.
-        occupied: as for :func:`amplitudes_forward`.
-        unbunched: as for :func:`amplitudes_forward`.
-
-    Returns:
-        Shape (modes, photons, batch), complex.
-    """
-    planes, above = _planes(columns), _planes(grad)
-    modes, _, batch = columns.shape
-    run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())
-    result = torch.empty_like(planes)
-    threads = torch.get_num_threads()
-    run.backward(planes.data_ptr(), above.data_ptr(), result.data_ptr(), batch, threads)
-    return torch.complex(result[0], result[1])
-
-
-def _planes(values: Tensor) -> Tensor:
-    """Real and imaginary parts of a complex tensor, contiguous, in a new first dimension."""
-    return torch.stack([values.real, values.imag])
-
-
-def _part(tensor: Tensor, index: int, parts: int) -> int:
-    """Address of one of the equal parts of a contiguous tensor; 0 if it is empty."""
-    numbers = tensor.numel()
-    if not numbers:
-        return 0
-    return tensor.data_ptr() + index * (numbers // parts) * tensor.element_size()
+def _behind(addresses: list[int], numbers: list[int], layer: Layer) -> list[int]:
+    """Addresses of the next circuit's tensors, so many numbers behind."""
+    size = layer.itemsize
+    return [at + size * number for at, number in zip(addresses, numbers, strict=True)]

@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hybridlit.photonics.kernels.compiled import layout
 from hybridlit.photonics.kernels.compiled.layout import BITS, CHUNK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 
+#: Photons up to which unnormalised amplitudes stay in range, by real dtype.
+MOST_PHOTONS = {torch.float32: 33, torch.float64: 150}
+#: What fits into a 32-bit link between states: a mode, and a state beside it.
+MOST_MODES, MOST_STATES = 1 << BITS, (1 << 31 - BITS) - 1
 #: States beyond which a plan's tables take more than some tens of megabytes.
 LARGE_STATES = 300_000
 
@@ -55,7 +60,7 @@ class Plan:
         self.multiply_adds = sum(
             size * (modes - k if unbunched else modes) for k, size in enumerate(sizes[:-1])
         )
-        if modes > 1 << BITS or max(sizes) << BITS >= 2**31:
+        if modes > MOST_MODES or max(sizes) > MOST_STATES:
             raise ValueError(f"{max(sizes)} states of {modes} modes are beyond 32-bit links")
         columns = list(range(photons)) if separate else sorted(set(occupied))
         self.columns = len(columns)
@@ -80,7 +85,8 @@ class Plan:
         self._lock = Lock()
         #: Kernel calls made for this plan, by depth and bytes of a number.
         self.layers: dict[tuple[int, int], Any] = {}
-        self._children: npt.NDArray[np.int32] | None = None
+        #: The address of the child links once a backward pass has needed them, until then 0.
+        self.children_at = 0
         self._rank_weights = rank_weights(modes, photons, unbunched)
         self.parents = self._links(-1, self._parent_total)
         self.weights = self._output_weights()
@@ -125,14 +131,19 @@ class Plan:
         weights /= np.prod(factorials[bunched])
         return weights
 
-    @property
-    def children_at(self) -> int:
-        """The address of the child links, which are built for the first backward pass."""
-        if self._children is None:
-            with self._lock:
-                if self._children is None:
-                    self._children = self._links(1, self._child_total)
-        return self._children.ctypes.data
+    def build_children(self) -> int:
+        """Build the child links, once, and return their address."""
+        with self._lock:
+            if not self.children_at:
+                self._children = self._links(1, self._child_total)
+                self.children_at = self._children.ctypes.data
+        return self.children_at
+
+
+def refuse_overflow(plan: Plan, itemsize: int) -> None:
+    """Raise ValueError if float32 cannot hold the amplitudes."""
+    if itemsize == 4 and plan.photons > MOST_PHOTONS[torch.float32]:
+        raise ValueError(f"float32 overflows beyond {MOST_PHOTONS[torch.float32]} photons")
 
 
 def plan_for(

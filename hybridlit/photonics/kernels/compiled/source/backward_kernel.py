@@ -25,11 +25,12 @@ from hybridlit.photonics.kernels.compiled.layout import (
 )
 from hybridlit.photonics.kernels.compiled.source.arithmetic import lane_sum, reciprocal_above, splat
 from hybridlit.photonics.kernels.compiled.source.blocks import kept_slope, seed_gradient
-from hybridlit.photonics.kernels.compiled.source.fields import entry, tile_sizes
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     columns_forward,
+    entry,
     inner_layers,
     last_chunk,
+    tile_sizes,
 )
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import (
@@ -50,13 +51,9 @@ from hybridlit.photonics.kernels.compiled.source.recursion import remove_photon,
 
 @compiled
 def photons_backward(
-    plan: Pointer,
-    links: Pointer,
-    columns: Pointer,
-    rows: Pointer,
-    grads: Pointer,
+    plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer, grads: Pointer,
     grad_columns: Pointer,
-) -> None:
+) -> None:  # fmt: skip
     """Take ``grads`` of the last photon layer down to ``grad_columns`` (columns, modes, row)."""
     width = lane_count(rows)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
@@ -85,18 +82,9 @@ def photons_backward(
 
 @compiled
 def _columns_backward(
-    plan: Pointer,
-    unitaries: Pointer,
-    depth: int,
-    batch: int,
-    sample: int,
-    samples: int,
-    tile: Pointer,
-    grads: Pointer,
-    spare: Pointer,
-    totals: Pointer,
-    grad_phases: Pointer,
-) -> None:
+    plan: Pointer, unitaries: Pointer, depth: int, batch: int, sample: int, samples: int,
+    tile: Pointer, grads: Pointer, spare: Pointer, totals: Pointer, grad_phases: Pointer,
+) -> None:  # fmt: skip
     """Take ``grads`` of the final columns through all layers; ``spare`` is as large."""
     width = lane_count(tile)
     modes, columns = load(plan, MODES), load(plan, COLUMNS)
@@ -108,18 +96,10 @@ def _columns_backward(
         total = shift(totals, layer * modes * modes * 2 * width)
         unitary_gradient(columns, modes, source, grads, total)
         phase_gradient(
-            shift(unitaries, layer * mesh_size),
-            columns,
-            modes,
-            source,
-            shift(tile, (layer - 1) * modes * 2 * width),
-            grads,
-            spare,
-            shift(grad_phases, (layer - 1) * modes * batch),
-            batch,
-            sample,
-            samples,
-        )
+            shift(unitaries, layer * mesh_size), columns, modes, source,
+            shift(tile, (layer - 1) * modes * 2 * width), grads, spare,
+            shift(grad_phases, (layer - 1) * modes * batch), batch, sample, samples,
+        )  # fmt: skip
         grads, spare = spare, grads
     for i in range(0, columns_size, width):
         vstore(totals, i, vload(totals, i) + vload(grads, i))
@@ -127,13 +107,9 @@ def _columns_backward(
 
 @compiled
 def _meshes_backward(
-    plan: Pointer,
-    unitaries: Pointer,
-    depth: int,
-    totals: Pointer,
-    scratch: Pointer,
+    plan: Pointer, unitaries: Pointer, depth: int, totals: Pointer, scratch: Pointer,
     grad_angles: Pointer,
-) -> None:
+) -> None:  # fmt: skip
     """Turn per-lane gradients of the unitaries into gradients of all angles."""
     width = lane_count(unitaries)
     modes = load(plan, MODES)
@@ -162,39 +138,64 @@ def _meshes_backward(
         )  # fmt: skip
 
 
+@compiled
+def _seed_rows(
+    plan: Pointer, links: Pointer, weights: Pointer, columns: Pointer, rows: Pointer,
+    grads: Pointer, block: Pointer, grad_probs: Pointer, strides: tuple[int, int],
+    masses: tuple[Pointer, Pointer, bool, float], sample: int, samples: int, recompute: bool,
+) -> None:  # fmt: skip
+    """Fill the last photon layer of `grads` from the gradients of probabilities and kept mass.
+
+    `masses` are the kept mass, its gradient, whether there is one, and the least mass divided by.
+    The rows of the last layer are computed first with `recompute`.
+    """
+    width = lane_count(block)
+    photons, states = load(plan, PHOTONS), load(plan, STATES)
+    unbunched = load(plan, UNBUNCHED) != 0
+    # The unbunched space has one weight for all states, 1 / s! of the input state s.
+    weight_step = 0 if unbunched else 1
+    last = entry(plan, LAYER_START, photons) * 2 * width
+    position = entry(plan, PARENTS, photons)
+    zero = splat(0.0, block)
+    scale, offset = splat(1.0, block), zero
+    if unbunched:
+        if recompute:
+            for first in range(0, states, CHUNK):
+                chunk = shift(rows, last + first * 2 * width)
+                position = last_chunk(plan, links, position, columns, rows, chunk)
+        mass, grad_mass, has_grad, least = masses
+        scale = reciprocal_above(vload_head(mass, sample, samples), least)
+        slope = kept_slope(
+            shift(rows, last), states, block, grad_probs, strides, sample, samples
+        )  # fmt: skip
+        # In this order a small kept mass does not overflow.
+        offset = zero - scale * (scale * slope * splat(load(weights, 0), block))
+        if has_grad:
+            offset = offset + vload_head(grad_mass, sample, samples)
+    for first in range(0, states, CHUNK):
+        chunk = shift(rows, last + first * 2 * width)
+        if recompute and not unbunched:
+            position = last_chunk(plan, links, position, columns, rows, chunk)
+        seed_gradient(
+            chunk, min(CHUNK, states - first), shift(weights, first * weight_step), weight_step,
+            scale, offset, block, grad_probs, strides, first, sample, samples,
+            shift(grads, last + first * 2 * width),
+        )  # fmt: skip
+
+
 @entry_point
 def layer_backward(
-    like: float,
-    plan_at: int,
-    links_at: int,
-    child_links_at: int,
-    weights_at: int,
-    phases_at: int,
-    grad_probs_at: int,
-    batch_stride: int,
-    state_stride: int,
-    mass_at: int,
-    grad_mass_at: int,
-    unitaries_at: int,
-    tiles_at: int,
-    scratch_at: int,
-    totals_at: int,
-    grad_angles_at: int,
-    grad_phases_at: int,
-    depth: int,
-    batch: int,
-    tile_start: int,
-    tile_stop: int,
-    tile_stride: int,
-    recompute: bool,
-    clear: bool,
-    meshes: bool,
-) -> None:
+    like: float, plan_at: int, links_at: int, child_links_at: int, weights_at: int, phases_at: int,
+    grad_probs_at: int, batch_stride: int, state_stride: int, mass_at: int, grad_mass_at: int,
+    unitaries_at: int, tiles_at: int, scratch_at: int, totals_at: int, grad_angles_at: int,
+    grad_phases_at: int, depth: int, batch: int, tile_start: int, tile_stop: int, tile_stride: int,
+    recompute: bool, clear: bool, meshes: bool,
+) -> None:  # fmt: skip
     """Compute gradients for the tiles in [tile_start, tile_stop).
 
-    The unitaries' gradients are added to ``totals`` (meshes, modes, modes, row); ``clear``
-    says whether to zero it first, ``meshes`` whether to turn it into angle gradients at
-    the end.  ``grad_mass_at`` may be 0.
+    The unitaries' gradients are added to `totals` (meshes, modes, modes, row); `clear` says
+    whether to zero it first, `meshes` whether to turn it into angle gradients at the end.
+    `grad_mass_at` may be 0.
     """
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     child_links = pointer(child_links_at, types.int32(0))
@@ -202,22 +203,18 @@ def layer_backward(
     phases, grad_probs = pointer(phases_at, like), pointer(grad_probs_at, like)
     unitaries, totals = pointer(unitaries_at, like), pointer(totals_at, like)
     grad_phases = pointer(grad_phases_at, like)
+    masses = pointer(mass_at, like), pointer(grad_mass_at, like), grad_mass_at != 0, like
     block = pointer(scratch_at, like)
     width = lane_count(block)
-    modes, photons = load(plan, MODES), load(plan, PHOTONS)
-    states = load(plan, STATES)
-    unbunched = load(plan, UNBUNCHED) != 0
-    # The unbunched space has one weight for all states, 1 / s! of the input state s.
-    weight_step = 0 if unbunched else 1
+    modes = load(plan, MODES)
     factors_size, inputs_size, columns_size = tile_sizes(plan, depth, width)
     grad_columns = shift(block, width * width)
     spare_columns = shift(grad_columns, columns_size)
     mesh_scratch = shift(spare_columns, columns_size)
     spare_rows = shift(mesh_scratch, modes * 4 * padded(modes, width))
-    zero = splat(0.0, block)
     if clear:
         for i in range(0, (depth + 1) * modes * modes * 2 * width, width):
-            vstore(totals, i, zero)
+            vstore(totals, i, splat(0.0, block))
     for index in range(tile_start, tile_stop):
         tile = shift(pointer(tiles_at, like), index * tile_stride)
         columns = shift(tile, factors_size + inputs_size)
@@ -228,58 +225,15 @@ def layer_backward(
         if recompute:
             columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
             inner_layers(plan, links, columns, rows)
-        last = entry(plan, LAYER_START, photons) * 2 * width
-        position = entry(plan, PARENTS, photons)
-        scale, offset = splat(1.0, block), zero
-        if unbunched:
-            if recompute:
-                for first in range(0, states, CHUNK):
-                    chunk = shift(rows, last + first * 2 * width)
-                    position = last_chunk(plan, links, position, columns, rows, chunk)
-            kept = vload_head(pointer(mass_at, like), sample, samples)
-            scale = reciprocal_above(kept, like)
-            slope = kept_slope(
-                shift(rows, last), states, block, grad_probs, batch_stride, state_stride,
-                sample, samples,
-            )  # fmt: skip
-            # In this order a small kept mass does not overflow.
-            offset = zero - scale * (scale * slope * splat(load(weights, 0), block))
-            if grad_mass_at != 0:
-                offset = offset + vload_head(pointer(grad_mass_at, like), sample, samples)
-        for first in range(0, states, CHUNK):
-            chunk = shift(rows, last + first * 2 * width)
-            if recompute and not unbunched:
-                position = last_chunk(plan, links, position, columns, rows, chunk)
-            seed_gradient(
-                chunk,
-                min(CHUNK, states - first),
-                weights,
-                weight_step,
-                scale,
-                offset,
-                block,
-                grad_probs,
-                batch_stride,
-                state_stride,
-                first,
-                sample,
-                samples,
-                shift(grads, last + first * 2 * width),
-            )
+        _seed_rows(
+            plan, links, weights, columns, rows, grads, block, grad_probs,
+            (batch_stride, state_stride), masses, sample, samples, recompute,
+        )  # fmt: skip
         photons_backward(plan, child_links, columns, rows, grads, grad_columns)
         _columns_backward(
-            plan,
-            unitaries,
-            depth,
-            batch,
-            sample,
-            samples,
-            tile,
-            grad_columns,
-            spare_columns,
-            totals,
-            grad_phases,
-        )
+            plan, unitaries, depth, batch, sample, samples, tile, grad_columns, spare_columns,
+            totals, grad_phases,
+        )  # fmt: skip
     if meshes:
         grad_angles = pointer(grad_angles_at, like)
         _meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)

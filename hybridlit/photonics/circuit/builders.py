@@ -14,11 +14,16 @@ from itertools import chain, combinations, islice
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 __all__ = ["Encoding", "explicit", "parallel", "parallel_columns", "series"]
 
 Encoding = npt.NDArray[np.float64]
-"""Phases in units of pi for each unit of a feature, shape (columns, modes, features)."""
+"""Phases in units of pi for each unit of a feature, shape (columns, modes, features).
+
+Rules take the numbers of features, at least 1, and of modes, at least 2.
+"""
 
 
 def series(features: int, modes: int) -> Encoding:
@@ -26,14 +31,7 @@ def series(features: int, modes: int) -> Encoding:
 
     A column's shifters take single features first, then means of pairs, then means of larger
     subsets while shifters are left. More features than shifters are spread evenly over as many
-    columns as they need. A single feature is encoded at all harmonics: ``(j + 1) * x`` on mode j.
-
-    Args:
-        features: number of features, at least 1.
-        modes: number of modes, at least 2.
-
-    Returns:
-        The encoding, shape (ceil(features / (modes - 1)), modes, features).
+    columns as they need. A single feature is encoded at all harmonics: `(j + 1) * x` on mode j.
     """
     shifters = modes - 1
     if features == 1:
@@ -51,17 +49,7 @@ def series(features: int, modes: int) -> Encoding:
 
 
 def parallel(features: int, modes: int) -> Encoding:
-    """One shifter on mode 0 in each column, a feature a column.
-
-    A single feature is uploaded ``modes - 1`` times.
-
-    Args:
-        features: number of features, at least 1.
-        modes: number of modes, at least 2.
-
-    Returns:
-        The encoding, shape (features or modes - 1, modes, features).
-    """
+    """One shifter on mode 0 in each column, a feature a column; a single one `modes - 1` times."""
     columns = features if features > 1 else modes - 1
     encoding = np.zeros((columns, modes, features))
     for column in range(columns):
@@ -70,37 +58,24 @@ def parallel(features: int, modes: int) -> Encoding:
 
 
 def parallel_columns(features: int, modes: int) -> Encoding:
-    """A feature a column, on every mode: ``(j + 1) * x`` on mode j.
+    """A feature a column, on every mode: `(j + 1) * x` on mode j.
 
     Equal phases on all modes would be a global phase, which nothing can detect.
-
-    Args:
-        features: number of features, at least 1.
-        modes: number of modes, at least 2.
-
-    Returns:
-        The encoding, shape (features, modes, features).
     """
     return np.eye(features)[:, None, :] * np.arange(1.0, modes + 1)[None, :, None]
 
 
-def explicit(encoding: object, modes: int) -> Encoding:
-    """Check an encoding that the user wrote out.
-
-    Args:
-        encoding: nested sequence, array or tensor of shape (columns, modes, features), in units of
-            pi for each unit of a feature.
-        modes: the number of modes that it must have.
-
-    Returns:
-        The encoding as an array.
+def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
+    """Return an encoding that the user wrote out, in `unit` (pi or radian), in units of pi.
 
     Raises:
         ValueError: if it is ragged, not finite, of another shape, or if some feature changes
             nothing but a global phase, to the precision of float32.
     """
+    if isinstance(encoding, Tensor):
+        encoding = encoding.detach().to("cpu", torch.float64).numpy()
     try:
-        array = np.array(encoding, dtype=np.float64)
+        array = np.array(encoding, dtype=np.float64) / {"pi": 1.0, "radian": math.pi}[unit]
     except (TypeError, ValueError):
         raise ValueError(
             "encoding must be a nested list of numbers of shape (columns, modes, features) with "

@@ -1,0 +1,148 @@
+"""The compiled kernels of parts of a circuit: interferometers alone, and photons alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hybridlit.photonics.kernels.compiled.layout import CHUNK, mesh_scratch
+from hybridlit.photonics.kernels.compiled.machine_code import entry_point
+from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for, refuse_overflow
+from hybridlit.photonics.kernels.compiled.threads import aligned, run_tiles, scratch, worthwhile
+
+__all__ = [
+    "Amplitudes",
+    "amplitudes_backward",
+    "amplitudes_forward",
+    "unitaries_backward",
+    "unitaries_forward",
+]
+
+
+def unitaries_forward(phases: Tensor) -> Tensor:
+    """Return the unitaries of the interferometers of circuits.
+
+    Args:
+        phases: shape (..., meshes, cells, 2), real.
+
+    Returns:
+        Shape (..., meshes, modes, modes), complex.
+    """
+    phases = phases.resolve_neg().contiguous()
+    *stack, meshes, cells, _ = phases.shape
+    modes = (1 + math.isqrt(1 + 8 * cells)) // 2
+    result = phases.new_empty(*stack, meshes, modes, modes, 2)
+    work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
+    build_unitaries = entry_point("mesh.build_unitaries", phases.element_size())
+    build_unitaries(
+        phases.data_ptr(), math.prod(stack) * meshes, meshes, modes, result.data_ptr(), address
+    )
+    del work  # held the memory until here
+    return torch.view_as_complex(result)
+
+
+def unitaries_backward(phases: Tensor, unitaries: Tensor, grad: Tensor) -> Tensor:
+    """Return the gradient of the phases from that of what `unitaries_forward` returned."""
+    phases, grad = phases.resolve_neg().contiguous(), grad.resolve_conj().contiguous()
+    *stack, meshes, _, _ = phases.shape
+    modes = unitaries.shape[-1]
+    result = torch.empty_like(phases)
+    work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
+    unitaries_gradient = entry_point("mesh.unitaries_gradient", phases.element_size())
+    unitaries_gradient(
+        phases.data_ptr(), unitaries.data_ptr(), grad.data_ptr(),
+        math.prod(stack) * meshes, meshes, modes, result.data_ptr(), address,
+    )  # fmt: skip
+    del work
+    return result
+
+
+class Amplitudes:
+    """The kernels of the photon recursion alone (a plan with separate columns)."""
+
+    def __init__(self, plan: Plan, itemsize: int) -> None:
+        refuse_overflow(plan, itemsize)
+        self.plan, self.itemsize = plan, itemsize
+        width = self.width = 64 // itemsize
+        columns = plan.photons * plan.modes * 2 * width
+        self._forward_need = (
+            width * width + CHUNK * 2 * width + columns + (plan.rows - plan.states) * 2 * width
+        )
+        self._backward_need = width * width + 2 * columns + plan.rows * 2 * width
+
+    def _run(self, call: Callable[[int, int], Any], batch: int, threads: int) -> None:
+        tiles = -(-batch // self.width)
+        workers = worthwhile(batch * self.plan.multiply_adds, tiles, threads)
+        run_tiles(lambda _, start, stop: call(start, stop), tiles, workers)
+
+    def forward(self, columns_at: int, out_at: int, batch: int, threads: int = 1) -> None:
+        """Fill out (2, batch, states) from columns (2, modes, photons, batch)."""
+        plan = self.plan
+        run = entry_point("amplitude_kernels.amplitudes_forward", self.itemsize)
+
+        def call(start: int, stop: int) -> None:
+            _held, address = scratch(self._forward_need, self.itemsize)
+            run(
+                plan.layout_at, plan.parents_at, plan.weights_at, columns_at, out_at,
+                address, batch, int(not plan.unbunched), start, stop,
+            )  # fmt: skip
+
+        self._run(call, batch, threads)
+
+    def backward(
+        self, columns_at: int, grad_at: int, out_at: int, batch: int, threads: int = 1
+    ) -> None:
+        """Fill out, the gradient of columns, from grad (2, batch, states)."""
+        plan = self.plan
+        run = entry_point("amplitude_kernels.amplitudes_backward", self.itemsize)
+        children_at = plan.children_at or plan.build_children()
+
+        def call(start: int, stop: int) -> None:
+            _held, address = scratch(self._backward_need, self.itemsize)
+            run(
+                plan.layout_at, plan.parents_at, children_at, plan.weights_at,
+                columns_at, grad_at, out_at, address, batch, int(not plan.unbunched), start, stop,
+            )  # fmt: skip
+
+        self._run(call, batch, threads)
+
+
+def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:
+    """Return the amplitudes of all outcomes.
+
+    Args:
+        columns: column of each photon, shape (modes, photons, batch), complex.
+        occupied: the input mode of each photon, in the order of computation.
+        unbunched: keep outcomes with at most one photon a mode.
+
+    Returns:
+        Shape (batch, D), complex.
+    """
+    planes = _planes(columns)
+    modes, _, batch = columns.shape
+    run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())
+    result = planes.new_empty(2, batch, run.plan.states)
+    run.forward(planes.data_ptr(), result.data_ptr(), batch, torch.get_num_threads())
+    return torch.complex(result[0], result[1])
+
+
+def amplitudes_backward(
+    columns: Tensor, grad: Tensor, occupied: tuple[int, ...], unbunched: bool
+) -> Tensor:
+    """Return the gradient of the columns from that of the amplitudes, shape (batch, D)."""
+    planes, above = _planes(columns), _planes(grad)
+    modes, _, batch = columns.shape
+    run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())
+    result = torch.empty_like(planes)
+    threads = torch.get_num_threads()
+    run.backward(planes.data_ptr(), above.data_ptr(), result.data_ptr(), batch, threads)
+    return torch.complex(result[0], result[1])
+
+
+def _planes(values: Tensor) -> Tensor:
+    """Real and imaginary parts of a complex tensor, contiguous, in a new first dimension."""
+    return torch.stack([values.real, values.imag])

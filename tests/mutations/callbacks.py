@@ -240,7 +240,8 @@ MUTATIONS = [
         "callbacks/test_exact_resume.py::test_a_state_notices_every_draw_since_the_one_before",
         [
             (
-                "before.numpy if before is not None and global_generator_is_at(before.numpy) else None",
+                "before.numpy if before is not None "
+                "and global_generator_is_at(before.numpy) else None",
                 "before.numpy if before is not None else None",
                 "numpy's generator goes back to the start",
             ),

@@ -1,4 +1,4 @@
-"""What hybridlit uses of torch that torch does not document. Seen in torch 2.13.
+"""What hybridlit uses of torch that torch does not document. Seen in torch 2.13 and 2.14.
 
 What runs in every call of a photonic layer is bound here as it is: a function around it would cost
 as much again.

@@ -14,14 +14,18 @@ from hybridlit.internals.numba import AbstractTemplate, infer_global, signature
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, operation
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Lanes,
+    Pointer,
     Vector,
     element_bytes,
     lanes_of,
     llvm_call,
     llvm_vector,
+    load,
     splat_value,
     suffix,
     vector_pointer,
+    vload,
+    vstore,
 )
 
 
@@ -199,6 +203,28 @@ def transpose_square(typingctx: Any, target: Any) -> Any:
         return context.get_dummy_value()
 
     return signature(types.void, target), codegen
+
+
+# ----------------------------------------------------------------------- complex numbers
+
+
+@compiled
+def cload(source: Pointer, offset: int, step: int) -> tuple[Vector, Vector]:
+    """Return complex lanes whose imaginary parts lie ``step`` scalars behind the real ones."""
+    return vload(source, offset), vload(source, offset + step)
+
+
+@compiled
+def cstore(target: Pointer, offset: int, step: int, re: Vector, im: Vector) -> None:
+    """Write complex lanes, the imaginary parts ``step`` scalars behind the real ones."""
+    vstore(target, offset, re)
+    vstore(target, offset + step, im)
+
+
+@compiled
+def csplat(source: Pointer, offset: int, step: int) -> tuple[Vector, Vector]:
+    """Return one complex number of memory in all lanes."""
+    return splat(load(source, offset), source), splat(load(source, offset + step), source)
 
 
 # ------------------------------------------------------------------------ phase factors

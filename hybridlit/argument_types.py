@@ -41,14 +41,8 @@ _ITERABLES = (collections.abc.Collection, collections.abc.Iterable)
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function or a constructor check the types of its arguments at every call.
 
-    Not for constructors that `save_hyperparameters` looks at: it finds their arguments in the
-    frames of the calls, where this would stand in between.
-
-    Args:
-        function: The function or `__init__`.
-
-    Returns:
-        The same with the check before it, its signature and documentation kept.
+    Signature and documentation are kept. Not for constructors that `save_hyperparameters` looks
+    at: it finds their arguments in the frames of the calls, where this would stand in between.
     """
     signature = inspect.signature(function)
 
@@ -98,12 +92,8 @@ def _parameters(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
                 annotation = eval(annotation, names)
             except NameError:  # imported for type checkers only
                 continue
-        if annotation is parameter.empty or parameter.kind in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
-            continue
-        found[parameter.name] = (annotation, parameter.default)
+        if annotation is not parameter.empty and "VAR_" not in parameter.kind.name:
+            found[parameter.name] = (annotation, parameter.default)
     return found
 
 

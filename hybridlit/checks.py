@@ -1,4 +1,8 @@
-"""Checks of arguments that constructors share: one message, one meaning."""
+"""Checks of arguments that constructors share: one message, one meaning.
+
+Each takes what the user gave and the argument's name, for the message; it raises a `TypeError` for
+a wrong type and a `ValueError` for what is out of range.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +12,25 @@ from enum import Enum
 from numbers import Integral, Real
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
-__all__ = ["boolean", "choice", "enum_member", "integer", "number", "random_seed", "tensor"]
+__all__ = [
+    "boolean",
+    "choice",
+    "enum_member",
+    "integer",
+    "number",
+    "precision",
+    "random_seed",
+    "tensor",
+]
 
 E = TypeVar("E", bound=Enum)
 
 
 def enum_member(kind: type[E], value: object, argument: str) -> E:
-    """Turn a member of an enum, its value or its name (in any case) into the member.
-
-    Args:
-        kind: the enum.
-        value: what the user gave.
-        argument: the argument's name, for the message.
-
-    Returns:
-        The member.
-
-    Raises:
-        TypeError: if ``value`` is neither a member nor a string.
-        ValueError: if no member is called so.
-    """
+    """Turn a member of an enum, its value or its name (in any case) into the member."""
     if isinstance(value, kind):
         return value
     if not isinstance(value, str):
@@ -45,38 +46,20 @@ def enum_member(kind: type[E], value: object, argument: str) -> E:
 
 
 def boolean(value: object, argument: str) -> bool:
-    """Check that a value is True or False, and nothing that is merely true or false in Python.
-
-    Args:
-        value: What the user gave.
-        argument: The argument's name, for the message.
-
-    Returns:
-        The value.
-
-    Raises:
-        TypeError: If it is anything else: the string ``"false"`` is true in Python.
-    """
+    """Return a flag as it is; the string `"false"`, which is true in Python, is none."""
     if not isinstance(value, bool):
-        raise TypeError(f"{argument} must be True or False, got {type(value).__name__} {value!r}")
+        raise TypeError(f"{argument} must be a bool, got {type(value).__name__} {value!r}")
     return value
 
 
 def integer(value: object, argument: str, minimum: int, maximum: int | None = None) -> int:
-    """Turn an integer of any integral type, but not a bool, into an int in a range.
+    """Turn an integer of any integral type, but not a bool, into an int.
 
     Args:
-        value: what the user gave.
-        argument: the argument's name, for the message.
-        minimum: the smallest value allowed.
-        maximum: the largest value allowed; None: any.
-
-    Returns:
-        The value as ``int``.
-
-    Raises:
-        TypeError: if ``value`` is a bool or no integer.
-        ValueError: if it is out of range.
+        value: What the user gave.
+        argument: The argument's name.
+        minimum: The smallest value allowed.
+        maximum: The largest value allowed; None: any.
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{argument} must be an integer, got {type(value).__name__} {value!r}")
@@ -88,32 +71,12 @@ def integer(value: object, argument: str, minimum: int, maximum: int | None = No
 
 
 def random_seed(value: object, argument: str) -> int:
-    """Turn an integer into a seed, in the range that every generator takes.
-
-    Args:
-        value: What the user gave.
-        argument: The argument's name, for the message.
-
-    Returns:
-        The value as ``int``, from 0 to 2**32 - 1.
-
-    Raises:
-        TypeError: If ``value`` is a bool or no integer.
-        ValueError: If it is out of range.
-    """
+    """Turn an integer into a seed, in the range that every generator takes, 0 to 2**32 - 1."""
     return integer(value, argument, 0, 2**32 - 1)
 
 
 def tensor(value: object, argument: str) -> None:
-    """Check that a value is a tensor, and not an array or a list that torch would not take.
-
-    Args:
-        value: What the user gave.
-        argument: The argument's name, for the message.
-
-    Raises:
-        TypeError: If it is anything else.
-    """
+    """Check that a value is a tensor, and not an array or a list that torch would not take."""
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{argument} must be a tensor, got {type(value).__name__}; use "
@@ -121,17 +84,32 @@ def tensor(value: object, argument: str) -> None:
         )
 
 
-def choice(value: object, argument: str, allowed: Collection[str]) -> None:
-    """Check that a value is one of some strings.
+def precision(value: object, argument: str) -> torch.dtype:
+    """Check that a value is a precision in which circuits are simulated.
 
     Args:
         value: What the user gave.
         argument: The argument's name, for the message.
-        allowed: The strings allowed.
+
+    Returns:
+        The value.
 
     Raises:
-        ValueError: If it is none of them.
+        TypeError: If it is no dtype.
+        ValueError: If it is another one.
     """
+    if not isinstance(value, torch.dtype):
+        raise TypeError(f"{argument} must be a torch.dtype, got {type(value).__name__} {value!r}")
+    if value not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"{argument} must be torch.float32 or torch.float64, got {value}: circuits compute in "
+            "at least float32, whatever the precision around them"
+        )
+    return value
+
+
+def choice(value: object, argument: str, allowed: Collection[str]) -> None:
+    """Check that a value is one of some strings."""
     if not isinstance(value, str) or value not in allowed:  # what is no string may not be hashable
         raise ValueError(f"{argument} must be one of {list(allowed)}, got {value!r}")
 
@@ -147,15 +125,11 @@ def number(
     """Check that a value is a finite real number in a range.
 
     Args:
-        value: What the user gave.
-        argument: The argument's name, for the message.
+        value: What the user gave; no bool.
+        argument: The argument's name.
         minimum: The smallest value allowed.
         above: All values must be larger than this.
         below: All values must be smaller than this.
-
-    Raises:
-        TypeError: If it is a bool or no real number.
-        ValueError: If it is not finite or out of range.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be a number, got {type(value).__name__} {value!r}")

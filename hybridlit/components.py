@@ -45,32 +45,22 @@ def mark_photonic(module: Module) -> Module:
 
     Returns:
         The same module, so that the call can wrap an expression.
-
-    Raises:
-        TypeError: If `module` is no `nn.Module`.
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be an nn.Module, got {type(module).__name__} {module!r}")
+    is_photonic(module)  # or it raises
     setattr(module, _MARK, True)
     return module
 
 
 def is_photonic(module: nn.Module) -> bool:
-    """Tell whether a module is itself a photonic one: a photonic layer or a marked module.
-
-    Args:
-        module: Any module; what it contains is not looked at.
+    """Tell whether a module is itself a photonic one, whatever it contains.
 
     Returns:
         True for a `QuantumLayer`, a `QuantumLayerStack` or a subclass, and for modules given to
         `mark_photonic`.
-
-    Raises:
-        TypeError: If `module` is no `nn.Module`.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be an nn.Module, got {type(module).__name__} {module!r}")
-    return isinstance(module, PhotonicCircuit) or _is_marked(module)
+    return isinstance(module, PhotonicCircuit) or bool(getattr(module, _MARK, False))
 
 
 @checked
@@ -206,7 +196,7 @@ def _walk(
     module: nn.Module, prefix: str, inherited: bool
 ) -> Iterator[tuple[str, nn.Parameter, str]]:
     """Yield (name, parameter, kind) for every registration, shared parameters repeatedly."""
-    everything = inherited or _is_marked(module)
+    everything = inherited or bool(getattr(module, _MARK, False))
     own = everything or is_photonic(module)
     for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
         yield prefix + name, parameter, "photonic" if own else "classical"
@@ -214,7 +204,3 @@ def _walk(
         # torch moves a parametrized tensor into a child, but it stays the module's own parameter
         is_own = own and name == "parametrizations" and is_parametrized(module)
         yield from _walk(child, f"{prefix}{name}.", everything or is_own)
-
-
-def _is_marked(module: nn.Module) -> bool:
-    return bool(getattr(module, _MARK, False))

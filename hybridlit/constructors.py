@@ -7,7 +7,7 @@ constructors are not decorated with `checked`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from types import FrameType
 from typing import Any, NamedTuple
@@ -16,18 +16,19 @@ import numpy as np
 
 from hybridlit.argument_types import check_arguments
 
-__all__ = ["ConstructorCall", "check_constructors", "constructor_calls", "plain"]
+__all__ = [
+    "ConstructorCall",
+    "check_constructors",
+    "constructor_calls",
+    "given_arguments",
+    "plain",
+]
 
 
 class ConstructorCall(NamedTuple):
-    """A constructor that is running.
+    """A constructor that is running."""
 
-    Attributes:
-        function: The `__init__`; None if it is not found in the class of the object.
-        arguments: Its arguments by name.
-    """
-
-    function: Callable[..., None] | None
+    function: Callable[..., None] | None  # None if the class of the object does not have it
     arguments: dict[str, Any]
 
     @property
@@ -92,14 +93,29 @@ def check_constructors(obj: object, frame: FrameType | None) -> list[Constructor
     return calls
 
 
-def plain(value: Any) -> Any:
-    """Turn an enum member or a numpy scalar into the plain value it stands for.
+def given_arguments(calls: list[ConstructorCall], names: Collection[str]) -> dict[str, Any]:
+    """Return the arguments of running constructors that are not what they are by default.
 
     Args:
-        value: Anything; lists, tuples and dictionaries are looked into.
+        calls: What `constructor_calls` returns.
+        names: The arguments to look at; their values can be compared.
 
     Returns:
-        The plain value, which a checkpoint can hold safely; other values as they are.
+        Values by name. The outermost constructor that has a parameter decides about its default.
+    """
+    decided: dict[str, bool] = {}
+    for call in reversed(calls):
+        parameters = {} if call.function is None else inspect.signature(call.function).parameters
+        for name in names:
+            if name in parameters and name in call.arguments and name not in decided:
+                decided[name] = call.arguments[name] != parameters[name].default
+    return {name: calls[0].arguments[name] for name, given in decided.items() if given}
+
+
+def plain(value: Any) -> Any:
+    """Turn enum members and numpy scalars, in lists and dictionaries too, into plain values.
+
+    A checkpoint can hold those safely; other values stay as they are.
     """
     if isinstance(value, Enum):
         return plain(value.value)

@@ -29,32 +29,12 @@ LARGEST_RATE = 1e30
 
 
 def learning_rate(value: object, argument: str) -> None:
-    """Check a learning rate.
-
-    Args:
-        value: What the user gave.
-        argument: The argument's name, for the message.
-
-    Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not above 0, or so large that a step overflows.
-    """
+    """Check a learning rate: a number above 0, with which no step overflows."""
     number(value, argument, above=0.0, below=LARGEST_RATE)
 
 
 def trainable_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters that training changes, by component.
-
-    Args:
-        model: Any model; it is split as by `split_parameters`.
-
-    Returns:
-        `{"classical": [...], "photonic": [...]}`; every parameter that requires a gradient occurs
-        exactly once, and a list can be empty.
-
-    Raises:
-        ValueError: If a parameter is shared between the components.
-    """
+    """Return what `split_parameters` does, of the parameters that require a gradient, as lists."""
     return {
         component: [p for p in parameters.values() if p.requires_grad]
         for component, parameters in split_parameters(model).items()
@@ -64,15 +44,12 @@ def trainable_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 def grouped_adamw(
     model: nn.Module, lr: Mapping[str, float], weight_decay: Mapping[str, float]
 ) -> torch.optim.AdamW:
-    """Create one AdamW with a named parameter group for each component.
+    """Create one AdamW with a named group for each component that has trainable parameters.
 
     Args:
         model: The model; frozen parameters are left out.
         lr: Learning rates of `"classical"` and `"photonic"` parameters, above 0.
         weight_decay: Their decoupled weight decays, at least 0.
-
-    Returns:
-        The optimizer. A component without trainable parameters has no group.
 
     Raises:
         ValueError: If nothing is trainable.
@@ -83,7 +60,8 @@ def grouped_adamw(
             "name": component,
             "lr": lr[component],
             "weight_decay": weight_decay[component],
-            "eps": _epsilon(parameters),
+            # Adam's usual 1e-8 is 0 in float16, and 0 / 0 ends the run at the first step
+            "eps": 1e-4 if any(p.dtype == torch.float16 for p in parameters) else 1e-8,
         }
         for component, parameters in trainable_parameters(model).items()
         if parameters
@@ -149,10 +127,7 @@ def only_optimizer(
     Args:
         trainer: The Trainer, from `on_fit_start` on.
         pl_module: The module that it trains.
-        needed_by: Name of the callback that needs such a run, for the message.
-
-    Returns:
-        The optimizer.
+        needed_by: The callback that needs such a run, for the message.
 
     Raises:
         ValueError: If optimization is manual, there is not one optimizer, or it is LBFGS, which
@@ -172,8 +147,3 @@ def only_optimizer(
             "AdamW or SGD in configure_optimizers, or leave the callback out"
         )
     return optimizers[0]
-
-
-def _epsilon(parameters: list[nn.Parameter]) -> float:
-    """Adam's epsilon: its usual 1e-8 is 0 in float16, and 0 / 0 ends the run at the first step."""
-    return 1e-4 if any(p.dtype == torch.float16 for p in parameters) else 1e-8

@@ -27,7 +27,7 @@ def undisturbed(
     """Restore random number generators, and what is told of a model, at the end of a block.
 
     Restored are the generators of torch (CPU and, once CUDA is in use, all its devices), numpy and
-    Python, and the modes (training or evaluation) of a model.
+    Python, and the modes (training or evaluation) of a model. Yields nothing.
 
     Args:
         model: The model that is looked at, if any.
@@ -41,9 +41,6 @@ def undisturbed(
             the block exchanges it must put back itself. Parameters and buffers are held twice for
             the time of the block.
         generators: Further generators of torch to restore.
-
-    Yields:
-        Nothing.
     """
     with ExitStack() as restored:
         restored.enter_context(_random_numbers(generators))

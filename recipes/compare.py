@@ -32,6 +32,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch import Callback, LightningDataModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn.svm import SVC, SVR
@@ -45,13 +46,11 @@ from hybridlit.cli.training import HybridCLI
 HERE = Path(__file__).parent
 ARMS = {
     "hybrid": [],
-    "classical": ["--model.init_args.quantum=mlp"],
-    "untrained": [
-        "--model.init_args.reservoir_mode=true",
-        "--model.init_args.use_bandwidth_tuning=false",
-    ],
+    "classical": ["quantum=mlp"],
+    "untrained": ["{circuit}reservoir_mode=true", "{circuit}use_bandwidth_tuning=false"],
 }
-SCORES = {"multiclass": "acc", "binary": "acc", "regression": "r2"}  # more is better
+"""Arguments of the model that differ from the recipe, by arm."""
+
 MARGIN = 0.01  # of accuracy or R2: what is surely less than this is called neutral
 BEGIN, END = "<!-- compare.py --all writes from here -->", "<!-- to here -->"
 
@@ -205,7 +204,7 @@ def train(
         trainer.fit(model, data)
         seconds = time.process_time() - start
         (metrics,) = trainer.test(model, data, ckpt_path=best.best_model_path, verbose=False)
-    metric = SCORES[model.hparams["task"]]
+    metric = model.task.score
     counts = {
         kind: sum(p.numel() for p in parameters.values() if p.requires_grad)
         for kind, parameters in split_parameters(model).items()
@@ -263,6 +262,8 @@ def _build(
     rates: tuple[float, float] | None = None,
 ) -> HybridCLI:
     """Build model, data and Trainer of an arm as the command line does, without running them."""
+    model = yaml.safe_load(recipe.read_text(encoding="utf-8"))["model"]
+    circuit = "experiment." if model["init_args"].get("experiment") else ""
     return HybridCLI(
         HybridModule,
         LightningDataModule,
@@ -280,7 +281,7 @@ def _build(
             *([] if epochs is None else [f"--trainer.max_epochs={epochs}"]),
             *([] if rates is None else [f"--model.init_args.classical_lr={rates[0]}"]),
             *([] if rates is None else [f"--model.init_args.quantum_lr={rates[1]}"]),
-            *ARMS[arm],
+            *(f"--model.init_args.{change.format(circuit=circuit)}" for change in ARMS[arm]),
         ],
     )
 

@@ -166,7 +166,7 @@ def kinds(annotation):
 
 def kind_of(text):
     for pattern, kind in [
-        (r"Literal|[A-Z]\w*Name$|NormalizationMethod$|Dataset$", "Literal"),
+        (r"Literal|[A-Z]\w*Name$|EncodingUnit$", "Literal"),
         (r"Sequence\[int\]$|list\[int\]$", "Sequence[int]"),
         (r"Sequence\[|list\[", "Sequence"),
         (r"tuple\[", "tuple"),
@@ -174,7 +174,7 @@ def kind_of(text):
         (r"Iterable\[", "Iterable"),
         (
             r"nn\.Module$|Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$"
-            r"|Data$|os\.PathLike|CircuitSource$",
+            r"|Data$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),
         (r"Build$|RowScore$|Forward$|LossFunction$|OptimizerFactory$", "Callable"),

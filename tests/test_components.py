@@ -158,7 +158,7 @@ def test_the_parts_of_every_template():
         "classical_post",
     ]
     assert parts(ParallelHybrid) == ["classical_path", "quantum_path", "fusion"]
-    assert parts(ParallelHybrid, quantum_input_dim=2) == [
+    assert parts(ParallelHybrid, quantum_dim=2) == [
         "classical_path",
         "projection",
         "quantum_path",

@@ -16,6 +16,7 @@ ORDER = [
     "argument_types",
     "constructors",
     "undisturbed",
+    "precisions",
     "photonics",
     "components",
     "optimizers",

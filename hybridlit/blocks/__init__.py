@@ -1,6 +1,8 @@
-"""The `nn.Module`s that templates are made of."""
+"""The `nn.Module`s that templates are made of.
 
-from hybridlit.blocks.batch_norm import RowSafeBatchNorm1d
+A wrong type is a `TypeError` and a value out of its range a `ValueError`, by the argument's name.
+"""
+
 from hybridlit.blocks.fronts import CNNFront, Conv1dFront, GRUFront
 from hybridlit.blocks.fusion import (
     AttentionFusion,
@@ -13,7 +15,7 @@ from hybridlit.blocks.gradient_scaling import GradientScaledQuantumLayer
 from hybridlit.blocks.matched import MatchedMLP
 from hybridlit.blocks.module_stack import ModuleStack
 from hybridlit.blocks.multiscale import MultiScale
-from hybridlit.blocks.normalization import NormalizationLayer
+from hybridlit.blocks.normalization import NormalizationLayer, RowSafeBatchNorm1d
 from hybridlit.blocks.random_features import RandomFeatures
 from hybridlit.blocks.residual_gate import GainGate, InputGate
 

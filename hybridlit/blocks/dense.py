@@ -15,7 +15,7 @@ __all__ = ["dense", "layer_widths"]
 
 @checked
 def dense(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """Build linear layers with a ReLU after each but the last.
+    """Build linear layers with a ReLU, and dropout, after each but the last.
 
     The last layer stays linear, so that what reads it, a photonic encoding for instance, sees both
     signs.
@@ -27,14 +27,6 @@ def dense(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 
     Returns:
         A module from (..., widths[0]) to (..., widths[-1]).
-
-    Raises:
-        TypeError: If a width is no integer.
-        ValueError: If there are fewer than two widths, or an argument is out of range.
-
-    Example:
-        >>> [type(layer).__name__ for layer in dense([4, 8, 2])]
-        ['Linear', 'ReLU', 'Linear']
     """
     sizes = [integer(width, "each entry of widths", 1) for width in widths]
     if len(sizes) < 2:
@@ -49,19 +41,7 @@ def dense(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
 
 
 def layer_widths(hidden_dims: Sequence[int] | None, default: list[int]) -> list[int]:
-    """Return the widths of a template's layers, checked.
-
-    Args:
-        hidden_dims: The template's argument of that name: at least one width, each at least 1.
-        default: The widths for None.
-
-    Returns:
-        A list of its own.
-
-    Raises:
-        TypeError: If a width is no integer.
-        ValueError: If there are no widths or one is out of range.
-    """
+    """Return `hidden_dims` of a template as a list of its own, checked: at least one width."""
     if hidden_dims is None:
         return list(default)
     if isinstance(hidden_dims, str) or not isinstance(hidden_dims, Sequence) or not hidden_dims:

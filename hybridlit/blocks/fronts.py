@@ -6,28 +6,49 @@ signs. No input is left out at borders: strides and pooling cover odd sizes too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from torch import Tensor, nn
 
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, integer
 
-__all__ = ["FRONTS", "CNNFront", "Conv1dFront", "GRUFront", "make_front"]
+__all__ = ["FRONTS", "CNNFront", "Conv1dFront", "FrontName", "GRUFront", "make_front"]
 
 _CELLS = 4  # positions along each axis that a convolution's features are averaged to, at most
 
 
-class CNNFront(nn.Module):
+class _Front(nn.Module):
+    """A front; a subclass names the axes of one input and builds its layers in `build`."""
+
+    axes: ClassVar[tuple[str, ...]]
+
+    @checked
+    def __init__(self, shape: Sequence[int], output_size: int) -> None:
+        super().__init__()
+        sizes = [integer(size, "each entry of shape", 1) for size in shape]
+        if len(sizes) != len(self.axes):
+            name = next(name for name, kind in FRONTS.items() if isinstance(self, kind))
+            raise ValueError(
+                f"input_shape must be [{', '.join(self.axes)}] with front={name!r}, got {sizes} as "
+                "shape"
+            )
+        self.output_size = integer(output_size, "output_size", 1)
+        self.build(*sizes)
+
+    def build(self, *sizes: int) -> None:
+        """Build the layers for one input of these sizes, and `self.output_size` features."""
+        raise NotImplementedError(f"{type(self).__name__} must define build(*sizes)")
+
+
+class CNNFront(_Front):
     """Images to features: three convolutions, averaged to at most 4 x 4 positions, then linear.
 
     Args:
         shape: Channels, height and width of an image, each at least 1.
         output_size: Number of features, at least 1.
-
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range or there are not three of them.
 
     Example:
         >>> import torch
@@ -35,23 +56,11 @@ class CNNFront(nn.Module):
         torch.Size([2, 10])
     """
 
-    @checked
-    def __init__(self, shape: Sequence[int], output_size: int) -> None:
-        super().__init__()
-        channels, height, width = _sizes(shape, "cnn", ["channels", "height", "width"])
-        self.output_size = integer(output_size, "output_size", 1)
-        cells = [min(_CELLS, -(-size // 4)) for size in (height, width)]
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, 16, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(32, 32, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d((cells[0], cells[1])),
-            nn.Flatten(),
-            nn.Linear(32 * cells[0] * cells[1], self.output_size),
-        )
+    axes = ("channels", "height", "width")
+
+    def build(self, *sizes: int) -> None:
+        """Build the convolutions."""
+        self.layers = _convolutions(sizes[0], sizes[1:], self.output_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to features (batch, output_size)."""
@@ -59,16 +68,12 @@ class CNNFront(nn.Module):
         return features
 
 
-class Conv1dFront(nn.Module):
+class Conv1dFront(_Front):
     """Sequences to features: three convolutions over time, averaged to at most 4 spans, linear.
 
     Args:
         shape: Number of steps and of features at each step, each at least 1.
         output_size: Number of features that come out, at least 1.
-
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range or there are not two of them.
 
     Example:
         >>> import torch
@@ -76,23 +81,11 @@ class Conv1dFront(nn.Module):
         torch.Size([2, 10])
     """
 
-    @checked
-    def __init__(self, shape: Sequence[int], output_size: int) -> None:
-        super().__init__()
-        steps, features = _sizes(shape, "conv1d", ["steps", "features"])
-        self.output_size = integer(output_size, "output_size", 1)
-        spans = min(_CELLS, -(-steps // 4))
-        self.layers = nn.Sequential(
-            nn.Conv1d(features, 16, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv1d(16, 32, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv1d(32, 32, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool1d(spans),
-            nn.Flatten(),
-            nn.Linear(32 * spans, self.output_size),
-        )
+    axes = ("steps", "features")
+
+    def build(self, *sizes: int) -> None:
+        """Build the convolutions."""
+        self.layers = _convolutions(sizes[1], sizes[:1], self.output_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map sequences (batch, steps, features) to features (batch, output_size)."""
@@ -100,16 +93,12 @@ class Conv1dFront(nn.Module):
         return features
 
 
-class GRUFront(nn.Module):
+class GRUFront(_Front):
     """Sequences to features: the last state of a gated recurrent unit, then linear.
 
     Args:
         shape: Number of steps and of features at each step, each at least 1.
         output_size: Number of features that come out, and of hidden units, at least 1.
-
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range or there are not two of them.
 
     Example:
         >>> import torch
@@ -117,12 +106,11 @@ class GRUFront(nn.Module):
         torch.Size([2, 10])
     """
 
-    @checked
-    def __init__(self, shape: Sequence[int], output_size: int) -> None:
-        super().__init__()
-        _, features = _sizes(shape, "gru", ["steps", "features"])
-        self.output_size = integer(output_size, "output_size", 1)
-        self.recurrent = nn.GRU(features, self.output_size, batch_first=True)
+    axes = ("steps", "features")
+
+    def build(self, *sizes: int) -> None:
+        """Build the recurrent unit and the linear layer."""
+        self.recurrent = nn.GRU(sizes[1], self.output_size, batch_first=True)
         self.output = nn.Linear(self.output_size, self.output_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -132,37 +120,34 @@ class GRUFront(nn.Module):
         return features
 
 
-FRONTS: dict[str, type[CNNFront] | type[Conv1dFront] | type[GRUFront]] = {
-    "cnn": CNNFront,
-    "conv1d": Conv1dFront,
-    "gru": GRUFront,
-}
+FRONTS: dict[str, type[_Front]] = {"cnn": CNNFront, "conv1d": Conv1dFront, "gru": GRUFront}
+"""Fronts by name."""
+
+if TYPE_CHECKING:
+    FrontName: TypeAlias = str
+else:
+    FrontName = Literal[tuple(FRONTS)]
 
 
 def make_front(kind: str, shape: Sequence[int], output_size: int) -> nn.Module:
-    """Build a front by name.
-
-    Args:
-        kind: `"cnn"` for images of shape (channels, height, width), `"conv1d"` or `"gru"` for
-            sequences of shape (steps, features).
-        shape: Shape of one input, without the batch.
-        output_size: Number of features that come out, at least 1.
-
-    Returns:
-        A module from (batch, *shape) to (batch, output_size).
-
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If `kind` is unknown, or the shape does not fit it.
-    """
+    """Build a front of `FRONTS`, from (batch, *shape) to (batch, output_size)."""
     choice(kind, "front", FRONTS)
     return FRONTS[kind](shape, output_size)
 
 
-def _sizes(shape: Sequence[int], front: str, axes: list[str]) -> list[int]:
-    sizes = [integer(size, "each entry of shape", 1) for size in shape]
-    if len(sizes) != len(axes):
-        raise ValueError(
-            f"input_shape must be [{', '.join(axes)}] with front={front!r}, got {sizes} as shape"
-        )
-    return sizes
+def _convolutions(channels: int, sides: Sequence[int], output_size: int) -> nn.Sequential:
+    along_time = len(sides) == 1
+    convolution = nn.Conv1d if along_time else nn.Conv2d
+    pool = nn.AdaptiveAvgPool1d if along_time else nn.AdaptiveAvgPool2d
+    cells = tuple(min(_CELLS, -(-side // 4)) for side in sides)
+    return nn.Sequential(
+        convolution(channels, 16, 3, padding=1),
+        nn.ReLU(),
+        convolution(16, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        convolution(32, 32, 3, stride=2, padding=1),
+        nn.ReLU(),
+        pool(cells),
+        nn.Flatten(),
+        nn.Linear(32 * math.prod(cells), output_size),
+    )

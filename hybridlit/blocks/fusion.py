@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ __all__ = [
     "AttentionFusion",
     "ConcatFusion",
     "Fusion",
+    "FusionName",
     "GatedFusion",
     "SumFusion",
     "make_fusion",
@@ -33,11 +35,9 @@ class Fusion(nn.Module):
     Attributes:
         weights: How much each component counted for each row of the last training batch, shape
             (batch, components), rows summing to 1; None where components have no such weights.
-
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range or there are no components.
     """
+
+    projections: nn.ModuleList
 
     @checked
     def __init__(
@@ -51,6 +51,10 @@ class Fusion(nn.Module):
         default = max(2 * self.output_dim, 16)
         self.hidden_dim = default if hidden_dim is None else integer(hidden_dim, "hidden_dim", 1)
         self.weights: Tensor | None = None
+        self.build()
+
+    def build(self) -> None:
+        """Build the layers of the block; `widths`, `output_dim` and `hidden_dim` are known."""
 
     def forward(self, components: Sequence[Tensor]) -> Tensor:
         """Combine components.
@@ -60,10 +64,6 @@ class Fusion(nn.Module):
 
         Returns:
             Shape (batch, output_dim).
-
-        Raises:
-            TypeError: If a component is no tensor.
-            ValueError: If number or shapes of the components differ from `widths`.
         """
         for position, component in enumerate(components):
             tensor(component, f"components[{position}]")
@@ -86,6 +86,10 @@ class Fusion(nn.Module):
     def _projections(self) -> nn.ModuleList:
         return nn.ModuleList(nn.Linear(width, self.hidden_dim) for width in self.widths)
 
+    def _projected(self, components: Sequence[Tensor]) -> Tensor:
+        pairs = zip(self.projections, components, strict=True)
+        return torch.stack([project(x) for project, x in pairs], 1)
+
     def _keep(self, weights: Tensor) -> None:
         # in training only: an exported or deployed model carries no state between calls
         if self.training:
@@ -95,20 +99,15 @@ class Fusion(nn.Module):
 class ConcatFusion(Fusion):
     """All features side by side through one hidden layer: any interaction can be learned.
 
-    Args:
-        widths: As for `Fusion`.
-        output_dim: As for `Fusion`.
-        hidden_dim: As for `Fusion`.
+    The arguments are those of `Fusion`.
 
     Example:
         >>> ConcatFusion([16, 8], 3)([torch.rand(5, 16), torch.rand(5, 8)]).shape
         torch.Size([5, 3])
     """
 
-    def __init__(
-        self, widths: Sequence[int], output_dim: int, hidden_dim: int | None = None
-    ) -> None:
-        super().__init__(widths, output_dim, hidden_dim)
+    def build(self) -> None:
+        """Build the layers."""
         self.layers = nn.Sequential(
             nn.Linear(sum(self.widths), self.hidden_dim),
             nn.ReLU(),
@@ -126,28 +125,21 @@ class SumFusion(Fusion):
 
     The ReLU stands before the sum; after it, the block would compute the same as `ConcatFusion`.
 
-    Args:
-        widths: As for `Fusion`.
-        output_dim: As for `Fusion`.
-        hidden_dim: As for `Fusion`; the common width.
+    The arguments are those of `Fusion`; `hidden_dim` is the common width.
 
     Example:
         >>> SumFusion([16, 8], 3)([torch.rand(5, 16), torch.rand(5, 8)]).shape
         torch.Size([5, 3])
     """
 
-    def __init__(
-        self, widths: Sequence[int], output_dim: int, hidden_dim: int | None = None
-    ) -> None:
-        super().__init__(widths, output_dim, hidden_dim)
+    def build(self) -> None:
+        """Build the layers."""
         self.projections = self._projections()
         self.output = nn.Linear(self.hidden_dim, self.output_dim)
 
     def fuse(self, components: Sequence[Tensor]) -> Tensor:
         """Project each component, ReLU, sum, linear."""
-        pairs = zip(self.projections, components, strict=True)
-        hidden = torch.stack([project(x).relu() for project, x in pairs], 1)
-        outputs: Tensor = self.output(hidden.sum(1))
+        outputs: Tensor = self.output(self._projected(components).relu().sum(1))
         return outputs
 
 
@@ -156,10 +148,7 @@ class GatedFusion(Fusion):
 
     The weights are a softmax for each row; a new block weighs all components equally.
 
-    Args:
-        widths: As for `Fusion`.
-        output_dim: As for `Fusion`.
-        hidden_dim: As for `Fusion`; the common width.
+    The arguments are those of `Fusion`; `hidden_dim` is the common width.
 
     Example:
         >>> fusion = GatedFusion([16, 8], 3)
@@ -167,10 +156,8 @@ class GatedFusion(Fusion):
         (torch.Size([5, 3]), tensor([0.5000, 0.5000]))
     """
 
-    def __init__(
-        self, widths: Sequence[int], output_dim: int, hidden_dim: int | None = None
-    ) -> None:
-        super().__init__(widths, output_dim, hidden_dim)
+    def build(self) -> None:
+        """Build the layers."""
         self.projections = self._projections()
         self.gate = nn.Linear(sum(self.widths), len(self.widths))
         nn.init.zeros_(self.gate.weight)
@@ -181,9 +168,8 @@ class GatedFusion(Fusion):
         """Project each component, take their weighted mean, ReLU, linear."""
         weights = self.gate(torch.cat(list(components), 1)).softmax(1)
         self._keep(weights)
-        pairs = zip(self.projections, components, strict=True)
-        hidden = torch.stack([project(x) for project, x in pairs], 1)
-        outputs: Tensor = self.output((weights[:, :, None] * hidden).sum(1).relu())
+        hidden = weights[:, :, None] * self._projected(components)
+        outputs: Tensor = self.output(hidden.sum(1).relu())
         return outputs
 
 
@@ -192,20 +178,15 @@ class AttentionFusion(Fusion):
 
     There is one head, so that its attention weights say how much each component counted.
 
-    Args:
-        widths: As for `Fusion`.
-        output_dim: As for `Fusion`.
-        hidden_dim: As for `Fusion`; the width of the tokens.
+    The arguments are those of `Fusion`; `hidden_dim` is the width of the tokens.
 
     Example:
         >>> AttentionFusion([16, 8], 3)([torch.rand(5, 16), torch.rand(5, 8)]).shape
         torch.Size([5, 3])
     """
 
-    def __init__(
-        self, widths: Sequence[int], output_dim: int, hidden_dim: int | None = None
-    ) -> None:
-        super().__init__(widths, output_dim, hidden_dim)
+    def build(self) -> None:
+        """Build the layers."""
         self.projections = self._projections()
         self.query = nn.Parameter(torch.randn(1, 1, self.hidden_dim))
         self.attention = nn.MultiheadAttention(self.hidden_dim, 1, batch_first=True)
@@ -213,8 +194,7 @@ class AttentionFusion(Fusion):
 
     def fuse(self, components: Sequence[Tensor]) -> Tensor:
         """Project each component to a token, attend, ReLU, linear."""
-        pairs = zip(self.projections, components, strict=True)
-        tokens = torch.stack([project(x) for project, x in pairs], 1)
+        tokens = self._projected(components)
         query = self.query.expand(tokens.shape[0], -1, -1)
         attended, weights = self.attention(query, tokens, tokens)
         self._keep(weights[:, 0])
@@ -228,25 +208,17 @@ FUSIONS: dict[str, type[Fusion]] = {
     "gated": GatedFusion,
     "attention": AttentionFusion,
 }
+"""Fusions by name."""
+
+if TYPE_CHECKING:
+    FusionName: TypeAlias = str
+else:
+    FusionName = Literal[tuple(FUSIONS)]
 
 
 def make_fusion(
     kind: str, widths: Sequence[int], output_dim: int, hidden_dim: int | None = None
 ) -> Fusion:
-    """Build a fusion by name.
-
-    Args:
-        kind: `"concat"`, `"sum"`, `"gated"` or `"attention"`.
-        widths: As for `Fusion`.
-        output_dim: As for `Fusion`.
-        hidden_dim: As for `Fusion`.
-
-    Returns:
-        The block.
-
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If `kind` is unknown or a size is out of range.
-    """
+    """Build a fusion of `FUSIONS`; the other arguments are as for `Fusion`."""
     choice(kind, "fusion", FUSIONS)
     return FUSIONS[kind](widths, output_dim, hidden_dim)

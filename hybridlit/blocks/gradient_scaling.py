@@ -35,10 +35,6 @@ class GradientScaledQuantumLayer(nn.Module):
         quantum_layer: The wrapped layer.
         scale_factor: As given; it may be changed between steps.
 
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If `scale_factor` is negative or not finite.
-
     Example:
         >>> import torch
         >>> from hybridlit import Experiment, QuantumLayer
@@ -64,14 +60,7 @@ class GradientScaledQuantumLayer(nn.Module):
         return self.quantum_layer.output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the wrapped layer.
-
-        Args:
-            x: What the wrapped layer takes: features of shape (..., features).
-
-        Returns:
-            What it returns, of shape (..., outputs).
-        """
+        """Run the wrapped layer on features (..., features), to outputs (..., outputs)."""
         outputs: Tensor = self.quantum_layer(x)
         if not self.training:
             return outputs

@@ -30,10 +30,6 @@ class MatchedMLP(nn.Module):
     Attributes:
         hidden_size: The number of hidden units.
 
-    Raises:
-        TypeError: If an argument is no integer.
-        ValueError: If an argument is out of range.
-
     Example:
         >>> twin = MatchedMLP(4, 8, parameters=200)
         >>> twin.hidden_size, sum(p.numel() for p in twin.parameters())

@@ -24,9 +24,6 @@ class ModuleStack(nn.Module):
         layers: The modules.
         output_size: `output_size` of the first one, or None if it has no such attribute.
 
-    Raises:
-        ValueError: If there are no layers.
-
     Example:
         >>> stack = ModuleStack(nn.Linear(3, 5) for _ in range(2))
         >>> stack(torch.rand(4, 3)).shape, stack.each(torch.rand(4, 2, 3)).shape
@@ -50,9 +47,6 @@ class ModuleStack(nn.Module):
 
         Returns:
             Shape (..., layers, output_size).
-
-        Raises:
-            ValueError: If there are not as many rows of features as layers.
         """
         if not each:
             return torch.stack([layer(x) for layer in self.layers], -2)
@@ -65,13 +59,6 @@ class ModuleStack(nn.Module):
         return torch.stack([layer(rows) for layer, rows in pairs], -2)
 
     def each(self, x: Tensor) -> Tensor:
-        """Give every layer features of its own: `stack(x, each=True)`, hooks included.
-
-        Args:
-            x: Features of shape (..., layers, features).
-
-        Returns:
-            Shape (..., layers, output_size).
-        """
+        """Give every layer features of its own: `stack(x, each=True)`, hooks included."""
         outputs: Tensor = self(x, each=True)
         return outputs

@@ -31,10 +31,6 @@ class MultiScale(nn.Module):
     Attributes:
         width: Number of features of every resolution.
 
-    Raises:
-        TypeError: If a size is no integer.
-        ValueError: If a size is out of range, or there are no scales.
-
     Example:
         >>> MultiScale([7], [1, 2, 4])(torch.rand(5, 7)).shape
         torch.Size([5, 3, 2])
@@ -75,10 +71,6 @@ class MultiScale(nn.Module):
 
         Returns:
             Shape (batch, scales, width).
-
-        Raises:
-            TypeError: If `x` is no tensor.
-            ValueError: If the shape of `x` is wrong.
         """
         tensor(x, "x")
         if list(x.shape[1:]) != self.shape:

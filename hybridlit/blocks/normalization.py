@@ -1,23 +1,83 @@
-"""Maps real features into the [0, 1] that a photonic encoding expects."""
+"""Normalizations: into the [0, 1] that a photonic encoding expects, and of batches of any size."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hybridlit.checks import choice, integer, tensor
 from hybridlit.photonics.finite import infinity_as_nan, require_finite
 
-__all__ = ["NormalizationLayer", "NormalizationMethod"]
+__all__ = [
+    "NORMALIZATIONS",
+    "NormalizationLayer",
+    "NormalizationName",
+    "RowSafeBatchNorm1d",
+    "projected",
+]
 
-NormalizationMethod = Literal["sigmoid", "tanh", "minmax", "standard"]
 
-_MINMAX_TOO_NARROW = (
-    "normalization by method='minmax' is of each row over its features and needs at least 3: one "
-    "alone has no range, of two only their order is left; use 'sigmoid', 'tanh' or 'standard'"
-)
+def _standard(layer: NormalizationLayer, x: Tensor) -> Tensor:
+    if not layer.fitted:
+        raise RuntimeError(
+            f"NormalizationLayer(method={layer.method!r}) has seen no training data: call .fit(x) "
+            "with the training inputs of this layer, or train the model with a Trainer first, or "
+            "load a checkpoint"
+        )
+    std = torch.where(layer.std > 0, layer.std, 1.0)
+    return (x - layer.mean) / (6 * std) + 0.5
+
+
+def _minmax(layer: NormalizationLayer, x: Tensor) -> Tensor:
+    x = x / 2  # exact, and twice the largest number would be infinite
+    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+    span = high - low
+    precision = torch.finfo(x.dtype)
+    rounding = precision.eps * torch.maximum(low.abs(), high.abs()) + precision.tiny / 2
+    # a row with NaN or infinity is not constant: it must come out as NaN, not as 0.5
+    constant = (span <= rounding) & torch.isfinite(span)
+    # the inner where keeps the unused branch finite, so that its zero gradient is not 0 * inf
+    return torch.where(constant, 0.5, (x - low) / torch.where(constant, 1.0, span))
+
+
+class Normalization(NamedTuple):
+    """A way of `NormalizationLayer` to map features to [0, 1].
+
+    Attributes:
+        map: The map of features of shape (..., features), with the layer.
+        has_statistics: Whether it needs the mean and deviation of training data.
+        fewest: Smallest number of features.
+        why: What is wrong with fewer.
+    """
+
+    map: Callable[[NormalizationLayer, Tensor], Tensor]
+    has_statistics: bool = False
+    fewest: int = 1
+    why: str = ""
+
+
+NORMALIZATIONS: dict[str, Normalization] = {
+    "sigmoid": Normalization(lambda layer, x: torch.sigmoid(x)),
+    "tanh": Normalization(lambda layer, x: (torch.tanh(x) + 1) / 2),
+    "minmax": Normalization(
+        _minmax,
+        fewest=3,
+        why="normalization by method='minmax' is of each row over its features and needs at least "
+        "3: one alone has no range, of two only their order is left; use 'sigmoid', 'tanh' or "
+        "'standard'",
+    ),
+    "standard": Normalization(_standard, has_statistics=True),
+}
+"""Normalizations by name."""
+
+if TYPE_CHECKING:
+    NormalizationName: TypeAlias = str
+else:
+    NormalizationName = Literal[tuple(NORMALIZATIONS)]
 
 
 class NormalizationLayer(nn.Module):
@@ -40,10 +100,6 @@ class NormalizationLayer(nn.Module):
         num_features: Size of the last dimension, at least 1 (`"minmax"`: 3). Needed for
             `"standard"`, otherwise optional and then only checked.
 
-    Raises:
-        TypeError: If `num_features` is no integer.
-        ValueError: If `method` is unknown or `num_features` does not fit it.
-
     Example:
         >>> layer = NormalizationLayer("standard", num_features=1)
         >>> layer.fit(torch.tensor([[1.0], [3.0]]))(torch.tensor([[2.0], [5.0]])).flatten()
@@ -55,24 +111,29 @@ class NormalizationLayer(nn.Module):
     std: Tensor
 
     def __init__(
-        self, method: NormalizationMethod = "sigmoid", num_features: int | None = None
+        self, method: NormalizationName = "sigmoid", num_features: int | None = None
     ) -> None:
         super().__init__()
-        choice(method, "method", get_args(NormalizationMethod))
+        choice(method, "method", NORMALIZATIONS)
+        self.method = method
         if num_features is not None:
             num_features = integer(num_features, "num_features", 1)
-        if method == "minmax" and num_features is not None and num_features < 3:
-            raise ValueError(_MINMAX_TOO_NARROW)
-        self.method = method
+            if num_features < self._rule.fewest:
+                raise ValueError(self._rule.why)
         self.num_features = num_features
-        self._fitted = method != "standard"  # a Python flag: reading `count` would sync a GPU
-        if method == "standard":
+        # a Python flag: reading `count` would sync a GPU
+        self._fitted = not self._rule.has_statistics
+        if self._rule.has_statistics:
             if num_features is None:
-                raise ValueError("method='standard' stores statistics: give num_features")
+                raise ValueError(f"method={method!r} stores statistics: give num_features")
             self.register_buffer("count", torch.zeros((), dtype=torch.int64))
             self.register_buffer("mean", torch.zeros(num_features))
             self.register_buffer("std", torch.zeros(num_features))
             self.register_load_state_dict_post_hook(_refresh_fitted)  # type: ignore[no-untyped-call]
+
+    @property
+    def _rule(self) -> Normalization:
+        return NORMALIZATIONS[self.method]
 
     @property
     def fitted(self) -> bool:
@@ -80,50 +141,23 @@ class NormalizationLayer(nn.Module):
         return self._fitted
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize features.
+        """Normalize features of shape (..., features).
 
-        Args:
-            x: Features of shape (..., features).
-
-        Returns:
-            Normalized features of the same shape.
-
-        Raises:
-            TypeError: If `x` is no tensor.
-            ValueError: If the last dimension is not `num_features`, or below 3 for `"minmax"`; on
-                the CPU, if a value is not finite: it could look like any other afterwards.
-            RuntimeError: If the method is `"standard"` and the layer has seen no training data.
+        On the CPU values must be finite: others could look like any other afterwards. `"standard"`
+        is a `RuntimeError` as long as it has seen no training data.
         """
         self._check_width(x)
         require_finite(x, "x")
-        x = infinity_as_nan(x)
-        if self.method == "sigmoid":
-            return torch.sigmoid(x)
-        if self.method == "tanh":
-            return (torch.tanh(x) + 1) / 2
-        if self.method == "minmax":
-            return _minmax(x)
-        if not self._fitted:
-            raise RuntimeError(
-                "NormalizationLayer(method='standard') has seen no training data: call .fit(x) "
-                "with the training inputs of this layer, or train the model with a Trainer first, "
-                "or load a checkpoint"
-            )
-        std = torch.where(self.std > 0, self.std, 1.0)
-        return (x - self.mean) / (6 * std) + 0.5
+        return self._rule.map(self, infinity_as_nan(x))
 
     def fit(self, x: Tensor) -> NormalizationLayer:
         """Set the statistics of `"standard"` from training data, forgetting earlier ones.
 
         Args:
-            x: Training inputs of this layer, of shape (..., features), at least one row.
+            x: Training inputs of this layer, of shape (..., features), finite, at least one row.
 
         Returns:
             The layer itself.
-
-        Raises:
-            TypeError: If the method has no statistics to fit, or `x` is no tensor.
-            ValueError: If `x` has the wrong width, no rows, or values that are not finite.
         """
         rows = self._rows(x)
         self.reset()
@@ -133,32 +167,16 @@ class NormalizationLayer(nn.Module):
         """Add a batch of training data to the statistics of `"standard"`.
 
         Batches of any sizes give the same statistics as `fit` on all of them at once, up to
-        rounding.
-
-        Args:
-            x: Training inputs of this layer, of shape (..., features), at least one row.
-
-        Returns:
-            The layer itself.
-
-        Raises:
-            TypeError: If the method has no statistics to fit, or `x` is no tensor.
-            ValueError: If `x` has the wrong width, no rows, or values that are not finite.
+        rounding; arguments, result and errors are those of `fit`.
         """
         rows = self._rows(x)
         std, mean = torch.std_mean(rows, dim=0, correction=0)
         return self.merge(len(rows), mean, std)
 
     def merge(self, count: int, mean: Tensor, std: Tensor) -> NormalizationLayer:
-        """Add the statistics of other training data, for instance those of another process.
+        """Add the statistics of `count` other rows, for instance those of another process.
 
-        Args:
-            count: Number of rows behind the statistics, at least 1.
-            mean: Mean of each feature, of shape (features,).
-            std: Standard deviation of each feature (divided by count), of shape (features,).
-
-        Returns:
-            The layer itself.
+        Mean and standard deviation (divided by count) have shape (features,).
         """
         self._check_fittable()
         # on the CPU because not every accelerator has float64
@@ -181,11 +199,7 @@ class NormalizationLayer(nn.Module):
         return self
 
     def reset(self) -> None:
-        """Forget the statistics of `"standard"`.
-
-        Raises:
-            TypeError: If the method has no statistics.
-        """
+        """Forget the statistics of `"standard"`."""
         self._check_fittable()
         self.count.zero_()
         self.mean.zero_()
@@ -203,14 +217,15 @@ class NormalizationLayer(nn.Module):
             raise ValueError(
                 f"x must have shape (..., {self.num_features or 'features'}), got {tuple(x.shape)}"
             )
-        if self.method == "minmax" and x.shape[-1] < 3:
-            raise ValueError(_MINMAX_TOO_NARROW)
+        if x.shape[-1] < self._rule.fewest:
+            raise ValueError(self._rule.why)
 
     def _check_fittable(self) -> None:
-        if self.method != "standard":
+        if not self._rule.has_statistics:
+            have = [name for name, rule in NORMALIZATIONS.items() if rule.has_statistics]
             raise TypeError(
                 f"NormalizationLayer(method={self.method!r}) has no statistics to fit; only "
-                "method='standard' has"
+                f"method={' or '.join(map(repr, have))} has"
             )
 
     def _rows(self, x: Tensor) -> Tensor:
@@ -225,19 +240,45 @@ class NormalizationLayer(nn.Module):
         return rows
 
 
-def _minmax(x: Tensor) -> Tensor:
-    x = x / 2  # exact, and twice the largest number would be infinite
-    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
-    span = high - low
-    precision = torch.finfo(x.dtype)
-    rounding = precision.eps * torch.maximum(low.abs(), high.abs()) + precision.tiny / 2
-    # a row with NaN or infinity is not constant: it must come out as NaN, not as 0.5
-    constant = (span <= rounding) & torch.isfinite(span)
-    # the inner where keeps the unused branch finite, so that its zero gradient is not 0 * inf
-    return torch.where(constant, 0.5, (x - low) / torch.where(constant, 1.0, span))
-
-
 def _refresh_fitted(layer: nn.Module, incompatible_keys: object) -> None:
     """Follow a loaded state dict; runs after every `load_state_dict`."""
     if isinstance(layer, NormalizationLayer):
         layer._fitted = bool(layer.count > 0)
+
+
+def projected(
+    features: int, width: int | None, method: str
+) -> tuple[nn.Module, NormalizationLayer]:
+    """Build what stands before a photonic layer: a learned projection, and a map into [0, 1].
+
+    The two are parts of their own in a template, `projection` and `normalization`: analyses name
+    them so, and checkpoints too. With `width=None` all features are encoded as they are.
+    """
+    if width is None:
+        return nn.Identity(), NormalizationLayer(method, num_features=features)
+    return nn.Linear(features, width), NormalizationLayer(method, num_features=width)
+
+
+class RowSafeBatchNorm1d(nn.BatchNorm1d):
+    """`nn.BatchNorm1d` that falls back to its running statistics for a single training row.
+
+    One row has no variance, and `nn.BatchNorm1d` raises on it: the last batch of an epoch is enough
+    to end a run. Here such a batch is normalized as in evaluation, and the running statistics stay
+    as they are. Every other batch is treated exactly as by `nn.BatchNorm1d`, whose arguments and
+    state dict this class shares.
+
+    Example:
+        >>> import torch
+        >>> RowSafeBatchNorm1d(3)(torch.ones(1, 3)).shape
+        torch.Size([1, 3])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize each feature of shape (batch, features) or (batch, features, length)."""
+        tensor(input, "input")
+        values_per_feature = input.numel() // max(input.shape[1], 1) if input.dim() > 1 else 0
+        if not (self.training and values_per_feature == 1 and self.running_mean is not None):
+            return super().forward(input)
+        return functional.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )

@@ -33,10 +33,6 @@ class RandomFeatures(nn.Module):
         offsets: Buffer of shape (features,).
         readout: The linear layer, or an identity.
 
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range.
-
     Example:
         >>> block = RandomFeatures(3, 2, features=20)
         >>> block(torch.rand(4, 3)).shape, sum(p.numel() for p in block.parameters())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from hybridlit.checks import choice, integer
 
-__all__ = ["GATES", "GainGate", "InputGate", "make_gate"]
+__all__ = ["GATES", "GainGate", "GateName", "InputGate", "make_gate"]
 
 
 class GainGate(nn.Module):
@@ -17,10 +17,6 @@ class GainGate(nn.Module):
 
     Args:
         width: Number of features, at least 1.
-
-    Raises:
-        TypeError: If `width` is no integer.
-        ValueError: If `width` is out of range.
 
     Example:
         >>> GainGate(2)(torch.ones(1, 2), torch.ones(1, 2)).tolist()
@@ -50,10 +46,6 @@ class InputGate(nn.Module):
     Args:
         width: Number of features, at least 1.
 
-    Raises:
-        TypeError: If `width` is no integer.
-        ValueError: If `width` is out of range.
-
     Example:
         >>> InputGate(2)(torch.ones(1, 2), torch.ones(1, 2)).tolist()
         [[0.0, 0.0]]
@@ -76,22 +68,16 @@ class InputGate(nn.Module):
         return torch.tanh(self.openness(state)) * residual
 
 
-GATES: dict[str, Callable[[int], nn.Module]] = {"zero": GainGate, "gated": InputGate}
+GATES: dict[str, type[GainGate] | type[InputGate]] = {"zero": GainGate, "gated": InputGate}
+"""Gates by name."""
+
+if TYPE_CHECKING:
+    GateName: TypeAlias = str
+else:
+    GateName = Literal[tuple(GATES)]
 
 
 def make_gate(kind: str, width: int) -> nn.Module:
-    """Build a gate by name.
-
-    Args:
-        kind: `"zero"` for a `GainGate`, `"gated"` for an `InputGate`.
-        width: Number of features, at least 1.
-
-    Returns:
-        A module of (residual, state).
-
-    Raises:
-        TypeError: If `width` is no integer.
-        ValueError: If `kind` is unknown or `width` is out of range.
-    """
+    """Build a gate of `GATES`, a module of (residual, state), each of shape (batch, width)."""
     choice(kind, "gate", GATES)
     return GATES[kind](width)

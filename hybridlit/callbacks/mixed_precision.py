@@ -17,24 +17,10 @@ from hybridlit.callbacks.measuring.copies import copy_of, has_forward, run_forwa
 from hybridlit.callbacks.measuring.step_sizes import gradient_scaler
 from hybridlit.checks import choice, integer, number
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.precisions import CORES, PRECISIONS, CoreName
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["MixedPrecision"]
-
-_CORES = {"float32": torch.float32, "float64": torch.float64}
-
-_CLASSICAL = {
-    "32-true": "classical parts are stored and computed in float32",
-    "64-true": "classical parts are stored and computed in float64",
-    "bf16-mixed": "classical parts are stored in float32 and computed in bfloat16 where autocast "
-    "deems it safe",
-    "16-mixed": "classical parts are stored in float32 and computed in float16 where autocast "
-    "deems it safe, with a scaled loss, and steps whose gradients overflow are skipped",
-    "bf16-true": "classical parts are stored and computed in bfloat16, which rounds away updates "
-    "below about 1/256 of a weight",
-    "16-true": "classical parts are stored and computed in float16 without a loss scale, so "
-    "gradients below 6e-8 become 0",
-}
 
 
 class MixedPrecision(Callback):
@@ -98,14 +84,14 @@ class MixedPrecision(Callback):
 
     def __init__(
         self,
-        core: Literal["float32", "float64"] | None = None,
+        core: CoreName | None = None,
         every_n_steps: int | None = 200,
         tolerance: float = 1e-4,
         shadow_tolerance: float = 0.1,
         on_drift: Literal["warn", "stop"] = "warn",
     ) -> None:
         if core is not None:
-            choice(core, "core", _CORES)
+            choice(core, "core", CORES)
         if every_n_steps is not None:
             integer(every_n_steps, "every_n_steps", 1)
         number(tolerance, "tolerance", above=0.0)
@@ -134,7 +120,7 @@ class MixedPrecision(Callback):
         if self.core is not None:
             # here, so that neither a checkpoint nor an optimizer ever sees the other precision
             for circuit in circuits:
-                circuit.to(_CORES[self.core])
+                circuit.to(CORES[self.core])
         if stage != "fit":
             return
         if self.every_n_steps is not None and not has_forward(pl_module):
@@ -150,7 +136,7 @@ class MixedPrecision(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check what was only made after `setup`: late circuits and the optimizers."""
         for circuit in _circuits(pl_module):
-            if self.core is not None and circuit.phases.dtype != _CORES[self.core]:
+            if self.core is not None and circuit.phases.dtype != CORES[self.core]:
                 raise RuntimeError(
                     f"a photonic circuit is {circuit.phases.dtype} in spite of core={self.core!r}: "
                     "circuits made in configure_model must be cast there, as in "
@@ -281,9 +267,9 @@ def _refuse_complex(model: nn.Module) -> None:
 
 
 def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.device) -> None:
-    if precision not in _CLASSICAL:
+    if precision not in PRECISIONS:
         rank_zero_warn(
-            f"precision={precision!r} is none of {list(_CLASSICAL)}: its effect on photonic "
+            f"precision={precision!r} is none of {list(PRECISIONS)}: its effect on photonic "
             "circuits is unknown"
         )
         return
@@ -292,7 +278,7 @@ def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.devi
         kinds = {torch.float64}
     names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
     core = f"photonic circuits in {names}" if circuits else "there is no photonic circuit"
-    rank_zero_info(f"Precision {precision}: {_CLASSICAL[precision]}; {core}.")
+    rank_zero_info(f"Precision {precision}: {PRECISIONS[precision].effect}; {core}.")
     if device.type == "cpu" and precision.endswith("-mixed"):
         rank_zero_warn(
             f"precision={precision!r} on a CPU is mostly slower than '32-true' (3.2 times for a "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ArgumentParser
 from torch import nn
 
 from hybridlit import __version__
@@ -38,7 +36,7 @@ from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["analyze", "run"]
+__all__ = ["analyze"]
 
 _CAPTIONS = {
     "outcomes": "Mean probability of each outcome of the photon counters, by class.",
@@ -147,24 +145,6 @@ def analyze(
         f"{torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s."
     )
     return report.write(path)
-
-
-def run(arguments: list[str]) -> None:
-    """Run `hybridlit analyze`.
-
-    Args:
-        arguments: What follows the word `analyze`.
-    """
-    parser = ArgumentParser(prog="hybridlit analyze", description="Report on a trained model.")
-    parser.add_function_arguments(analyze, as_group=False)
-    try:
-        for path in analyze(**parser.parse_args(arguments).as_dict()):
-            print(path)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        raise SystemExit(f"hybridlit analyze: {error}") from None
 
 
 def _command(given: dict[str, Any]) -> str:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from hybridlit.analysis.pictures.circuit_text import describe_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.cli.loading import load_model, model_of_recipe
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
 
-__all__ = ["draw", "run"]
+__all__ = ["draw"]
 
 _FIGURES = (".svg", ".png", ".pdf")
 
@@ -56,25 +54,6 @@ def draw(
         else:
             draw_circuit(circuit, mesh=mesh).savefig(path)
         print(path)
-
-
-def run(arguments: list[str]) -> None:
-    """Run `hybridlit draw`.
-
-    Args:
-        arguments: What follows the word `draw`.
-    """
-    parser = ArgumentParser(prog="hybridlit draw")
-    parser.add_function_arguments(draw, skip={"mesh"})
-    parser.add_argument(
-        "--mesh",
-        action="store_true",
-        help="Unfold interferometers into beam splitters and phase shifters, in a figure.",
-    )
-    try:
-        draw(**parser.parse_args(arguments).as_dict())
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        raise SystemExit(f"hybridlit draw: {error}") from None
 
 
 def _circuits(

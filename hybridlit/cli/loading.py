@@ -1,8 +1,15 @@
-"""Models and data from recipes and checkpoints."""
+"""Models and data from recipes and checkpoints; a file must not decide what code is run.
+
+Lightning's command line builds the class that a checkpoint names, and jsonargparse imports whatever
+a string names for an argument that takes a class, a function or a module. So names are looked up
+here, without importing anything, and must be of modules that are imported already.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,21 +21,27 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
-from hybridlit.cli.imports import unimported_name
 from hybridlit.internals.lightning import CLASS_PATH
 from hybridlit.templates import HybridModule
+from hybridlit.templates.hyperparameters import unknown_argument
 
-__all__ = ["datamodule_of_recipe", "load_model", "load_run", "model_of_recipe", "recipe_of"]
+__all__ = [
+    "datamodule_of_recipe",
+    "explained",
+    "load_model",
+    "load_run",
+    "model_of_recipe",
+    "named_strings",
+    "recipe_of",
+    "unimported_name",
+]
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+_UNKNOWN = re.compile(r"given class_path '([\w.]+)':\s+Option '(\w+)' is not accepted")
 
 
 def model_of_recipe(config: str | Path) -> HybridModule:
-    """Build the model that a recipe, or the `config.yaml` of a run, describes.
-
-    Args:
-        config: Path of the YAML file.
-
-    Returns:
-        The model, with fresh weights.
+    """Build the model, with fresh weights, that a recipe or the `config.yaml` of a run describes.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -39,18 +52,7 @@ def model_of_recipe(config: str | Path) -> HybridModule:
 
 
 def datamodule_of_recipe(config: str | Path) -> LightningDataModule:
-    """Build the data module that a recipe, or the `config.yaml` of a run, describes.
-
-    Args:
-        config: Path of the YAML file.
-
-    Returns:
-        The data module.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it describes no data, or arguments do not fit.
-    """
+    """Build the data module that a recipe describes; errors are as for `model_of_recipe`."""
     data: LightningDataModule = _section(Path(config), "data", LightningDataModule)
     return data
 
@@ -60,13 +62,11 @@ def load_model(
 ) -> HybridModule:
     """Load a model on the CPU, in evaluation mode, as the class that it was.
 
-    Checkpoints of `hybridlit fit` know their class. Others do not, so that it has to be given.
-
     Args:
         checkpoint: Path of the checkpoint.
         template: Name of the class: of a template, such as `"SequentialHybrid"`, or with its
-            module, such as `"mypackage.models.Mine"`. With it, the checkpoint is trusted to name
-            other classes, for arguments that are modules.
+            module, such as `"mypackage.models.Mine"`. Checkpoints of `hybridlit fit` know it. With
+            it, the checkpoint is trusted to name other classes, for arguments that are modules.
         **arguments: Arguments of the class that the checkpoint does not hold.
 
     Returns:
@@ -107,36 +107,13 @@ def load_model(
 def load_run(
     checkpoint: str | Path, template: str | None = None
 ) -> tuple[HybridModule, LightningDataModule]:
-    """Load a model with the data that it was trained on.
-
-    Args:
-        checkpoint: Path of a checkpoint in `<run>/checkpoints/`, where `<run>/config.yaml` is what
-            `hybridlit fit` has written.
-        template: As for `load_model`.
-
-    Returns:
-        The model, on the CPU and in evaluation mode, and the data module.
-
-    Raises:
-        FileNotFoundError: If one of the files is missing.
-        ValueError: As `load_model` and `datamodule_of_recipe`.
-    """
+    """Load a model as `load_model` does, with the data that it was trained on: see `recipe_of`."""
     model = load_model(checkpoint, template)
     return model, datamodule_of_recipe(recipe_of(checkpoint))
 
 
 def recipe_of(checkpoint: str | Path) -> Path:
-    """Return the settings that the run of a checkpoint was made with.
-
-    Args:
-        checkpoint: Path of a checkpoint in `<run>/checkpoints/`.
-
-    Returns:
-        The path of `<run>/config.yaml`.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-    """
+    """Return `<run>/config.yaml`, which `hybridlit fit` has written for `<run>/checkpoints/*`."""
     path = Path(checkpoint).parent.parent / "config.yaml"
     if not path.is_file():
         raise FileNotFoundError(
@@ -144,6 +121,67 @@ def recipe_of(checkpoint: str | Path) -> Path:
             "it, or its settings were moved"
         )
     return path
+
+
+def explained(message: str) -> str:
+    """Add to an error of jsonargparse which argument of a class was meant, if it names one."""
+    found = _UNKNOWN.search(message)
+    if found is None:
+        return message
+    module, _, name = found[1].rpartition(".")
+    return f"{message}\n{unknown_argument(getattr(sys.modules[module], name), [found[2]])}"
+
+
+def unimported_name(arguments: Any, trusted: Collection[str] = ()) -> str | None:
+    """Return the first name among arguments of a checkpoint that would import a module, or None.
+
+    Names that the user has given, `trusted`, may import what they will.
+    """
+    for name in named_strings(arguments):
+        if name not in trusted and _would_import(name):
+            return name
+    return None
+
+
+def named_strings(value: Any) -> Iterator[str]:
+    """Yield all strings in a nested value that could be names of classes, also within YAML."""
+    if isinstance(value, Mapping):
+        for entry in value.values():
+            yield from named_strings(entry)
+    elif isinstance(value, (list, tuple, set)):
+        for entry in value:
+            yield from named_strings(entry)
+    elif isinstance(value, str):
+        if _DOTTED.fullmatch(value):
+            yield value
+            return
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            return
+        if read != value:
+            yield from named_strings(read)
+
+
+def _would_import(name: str) -> bool:
+    """Say whether an import of a name finds a module that is not imported yet."""
+    parts, path = name.split("."), None
+    for count in range(1, len(parts) + 1):
+        prefix = ".".join(parts[:count])
+        module = sys.modules.get(prefix)
+        if module is None:
+            found = (finder.find_spec(prefix, path) for finder in sys.meta_path)
+            spec = next((spec for spec in found if spec is not None), None)
+            if spec is None:
+                return False
+            if spec.loader is not None:
+                return True
+            path = spec.submodule_search_locations  # a folder without code of its own
+            continue
+        path = getattr(module, "__path__", None)
+        if path is None:
+            return False  # no package: what follows are attributes
+    return False
 
 
 def _section(path: Path, name: str, kind: type) -> Any:
@@ -164,7 +202,7 @@ def _section(path: Path, name: str, kind: type) -> Any:
         instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
         return instantiate(parsed)[name]
     except ArgumentError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {explained(str(error))}") from None
 
 
 def _class_of(name: str) -> type[HybridModule]:

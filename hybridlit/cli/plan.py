@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
-from jsonargparse import auto_cli
-
 from hybridlit.photonics import CircuitTypeName, Experiment, SpaceName
 from hybridlit.photonics.cost import estimate
 from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.sizes import require_memory
+from hybridlit.precisions import CORES, CoreName
 from hybridlit.words import in_bytes
 
-__all__ = ["plan", "run"]
+__all__ = ["plan"]
 
 _ERROR = 0.15  # of the estimate of memory, as its tests hold it
 
@@ -25,7 +21,7 @@ def plan(
     features: int | None = None,
     circuit_type: CircuitTypeName = "series",
     space: SpaceName = "fock",
-    dtype: Literal["float32", "float64"] = "float32",
+    dtype: CoreName = "float32",
 ) -> None:
     """Print states, memory and time of a forward and backward pass through a circuit.
 
@@ -39,7 +35,7 @@ def plan(
         dtype: Precision of the simulation.
     """
     experiment = Experiment(circuit_type, modes, photons, computation_space=space)
-    precision: torch.dtype = getattr(torch, dtype)
+    precision = CORES[dtype]
     inputs = modes - 1 if features is None else features
     cost = estimate(experiment, inputs, batch, precision)
     print(f"{modes} modes, {photons} photons, {space} space, batch of {batch}, {dtype}\n{cost}")
@@ -54,15 +50,3 @@ def plan(
         print(f"may not fit        {free}, and estimates are right to {_ERROR:.0%}")
     else:
         print(f"fits               {free}")
-
-
-def run(arguments: list[str]) -> None:
-    """Run `hybridlit plan`.
-
-    Args:
-        arguments: What follows the word `plan`.
-    """
-    try:
-        auto_cli(plan, args=arguments, prog="hybridlit plan", as_positional=False)
-    except (TypeError, ValueError) as error:
-        raise SystemExit(f"hybridlit plan: {error}") from None

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from jsonargparse import Namespace
@@ -30,7 +30,7 @@ import hybridlit.data  # noqa: F401  # short class names work for what is import
 from hybridlit import __version__
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
-from hybridlit.cli.imports import named_strings, unimported_name
+from hybridlit.cli.loading import explained, named_strings, unimported_name
 from hybridlit.components import photonic_modules
 from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
@@ -47,6 +47,13 @@ _HARMLESS = (
     ".*does not have many workers.*",  # data in memory load fastest in the main process
     ".*is smaller than the logging interval.*",  # losses and metrics are logged once an epoch
 )
+
+
+class _Parser(LightningArgumentParser):
+    """Says which argument was meant where a class does not have the one that was given."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        super().error(explained(message), ex)
 
 
 class HybridCLI(LightningCLI):
@@ -286,6 +293,7 @@ def run(args: ArgsType = None) -> None:
                 subclass_mode_data=True,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,  # the templates have their own
+                parser_class=_Parser,
                 parser_kwargs={
                     "prog": "hybridlit",
                     "version": __version__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy.typing as npt
 from lightning.pytorch import LightningDataModule
@@ -14,10 +14,15 @@ from torch.utils.data import DataLoader
 from hybridlit.checks import integer, number, random_seed
 from hybridlit.constructors import check_constructors
 from hybridlit.data.batches import batches
-from hybridlit.data.columns import column_names, in_order
-from hybridlit.data.scaling import Scaler
+from hybridlit.data.scaling import Scaler, ScalingName
 from hybridlit.data.splits import split_rows
-from hybridlit.data.tensors import as_tensor, check_distinct, in_default_dtype
+from hybridlit.data.tensors import (
+    as_tensor,
+    check_distinct,
+    column_names,
+    in_default_dtype,
+    in_order,
+)
 
 __all__ = ["Array", "ArrayDataModule"]
 
@@ -84,8 +89,8 @@ class ArrayDataModule(LightningDataModule):
         test: tuple[Array, Array] | None = None,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
-        scaling: Literal["standard", "minmax"] | None = "standard",
-        target_scaling: Literal["standard", "minmax"] | None = None,
+        scaling: ScalingName | None = "standard",
+        target_scaling: ScalingName | None = None,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
@@ -156,30 +161,16 @@ class ArrayDataModule(LightningDataModule):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: the largest class index of any split, plus 1.
-
-        Raises:
-            ValueError: If the targets are real.
-        """
+        """Number of classes: the largest class index of any split, plus 1; not of real targets."""
         if self.train[1].is_floating_point():
             raise ValueError("num_classes needs integer targets, got real ones")
         parts = [part for part in (self.train, self.val, self.test) if part is not None]
         return max(int(targets.max()) for _, targets in parts) + 1
 
     def scale(self, inputs: Array) -> Tensor:
-        """Scale new inputs as the training inputs were.
+        """Scale new inputs (rows, ...) as the training inputs were, to what the model takes.
 
-        Args:
-            inputs: Features of shape (rows, ...), real and finite; a table with the columns of the
-                training inputs in any order, if these had names.
-
-        Returns:
-            What the model takes, of the same shape.
-
-        Raises:
-            TypeError: If `inputs` is not real.
-            ValueError: If rows are of another shape or have other columns, or values are not
-                finite in torch's default dtype.
+        A table may have the columns of the training inputs in any order, if these had names.
         """
         rows = as_tensor(in_order(inputs, self._columns, "inputs"), "inputs").double()
         expected = self._scaler.offset.shape
@@ -193,12 +184,7 @@ class ArrayDataModule(LightningDataModule):
     def unscale_targets(self, predictions: Tensor) -> Tensor:
         """Bring predictions of a model trained on scaled targets back into the original units.
 
-        Args:
-            predictions: Predictions of shape (rows,) or (rows, 1) for targets of shape (rows,), or
-                the shape of the targets.
-
-        Returns:
-            Predictions in original units, of the same shape.
+        They have the shape of the targets; for targets (rows,) also (rows, 1).
         """
         return self._target_scaler.inverse(predictions.double()).to(predictions.dtype)
 
@@ -221,13 +207,8 @@ class ArrayDataModule(LightningDataModule):
     def _batches(
         self, part: tuple[Tensor, Tensor], seed: int | None, drop_last: bool = False
     ) -> DataLoader[tuple[Tensor, Tensor]]:
-        return batches(
-            *part,
-            batch_size=self.batch_size,
-            seed=seed,
-            num_workers=self.num_workers,
-            drop_last=drop_last,
-        )
+        size, workers = self.batch_size, self.num_workers
+        return batches(*part, batch_size=size, seed=seed, num_workers=workers, drop_last=drop_last)
 
     def _scaled(self, part: tuple[Tensor, Tensor], name: str) -> tuple[Tensor, Tensor]:
         inputs, targets = part

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from hybridlit.data.resumable import ResumableLoader
-from hybridlit.data.workers import EndedByParentOnly
+from hybridlit.data.resumable import EndedByParentOnly, ResumableLoader
 
 __all__ = ["EpochShuffle", "batches"]
 
@@ -35,11 +34,7 @@ class EpochShuffle(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-        """
+        """Choose the order of an epoch, from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -62,38 +57,24 @@ def batches(
 ) -> DataLoader[Batch]:
     """Return a loader of (inputs, targets) batches; the last one may be smaller.
 
-    Args:
-        inputs: Inputs of shape (rows, ...).
-        targets: Targets of shape (rows, ...).
-        batch_size: Rows in a batch, at least 1.
-        seed: Seed of the order; None: in order.
-        num_workers: Number of loading processes; 0 is fastest for data in memory.
-        drop_last: Leave out the last batch if it is smaller.
-
-    Returns:
-        The loader; one with a seed can go on in the middle of an epoch.
+    With a `seed` the order is another one in each epoch, and the loader can go on amid an epoch;
+    without one, rows come in order. No loading processes are fastest for data in memory.
     """
     data = _Rows(inputs, targets)
-    if seed is not None:
-        return ResumableLoader(
-            data,
-            batch_size=batch_size,
-            sampler=EpochShuffle(data, seed),
-            seed=seed,
-            drop_last=drop_last,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            collate_fn=_as_they_are,
-        )
-    return DataLoader(
-        data,
+    options: dict[str, Any] = dict(
         batch_size=batch_size,
         drop_last=drop_last,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         collate_fn=_as_they_are,
+    )
+    if seed is not None:
+        return ResumableLoader(data, sampler=EpochShuffle(data, seed), seed=seed, **options)
+    return DataLoader(
+        data,
         worker_init_fn=EndedByParentOnly(),
         generator=torch.Generator(),  # iterating leaves the global one alone
+        **options,
     )
 
 

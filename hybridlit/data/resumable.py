@@ -5,8 +5,12 @@ Lightning writes the state of such a loader into its checkpoints. `ExactResume` 
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,9 +27,8 @@ from torch.utils.data import (
 
 from hybridlit.argument_types import checked
 from hybridlit.checks import random_seed
-from hybridlit.data.workers import EndedByParentOnly
 
-__all__ = ["EpochSeeded", "ResumableLoader"]
+__all__ = ["EndedByParentOnly", "EpochSeeded", "ResumableLoader"]
 
 
 class EpochSeeded(Sampler[Any]):
@@ -54,11 +57,7 @@ class EpochSeeded(Sampler[Any]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch.
-
-        Args:
-            epoch: Number of the epoch, from 0.
-        """
+        """Choose the order of an epoch, from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -153,12 +152,8 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Begin the next pass behind the batches that were handed out when the state was saved.
 
-        Args:
-            state: What `state_dict` returned. At the end of an epoch, the next pass is a whole one,
-                and may be of other batches.
-
-        Raises:
-            ValueError: If the epoch was amid, and its batches would be others.
+        At the end of an epoch, the next pass is a whole one, and may be of other batches. Amid an
+        epoch, other batches are a `ValueError`.
         """
         position, batches = state["position"], len(self)
         before = state.get("batches", batches)  # 0.1 did not save it
@@ -225,6 +220,37 @@ class ResumableLoader(DataLoader[Any]):
         if self.persistent_workers:
             self._worker_loader = loader
         return loader
+
+
+class EndedByParentOnly:
+    """Let a worker of a DataLoader pass over SIGTERM, unless its parent has sent it.
+
+    A job that is stopped gets SIGTERM in all its processes at once, and Lightning ends the training
+    step first. Without workers it could not: torch raises an error in the midst of it instead.
+    Where the system does not tell who sends a signal, as on macOS and Windows, nothing changes.
+
+    Args:
+        then: The `worker_init_fn` that the user has given; None: none.
+    """
+
+    def __init__(self, then: Callable[[int], None] | None = None) -> None:
+        self.then = then
+
+    def __call__(self, worker: int) -> None:
+        """Prepare this process, which is the worker of a number, from 0."""
+        parent = multiprocessing.parent_process()
+        if parent is not None and parent.pid is not None and hasattr(signal, "sigwaitinfo"):
+            # the thread inherits the mask; torch's own handler would end the process in any case
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            threading.Thread(target=_wait_for, args=(parent.pid,), daemon=True).start()
+        if self.then is not None:
+            self.then(worker)
+
+
+def _wait_for(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 class _Indices(Sampler[Any]):

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-__all__ = ["Scaler"]
+__all__ = ["SCALINGS", "Scaler", "ScalingName"]
 
 _LARGE = 1e150  # the square root of the largest float64 is 1e154
+
+
+def _standard(rows: Tensor) -> tuple[Tensor, Tensor]:
+    scale, offset = torch.std_mean(rows, dim=0, correction=0)
+    return offset, scale
+
+
+def _minmax(rows: Tensor) -> tuple[Tensor, Tensor]:
+    offset = rows.amin(0)
+    return offset, rows.amax(0) - offset
+
+
+SCALINGS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
+    "standard": _standard,
+    "minmax": _minmax,
+}
+"""Scalings by name: from rows to what each feature loses, and what it is divided by then."""
+
+if TYPE_CHECKING:
+    ScalingName: TypeAlias = str
+else:
+    ScalingName = Literal[tuple(SCALINGS)]
 
 
 @dataclass(frozen=True)
@@ -29,15 +53,9 @@ class Scaler:
 
     @classmethod
     def fit(cls, rows: Tensor, method: str | None) -> Scaler:
-        """Fit the map to training rows, in float64.
+        """Fit the map to training rows of shape (rows, ...), in float64; None changes nothing.
 
-        Args:
-            rows: Training rows of shape (rows, ...), float64.
-            method: `"standard"`: mean 0 and standard deviation 1; `"minmax"`: from 0 to 1; None:
-                no change. A feature that is constant in `rows` becomes 0 and is not stretched.
-
-        Returns:
-            The fitted map.
+        A feature that is constant in `rows` becomes 0 and is not stretched.
         """
         unit = rows.new_ones(rows.shape[1:])
         if method is None:
@@ -46,11 +64,7 @@ class Scaler:
         exponent = torch.frexp(largest).exponent - 1  # values below 2 in this unit
         unit = torch.where(largest > _LARGE, torch.ldexp(unit, exponent), unit)
         rows = rows / unit
-        if method == "standard":
-            scale, offset = torch.std_mean(rows, dim=0, correction=0)
-        else:
-            offset = rows.amin(0)
-            scale = rows.amax(0) - offset
+        offset, scale = SCALINGS[method](rows)
         # a spread at the rounding error of the values is no spread
         constant = scale <= 1e-12 * rows.abs().amax(0)
         return cls(offset, torch.where(constant, 1.0, scale), unit)

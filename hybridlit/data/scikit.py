@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hybridlit.checks import choice
 from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
+from hybridlit.data.scaling import ScalingName
 
-__all__ = ["SklearnDataModule"]
+__all__ = ["DATASETS", "DatasetName", "SklearnDataModule"]
 
-Dataset = Literal["digits", "iris", "wine", "breast_cancer", "diabetes"]
+DATASETS = {
+    "digits": "load_digits",
+    "iris": "load_iris",
+    "wine": "load_wine",
+    "breast_cancer": "load_breast_cancer",
+    "diabetes": "load_diabetes",
+}
+"""Functions of `sklearn.datasets` by name of the data set."""
+
+if TYPE_CHECKING:
+    DatasetName: TypeAlias = str
+else:
+    DatasetName = Literal[tuple(DATASETS)]
 
 
 class SklearnDataModule(ArrayDataModule):
@@ -27,35 +40,24 @@ class SklearnDataModule(ArrayDataModule):
 
     Args:
         dataset: One of the names above.
-        val_fraction: Share of all rows for validation, in [0, 1); 0: none.
-        test_fraction: Share of all rows for the test, in [0, 1); 0: none.
-        scaling: `"standard"`, `"minmax"` or None; fitted on the training rows.
-        target_scaling: The same for the targets of `diabetes`.
-        batch_size: Rows in a batch, at least 1.
-        drop_last: Leave out the last training batch of an epoch if it is smaller.
-        seed: Seed of the split and of the order of the training batches, from 0 to 2**32 - 1.
-        num_workers: Number of loading processes, at least 0.
-
-    Raises:
-        ImportError: If scikit-learn is not installed.
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range or unknown.
+        target_scaling: Scaling of the targets of `diabetes`.
+        val_fraction: As for `ArrayDataModule`, and so are all others.
     """
 
     def __init__(
         self,
-        dataset: Dataset = "digits",
+        dataset: DatasetName = "digits",
         *,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
-        scaling: Literal["standard", "minmax"] | None = "standard",
-        target_scaling: Literal["standard", "minmax"] | None = None,
+        scaling: ScalingName | None = "standard",
+        target_scaling: ScalingName | None = None,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        choice(dataset, "dataset", get_args(Dataset))
+        choice(dataset, "dataset", DATASETS)
         inputs, targets = _load(dataset)
         super().__init__(
             inputs,
@@ -82,4 +84,4 @@ def _load(dataset: str) -> Any:
             "SklearnDataModule needs scikit-learn, which is not installed: "
             'pip install "hybridlit[recipes]"'
         ) from error
-    return getattr(datasets, f"load_{dataset}")(return_X_y=True)
+    return getattr(datasets, DATASETS[dataset])(return_X_y=True)

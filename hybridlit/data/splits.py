@@ -16,17 +16,12 @@ def split_rows(
     The test rows depend on the seed and the test fraction only, so that another validation fraction
     never moves a row between test and the rest.
 
-    Args:
-        targets: Targets of shape (rows, ...); class indices of shape (rows,) to stratify.
-        fractions: Shares of all rows for validation and test, each in [0, 1), with sum below 1.
-        stratify: Give every class its share of both splits, up to rounding.
-        seed: Seed of the split.
+    With `stratify`, `targets` are class indices of shape (rows,), and every class has its share of
+    both splits, up to rounding. `fractions` are the shares of all rows for validation and test.
 
     Returns:
-        Row numbers of the training, validation and test data, each in ascending order.
-
-    Raises:
-        ValueError: If a split with a fraction above 0, or the training data, would be empty.
+        Row numbers of the training, validation and test data, each in ascending order; none is
+        empty unless its fraction is 0.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = torch.arange(len(targets))

@@ -1,28 +1,21 @@
-"""Arrays of any kind as tensors, or an error that says which value cannot be one."""
+"""Arrays and tables of any kind as tensors, or an error that says which value cannot be one."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["as_tensor", "check_distinct", "in_default_dtype"]
+__all__ = ["as_tensor", "check_distinct", "column_names", "in_default_dtype", "in_order"]
 
 
 def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
-    """Return a checked array as a CPU tensor.
+    """Return an array of any real dtype and byte order, checked, as a CPU tensor.
 
-    Args:
-        array: Array, table or tensor of any real dtype and byte order.
-        name: What it is, for the message.
-
-    Returns:
-        float64 for real values, int64 for integers and bools, of the same shape.
-
-    Raises:
-        TypeError: If it is not real.
-        ValueError: If a value is not finite, or an integer beyond int64.
+    Real values become float64, integers and bools int64; `name` is for the message.
     """
     if not isinstance(array, Tensor):
         values = np.asarray(array)
@@ -52,18 +45,9 @@ def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
 
 
 def in_default_dtype(scaled: Tensor, given: Tensor, name: str) -> Tensor:
-    """Return scaled values in torch's default dtype.
+    """Round scaled float64 values to torch's default dtype, unless one is too large for it.
 
-    Args:
-        scaled: The values in float64.
-        given: What they were before scaling, of the same shape, for the message.
-        name: What they are, for the message.
-
-    Returns:
-        The same values, rounded.
-
-    Raises:
-        ValueError: If one is too large for the dtype.
+    `given`, what they were before scaling, and `name` are for the message.
     """
     dtype = torch.get_default_dtype()
     cast = scaled.to(dtype)
@@ -79,15 +63,7 @@ def in_default_dtype(scaled: Tensor, given: Tensor, name: str) -> Tensor:
 
 
 def check_distinct(given: Tensor, cast: Tensor) -> None:
-    """Refuse features that vary as they were given and are constant in torch's default dtype.
-
-    Args:
-        given: Training inputs of shape (rows, ...), float64.
-        cast: What `in_default_dtype` made of them.
-
-    Raises:
-        ValueError: If there is such a feature.
-    """
+    """Refuse features that vary in the training inputs given, and are constant after the cast."""
     low, high = given.amin(0), given.amax(0)
     lost = ((high > low) & (cast.amax(0) == cast.amin(0))).nonzero()
     if len(lost):
@@ -97,3 +73,28 @@ def check_distinct(given: Tensor, cast: Tensor) -> None:
             f"{low[index].item()!r} to {high[index].item()!r}, which is constant there: choose "
             "scaling='standard', or subtract a constant"
         )
+
+
+def column_names(table: Any) -> list[Any] | None:
+    """Return the names of the columns of a table of any library, in order; None without names."""
+    columns = getattr(table, "columns", None)
+    return None if columns is None else list(columns)
+
+
+def in_order(table: Any, names: list[Any] | None, argument: str) -> Any:
+    """Bring the columns of a table into the order of the training inputs, `names`.
+
+    What has no names is taken as it is. Other columns, or names that occur twice in another order,
+    are a `ValueError` that names the `argument`.
+    """
+    given = column_names(table)
+    if given is None or names is None or given == names:
+        return table
+    if len(set(given)) < len(given) or set(given) != set(names):
+        missing = [name for name in names if name not in given]
+        unknown = [name for name in given if name not in names]
+        raise ValueError(
+            f"{argument} must have the columns of the training inputs, {names}, got {given}: "
+            f"missing {missing}, unknown {unknown}"
+        )
+    return table[names]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from hybridlit.argument_types import checked
+from hybridlit.checks import precision
 from hybridlit.internals.torch import metadata
 from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.circuit.data_phases import LinearMap, hides_terms, tuned, turned_back
@@ -36,7 +37,7 @@ _Result = TypeVar("_Result")
 class PhotonicCircuit(nn.Module):
     r"""One circuit, or several of one shape: the base of the photonic layers.
 
-    Holds the phases, turns features into data phases and asks :mod:`simulation` for outcomes. Its
+    Holds the phases, turns features into data phases and asks `simulation` for outcomes. Its
     own parameters are the photonic ones; a readout's weights belong to a child module.
 
     A state dict says of which circuit it is, beside the tensors, where torch keeps the versions of
@@ -44,10 +45,13 @@ class PhotonicCircuit(nn.Module):
     that does not say (an older one, a copy by ``dict(state)``, a safetensors file) is taken.
 
     Args:
-        ansatz: experiment and sizes.
-        count: number of circuits with phases of their own, or None for one without that dimension.
-        recompute: simulate again for the gradient instead of keeping intermediate states: less
+        ansatz: Experiment and sizes.
+        count: Number of circuits with phases of their own, or None for one without that dimension.
+        recompute: Simulate again for the gradient instead of keeping intermediate states: less
             memory, up to a third more time. None keeps them up to 5 MiB, while that is faster.
+        device: Where parameters and buffers are; None: torch's default.
+        dtype: `torch.float32` or `torch.float64`; None: that of the ansatz, or torch's default if
+            it is one of them.
     """
 
     phases: Tensor
@@ -60,7 +64,14 @@ class PhotonicCircuit(nn.Module):
     _widest: float
 
     @checked
-    def __init__(self, ansatz: Ansatz, count: int | None, recompute: bool | None = None) -> None:
+    def __init__(
+        self,
+        ansatz: Ansatz,
+        count: int | None,
+        recompute: bool | None = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         circuit = ansatz.experiment
         assert ansatz.output_size is not None  # the ansatz has filled it in
@@ -77,13 +88,22 @@ class PhotonicCircuit(nn.Module):
         self._without_interference = ansatz.readout.distinguishable
         self._has_expectations = self._expectation is not None
 
-        dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
+        if dtype is None:
+            default = torch.promote_types(torch.get_default_dtype(), torch.float32)
+            dtype = ansatz.dtype or default
+        elif precision(dtype, "dtype") is not (ansatz.dtype or dtype):
+            raise ValueError(f"dtype must be {ansatz.dtype} as in the ansatz, got {dtype}")
+        try:
+            place = torch.empty(0, device=device).device
+        except RuntimeError as error:
+            raise ValueError(f"device must be one of torch's, got {device!r}: {error}") from error
         if not self._has_expectations:
             # A readout's weights and their gradient stand beside the simulation.
             weights = ansatz.readout.numbers(self.fock_space, self.output_size) * (count or 1)
             if weights + self.fock_space.size > 2**22:
+                circuits, more = count or 1, 4 * weights
                 require_memory(
-                    self.fock_space, count or 1, dtype, "cpu", 4 * weights, circuits=count or 1
+                    self.fock_space, circuits, dtype, place.type, more, circuits=circuits
                 )
 
         self._inputs = tuple(mode for mode, photons in enumerate(self.input_state) if photons)
@@ -91,7 +111,8 @@ class PhotonicCircuit(nn.Module):
         factors = circuit.encoding_for(self.input_size)
         self.columns, self._modes = factors.shape[:2]
         stack = () if count is None else (count,)
-        phases = torch.empty(*stack, self.columns + 1, len(cells(circuit.n_modes)), 2, dtype=dtype)
+        like: dict[str, Any] = dict(device=place, dtype=dtype)
+        phases = torch.empty(*stack, self.columns + 1, len(cells(circuit.n_modes)), 2, **like)
         if circuit.reservoir_mode:
             self.register_buffer("phases", phases)
         else:
@@ -99,12 +120,12 @@ class PhotonicCircuit(nn.Module):
         self.bandwidth: nn.Parameter | None = None
         if circuit.use_bandwidth_tuning:
             encoded = int(factors.any(axis=2).sum())
-            self.bandwidth = nn.Parameter(torch.empty(*stack, encoded, dtype=dtype))
+            self.bandwidth = nn.Parameter(torch.empty(*stack, encoded, **like))
         for constant in ("encoding", "tuned_by", "photons"):
             self.register_buffer(constant, None, persistent=False)
         self._set_constants()
         make = ansatz.readout.module
-        self.readout = make(self.fock_space, self.output_size, count, phases.device, dtype)
+        self.readout = make(self.fock_space, self.output_size, count, place, dtype)
         self.reset_parameters()
 
     @property
@@ -341,14 +362,6 @@ class PhotonicCircuit(nn.Module):
                 "nothing of the circuit, to take the numbers over all the same"
             )
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
-
-    def _taking(self, source: PhotonicCircuit, state: Mapping[str, Tensor]) -> Self:
-        """Take over numbers, and the device, precision, mode and what learns of another circuit."""
-        self.to(source.phases)
-        self.load_state_dict(state)
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_(source.get_parameter(name).requires_grad)
-        return self.train(source.training)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow ``.to()``, ``.half()`` and the like, but never below float32."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from hybridlit.checks import integer
+from hybridlit.checks import integer, precision
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import compiled_refuses
@@ -92,8 +92,7 @@ def estimate(
     """
     features = integer(input_size, "input_size", 1)
     batch = integer(batch_size, "batch_size", 1)
-    if dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+    precision(dtype, "dtype")
     space = experiment.fock_space
     columns = len(experiment.encoding_for(features))
     kernel = "torch" if compiled_refuses(space, device, dtype) else "compiled"

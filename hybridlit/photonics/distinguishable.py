@@ -25,7 +25,7 @@ from torch import Tensor
 from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
-from hybridlit.photonics.layer import QuantumLayer
+from hybridlit.photonics.layer import QuantumLayer, take_over
 from hybridlit.photonics.stack import QuantumLayerStack
 from hybridlit.photonics.tables import on_device
 
@@ -84,14 +84,13 @@ class _Distinguishable(PhotonicCircuit):
 
 
 class DistinguishableLayer(_Distinguishable, QuantumLayer):
-    """A :class:`QuantumLayer` whose photons do not interfere with one another.
+    """A `QuantumLayer` whose photons do not interfere with one another.
 
-    Arguments, parameters and outputs are those of :class:`QuantumLayer`; it is slower, since it
-    runs in torch operations. With ``"mode_expectations"``, and with one photon, both are the same.
+    Arguments, parameters and outputs are those of `QuantumLayer`; it is slower, since it
+    runs in torch operations. With `"mode_expectations"`, and with one photon, both are the same.
 
     Example:
-        >>> from hybridlit import Experiment
-        >>> layer = QuantumLayer(2, 3, experiment=Experiment("series", n_modes=4, n_photons=2))
+        >>> layer = QuantumLayer(2, 3, n_modes=4, n_photons=2)
         >>> classical = DistinguishableLayer.from_layer(layer)
         >>> x = torch.rand(5, 2)
         >>> torch.equal(classical.unitary(x), layer.unitary(x))
@@ -105,31 +104,33 @@ class DistinguishableLayer(_Distinguishable, QuantumLayer):
         """Copy a layer, with phases, bandwidths and readout, and take the interference away.
 
         Args:
-            layer: the layer to copy.
+            layer: The layer to copy.
 
         Returns:
             A layer of the same circuit, on the same device and with the same precision.
         """
         made = cls(layer.input_size, ansatz=layer.ansatz, recompute=layer.recompute)
-        return made._taking(layer, layer.state_dict())
+        take_over(made, layer, layer.state_dict())
+        return made
 
 
 class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
-    """A :class:`QuantumLayerStack` whose photons do not interfere with one another."""
+    """A `QuantumLayerStack` whose photons do not interfere with one another."""
 
     @classmethod
     def from_stack(cls, stack: QuantumLayerStack) -> DistinguishableLayerStack:
         """Copy a stack, with phases, bandwidths and readouts, and take the interference away.
 
         Args:
-            stack: the stack to copy.
+            stack: The stack to copy.
 
         Returns:
             A stack of the same circuits, on the same device and with the same precision.
         """
         assert stack.count is not None  # a stack has one
         made = cls(stack.count, stack.input_size, ansatz=stack.ansatz, recompute=stack.recompute)
-        return made._taking(stack, stack.state_dict())
+        take_over(made, stack, stack.state_dict())
+        return made
 
     def layers(self) -> list[QuantumLayer]:
         """Return the layers one by one, as copies."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from hybridlit.checks import enum_member, integer
+from hybridlit.checks import boolean, choice, enum_member, integer, precision
 from hybridlit.photonics.circuit import builders as encodings
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.readouts.row import Readout
@@ -98,29 +101,34 @@ else:
         for kind in (CircuitType, OutputMappingStrategy, ComputationSpace, StatePattern)
     )
 
+EncodingUnit = Literal["pi", "radian"]
+
 
 @dataclass(frozen=True)
 class Experiment:
     """A linear-optical circuit on a Fock state, not yet tied to a number of features.
 
-    Exactly one of ``circuit_type`` and ``encoding`` says where the data enter.
+    Exactly one of `circuit_type` and `encoding` says where the data enter.
 
     Args:
-        circuit_type: a :class:`CircuitType` or its string.
-        n_modes: number of modes m, at least 2.
-        n_photons: number of photons n, at least 1; below ``n_modes`` in the unbunched space.
-        state_pattern: where the input photons are, a :class:`StatePattern` or its string.
-        use_bandwidth_tuning: give each encoded phase a learnable factor, initially 1.
-        reservoir_mode: draw the interferometers' phases once and keep them fixed.
-        input_state: the input occupation of each mode, instead of ``state_pattern``.
-        computation_space: ``"fock"`` for all outcomes; ``"unbunched"`` for those with at most one
+        circuit_type: A `CircuitType` or its string.
+        n_modes: Number of modes m, at least 2.
+        n_photons: Number of photons n, at least 1; below `n_modes` in the unbunched space. None:
+            as many as in `input_state`.
+        state_pattern: Where the input photons are, a `StatePattern` or its string.
+        use_bandwidth_tuning: Give each encoded phase a learnable factor, initially 1.
+        reservoir_mode: Draw the interferometers' phases once and keep them fixed.
+        input_state: The input occupation of each mode, instead of `state_pattern`.
+        computation_space: `"fock"` for all outcomes; `"unbunched"` for those with at most one
             photon a mode, their probabilities renormalised.
-        encoding: instead of a circuit type, the phases in units of pi for each unit of a feature,
-            nested sequence of shape (columns, modes, features).
+        encoding: Instead of a circuit type, the phases for each unit of a feature: a nested
+            sequence, array or tensor of shape (columns, modes, features). Kept as tuples, in units
+            of pi.
+        encoding_unit: What `encoding` is given in: `"pi"`, units of pi, or `"radian"`.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range, unknown or contradicts another.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range, unknown or contradicts another.
 
     Example:
         >>> Experiment("series", n_modes=5, n_photons=2).occupation
@@ -129,13 +137,16 @@ class Experiment:
 
     circuit_type: CircuitType | str | None = None
     n_modes: int = 0  # required: 0 is refused; the default only lets encoding= stand alone
-    n_photons: int = 0
+    n_photons: int = None  # type: ignore[assignment]  # a number once it is made
     state_pattern: StatePattern | str = StatePattern.PERIODIC
     use_bandwidth_tuning: bool = False
     reservoir_mode: bool = False
     input_state: Sequence[int] | None = field(default=None, kw_only=True)
     computation_space: ComputationSpace | str = field(default=ComputationSpace.FOCK, kw_only=True)
-    encoding: Sequence[Sequence[Sequence[float]]] | None = field(default=None, kw_only=True)
+    encoding: Sequence[Sequence[Sequence[float]]] | npt.NDArray[Any] | Tensor | None = field(
+        default=None, kw_only=True
+    )
+    encoding_unit: EncodingUnit = field(default="pi", kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.circuit_type is None) == (self.encoding is None):
@@ -144,7 +155,7 @@ class Experiment:
                 + ("neither" if self.encoding is None else f"both, {self.circuit_type!r} and one")
             )
         self._set("n_modes", integer(self.n_modes, "n_modes", 2))
-        self._set("n_photons", integer(self.n_photons, "n_photons", 1))
+        self._set_input()
         self._set("state_pattern", enum_member(StatePattern, self.state_pattern, "state_pattern"))
         space = enum_member(ComputationSpace, self.computation_space, "computation_space")
         self._set("computation_space", space)
@@ -154,19 +165,36 @@ class Experiment:
                 f"{self.n_photons}: as many photons as modes leave one outcome, whose probability "
                 "is always 1; use fewer photons or computation_space='fock'"
             )
-        for name in ("use_bandwidth_tuning", "reservoir_mode"):
-            flag = getattr(self, name)
-            if not isinstance(flag, bool):
-                raise TypeError(f"{name} must be a bool, got {type(flag).__name__} {flag!r}")
+        boolean(self.use_bandwidth_tuning, "use_bandwidth_tuning")
+        boolean(self.reservoir_mode, "reservoir_mode")
         if self.circuit_type is not None:
             self._set("circuit_type", enum_member(CircuitType, self.circuit_type, "circuit_type"))
+        choice(self.encoding_unit, "encoding_unit", get_args(EncodingUnit))
         if self.encoding is not None:
-            array = encodings.explicit(self.encoding, self.n_modes)
-            self._set(
-                "encoding", tuple(tuple(tuple(row) for row in column) for column in array.tolist())
+            array = encodings.explicit(self.encoding, self.n_modes, self.encoding_unit)
+            self._set("encoding", tuple(tuple(map(tuple, column)) for column in array.tolist()))
+            self._set("encoding_unit", "pi")
+
+    def _set_input(self) -> None:
+        """Normalise the input state, and the number of photons, which follows from it."""
+        state = self.input_state
+        if state is None:
+            if self.n_photons is None:
+                raise ValueError("n_photons must be given, at least 1, or input_state with photons")
+            return self._set("n_photons", integer(self.n_photons, "n_photons", 1))
+        if isinstance(state, str) or not hasattr(state, "__iter__"):
+            got = f"{type(state).__name__} {state!r}"
+            raise TypeError(f"input_state must be a sequence of ints, got {got}")
+        occupation = tuple(integer(number, "each entry of input_state", 0) for number in state)
+        photons = sum(occupation) if self.n_photons is None else self.n_photons
+        photons = integer(photons, "n_photons", 1)
+        if len(occupation) != self.n_modes or sum(occupation) != photons:
+            raise ValueError(
+                f"input_state must hold n_photons={photons} photons in n_modes={self.n_modes} "
+                f"modes, got {occupation} with {sum(occupation)} photons in {len(occupation)} modes"
             )
-        if self.input_state is not None:
-            self._set("input_state", _checked_state(self.input_state, self.n_modes, self.n_photons))
+        self._set("input_state", occupation)
+        self._set("n_photons", photons)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to normalise a frozen field
@@ -184,17 +212,17 @@ class Experiment:
         return FockSpace(self.n_modes, self.n_photons, ComputationSpace(self.computation_space))
 
     def encoding_for(self, features: int) -> encodings.Encoding:
-        """Return the encoding of a number of features, shape (columns, modes, features).
+        """Return the encoding of a number of features.
 
         Args:
-            features: number of features, at least 1.
+            features: Number of features, at least 1.
 
         Returns:
-            Phases in units of pi for each unit of a feature.
+            Phases in units of pi for each unit of a feature, shape (columns, modes, features).
 
         Raises:
-            MemoryError: if there are too many features to say where each of them goes.
-            ValueError: if an explicit encoding is for another number of features.
+            MemoryError: If there are too many features to say where each of them goes.
+            ValueError: If an explicit encoding is for another number of features.
         """
         if self.encoding is not None:
             array = np.array(self.encoding)
@@ -216,18 +244,20 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Ansatz:
-    """An experiment tied to numbers of features and outputs; made by :class:`AnsatzFactory`.
+    """An experiment tied to numbers of features and outputs; made by `AnsatzFactory`.
 
     Args:
-        experiment: the circuit.
-        input_size: number of features, at least 1.
-        output_size: number of outputs; None where the strategy has one size: NONE, which gives all
+        experiment: The circuit.
+        input_size: Number of features, at least 1.
+        output_size: Number of outputs; None where the strategy has only one: NONE, which gives all
             probabilities, MODE_EXPECTATIONS and PAIR_CORRELATIONS.
-        output_mapping_strategy: how probabilities become outputs.
+        output_mapping_strategy: How probabilities become outputs.
+        dtype: `torch.float32` or `torch.float64`, in which layers made of it compute; None: torch's
+            default, if it is one of them.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if a size is out of range or does not fit the strategy, or if no feature would
+        TypeError: If an argument has the wrong type.
+        ValueError: If a size is out of range or does not fit the strategy, or if no feature would
             reach the output: mode expectations of as many photons in each input mode, and pair
             correlations of one photon, are constant.
     """
@@ -236,20 +266,22 @@ class Ansatz:
     input_size: int
     output_size: int | None = None
     output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR
+    dtype: torch.dtype | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.experiment, Experiment):
             raise TypeError(
                 f"experiment must be an Experiment, got {type(self.experiment).__name__}"
             )
-        strategy = enum_member(
-            OutputMappingStrategy, self.output_mapping_strategy, "output_mapping_strategy"
-        )
-        object.__setattr__(self, "output_mapping_strategy", strategy)
+        name = "output_mapping_strategy"
+        strategy = enum_member(OutputMappingStrategy, self.output_mapping_strategy, name)
+        object.__setattr__(self, name, strategy)
+        if self.dtype is not None:
+            precision(self.dtype, "dtype")
         object.__setattr__(self, "input_size", integer(self.input_size, "input_size", 1))
         self.experiment.encoding_for(self.input_size)  # an explicit one may have another width
         space, readout = self.experiment.fock_space, strategy.readout
-        mapping = f"output_mapping_strategy={strategy.value!r}"
+        mapping = f"{name}={strategy.value!r}"
         if readout.expectation is not None and space.unbunched:
             raise ValueError(
                 f"{mapping} needs computation_space='fock': expectations after post-selection have "
@@ -282,7 +314,7 @@ class Ansatz:
 
 
 class AnsatzFactory:
-    """Makes an :class:`Ansatz`, with the call that MerLin's users know."""
+    """Makes an `Ansatz`, with the call that MerLin's users know."""
 
     @staticmethod
     def create(
@@ -290,34 +322,22 @@ class AnsatzFactory:
         input_size: int,
         output_size: int | None = None,
         output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
+        dtype: torch.dtype | None = None,
     ) -> Ansatz:
         """Tie an experiment to numbers of features and outputs.
 
         Args:
-            experiment: the circuit.
-            input_size: number of features, at least 1.
-            output_size: number of outputs; may be None with ``"none"``.
-            output_mapping_strategy: how probabilities become outputs.
+            experiment: As for `Ansatz`, and so are the others.
+            input_size: Number of features.
+            output_size: Number of outputs.
+            output_mapping_strategy: How probabilities become outputs.
+            dtype: In which layers made of it compute.
 
         Returns:
-            The ansatz for :class:`~hybridlit.photonics.QuantumLayer`.
+            The ansatz for `QuantumLayer`.
 
         Raises:
-            TypeError: if an argument has the wrong type.
-            ValueError: as :class:`Ansatz`.
+            TypeError: If an argument has the wrong type.
+            ValueError: As `Ansatz`.
         """
-        return Ansatz(experiment, input_size, output_size, output_mapping_strategy)
-
-
-def _checked_state(state: Sequence[int], modes: int, photons: int) -> tuple[int, ...]:
-    if isinstance(state, str) or not hasattr(state, "__iter__"):
-        raise TypeError(
-            f"input_state must be a sequence of ints, got {type(state).__name__} {state!r}"
-        )
-    occupation = tuple(integer(number, "each entry of input_state", 0) for number in state)
-    if len(occupation) != modes or sum(occupation) != photons:
-        raise ValueError(
-            f"input_state must hold n_photons={photons} photons in n_modes={modes} modes, got "
-            f"{occupation} with {sum(occupation)} photons in {len(occupation)} modes"
-        )
-    return occupation
+        return Ansatz(experiment, input_size, output_size, output_mapping_strategy, dtype)

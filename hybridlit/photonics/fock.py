@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property, lru_cache
 from typing import Any, SupportsIndex, overload
 
@@ -19,17 +18,24 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridlit.checks import enum_member, integer
+from hybridlit.photonics.vocabulary import Vocabulary
 
 __all__ = ["ComputationSpace", "FockSpace", "raising_table"]
 
 IntArray = npt.NDArray[np.int64]
 
 
-class ComputationSpace(str, Enum):
-    """Which outcomes are simulated: all Fock states, or those with at most one photon a mode."""
+class ComputationSpace(Vocabulary):
+    """Which outcomes are simulated: all Fock states, or those with at most one photon a mode.
 
-    FOCK = "fock"
-    UNBUNCHED = "unbunched"
+    Attributes:
+        row: From numbers of modes and photons to how many there are.
+    """
+
+    row: Callable[[int, int], int]
+
+    FOCK = "fock", lambda modes, photons: math.comb(modes + photons - 1, photons)
+    UNBUNCHED = "unbunched", math.comb
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,7 @@ class FockSpace:
     @property
     def size(self) -> int:
         """Number of basis states D."""
-        if self.unbunched:
-            return math.comb(self.modes, self.photons)
-        return math.comb(self.modes + self.photons - 1, self.photons)
+        return self.space.row(self.modes, self.photons)
 
     @cached_property
     def states(self) -> npt.NDArray[np.signedinteger[Any]]:

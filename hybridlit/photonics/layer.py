@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from inspect import signature
+from typing import Any
+
+import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from hybridlit.checks import enum_member, integer
 from hybridlit.photonics.base import PhotonicCircuit
-from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment
+from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, CircuitType, Experiment
+from hybridlit.photonics.fock import ComputationSpace
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
-__all__ = ["QuantumLayer", "resolved_ansatz"]
+__all__ = ["QuantumLayer", "resolved_ansatz", "take_over"]
 
 
 class QuantumLayer(PhotonicCircuit):
@@ -29,30 +38,35 @@ class QuantumLayer(PhotonicCircuit):
     outputs of their samples.
 
     Args:
-        input_size: number of features.
-        output_size: number of outputs; see :class:`~hybridlit.photonics.experiment.Ansatz`.
-        ansatz: what :meth:`AnsatzFactory.create` made; its sizes and mapping hold.
-        experiment: the circuit, instead of an ansatz.
-        output_mapping_strategy: how photon statistics become outputs.
-        recompute: simulate again for the gradient instead of keeping intermediate states: less
+        input_size: Number of features.
+        output_size: Number of outputs; see `Ansatz`.
+        ansatz: What `AnsatzFactory.create` made; its sizes, mapping and precision hold.
+        experiment: The circuit, instead of an ansatz.
+        output_mapping_strategy: How photon statistics become outputs.
+        recompute: Simulate again for the gradient instead of keeping intermediate states: less
             memory, up to a third more time. None keeps them up to 5 MiB, while that is faster.
+        device: Where parameters and buffers are; None: torch's default.
+        dtype: `torch.float32` or `torch.float64`; None: that of the ansatz, or torch's default if
+            it is one of them.
+        **circuit: Without ansatz and experiment, the fields of an `Experiment`; its circuit type is
+            then `"series"` unless given.
 
     Attributes:
         phases: (a, b) of each cell of each interferometer in radians, shape
             (columns + 1, cells, 2); a buffer in reservoir mode.
-        bandwidth: factor of each encoded phase, initially 1, shape (encoded phases,); None without
+        bandwidth: Factor of each encoded phase, initially 1, shape (encoded phases,); None without
             bandwidth tuning.
-        readout: module from probabilities to outputs.
-        input_state: photons in each input mode.
-        fock_space: the outcomes, a sequence of occupation tuples.
+        readout: Module from probabilities to outputs.
+        input_state: Photons in each input mode.
+        fock_space: The outcomes, a sequence of occupation tuples.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range or contradicts the ansatz.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range or contradicts the ansatz.
 
     Example:
         >>> import torch
-        >>> layer = QuantumLayer(3, 4, experiment=Experiment("series", n_modes=4, n_photons=2))
+        >>> layer = QuantumLayer(3, 4, n_modes=4, n_photons=2)
         >>> layer(torch.rand(8, 3)).shape
         torch.Size([8, 4])
     """
@@ -66,17 +80,74 @@ class QuantumLayer(PhotonicCircuit):
         experiment: Experiment | None = None,
         output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
         recompute: bool | None = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        **circuit: Any,
     ) -> None:
         chosen = resolved_ansatz(
-            input_size, output_size, ansatz, experiment, output_mapping_strategy
+            input_size, output_size, ansatz, experiment, output_mapping_strategy, circuit
         )
-        super().__init__(chosen, count=None, recompute=recompute)
+        super().__init__(chosen, None, recompute, device, dtype)
+
+    @classmethod
+    def simple(
+        cls,
+        input_size: int,
+        output_size: int | None = None,
+        *,
+        output_mapping_strategy: OutputMappingStrategy | str | None = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        **circuit: Any,
+    ) -> Self:
+        """Make a layer of a usual shape from its sizes alone, as MerLin's users know it.
+
+        It has a mode more than features, up to 20 modes, and photons in every second one. Features
+        enter in one column, one a mode, or in several where there are more than 19. Outcomes are
+        post-selected to at most one photon a mode.
+
+        Args:
+            input_size: Number of features.
+            output_size: Number of outputs; None: the probabilities of all outcomes.
+            output_mapping_strategy: How probabilities become outputs; None: `"modgrouping"`, or
+                `"none"` if there are as many outputs as outcomes.
+            device: As for the layer, and so are the others.
+            dtype: In which it computes.
+            **circuit: Fields of an `Experiment` that differ from these.
+
+        Returns:
+            The layer.
+
+        Raises:
+            TypeError: As the layer.
+            ValueError: As the layer.
+
+        Example:
+            >>> QuantumLayer.simple(4, 3).fock_space
+            FockSpace(modes=5, photons=3, space=<ComputationSpace.UNBUNCHED: 'unbunched'>)
+        """
+        modes = circuit.setdefault("n_modes", min(integer(input_size, "input_size", 1) + 1, 20))
+        if "input_state" not in circuit and isinstance(modes, int):
+            circuit.setdefault("n_photons", (modes + 1) // 2)
+        circuit.setdefault("computation_space", ComputationSpace.UNBUNCHED)
+        experiment = _experiment(circuit)
+        if output_mapping_strategy is None:
+            everything = output_size in (None, experiment.fock_space.size)
+            output_mapping_strategy = "none" if everything else "modgrouping"
+        return cls(
+            input_size,
+            output_size,
+            experiment=experiment,
+            output_mapping_strategy=output_mapping_strategy,
+            device=device,
+            dtype=dtype,
+        )
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return the probabilities of all outcomes, in the order of `fock_space.states`.
 
         Args:
-            x: features, shape (..., input_size), real floating.
+            x: Features, shape (..., input_size), real floating.
 
         Returns:
             Shape (..., D); each row sums to 1.
@@ -87,7 +158,7 @@ class QuantumLayer(PhotonicCircuit):
         """Return the probability that an outcome is in `fock_space` at all.
 
         Args:
-            x: features, shape (..., input_size), real floating.
+            x: Features, shape (..., input_size), real floating.
 
         Returns:
             Shape (...): 1 in the full Fock space; if unbunched, the share of outcomes with at most
@@ -104,7 +175,7 @@ class QuantumLayer(PhotonicCircuit):
         """Return the unitary `[out, in]` of the whole circuit.
 
         Args:
-            x: features, shape (..., input_size), real floating.
+            x: Features, shape (..., input_size), real floating.
 
         Returns:
             Shape (..., modes, modes), complex64 or complex128 as the layer computes.
@@ -119,30 +190,26 @@ def resolved_ansatz(
     ansatz: Ansatz | None,
     experiment: Experiment | None,
     output_mapping_strategy: OutputMappingStrategy | str,
+    circuit: Mapping[str, Any],
 ) -> Ansatz:
-    """Return the ansatz that a layer's arguments mean, whether given whole or in parts.
-
-    Args:
-        input_size: as for :class:`QuantumLayer`.
-        output_size: as for :class:`QuantumLayer`.
-        ansatz: as for :class:`QuantumLayer`.
-        experiment: as for :class:`QuantumLayer`.
-        output_mapping_strategy: as for :class:`QuantumLayer`.
-
-    Returns:
-        The ansatz.
-
-    Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range or contradicts the ansatz.
-    """
+    """Return the ansatz that the arguments of `QuantumLayer` mean, whether whole or in parts."""
     features = integer(input_size, "input_size", 1)
-    strategy = enum_member(
-        OutputMappingStrategy, output_mapping_strategy, "output_mapping_strategy"
-    )
-    if (ansatz is None) == (experiment is None):
+    name = "output_mapping_strategy"
+    strategy = enum_member(OutputMappingStrategy, output_mapping_strategy, name)
+    if ansatz is None and experiment is None and circuit:
+        experiment = _experiment(circuit)
+    elif (ansatz is None) == (experiment is None):
         given = "neither" if ansatz is None else "both"
-        raise ValueError(f"give exactly one of ansatz and experiment, got {given}")
+        raise ValueError(
+            f"give exactly one of ansatz and experiment, got {given}; or the fields of an "
+            "experiment, such as n_modes=5, n_photons=2"
+        )
+    elif circuit:
+        _refuse_unknown(circuit)
+        raise ValueError(
+            f"{', '.join(circuit)} must be said in the "
+            f"{'experiment' if ansatz is None else 'ansatz'}, which describes the whole circuit"
+        )
     if experiment is not None:
         return AnsatzFactory.create(experiment, features, output_size, strategy)
     if not isinstance(ansatz, Ansatz):
@@ -153,9 +220,36 @@ def resolved_ansatz(
     if output_size is not None:
         wanted["output_size"] = output_size
     if strategy is not OutputMappingStrategy.LINEAR:
-        wanted["output_mapping_strategy"] = strategy
-    for name, value in wanted.items():
-        made = getattr(ansatz, name)
+        wanted[name] = strategy
+    for argument, value in wanted.items():
+        made = getattr(ansatz, argument)
         if value != made:
-            raise ValueError(f"{name} must be {made!r} as in the ansatz, got {value!r}")
+            raise ValueError(f"{argument} must be {made!r} as in the ansatz, got {value!r}")
     return ansatz
+
+
+def _experiment(circuit: Mapping[str, Any]) -> Experiment:
+    _refuse_unknown(circuit)
+    default = {} if circuit.get("encoding") is not None else {"circuit_type": CircuitType.SERIES}
+    return Experiment(**{**default, **circuit})
+
+
+def _refuse_unknown(circuit: Mapping[str, Any]) -> None:
+    known = [field.name for field in fields(Experiment)]
+    for name in circuit:
+        if name not in known:
+            near = get_close_matches(name, [*known, *signature(QuantumLayer).parameters], 1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(
+                f"unexpected argument {name!r}{meant}; beside those of the layer it may be a field "
+                f"of Experiment: {', '.join(known)}"
+            )
+
+
+def take_over(made: PhotonicCircuit, source: PhotonicCircuit, state: Mapping[str, Any]) -> None:
+    """Give a new circuit the state of another one, its device, its precision and its mode."""
+    made.to(source.phases)
+    made.load_state_dict(state)
+    for name, parameter in source.named_parameters():
+        made.get_parameter(name).requires_grad_(parameter.requires_grad)
+    made.train(source.training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,34 +11,36 @@ from torch import Tensor
 from hybridlit.checks import integer
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.experiment import Ansatz, Experiment
-from hybridlit.photonics.layer import QuantumLayer, resolved_ansatz
+from hybridlit.photonics.layer import QuantumLayer, resolved_ansatz, take_over
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
 __all__ = ["QuantumLayerStack"]
 
 
 class QuantumLayerStack(PhotonicCircuit):
-    """``count`` layers like :class:`QuantumLayer`, each with parameters of its own.
+    """`count` layers like `QuantumLayer`, each with parameters of its own.
 
-    One simulation of a ``count`` times larger batch costs far less than ``count`` small ones.
-    Parameters are those of a layer with a leading dimension ``count``, in one state dict.
+    One simulation of a `count` times larger batch costs far less than `count` small ones.
+    Parameters are those of a layer with a leading dimension `count`, in one state dict.
 
     Args:
-        count: number of layers, at least 1.
-        input_size: number of features of each layer.
-        output_size: number of outputs of each layer.
-        ansatz: as for :class:`QuantumLayer`.
-        experiment: as for :class:`QuantumLayer`.
-        output_mapping_strategy: as for :class:`QuantumLayer`.
-        recompute: as for :class:`QuantumLayer`.
+        count: Number of layers, at least 1.
+        input_size: Number of features of each layer.
+        output_size: Number of outputs of each layer.
+        ansatz: As for `QuantumLayer`, and so are the others.
+        experiment: The circuit, instead of an ansatz.
+        output_mapping_strategy: How photon statistics become outputs.
+        recompute: Simulate again for the gradient.
+        device: Where parameters and buffers are.
+        dtype: Precision.
+        **circuit: The fields of an `Experiment`.
 
     Raises:
-        TypeError: if an argument has the wrong type.
-        ValueError: if an argument is out of range or contradicts the ansatz.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range or contradicts the ansatz.
 
     Example:
-        >>> experiment = Experiment("series", n_modes=4, n_photons=2)
-        >>> stack = QuantumLayerStack(3, 5, 8, experiment=experiment)
+        >>> stack = QuantumLayerStack(3, 5, 8, n_modes=4, n_photons=2)
         >>> stack(torch.rand(16, 5)).shape
         torch.Size([16, 3, 8])
     """
@@ -52,71 +55,74 @@ class QuantumLayerStack(PhotonicCircuit):
         experiment: Experiment | None = None,
         output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
         recompute: bool | None = None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        **circuit: Any,
     ) -> None:
         chosen = resolved_ansatz(
-            input_size, output_size, ansatz, experiment, output_mapping_strategy
+            input_size, output_size, ansatz, experiment, output_mapping_strategy, circuit
         )
-        layers = integer(count, "count", 1)
-        super().__init__(chosen, count=layers, recompute=recompute)
+        super().__init__(chosen, integer(count, "count", 1), recompute, device, dtype)
 
     @classmethod
     def from_layers(cls, layers: Sequence[QuantumLayer]) -> QuantumLayerStack:
         """Stack copies of layers that have the same ansatz.
 
         Args:
-            layers: at least one.
+            layers: At least one.
 
         Returns:
-            A stack whose layer k computes what ``layers[k]`` does.
+            A stack whose layer k computes what `layers[k]` does.
 
         Raises:
-            ValueError: if there is none, or two differ in their ansatz.
+            ValueError: If there is none, or two differ in more than the values of their parameters.
         """
         layers = list(layers)
         kinds = {_kind(layer) for layer in layers}
         if len(kinds) != 1:
             raise ValueError(
-                "layers must be at least one and have the same ansatz, recompute and trainable "
-                f"parameters, got {len(layers)} with {len(kinds)} different ones"
+                "layers must be at least one and have the same ansatz, recompute, precision, "
+                f"device and trainable parameters, got {len(layers)} with {len(kinds)} different "
+                "ones"
             )
         first = layers[0]
         stack = cls(len(layers), first.input_size, ansatz=first.ansatz, recompute=first.recompute)
         states = [layer.state_dict() for layer in layers]
-        return stack._taking(
-            first, {name: torch.stack([s[name] for s in states]) for name in states[0]}
-        )
+        stacked = {name: torch.stack([s[name] for s in states]) for name in states[0]}
+        take_over(stack, first, stacked)
+        return stack
 
     def layers(self) -> list[QuantumLayer]:
         """Return the layers one by one, as copies."""
         made = []
         for index in range(len(self.phases)):
             layer = QuantumLayer(self.input_size, ansatz=self.ansatz, recompute=self.recompute)
-            state = {k: value[index] for k, value in self.state_dict().items()}
-            made.append(layer._taking(self, state))
+            take_over(layer, self, {k: value[index] for k, value in self.state_dict().items()})
+            made.append(layer)
         return made
 
     def forward(self, x: Tensor, each: bool = False) -> Tensor:
         """Give every layer the same features, or features of its own.
 
         Args:
-            x: features, shape (..., input_size), real floating; with ``each``
+            x: Features, shape (..., input_size), real floating; with `each`
                 (..., count, input_size).
-            each: whether every layer has features of its own.
+            each: Whether every layer has features of its own.
 
         Returns:
             Shape (..., count, output_size).
 
         Raises:
-            TypeError: if ``x`` is no floating tensor, or float64 in a float32 stack.
-            ValueError: if its shape is wrong or, on the CPU, if a feature is not finite.
+            TypeError: If `x` is no floating tensor, or float64 in a float32 stack.
+            ValueError: If its shape is wrong or, on the CPU, if a feature is not finite.
         """
         return self._read(x, self._outputs, each)
 
     def each(self, x: Tensor) -> Tensor:
-        """Give every layer features of its own: ``stack(x, each=True)``, hooks included.
+        """Give every layer features of its own: `stack(x, each=True)`, hooks included.
 
         Args:
-            x: features, shape (..., count, input_size), real floating.
+            x: Features, shape (..., count, input_size), real floating.
 
         Returns:
             Shape (..., count, output_size).
@@ -128,4 +134,4 @@ class QuantumLayerStack(PhotonicCircuit):
 def _kind(layer: QuantumLayer) -> tuple[object, ...]:
     """What layers of one stack must have in common."""
     trainable = tuple((name, p.requires_grad) for name, p in layer.named_parameters())
-    return layer.ansatz, layer.recompute, trainable
+    return layer.ansatz, layer.recompute, layer.phases.dtype, layer.phases.device, trainable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback
@@ -18,19 +18,19 @@ from hybridlit.checks import integer, number, tensor
 from hybridlit.internals.lightning import attached_trainer
 from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
 from hybridlit.photonics.finite import require_finite
-from hybridlit.templates.features import check_dtype
-from hybridlit.templates.first_targets import FirstTargets
-from hybridlit.templates.hyperparameters import PlainHyperparameters
+from hybridlit.precisions import PRECISIONS
+from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
 from hybridlit.templates.normalizers import fit_normalizers
 from hybridlit.templates.schedule import (
     PlateauWatch,
+    ScheduleName,
     check_schedules,
     schedule_groups,
     schedules_by_group,
 )
 from hybridlit.templates.settings import SETTINGS_KEY, SettingsWatch, training_settings
 from hybridlit.templates.stages import Component, StagedTraining, check_stages
-from hybridlit.templates.tasks import Task, make_task
+from hybridlit.templates.tasks import FirstTargets, Task, TaskName, make_task
 
 __all__ = ["HybridModule"]
 
@@ -70,29 +70,28 @@ class HybridModule(PlainHyperparameters):
             epochs, at least 1: what is trained in which part of the run, for instance
             `[["classical", 10], ["photonic", 5], ["both", 5]]`; see `StagedTraining`. The last
             stage goes on to the end of the run. None: both throughout.
-
-    Raises:
-        TypeError: If a number is not a number.
-        ValueError: If an argument is out of range or unknown.
     """
 
     def __init__(
         self,
         *,
         output_dim: int,
-        task: Literal["multiclass", "binary", "regression"] = "multiclass",
+        task: TaskName = "multiclass",
         classical_lr: float = 3e-3,
         quantum_lr: float = 1e-2,
         weight_decay: float = 0.0,
         quantum_weight_decay: float = 0.0,
-        schedule: Literal["constant", "cosine", "plateau"] = "constant",
+        schedule: ScheduleName = "constant",
         warmup_epochs: float = 0.0,
-        quantum_schedule: Literal["constant", "cosine", "plateau"] | None = None,
+        quantum_schedule: ScheduleName | None = None,
         quantum_warmup_epochs: float | None = None,
         plateau_patience: int = 10,
         plateau_factor: float = 0.1,
         stages: list[tuple[Component, int]] | None = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise unknown_argument(type(self), unknown)
         super().__init__()
         self.keep_hyperparameters(inspect.currentframe())
         self._check_settings(self.hparams)
@@ -109,14 +108,7 @@ class HybridModule(PlainHyperparameters):
     # --- to override ------------------------------------------------------------------------------
 
     def unpack(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Split a batch of the training, validation or test data into inputs and targets.
-
-        Args:
-            batch: What the data loader yields; a pair unless overridden.
-
-        Returns:
-            Inputs of `forward`, and targets.
-        """
+        """Split a batch of a data loader, a pair unless overridden, into inputs and targets."""
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
             raise TypeError(
                 f"a batch must be a pair (inputs, targets), got {type(batch).__name__}; override "
@@ -136,56 +128,30 @@ class HybridModule(PlainHyperparameters):
         Returns:
             Multiclass: int64 of shape (batch,). Otherwise floats of the shape of `outputs`, so that
             a loss never broadcasts (batch, 1) against (batch,).
-
-        Raises:
-            TypeError: If the dtype does not suit the task.
-            ValueError: If the shape or, on the CPU, a value does not suit the task.
         """
         return self.task.prepare(outputs, targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss to minimize.
-
-        Args:
-            outputs: What `forward` returned, of shape (batch, output_dim).
-            targets: The targets as `prepare_targets` returns them.
-
-        Returns:
-            A scalar: the mean cross entropy, or the mean squared error for regression.
-        """
+        """Return the loss of outputs and prepared targets: mean cross entropy, or squared error."""
         return self.task.loss(outputs, targets)
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Turn outputs into predictions, for `predict_step` and the metrics.
+        """Turn outputs into predictions of the same shape, for `predict_step` and the metrics.
 
-        Args:
-            outputs: What `forward` returned, of shape (batch, output_dim).
-
-        Returns:
-            Class probabilities (multiclass), the probability of class 1 (binary), or the values,
-            of the same shape.
+        Class probabilities (multiclass), the probability of class 1 (binary), or the values.
         """
         return self.task.predictions(outputs)
 
     def build_metrics(self) -> MetricCollection:
-        """Return the metrics of (predictions, prepared targets), the main one first.
-
-        Returns:
-            A collection; it is cloned for training, validation and test.
-        """
+        """Return the metrics of (predictions, prepared targets), the main one first."""
         return MetricCollection(dict(self.task.metrics()))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build one AdamW with a group `"classical"` and a group `"photonic"`.
 
         A group without trainable parameters is left out. Unless all rates are constant, one
-        scheduler with a schedule per group is stepped after every optimizer step.
-
-        Returns:
-            What Lightning accepts from `configure_optimizers`.
-
-        Raises:
-            ValueError: If nothing is trainable, or if a cosine or warm-up has no known end.
+        scheduler with a schedule per group is stepped after every optimizer step. It is a
+        `ValueError` if nothing is trainable, or if a cosine or warm-up has no known end.
         """
         given = self.hparams
         self._check_settings(given)  # which may have been changed
@@ -198,7 +164,7 @@ class HybridModule(PlainHyperparameters):
             },
         )
         schedules = schedules_by_group(given)
-        if all(schedule == ("constant", 0) for schedule in schedules.values()):
+        if not any(schedule.changes for schedule in schedules.values()):
             return optimizer
         scheduler = schedule_groups(
             optimizer, schedules, self.trainer, given["plateau_patience"], given["plateau_factor"]
@@ -218,26 +184,18 @@ class HybridModule(PlainHyperparameters):
         for watch in attached:
             watch.of_template = own
         callbacks += [] if attached else [SettingsWatch(of_template=own)]
-        if "plateau" in (schedule.name for schedule in schedules_by_group(self.hparams).values()):
+        if any(each.rule.on_plateau for each in schedules_by_group(self.hparams).values()):
             callbacks.append(PlateauWatch())
         if self.hparams["stages"] is not None:
             callbacks.append(StagedTraining(self.hparams["stages"]))
         return callbacks
 
     def check_features(self, x: Tensor) -> None:
-        """Check the inputs of `forward` against `self.hparams.input_dim`.
-
-        Args:
-            x: Features of shape (batch, input_dim).
-
-        Raises:
-            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong or, on the CPU, a value is not finite.
-        """
+        """Check dtype, shape (batch, input_dim) and, on the CPU, values of `forward`'s inputs."""
         tensor(x, "x")
         if not x.is_floating_point():
             raise TypeError(f"x must be a real floating tensor, got {x.dtype}; use x.float()")
-        check_dtype(self, x)
+        self._check_dtype(x)
         if x.dim() != 2 or x.shape[1] != self.hparams["input_dim"]:
             raise ValueError(
                 f"x must have shape (batch, input_dim={self.hparams['input_dim']}), got "
@@ -250,7 +208,7 @@ class HybridModule(PlainHyperparameters):
     def on_fit_start(self) -> None:
         """Fit the `NormalizationLayer`s that have seen no training data yet."""
         if self.trainer.current_epoch == 0:
-            self._first_targets = FirstTargets(self.hparams["task"], self.hparams["output_dim"])
+            self._first_targets = FirstTargets(self.task)
         fit_normalizers(self, self.trainer, lambda batch: self(self.unpack(batch)[0]))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -317,6 +275,24 @@ class HybridModule(PlainHyperparameters):
         for name in ("weight_decay", "quantum_weight_decay"):
             number(given[name], name, minimum=0.0, below=LARGEST_RATE)
         check_schedules(given)
+
+    def _check_dtype(self, x: Tensor) -> None:
+        """Refuse inputs that the first layer would not take, outside autocast or in float64."""
+        own = self.dtype
+        if x.dtype == own:
+            return
+        dtypes = {parameter.dtype for parameter in self.parameters()}
+        if own not in dtypes and len(dtypes) == 1:
+            own = dtypes.pop()  # a module around the model was cast, which Lightning does not see
+        mixed = torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
+        if x.dtype != own and not mixed:
+            precision = next((n for n, each in PRECISIONS.items() if each.stored == x.dtype), None)
+            given, mine = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, own))
+            raise TypeError(
+                f"x is {given} and the model is {mine}: use x.to(torch.{mine}), or compute in "
+                f"{given} with model.to(torch.{given}) or Trainer(precision={precision!r}), or "
+                "mix 32 and 16 bits with torch.autocast or Trainer(precision='bf16-mixed')"
+            )
 
     def _step(self, batch: Any, stage: str, metrics: MetricCollection) -> Tensor:
         inputs, targets = self.unpack(batch)

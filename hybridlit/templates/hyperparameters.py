@@ -13,22 +13,34 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Collection
+from difflib import get_close_matches
 from io import BytesIO
 from types import FrameType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from hybridlit.constructors import check_constructors, plain
+from hybridlit.constructors import ConstructorCall, check_constructors, plain
 from hybridlit.internals.lightning import INSTANTIATOR
 
-__all__ = ["PlainHyperparameters"]
+__all__ = ["NOW_QUANTUM_DIM", "FormerName", "PlainHyperparameters", "nearest", "unknown_argument"]
 
 _LEFT_OUT = "hybridlit_arguments_left_out"
 """Key of a checkpoint: names of the arguments that it does not hold."""
+
+RENAMED = {"quantum_input_dim": "quantum_dim"}
+"""New names of arguments by the former ones, which go on working."""
+
+FormerName: TypeAlias = Literal["quantum_dim"]
+NOW_QUANTUM_DIM: FormerName = "quantum_dim"
+"""Default of a former name of `quantum_dim`: it is not given, where None is a value."""
+
+
+_FRAMEWORKS = ("builtins", "lightning", "lightning_fabric", "torch")
 
 
 class PlainHyperparameters(LightningModule):
@@ -40,16 +52,11 @@ class PlainHyperparameters(LightningModule):
     """
 
     def keep_hyperparameters(self, frame: FrameType | None) -> None:
-        """Check and record the arguments; to be called in the innermost `__init__`.
+        """Check and record the arguments; to be called in the innermost `__init__`, with its frame.
 
-        Args:
-            frame: The frame of that `__init__`.
-
-        Raises:
-            TypeError: If an argument of a template has the wrong type.
-            ValueError: If it is none of the words allowed.
+        A wrong type is a `TypeError`, a word that is not allowed a `ValueError`.
         """
-        calls = check_constructors(self, frame)
+        calls = [_renamed(call) for call in check_constructors(self, frame)]
         with warnings.catch_warnings():  # checkpoints do without modules, see below
             warnings.filterwarnings("ignore", ".*is an instance of `nn.Module`.*")
             self.save_hyperparameters()
@@ -79,6 +86,22 @@ class PlainHyperparameters(LightningModule):
         self._read_here = {name for call in calls if call.is_ours for name in call.arguments}
         self.remove_ignored_hparams(sorted(self._ignored))
 
+    def keep_plain(self, name: str, value: Any) -> None:
+        """Record a plain value in the place of an argument that a template has made it of."""
+        self.hparams[name] = value
+        if name in self._own_arguments:
+            self._own_arguments[name] = self._stored[name] = value
+            self._left_out = [other for other in self._left_out if other != name]
+
+    @property
+    def hparams_initial(self) -> Any:
+        """The hyperparameters for loggers, as plain values."""
+        initial = super().hparams_initial
+        initial.update({n: value for n, value in self._stored.items() if n in initial})
+        for former in RENAMED:
+            initial.pop(former, None)
+        return initial
+
     @property
     def _ignored(self) -> set[str]:
         """Arguments that a subclass has told `save_hyperparameters` to ignore."""
@@ -86,11 +109,7 @@ class PlainHyperparameters(LightningModule):
         return names
 
     def remove_ignored_hparams(self, ignore_list: list[str]) -> None:
-        """Follow `save_hyperparameters(ignore=...)`: checkpoints do not hold these arguments.
-
-        Args:
-            ignore_list: Their names.
-        """
+        """Follow `save_hyperparameters(ignore=...)`: checkpoints do not hold these arguments."""
         self._ignored.update(ignore_list)
         needed: set[str] = self.__dict__.get("_read_here", set())
         super().remove_ignored_hparams([name for name in ignore_list if name not in needed])
@@ -128,6 +147,54 @@ class PlainHyperparameters(LightningModule):
                 f"{_pleas(left_out)}), or let {name} call self.save_hyperparameters("
                 f"ignore={left_out}) if it can do without"
             )
+
+
+def unknown_argument(kind: type, names: Collection[str]) -> TypeError:
+    """Return the error for arguments that no constructor of a class has."""
+    ours = [
+        each
+        for each in kind.__mro__
+        if "__init__" in vars(each) and each.__module__.partition(".")[0] not in _FRAMEWORKS
+    ]
+    known = {n: None for each in ours for n in inspect.signature(each).parameters}
+    name = next(iter(names))
+    lists = ", ".join(f"help({each.__name__})" for each in ours)
+    meant = nearest(name, known)
+    return TypeError(f"{kind.__name__} has no argument {name!r}{meant}; they are in {lists}")
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return a question for the nearest of the known names, if one is near."""
+    found = get_close_matches(name, [n for n in known if n not in RENAMED], 1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _renamed(call: ConstructorCall) -> ConstructorCall:
+    """Give arguments their present names; a user's class may have its own by a former one."""
+    if call.function is None:
+        return call
+    own = inspect.signature(call.function).parameters
+    arguments = dict(call.arguments)
+    for former, name in RENAMED.items():
+        if former not in arguments or (former in own and not call.is_ours):
+            continue
+        value = arguments.pop(former)
+        if value == NOW_QUANTUM_DIM:
+            continue
+        default = own[name].default if name in own else inspect.Parameter.empty
+        if arguments.get(name, default) not in (default, value):
+            raise ValueError(
+                f"{name}={arguments[name]!r} contradicts {former}={value!r}, its former name: "
+                f"leave {former} out"
+            )
+        arguments[name] = value
+        if call.is_ours:
+            rank_zero_warn(
+                f"{former} is called {name} now, as in every template; the former name goes on "
+                "working",
+                category=DeprecationWarning,
+            )
+    return call._replace(arguments=arguments)
 
 
 def _loads_safely(value: Any) -> bool:

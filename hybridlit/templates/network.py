@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
@@ -12,18 +13,34 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
-from hybridlit.blocks.fronts import make_front
+from hybridlit.blocks.fronts import FRONTS, FrontName, make_front
 from hybridlit.blocks.fusion import Fusion, make_fusion
+from hybridlit.blocks.normalization import projected
 from hybridlit.checks import integer, tensor
 from hybridlit.components import photonic_modules
-from hybridlit.photonics import CircuitTypeName, ReadoutName, SpaceName, StatePatternName
+from hybridlit.constructors import constructor_calls, plain
+from hybridlit.photonics import (
+    CircuitTypeName,
+    Experiment,
+    ReadoutName,
+    SpaceName,
+    StatePatternName,
+)
 from hybridlit.photonics.finite import infinity_as_nan
 from hybridlit.templates.base import HybridModule
-from hybridlit.templates.features import looks_channels_last
-from hybridlit.templates.quantum import make_quantum
+from hybridlit.templates.quantum import (
+    CIRCUIT_ARGUMENTS,
+    QuantumName,
+    as_experiment,
+    fields_of,
+    make_quantum,
+    refuse_contradictions,
+)
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["HybridNetwork"]
+
+_CHANNELS = (1, 3, 4)  # grey, colours, colours with opacity
 
 
 class HybridNetwork(HybridModule):
@@ -53,6 +70,10 @@ class HybridNetwork(HybridModule):
             evaluation mode.
         quantum: `"photonic"`, or `"mlp"` for a classical twin: a block with one hidden layer, of as
             many parameters as the photonic layer would have had (`MatchedMLP`), in its place.
+        experiment: The circuit as a whole instead of the next seven arguments: an `Experiment`, or
+            its fields by name, `input_state` and `encoding` included. An argument that contradicts
+            it is refused, unless it is what the template has by default. An `encoding` is for one
+            number of features, `quantum_dim`.
         circuit_type: Where the features enter the circuit: `"series"`, `"parallel"` or
             `"parallel_columns"`.
         n_modes: Number of modes of the circuit, at least 2.
@@ -60,14 +81,14 @@ class HybridNetwork(HybridModule):
         computation_space: `"fock"` for all outcomes, `"unbunched"` for those with at most one
             photon in a mode.
         state_pattern: Where the photons enter: `"periodic"`, `"spaced"` or `"sequential"`.
+        use_bandwidth_tuning: Learn a factor for every encoded phase.
+        reservoir_mode: Keep the interferometers as they were drawn.
         output_mapping_strategy: How photon statistics become the outputs of the photonic layer:
             `"linear"`, `"lexgrouping"` (also `"grouping"`) or `"modgrouping"` of the outcome
             probabilities, `"none"` for all of them; `"mode_expectations"` or `"pair_correlations"`
             of the photon numbers, cheap at any size.
         quantum_output_dim: Number of outputs of the photonic layer; None: what the template says,
             or the only possible one with the last three strategies.
-        use_bandwidth_tuning: Learn a factor for every encoded phase.
-        reservoir_mode: Keep the interferometers as they were drawn.
         checkpoint_quantum: Keep nothing of the photonic layer for the gradient but its input, and
             run it again instead: less memory, more time, the same gradients.
         **training: `task`, learning rates, schedules and the other arguments of `HybridModule`.
@@ -89,10 +110,11 @@ class HybridNetwork(HybridModule):
         input_dim: int | None,
         output_dim: int,
         input_shape: list[int] | None = None,
-        front: Literal["cnn", "conv1d", "gru"] | None = None,
+        front: FrontName | None = None,
         front_dim: int | None = None,
         freeze_front: bool = False,
-        quantum: Literal["photonic", "mlp"] = "photonic",
+        quantum: QuantumName = "photonic",
+        experiment: Experiment | dict[str, Any] | None = None,
         circuit_type: CircuitTypeName = "series",
         n_modes: int = 6,
         n_photons: int = 3,
@@ -106,6 +128,12 @@ class HybridNetwork(HybridModule):
         **training: Any,
     ) -> None:
         super().__init__(output_dim=output_dim, **training)
+        if experiment is not None:
+            whole = as_experiment(experiment)
+            refuse_contradictions(whole, constructor_calls(self, inspect.currentframe()))
+            self.keep_plain("experiment", fields_of(whole))
+            for name in CIRCUIT_ARGUMENTS:  # what builders and reports find
+                self.hparams[name] = plain(getattr(whole, name))
         self._input_shape = self.feature_shape = _input_shape(input_dim, input_shape)
         self.hparams["input_dim"] = math.prod(self._input_shape)
         for name in ("front_dim", "quantum_output_dim"):
@@ -119,42 +147,33 @@ class HybridNetwork(HybridModule):
                 self.front.requires_grad_(False).eval()
         elif freeze_front or front_dim is not None:
             argument = "freeze_front" if freeze_front else "front_dim"
+            *others, last = [repr(name) for name in FRONTS]
             raise ValueError(
                 f"{argument}={self.hparams[argument]!r} needs a front: choose one with "
-                "front='cnn', 'conv1d' or 'gru', or override build_front"
+                f"front={', '.join(others)} or {last}, or override build_front"
             )
         self.feature_dim = math.prod(self.feature_shape)
 
     # --- to override ------------------------------------------------------------------------------
 
     def build_front(self) -> nn.Module | None:
-        """Build the module from (batch, *input_shape) to (batch, front_dim), if there is one.
+        """Build the module from (batch, *input_shape) to (batch, front_dim), or None.
 
         Override it for any backbone of your own; give `input_shape` to the constructor then.
-
-        Returns:
-            The front that the argument `front` names; None without one.
         """
         if self.hparams["front"] is None:
             return None
         width = self.hparams["front_dim"] or 32
         return make_front(self.hparams["front"], self._input_shape, width)
 
+    def build_fusion(self) -> nn.Module:
+        """Build the module from a list of the outputs of `components` to (batch, output_dim)."""
+        return self.make_fusion(self.components)
+
     # --- for subclasses ---------------------------------------------------------------------------
 
     def front_features(self, x: Tensor) -> Tensor:
-        """Check the inputs of `forward` and run the front.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Returns:
-            Features of shape (batch, feature_dim).
-
-        Raises:
-            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong or, on the CPU, a value is not finite.
-        """
+        """Check the inputs of `forward` and run the front: features (batch, feature_dim)."""
         self.check_features(x)
         x = infinity_as_nan(x)
         if self.front is None:
@@ -162,24 +181,40 @@ class HybridNetwork(HybridModule):
         features: Tensor = self.front(x.reshape(x.shape[0], *self._input_shape))
         return features
 
-    def run_quantum(self, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Run the photonic layer, keeping only its input if `checkpoint_quantum` is set.
+    def add_encoding(self, features: int, resolutions: Any = None) -> None:
+        """Add what brings features into the [0, 1] that the photonic layer encodes.
 
-        Args:
-            run: The layer, or a method of it.
-            x: What it takes.
-
-        Returns:
-            What it returns. In training with gradients, `checkpoint_quantum` makes the backward
-            pass compute it again.
+        That is `projection`, learned if the argument `quantum_dim` is given, or `resolutions`, a
+        module with an attribute `width`; and `normalization`. Their width is `encoded_dim`.
         """
+        width = self.hparams["quantum_dim"]
+        if width is not None:
+            integer(width, "quantum_dim", 1)
+        if resolutions is not None:
+            features, width = resolutions.width, None
+        self.encoded_dim = features if width is None else width
+        projection, normalization = projected(features, width, self.hparams["normalization"])
+        self.projection = projection if resolutions is None else resolutions
+        self.normalization = normalization
+
+    def encoded_features(self, features: Tensor) -> Tensor:
+        """Run `projection` and `normalization`: (batch, ..., encoded_dim) in [0, 1]."""
+        encoded: Tensor = self.normalization(self.projection(features))
+        return encoded
+
+    def run_quantum(self, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Run the photonic layer, or a method of it; `checkpoint_quantum` keeps only its input."""
         if self.hparams["checkpoint_quantum"] and self.training and torch.is_grad_enabled():
             outputs: Tensor = checkpoint(run, x, use_reentrant=False)
             return outputs
         return run(x)
 
     def make_quantum(
-        self, input_size: int, output_size: int, count: int | None = None
+        self,
+        input_size: int,
+        output_size: int,
+        count: int | None = None,
+        experiment: Experiment | Mapping[str, Any] | None = None,
     ) -> nn.Module:
         """Build the photonic layer that the arguments describe, or its classical twin.
 
@@ -188,22 +223,16 @@ class HybridNetwork(HybridModule):
             output_size: Number of outputs, unless `quantum_output_dim` is given or the mapping
                 strategy leaves no choice.
             count: Number of layers to stack, or None for one without that dimension.
+            experiment: Another circuit than that of the template's arguments.
 
         Returns:
             A `QuantumLayer` or `QuantumLayerStack`; for `quantum="mlp"`, a `MatchedMLP` or a
             `ModuleStack` of them. All have an attribute `output_size`.
         """
-        return make_quantum(self.hparams, input_size, output_size, count)
+        return make_quantum(self.hparams, input_size, output_size, count, experiment)
 
     def make_fusion(self, components: Mapping[str, int]) -> Fusion:
-        """Build the fusion that the arguments `fusion` and `fusion_dim` of a template describe.
-
-        Args:
-            components: Number of features by name of the component.
-
-        Returns:
-            A block from a list of (batch, features) to (batch, output_dim).
-        """
+        """Build the fusion of components, widths by name, that the arguments describe."""
         outputs, width = self.hparams["output_dim"], self.hparams["fusion_dim"]
         if width is not None:
             integer(width, "fusion_dim", 1)
@@ -212,15 +241,7 @@ class HybridNetwork(HybridModule):
     # --- Lightning and torch ----------------------------------------------------------------------
 
     def check_features(self, x: Tensor) -> None:
-        """Check the inputs of `forward` against `input_shape` or `input_dim`.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Raises:
-            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong or, on the CPU, a value is not finite.
-        """
+        """Check the inputs of `forward`, of shape (batch, *input_shape) or (batch, input_dim)."""
         tensor(x, "x")
         shape = self._input_shape
         last = [*shape[1:], shape[0]] if len(shape) == 3 else None
@@ -298,7 +319,8 @@ def _input_shape(input_dim: int | None, input_shape: list[int] | None) -> list[i
             f"{input_shape!r}"
         )
     shape = [integer(size, "each entry of input_shape", 1) for size in input_shape]
-    if looks_channels_last(shape):
+    # shapes such as [28, 28, 3], whose width alone could be a number of colours
+    if len(shape) == 3 and shape[2] in _CHANNELS and min(shape[:2]) > max(_CHANNELS):
         height, width, channels = shape
         rank_zero_warn(
             f"input_shape={shape} is {height} channels of {width} x {channels} values: for images "

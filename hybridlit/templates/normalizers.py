@@ -27,25 +27,13 @@ class _Reached(Exception):
 def fit_normalizers(
     model: nn.Module, trainer: Trainer, forward: Callable[[Any], object]
 ) -> list[str]:
-    """Fit every `NormalizationLayer` of a model that has seen no training data.
+    """Fit every `NormalizationLayer` of a model that has seen no training data; return their names.
 
     Each layer costs one pass over the training data up to that layer, in the order in which the
     model reaches them, so that a later layer sees what the earlier ones, already fitted, give it.
-    The model runs in evaluation mode without gradients. Random number generators and modes are left
-    as they were, so that training itself is the same as with a layer fitted beforehand. Several
-    processes pool their statistics.
-
-    Args:
-        model: The model, on its device.
-        trainer: The Trainer about to fit it.
-        forward: Runs the model on a batch of the training data.
-
-    Returns:
-        The qualified names of the layers that were fitted.
-
-    Raises:
-        RuntimeError: If the training data have no length, come from several loaders, or never reach
-            an unfitted layer.
+    The model, on its device, runs on a batch by `forward` in evaluation mode without gradients.
+    Random number generators and modes are left as they were, so that training itself is the same as
+    with a layer fitted beforehand. Several processes pool their statistics.
     """
     waiting = {
         name: module

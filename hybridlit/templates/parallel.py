@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from hybridlit.blocks import NormalizationLayer
 from hybridlit.blocks.dense import dense, layer_widths
-from hybridlit.checks import integer, number
+from hybridlit.blocks.fusion import FusionName
+from hybridlit.blocks.normalization import NormalizationName
+from hybridlit.checks import number
 from hybridlit.photonics import CircuitTypeName
+from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 
@@ -20,15 +22,15 @@ class ParallelHybrid(HybridNetwork):
     """Two paths from the same features: `classical_path` and `quantum_path`, joined by `fusion`.
 
     The photonic layer encodes the features themselves, or a learned projection of them to
-    `quantum_input_dim`, after `normalization` has brought them into [0, 1]. Each part can be
+    `quantum_dim`, after `normalization` has brought them into [0, 1]. Each part can be
     replaced by overriding its builder in a subclass.
 
     Args:
-        input_dim: Number of features, at least 1; None: the product of `input_shape`.
-        output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
+        input_dim: As for `HybridNetwork`, and so is `output_dim`.
+        output_dim: Number of outputs.
         hidden_dims: Widths of the layers of `classical_path`, the last being the width of its
             output; None: [64, 32, 16].
-        quantum_input_dim: Number of features that the photonic layer encodes, by a learned linear
+        quantum_dim: Number of features that the photonic layer encodes, by a learned linear
             projection; None: all of them as they are. A circuit of type `"parallel_columns"` has an
             interferometer a feature, so with many features a projection is much faster.
         normalization: How features come into [0, 1]: `"sigmoid"`, `"tanh"`, `"minmax"` or
@@ -40,9 +42,10 @@ class ParallelHybrid(HybridNetwork):
         fusion_dim: Width of the hidden layer of `fusion`; None: its default.
         dropout: Share of hidden values of `classical_path` dropped in training, in [0, 1).
         circuit_type: As for `HybridNetwork`, and so are the next three.
-        n_modes: Number of modes of the circuit, at least 2.
-        n_photons: Number of photons, at least 1.
+        n_modes: Number of modes.
+        n_photons: Number of photons.
         quantum_output_dim: Number of outputs of the photonic layer; None: 16.
+        quantum_input_dim: Former name of `quantum_dim`.
         **options: Front, circuit and training: the other arguments of `HybridNetwork`.
 
     Attributes:
@@ -53,10 +56,6 @@ class ParallelHybrid(HybridNetwork):
         normalization: Into [0, 1].
         quantum_path: The photonic layer.
         fusion: From both outputs to (batch, output_dim).
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range, unknown or contradicts another.
 
     Example:
         >>> import torch
@@ -71,15 +70,16 @@ class ParallelHybrid(HybridNetwork):
         output_dim: int,
         *,
         hidden_dims: list[int] | None = None,
-        quantum_input_dim: int | None = None,
-        normalization: Literal["sigmoid", "tanh", "minmax", "standard"] = "sigmoid",
-        fusion: Literal["concat", "sum", "gated", "attention"] = "concat",
+        quantum_dim: int | None = None,
+        normalization: NormalizationName = "sigmoid",
+        fusion: FusionName = "concat",
         fusion_dim: int | None = None,
         dropout: float = 0.0,
         circuit_type: CircuitTypeName = "parallel_columns",
         n_modes: int = 5,
         n_photons: int = 2,
         quantum_output_dim: int | None = None,
+        quantum_input_dim: int | FormerName | None = NOW_QUANTUM_DIM,
         **options: Any,
     ) -> None:
         super().__init__(
@@ -93,61 +93,24 @@ class ParallelHybrid(HybridNetwork):
         )
         number(dropout, "dropout", minimum=0.0, below=1.0)
         self.hidden_dims = layer_widths(hidden_dims, [64, 32, 16])
-        encoded = quantum_input_dim
-        self.encoded_dim = (
-            self.feature_dim if encoded is None else integer(encoded, "quantum_input_dim", 1)
-        )
         self.classical_path = self.build_classical_path()
-        self.projection = (
-            nn.Identity() if encoded is None else nn.Linear(self.feature_dim, self.encoded_dim)
-        )
-        self.normalization = NormalizationLayer(normalization, num_features=self.encoded_dim)
+        self.add_encoding(self.feature_dim)
         self.quantum_path = self.build_quantum()
         outputs = output_size_of(self.quantum_path)
         self.components = {"classical": self.hidden_dims[-1], "quantum": outputs}
         self.fusion = self.build_fusion()
 
     def build_classical_path(self) -> nn.Module:
-        """Build the module from (batch, feature_dim) to (batch, hidden_dims[-1]).
-
-        Returns:
-            Linear layers with ReLUs between them.
-        """
+        """Build the module from (batch, feature_dim) to (batch, hidden_dims[-1])."""
         return dense([self.feature_dim, *self.hidden_dims], self.hparams["dropout"])
 
     def build_quantum(self) -> nn.Module:
-        """Build the module from (batch, encoded_dim) in [0, 1] to (batch, some outputs).
-
-        Returns:
-            A `QuantumLayer`, or its classical twin. Another library's layer must go through
-            `mark_photonic`, and have an attribute `output_size`.
-        """
+        """Build the module from (batch, encoded_dim) in [0, 1] to (batch, some outputs)."""
         return self.make_quantum(self.encoded_dim, 16)
 
-    def build_fusion(self) -> nn.Module:
-        """Build the module from [classical, quantum] outputs to (batch, output_dim).
-
-        Returns:
-            The block that the argument `fusion` names.
-        """
-        return self.make_fusion(self.components)
-
     def forward(self, x: Tensor) -> Tensor:
-        """Run both paths and fuse them.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Returns:
-            Outputs of shape (batch, output_dim): logits, or values for regression.
-
-        Raises:
-            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong.
-        """
+        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
         features = self.front_features(x)
-        encoded = self.normalization(self.projection(features))
-        outputs: Tensor = self.fusion(
-            [self.classical_path(features), self.run_quantum(self.quantum_path, encoded)]
-        )
+        quantum = self.run_quantum(self.quantum_path, self.encoded_features(features))
+        outputs: Tensor = self.fusion([self.classical_path(features), quantum])
         return outputs

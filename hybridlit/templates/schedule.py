@@ -4,60 +4,86 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from typing_extensions import Self
 
 from hybridlit.checks import choice, integer, number
 from hybridlit.components import split_parameters
+from hybridlit.internals.lightning import batch_index, epochs_done
 from hybridlit.internals.torch import PROGRESS_OF_SCHEDULERS, set_rates
-from hybridlit.templates.run_length import RunLength
 
 __all__ = [
     "SCHEDULES",
     "GroupSchedules",
     "PlateauWatch",
+    "RunLength",
     "Schedule",
+    "ScheduleName",
+    "accumulated_batches",
     "check_schedules",
     "learning_rate_factor",
     "schedule_groups",
     "schedules_by_group",
 ]
 
-SCHEDULES = ("constant", "cosine", "plateau")
-
 _MONITOR = "val/loss"
 
 _PROGRESS = ("base_lrs", "last_epoch", *PROGRESS_OF_SCHEDULERS, "best", "waited")
 
 
-class Schedule(NamedTuple):
-    """The schedule of one optimizer group.
+class Rule(NamedTuple):
+    """How learning rates go on after the warm-up.
 
     Attributes:
-        name: One of `SCHEDULES`.
-        warmup_epochs: Epochs of linear warm-up, at least 0.
+        factor: Their factor by the part of the run that is over, from 0 to 1.
+        needs_end: Whether the factor changes, so that the length of the run must be known.
+        on_plateau: Whether they fall when the validation loss stops falling.
     """
+
+    factor: Callable[[float], float] = lambda progress: 1.0
+    needs_end: bool = False
+    on_plateau: bool = False
+
+
+SCHEDULES = {
+    "constant": Rule(),
+    "cosine": Rule(lambda progress: (1 + math.cos(math.pi * progress)) / 2, needs_end=True),
+    "plateau": Rule(on_plateau=True),
+}
+"""Schedules by name."""
+
+if TYPE_CHECKING:
+    ScheduleName: TypeAlias = str
+else:
+    ScheduleName = Literal[tuple(SCHEDULES)]
+
+
+class Schedule(NamedTuple):
+    """The schedule of one optimizer group: a name of `SCHEDULES`, and epochs of warm-up."""
 
     name: str
     warmup_epochs: float
 
+    @property
+    def rule(self) -> Rule:
+        """What its name means."""
+        return SCHEDULES[self.name]
+
+    @property
+    def changes(self) -> bool:
+        """Whether the learning rate ever changes."""
+        return bool(self.warmup_epochs) or self.rule.needs_end or self.rule.on_plateau
+
 
 def check_schedules(arguments: Mapping[str, Any]) -> None:
-    """Check the arguments of `HybridModule` that make schedules.
-
-    Args:
-        arguments: The arguments by name.
-
-    Raises:
-        TypeError: If a number is not a number.
-        ValueError: If an argument is out of range or unknown.
-    """
+    """Check the arguments of `HybridModule` that make schedules."""
     for prefix in ("", "quantum_"):
         schedule, warmup = arguments[f"{prefix}schedule"], arguments[f"{prefix}warmup_epochs"]
         if schedule is not None or not prefix:
@@ -69,14 +95,9 @@ def check_schedules(arguments: Mapping[str, Any]) -> None:
 
 
 def schedules_by_group(arguments: Mapping[str, Any]) -> dict[str, Schedule]:
-    """Read the schedule of each optimizer group from the arguments of `HybridModule`.
+    """Return the schedule of each optimizer group by the arguments of `HybridModule`.
 
-    Args:
-        arguments: The arguments by name; those of the photonic group that are None are as the
-            shared ones.
-
-    Returns:
-        The schedules by name of the group.
+    Arguments of the photonic group that are None are as the shared ones.
     """
     name, warmup = arguments["schedule"], arguments["warmup_epochs"]
     own_name, own_warmup = arguments["quantum_schedule"], arguments["quantum_warmup_epochs"]
@@ -89,17 +110,10 @@ def schedules_by_group(arguments: Mapping[str, Any]) -> dict[str, Schedule]:
 def learning_rate_factor(
     schedule: str, step: int, warmup_steps: float, total_steps: float
 ) -> float:
-    """Return the factor of a group's learning rate at an optimizer step.
+    """Return the factor of a group's learning rate at an optimizer step, from 0, in [0, 1].
 
-    Args:
-        schedule: One of `SCHEDULES`; reductions at plateaus come on top of the factor.
-        step: The optimizer step, from 0.
-        warmup_steps: Number of steps of linear warm-up, at least 0; the first step has factor
-            `1 / warmup_steps`, not 0.
-        total_steps: Number of steps of the run; only `"cosine"` looks at it.
-
-    Returns:
-        A factor in [0, 1].
+    The first step of a warm-up has the factor `1 / warmup_steps`, not 0. Reductions at plateaus
+    come on top of the factor.
 
     Example:
         >>> [round(learning_rate_factor("cosine", s, 2, 6), 2) for s in range(7)]
@@ -107,12 +121,12 @@ def learning_rate_factor(
     """
     if step < warmup_steps:
         return min(1.0, (step + 1) / warmup_steps)
-    if schedule != "cosine":
-        return 1.0
+    rule = SCHEDULES[schedule]
+    if not rule.needs_end:
+        return rule.factor(0.0)
     if step >= total_steps:
-        return 0.0
-    progress = (step - warmup_steps) / (total_steps - warmup_steps)
-    return (1 + math.cos(math.pi * progress)) / 2
+        return rule.factor(1.0)
+    return rule.factor((step - warmup_steps) / (total_steps - warmup_steps))
 
 
 class GroupSchedules(LambdaLR):
@@ -132,10 +146,8 @@ class GroupSchedules(LambdaLR):
         on_plateau: For each group, whether `observe` lowers its rate.
         patience: Number of observations without improvement that are tolerated, at least 0.
         reduction: Factor of the rates at a plateau, in (0, 1).
-        added: The factor and the reduction that a group added later follows; None: those of the
-            first group.
-        total: Number of steps of the run that the factors are made for; infinite if they do not
-            depend on it.
+        added: The factor and the reduction that a group added later follows; None: the first's.
+        total: Number of steps of the run; infinite if the factors do not depend on it.
     """
 
     def __init__(
@@ -171,11 +183,7 @@ class GroupSchedules(LambdaLR):
         return {name: getattr(self, name) for name in _PROGRESS}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from where the schedules had come, with the present settings.
-
-        Raises:
-            ValueError: If the state is that of another scheduler.
-        """
+        """Go on from where the schedules had come, with the present settings."""
         if not {"base_lrs", "last_epoch", "best", "waited"} <= state_dict.keys():
             raise ValueError(
                 "the checkpoint was saved with another scheduler than the template's, such as the "
@@ -185,12 +193,9 @@ class GroupSchedules(LambdaLR):
         self.__dict__.update({n: v for n, v in state_dict.items() if n in _PROGRESS})
 
     def go_on(self, settings: GroupSchedules, step: int, anew: Collection[int]) -> None:
-        """Go on with other settings.
+        """Go on at an optimizer step with the settings of another scheduler.
 
-        Args:
-            settings: What has them.
-            step: The optimizer step of the run.
-            anew: Positions of the groups that begin anew with the rates that `settings` has.
+        Groups at the positions `anew` begin anew with its rates.
         """
         self.total, self.last_epoch = settings.total, step
         self.patience, self._added = settings.patience, settings._added
@@ -209,9 +214,7 @@ class GroupSchedules(LambdaLR):
     def observe(self, loss: float) -> None:
         """Lower the rates if the loss has stopped falling.
 
-        Args:
-            loss: The monitored loss; lower by at least a part in 10,000 is an improvement, as for
-                `ReduceLROnPlateau`.
+        Lower by at least a part in 10,000 is an improvement, as for `ReduceLROnPlateau`.
         """
         if self.best - loss > 1e-4 * abs(loss):
             self.best, self.waited = loss, 0
@@ -290,26 +293,16 @@ def schedule_groups(
     plateau_patience: int,
     plateau_factor: float,
 ) -> GroupSchedules:
-    """Give every parameter group of an optimizer its own schedule over the Trainer's run.
+    """Give every group of an optimizer, by its name, its own schedule over the Trainer's run.
 
-    Args:
-        optimizer: The optimizer; its groups have names.
-        schedules: Schedules by name of the group.
-        trainer: The Trainer about to run.
-        plateau_patience: Validations without improvement before rates on plateau fall.
-        plateau_factor: Factor by which they fall.
-
-    Returns:
-        A scheduler to be stepped after every optimizer step.
-
-    Raises:
-        ValueError: If the length of the run or of an epoch is needed and not known.
+    The scheduler is to be stepped after every optimizer step. It is a `ValueError` if the length of
+    the run or of an epoch is needed and not known.
     """
     mine = [schedules[group["name"]] for group in optimizer.param_groups]
     parts = split_parameters(trainer.lightning_module)
     photonic = {id(parameter) for parameter in parts["photonic"].values()}
     present = [schedules[name] for name, parameters in parts.items() if parameters]  # or frozen
-    timed = any(schedule.name == "cosine" or schedule.warmup_epochs for schedule in present)
+    timed = any(schedule.rule.needs_end or schedule.warmup_epochs for schedule in present)
     length = RunLength.of(trainer) if timed else RunLength.unknown()
 
     def factor_of(schedule: Schedule) -> Callable[[int], float]:
@@ -317,7 +310,7 @@ def schedule_groups(
         return lambda step: learning_rate_factor(schedule.name, step, warmup, length.total)
 
     def reduction_of(schedule: Schedule) -> float:
-        return plateau_factor if schedule.name == "plateau" else 1.0
+        return plateau_factor if schedule.rule.on_plateau else 1.0
 
     def added(group: Mapping[str, Any]) -> tuple[Callable[[int], float], float]:
         is_photonic = any(id(parameter) in photonic for parameter in group["params"])
@@ -327,9 +320,72 @@ def schedule_groups(
     return GroupSchedules(
         optimizer,
         [factor_of(schedule) for schedule in mine],
-        [schedule.name == "plateau" for schedule in mine],
+        [schedule.rule.on_plateau for schedule in mine],
         plateau_patience,
         plateau_factor,
         added,
         length.total,
     )
+
+
+class RunLength(NamedTuple):
+    """The optimizer steps of a run; those taken count as they were, also with other batches now.
+
+    Attributes:
+        total: Steps of the whole run; infinite if nobody needs to know.
+        step_at: The step at which a number of epochs, fractions allowed, is over.
+    """
+
+    total: float
+    step_at: Callable[[float], float]
+
+    @classmethod
+    def unknown(cls) -> Self:
+        """Return the length of a run that may go on for ever."""
+        return cls(math.inf, lambda epochs: math.inf)
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> Self:
+        """Return the length of the run of a Trainer, from where it stands; both have an end."""
+        total = float(trainer.estimated_stepping_batches)  # makes the loaders if there are none
+        batches = trainer.num_training_batches
+        if not (0 < total < math.inf and batches < math.inf):
+            raise ValueError(
+                "warm-up and schedule='cosine' need a run of known length: set "
+                "Trainer(max_epochs=...), and Trainer(limit_train_batches=...) for a data loader "
+                "without a length"
+            )
+        accumulated = accumulated_batches(trainer)
+        epoch, amid = epochs_done(trainer)
+        done = batch_index(trainer) + 1 if amid else 0
+        here: float = epoch + done / batches
+        taken: int = trainer.global_step
+
+        def steps(epoch: int) -> int:
+            return math.ceil(batches / accumulated(epoch))
+
+        next_one = taken if not amid else taken + steps(epoch) - done // accumulated(epoch)
+
+        def step_at(epochs: float) -> float:
+            if epochs <= here:
+                return float(taken * epochs / here) if here else 0.0
+            if amid and epochs <= epoch + 1:
+                return float(taken + (next_one - taken) * (epochs - here) / (epoch + 1 - here))
+            whole = math.floor(epochs)
+            first = epoch + 1 if amid else epoch
+            between = sum(map(steps, range(first, whole)))
+            return float(next_one + between + (epochs - whole) * steps(whole))
+
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            total = max(float(taken), step_at(max(trainer.max_epochs, 1)))
+        if trainer.max_steps >= 0:
+            total = min(total, trainer.max_steps)
+        return cls(total, step_at)
+
+
+def accumulated_batches(trainer: Trainer) -> Callable[[int], int]:
+    """Tell how many batches make an optimizer step, by epoch, from 0."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, GradientAccumulationScheduler):
+            return callback.get_accumulate_grad_batches
+    return lambda epoch: trainer.accumulate_grad_batches

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from hybridlit.blocks import NormalizationLayer, RowSafeBatchNorm1d
+from hybridlit.blocks.normalization import (
+    NormalizationLayer,
+    NormalizationName,
+    RowSafeBatchNorm1d,
+)
 from hybridlit.checks import integer, number
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
@@ -30,10 +34,10 @@ class SequentialHybrid(HybridNetwork):
                 ...  # self.hparams.depth, self.hparams.input_dim
 
     Args:
-        input_dim: Number of features, at least 1; None: the product of `input_shape`.
+        input_dim: As for `HybridNetwork`, and so is `output_dim`.
         quantum_dim: Number of features of the photonic layer, at least 1. It has twice as many
             outputs unless `quantum_output_dim` says otherwise.
-        output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
+        output_dim: Number of outputs.
         hidden_dim: Width of the hidden layer of `classical_pre`; None: twice `quantum_dim`.
         head_dim: Width of the hidden layer of `classical_post`; None: twice `output_dim`.
         normalization: How `classical_pre` ends in [0, 1]: `"sigmoid"`, `"tanh"`, `"minmax"` or
@@ -42,10 +46,6 @@ class SequentialHybrid(HybridNetwork):
             running statistics.
         dropout: Share of hidden values of `classical_post` dropped in training, in [0, 1).
         **options: Front, circuit and training: the other arguments of `HybridNetwork`.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is out of range, unknown or contradicts another.
 
     Example:
         >>> import torch
@@ -62,7 +62,7 @@ class SequentialHybrid(HybridNetwork):
         *,
         hidden_dim: int | None = None,
         head_dim: int | None = None,
-        normalization: Literal["sigmoid", "tanh", "minmax", "standard"] = "sigmoid",
+        normalization: NormalizationName = "sigmoid",
         batch_norm: bool = True,
         dropout: float = 0.1,
         **options: Any,
@@ -78,11 +78,7 @@ class SequentialHybrid(HybridNetwork):
         self.classical_post = self.build_classical_post()
 
     def build_classical_pre(self) -> nn.Module:
-        """Build the module from (batch, feature_dim) to (batch, quantum_dim) in [0, 1].
-
-        Returns:
-            Linear, batch normalization, ReLU, linear, normalization.
-        """
+        """Build the module from (batch, feature_dim) to (batch, quantum_dim) in [0, 1]."""
         wide, narrow = self.feature_dim, self.hparams["quantum_dim"]
         hidden = self.hparams["hidden_dim"] or 2 * narrow
         return nn.Sequential(
@@ -96,20 +92,14 @@ class SequentialHybrid(HybridNetwork):
     def build_quantum(self) -> nn.Module:
         """Build the module from (batch, quantum_dim) to (batch, some outputs).
 
-        Returns:
-            A `QuantumLayer`, or its classical twin. Another library's layer must go through
-            `mark_photonic`, and have an attribute `output_size` unless `build_classical_post` is
-            overridden too.
+        Another library's layer needs no attribute `output_size` if `build_classical_post` is
+        overridden too.
         """
         narrow = self.hparams["quantum_dim"]
         return self.make_quantum(narrow, 2 * narrow)
 
     def build_classical_post(self) -> nn.Module:
-        """Build the module from the outputs of `quantum_layer` to (batch, output_dim).
-
-        Returns:
-            Linear, ReLU, dropout, linear.
-        """
+        """Build the module from the outputs of `quantum_layer` to (batch, output_dim)."""
         outputs = self.hparams["output_dim"]
         hidden = self.hparams["head_dim"] or 2 * outputs
         return nn.Sequential(
@@ -120,18 +110,7 @@ class SequentialHybrid(HybridNetwork):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Run the chain.
-
-        Args:
-            x: Inputs of shape (batch, *input_shape) or (batch, input_dim).
-
-        Returns:
-            Outputs of shape (batch, output_dim): logits, or values for regression.
-
-        Raises:
-            TypeError: If `x` is no floating tensor, or outside autocast not of the model's dtype.
-            ValueError: If the shape of `x` is wrong.
-        """
+        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
         encoded = self.classical_pre(self.front_features(x))
         outputs: Tensor = self.classical_post(self.run_quantum(self.quantum_layer, encoded))
         return outputs

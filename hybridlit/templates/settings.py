@@ -26,16 +26,14 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.callbacks import BaseFinetuning, GradientAccumulationScheduler
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader
 
 from hybridlit.constructors import plain
-from hybridlit.templates.freezing import frozen_parts, restore_frozen
-from hybridlit.templates.run_length import RunLength
-from hybridlit.templates.schedule import GroupSchedules, schedules_by_group
+from hybridlit.templates.schedule import GroupSchedules, RunLength, schedules_by_group
 
 __all__ = ["SETTINGS_KEY", "SettingsWatch", "training_settings"]
 
@@ -65,14 +63,7 @@ _DROPPED = object()
 
 
 def training_settings(hparams: Mapping[str, Any]) -> Any:
-    """Return those hyperparameters that training reads, and not the construction of the network.
-
-    Args:
-        hparams: The hyperparameters of a template by name.
-
-    Returns:
-        Those that may be changed until training starts.
-    """
+    """Return those hyperparameters of a template that may be changed until training starts."""
     return _plain({n: plain(hparams[n]) for n in (*_OPTIMIZER, "stages") if n in hparams})
 
 
@@ -109,7 +100,7 @@ class SettingsWatch(Callback):
         self._has_saved = True
         checkpoint[SETTINGS_KEY] = {
             **_settings(trainer, pl_module),
-            "frozen": frozen_parts(trainer, pl_module),
+            "frozen": _frozen_parts(trainer, pl_module),
         }
 
     def on_load_checkpoint(
@@ -141,7 +132,7 @@ class SettingsWatch(Callback):
             )
         saved, self._saved = self._saved, None
         if saved is not None:
-            restore_frozen(trainer, pl_module, saved.get("frozen"))
+            _restore_frozen(trainer, pl_module, saved.get("frozen"))
         now = _settings(trainer, pl_module)
         schedules = _group_schedules(trainer)
         if schedules is not None and math.isfinite(schedules.total):
@@ -196,12 +187,13 @@ class SettingsWatch(Callback):
                         )
         end, given = saved.get("steps"), now["steps"]
         if self.of_template and None not in (end, given) and end != given:
-            if any(s.name == "cosine" for s in schedules_by_group(self._in_use).values()):
+            names = [s.name for s in schedules_by_group(self._in_use).values() if s.rule.needs_end]
+            if names:
                 rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
                 yield (
-                    f"length of the run: the cosine was to end at step {end:g} and ends at step "
-                    f"{given:g} now; it goes on at step {trainer.global_step} with the learning "
-                    f"rates {rates}"
+                    f"length of the run: the {names[0]} was to end at step {end:g} and ends at "
+                    f"step {given:g} now; it goes on at step {trainer.global_step} with the "
+                    f"learning rates {rates}"
                 )
 
 
@@ -301,3 +293,37 @@ def _plain(values: Any) -> Any:
         listed = [_plain(value) for value in values]
         return _DROPPED if any(value is _DROPPED for value in listed) else listed
     return values if values is None or type(values) in (bool, int, float, str) else _DROPPED
+
+
+# --- what callbacks have frozen and unfrozen ------------------------------------------------------
+# Lightning's `BaseFinetuning` freezes parts before a run and remembers which groups it has added to
+# the optimizer, but not which parts it has unfrozen: after a resume, they would stay as they are.
+
+
+def _frozen_parts(trainer: Trainer, pl_module: LightningModule) -> dict[str, list[str]] | None:
+    """Return the names of parameters without gradient and of modules without running statistics.
+
+    None if no callback unfreezes anything.
+    """
+    if not any(isinstance(c, BaseFinetuning) for c in trainer.callbacks):  # type: ignore[attr-defined]
+        return None
+    return {
+        "parameters": [name for name, p in pl_module.named_parameters() if not p.requires_grad],
+        "statistics": [name for name, m in _tracking(pl_module) if not m.track_running_stats],
+    }
+
+
+def _restore_frozen(
+    trainer: Trainer, pl_module: LightningModule, frozen: dict[str, list[str]] | None
+) -> None:
+    """Freeze and unfreeze parts as they were when `_frozen_parts` looked at them."""
+    if frozen is None or _frozen_parts(trainer, pl_module) is None:
+        return
+    for name, parameter in pl_module.named_parameters():
+        parameter.requires_grad_(name not in frozen["parameters"])
+    for name, module in _tracking(pl_module):
+        module.track_running_stats = name not in frozen["statistics"]
+
+
+def _tracking(pl_module: LightningModule) -> list[tuple[str, Any]]:
+    return [(n, m) for n, m in pl_module.named_modules() if hasattr(m, "track_running_stats")]

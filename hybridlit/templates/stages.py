@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -15,42 +15,37 @@ from hybridlit.checks import choice, integer
 from hybridlit.components import split_parameters
 from hybridlit.optimizers import trainable_parameters
 
-__all__ = ["Component", "ComponentsInTurn", "Stage", "StagedTraining", "check_stages"]
+__all__ = [
+    "COMPONENTS",
+    "Component",
+    "ComponentsInTurn",
+    "Stage",
+    "StagedTraining",
+    "check_stages",
+]
 
-Component = Literal["classical", "photonic", "both"]
-
-_TRAINED = {
+COMPONENTS = {
     "classical": ("classical",),
     "photonic": ("photonic",),
     "both": ("classical", "photonic"),
 }
+"""What a stage trains, by name."""
+
+if TYPE_CHECKING:
+    Component: TypeAlias = str
+else:
+    Component = Literal[tuple(COMPONENTS)]
 
 
 class Stage(NamedTuple):
-    """A part of a run.
-
-    Attributes:
-        component: What is trained: `"classical"`, `"photonic"` or `"both"`.
-        start: The first epoch, from 0.
-    """
+    """A part of a run: a name of `COMPONENTS`, and the first epoch, from 0."""
 
     component: str
     start: int
 
 
 def check_stages(stages: Sequence[tuple[Component, int]]) -> list[Stage]:
-    """Check a list of stages and place them in the run.
-
-    Args:
-        stages: Pairs of a component and its number of epochs, at least 1, in order.
-
-    Returns:
-        The stages with their first epochs.
-
-    Raises:
-        TypeError: If `stages` is no list of pairs, or a number of epochs no integer.
-        ValueError: If there is no stage, a component is unknown or an epoch count is below 1.
-    """
+    """Check pairs of a component and its number of epochs, and place them in the run."""
     if not isinstance(stages, (list, tuple)):
         raise TypeError(
             "stages must be a list of pairs [component, epochs], such as "
@@ -63,7 +58,7 @@ def check_stages(stages: Sequence[tuple[Component, int]]) -> list[Stage]:
         if not isinstance(stage, (list, tuple)) or len(stage) != 2:
             raise TypeError(f"stages[{position}] must be a pair [component, epochs], got {stage!r}")
         component, epochs = stage
-        choice(component, f"the component of stages[{position}]", _TRAINED)
+        choice(component, f"the component of stages[{position}]", COMPONENTS)
         placed.append(Stage(component, start))
         start += integer(epochs, f"the epochs of stages[{position}]", 1)
     return placed
@@ -80,14 +75,10 @@ class ComponentsInTurn(Callback):
 
     @abstractmethod
     def trained(self, trainer: Trainer) -> Collection[str]:
-        """Return the components that are trained now.
+        """Return the components that are trained now, `"classical"`, `"photonic"` or both.
 
-        Args:
-            trainer: The Trainer; the answer may depend on its epoch and optimizer step only, so
-                that it is the same for all batches of one step and in a resumed run.
-
-        Returns:
-            `"classical"`, `"photonic"` or both.
+        The answer may depend on the epoch and the optimizer step of the Trainer only, so that it is
+        the same for all batches of one step and in a resumed run.
         """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -120,16 +111,11 @@ class StagedTraining(ComponentsInTurn):
     The stage depends on the epoch alone, so a resumed run is in the right one. The last stage goes
     on to the end of the run. Its number, from 1, is logged as `train/stage`. Templates attach
     this callback themselves if they have `stages`; with other LightningModules, give it to the
-    Trainer.
+    Trainer. A stage that has nothing to train is refused at the start of a fit, and so is LBFGS.
 
     Args:
         stages: Pairs of a component (`"classical"`, `"photonic"` or `"both"`) and its number of
             epochs, at least 1, in order.
-
-    Raises:
-        TypeError: If `stages` is no list of pairs, or a number of epochs no integer.
-        ValueError: If there is no stage, a component is unknown or an epoch count is below 1. At
-            the start of a fit, if a stage has nothing to train, or the optimizer is LBFGS.
 
     Example:
         >>> staged = StagedTraining([("classical", 10), ("photonic", 5), ("both", 1)])
@@ -142,39 +128,17 @@ class StagedTraining(ComponentsInTurn):
         self._announced = 0
 
     def number(self, epoch: int) -> int:
-        """Return the number of the stage that an epoch belongs to.
-
-        Args:
-            epoch: The epoch, from 0.
-
-        Returns:
-            The number, from 1.
-
-        Raises:
-            TypeError: If `epoch` is no integer.
-            ValueError: If it is negative.
-        """
+        """Return the number, from 1, of the stage that an epoch, from 0, belongs to."""
         integer(epoch, "epoch", 0)
         return sum(epoch >= stage.start for stage in self.stages)
 
     def component(self, epoch: int) -> str:
-        """Return what is trained in an epoch.
-
-        Args:
-            epoch: The epoch, from 0.
-
-        Returns:
-            `"classical"`, `"photonic"` or `"both"`.
-
-        Raises:
-            TypeError: If `epoch` is no integer.
-            ValueError: If it is negative.
-        """
+        """Return what is trained in an epoch, from 0: a name of `COMPONENTS`."""
         return self.stages[self.number(epoch) - 1].component
 
     def trained(self, trainer: Trainer) -> Collection[str]:
         """Return the components that the stage of the current epoch trains."""
-        return _TRAINED[self.component(trainer.current_epoch)]
+        return COMPONENTS[self.component(trainer.current_epoch)]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse stages that could train nothing; say which ones this run does not reach."""
@@ -186,7 +150,7 @@ class StagedTraining(ComponentsInTurn):
             )
         trainable = trainable_parameters(pl_module)
         for stage in self.stages:
-            for component in _TRAINED[stage.component]:
+            for component in COMPONENTS[stage.component]:
                 if not trainable[component]:
                     raise ValueError(
                         f"a stage trains {stage.component!r}, and the model has no trainable "

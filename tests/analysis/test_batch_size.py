@@ -30,9 +30,9 @@ from hybridlit.photonics.kernels.compiled.plans import plan_for
 SIZES = dict(input_dim=20, output_dim=10)
 MODELS = {
     "sequential": (SequentialHybrid, dict(quantum_dim=9, n_modes=10, n_photons=5)),
-    "parallel": (ParallelHybrid, dict(quantum_input_dim=5, n_modes=8, n_photons=4)),
+    "parallel": (ParallelHybrid, dict(quantum_dim=5, n_modes=8, n_photons=4)),
     "residual": (ResidualHybrid, dict(n_modes=10, n_photons=4)),
-    "bank": (ParallelBankHybrid, dict(quantum_input_dim=4, n_modes=8, n_photons=4)),
+    "bank": (ParallelBankHybrid, dict(quantum_dim=4, n_modes=8, n_photons=4)),
     "checkpointed": (
         SequentialHybrid,
         dict(quantum_dim=7, n_modes=8, n_photons=4, checkpoint_quantum=True),
@@ -402,7 +402,7 @@ def everything(model):
 
 @pytest.mark.parametrize("mode", ["memory", "throughput"])
 def test_the_model_is_left_as_it_was(mode, sample):
-    model = ParallelHybrid(**SIZES, quantum_input_dim=3, fusion="gated", dropout=0.5)
+    model = ParallelHybrid(**SIZES, quantum_dim=3, fusion="gated", dropout=0.5)
     model.loss(model(sample[0]), sample[1]).backward()
     model.fusion.eval()
     before, parameters = everything(model), list(model.parameters())

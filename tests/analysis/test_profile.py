@@ -25,13 +25,13 @@ from hybridlit.analysis.profiling.profile import profile_components
 
 TEMPLATES = {
     "sequential": (SequentialHybrid, dict(quantum_dim=2)),
-    "parallel": (ParallelHybrid, dict(quantum_input_dim=2)),
+    "parallel": (ParallelHybrid, dict(quantum_dim=2)),
     "residual": (ResidualHybrid, {}),
-    "bank": (ParallelBankHybrid, dict(quantum_input_dim=2)),
+    "bank": (ParallelBankHybrid, dict(quantum_dim=2)),
     "twin": (SequentialHybrid, dict(quantum_dim=2, quantum="mlp")),
-    "twins": (ParallelBankHybrid, dict(quantum_input_dim=2, quantum="mlp")),
+    "twins": (ParallelBankHybrid, dict(quantum_dim=2, quantum="mlp")),
     "checkpointed": (SequentialHybrid, dict(quantum_dim=2, checkpoint_quantum=True)),
-    "gated": (ParallelHybrid, dict(quantum_input_dim=2, fusion="gated")),
+    "gated": (ParallelHybrid, dict(quantum_dim=2, fusion="gated")),
 }
 
 

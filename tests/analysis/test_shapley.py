@@ -108,7 +108,7 @@ def test_efficiency_and_the_definition_by_orders(count):
     torch.manual_seed(0)
     x = torch.randn(60, 5)
     data = ArrayDataModule(x, (x[:, 0] > 0).long() + (x[:, 1] > 0).long(), batch_size=16)
-    model = ParallelHybrid(5, 3, quantum_input_dim=3, n_modes=4)
+    model = ParallelHybrid(5, 3, quantum_dim=3, n_modes=4)
     trainer = Trainer(
         max_epochs=10,
         accelerator="cpu",

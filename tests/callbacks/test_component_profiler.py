@@ -69,7 +69,7 @@ def test_training_is_bit_identical(cls, data, make_model, make_trainer):
         torch.manual_seed(3)
         dropout = {} if cls is ParallelBankHybrid else {"dropout": 0.5}
         if cls is ResidualHybrid:
-            dropout["quantum_input_dim"] = 2
+            dropout["quantum_dim"] = 2
         model, weights = make_model(cls, **dropout), Weights()
         make_trainer([*profiler, weights], max_epochs=2, gradient_clip_val=0.1).fit(model, data)
         kept.append(weights.seen)

@@ -51,9 +51,7 @@ def test_other_components_may_have_other_widths(tmp_path, make_model):
 
 
 def test_a_part_fits_into_one_of_another_name(tmp_path, make_model):
-    source = make_model(
-        ParallelHybrid, quantum_input_dim=2, quantum_output_dim=4, circuit_type="series"
-    )
+    source = make_model(ParallelHybrid, quantum_dim=2, quantum_output_dim=4, circuit_type="series")
     target = make_model(quantum_output_dim=4)
     export_component(source, "quantum_path", tmp_path / "a.pt")
     warm_start(target, tmp_path / "a.pt", "quantum_layer")

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hybridlit.data.resumable import ResumableLoader
-from hybridlit.data.workers import EndedByParentOnly
+from hybridlit.data.resumable import EndedByParentOnly, ResumableLoader
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "sigwaitinfo"), reason="the system does not tell who sends a signal"

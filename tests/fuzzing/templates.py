@@ -85,7 +85,7 @@ OWN = {
     },
     ParallelHybrid: {
         "hidden_dims": WIDTHS,
-        "quantum_input_dim": WIDTH,
+        "quantum_dim": WIDTH,
         "normalization": NORMALIZATION,
         "fusion": FUSION,
         "fusion_dim": WIDTH,
@@ -93,7 +93,7 @@ OWN = {
     },
     ResidualHybrid: {
         "hidden_dims": WIDTHS,
-        "quantum_input_dim": WIDTH,
+        "quantum_dim": WIDTH,
         "normalization": NORMALIZATION,
         "gate": one_of("zero", "gated"),
         "dropout": DROPOUT,
@@ -101,7 +101,7 @@ OWN = {
     ParallelBankHybrid: {
         "n_layers": or_none(whole(1, 4)),
         "scales": or_none(several(whole(1, 3))),
-        "quantum_input_dim": WIDTH,
+        "quantum_dim": WIDTH,
         "normalization": NORMALIZATION,
         "fusion": FUSION,
         "fusion_dim": WIDTH,

@@ -1,4 +1,4 @@
-"""Nothing outside `hybridlit/internals` touches what is private or undocumented: a search."""
+"""Nothing outside `hybridlit/internals` touches what is private or undocumented."""
 
 import ast
 import importlib
@@ -206,3 +206,15 @@ def test_the_search_knows_what_a_class_has_inherited():
     for code in ("self._buffers", "def _call_impl(self): ...", "super()._named_members"):
         assert set(faults(ast.parse(code), {"_buffers"}, inherited))
     assert not set(faults(ast.parse("super()._apply(f)"), {"_apply"}, inherited))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((HOUSE / "internals").glob("[a-z]*.py")), ids=lambda p: p.stem
+)
+def test_each_of_them_is_tested_and_says_where_it_was_seen(path):
+    module = importlib.import_module(f"hybridlit.internals.{path.stem}")
+    assert "Seen in" in module.__doc__
+    others = [file for file in Path(__file__).parent.glob("test_*.py") if file != Path(__file__)]
+    tests = "".join(file.read_text(encoding="utf-8") for file in others)
+    untested = [name for name in module.__all__ if not re.search(rf"\b{name}\b", tests)]
+    assert not untested

@@ -50,7 +50,7 @@ MUTATIONS = [
         "callbacks/test_gradient_imbalance.py",
         [
             (
-                "changes = torch._foreach_sub(self._parameters, self._before)",
+                "changes = subtracted(self._parameters, self._before)",
                 "changes = self._parameters",
                 "steps are as large as the weights",
                 "::test_a_step_is_measured",
@@ -240,10 +240,16 @@ MUTATIONS = [
         "callbacks/test_exact_resume.py::test_a_state_notices_every_draw_since_the_one_before",
         [
             (
-                "before.numpy if before is not None and _numpy_is_at(before.numpy) else None",
+                "before.numpy if before is not None and global_generator_is_at(before.numpy) else None",
                 "before.numpy if before is not None else None",
                 "numpy's generator goes back to the start",
             ),
+        ],
+    ),
+    *mutations_of(
+        "internals/numpy.py",
+        "internals/test_others.py",
+        [
             (
                 "or not isinstance(generator, np.random.MT19937) or normal_waits:",
                 "or not isinstance(generator, np.random.MT19937):",

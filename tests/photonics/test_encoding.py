@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from hybridlit.photonics import CircuitType
 from hybridlit.photonics.circuit import builders as encoding
 
 
@@ -58,7 +59,7 @@ def test_parallel_columns_shift_every_mode_differently():
     np.testing.assert_array_equal(encoded[1], [[0, 1], [0, 2], [0, 3]])
 
 
-@pytest.mark.parametrize("rule", [encoding.series, encoding.parallel, encoding.parallel_columns])
+@pytest.mark.parametrize("rule", [kind.row for kind in CircuitType])
 @pytest.mark.parametrize("features", [1, 2, 3, 5, 8])
 @pytest.mark.parametrize("modes", [2, 3, 4, 7])
 def test_no_rule_leaves_a_feature_out(rule, features, modes):

@@ -19,7 +19,7 @@ SMALL = dict(output_dim=2, n_modes=4, n_photons=2)
 TEMPLATES = {
     "sequential": (SequentialHybrid, dict(quantum_dim=2)),
     "parallel": (ParallelHybrid, dict()),
-    "parallel-tanh": (ParallelHybrid, dict(normalization="tanh", quantum_input_dim=2)),
+    "parallel-tanh": (ParallelHybrid, dict(normalization="tanh", quantum_dim=2)),
     "residual": (ResidualHybrid, dict()),
     "bank": (ParallelBankHybrid, dict()),
     "bank-minmax": (ParallelBankHybrid, dict(normalization="minmax")),
@@ -84,7 +84,7 @@ def test_a_normalization_hides_no_diverging_layer(method, bad):
 
 
 def test_a_diverging_part_of_a_template_is_found(make_model):
-    model = make_model(ParallelHybrid, quantum_input_dim=2)
+    model = make_model(ParallelHybrid, quantum_dim=2)
     assert isinstance(model.projection, nn.Linear)
     with torch.no_grad():
         model.projection.weight.fill_(1e38)

@@ -19,9 +19,9 @@ from hybridlit.templates import (
 SMALL = dict(n_modes=4, n_photons=2)
 SEQUENTIAL = (SequentialHybrid, dict(quantum_dim=3, batch_norm=False, dropout=0.0, head_dim=16))
 PARALLEL = (ParallelHybrid, dict(hidden_dims=[8, 6]))
-PROJECTED = (ParallelHybrid, dict(hidden_dims=[8, 6], quantum_input_dim=3))
+PROJECTED = (ParallelHybrid, dict(hidden_dims=[8, 6], quantum_dim=3))
 RESIDUAL = (ResidualHybrid, dict(hidden_dims=[16, 12]))
-WHOLE = (ResidualHybrid, dict(hidden_dims=[8, 5], quantum_input_dim=None, quantum_output_dim=7))
+WHOLE = (ResidualHybrid, dict(hidden_dims=[8, 5], quantum_dim=None, quantum_output_dim=7))
 BANK = (ParallelBankHybrid, dict(n_layers=3, quantum_output_dim=6))
 SCALES = (ParallelBankHybrid, dict(scales=[1, 2, 4], quantum_output_dim=6))
 IMAGE = dict(front="cnn", input_dim=None, front_dim=6)
@@ -34,12 +34,12 @@ CASES = {
     "residual-zero": (*RESIDUAL, dict(gate="zero")),
     "residual-gated": (*WHOLE, dict(gate="gated")),
     "bank-concat": (*BANK, dict(fusion="concat")),
-    "bank-sum": (*BANK, dict(fusion="sum", quantum_input_dim=3)),
+    "bank-sum": (*BANK, dict(fusion="sum", quantum_dim=3)),
     "bank-gated": (*BANK, dict(fusion="gated")),
     "bank-attention": (*BANK, dict(fusion="attention")),
     "scales": (*SCALES, {}),
     "scales-of-images": (*SCALES, dict(input_dim=None, input_shape=[2, 5, 4], fusion="gated")),
-    "scales-of-sequences": (*SCALES, dict(input_dim=None, input_shape=[7, 2], quantum_input_dim=3)),
+    "scales-of-sequences": (*SCALES, dict(input_dim=None, input_shape=[7, 2], quantum_dim=3)),
     "sequential-cnn": (*SEQUENTIAL, IMAGE | dict(input_shape=[1, 5, 8])),
     "parallel-conv1d": (*PARALLEL, IMAGE | dict(front="conv1d", input_shape=[9, 3])),
     "residual-gru": (*RESIDUAL, IMAGE | dict(front="gru", input_shape=[4, 2])),

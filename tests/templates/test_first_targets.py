@@ -95,7 +95,7 @@ def test_looking_changes_nothing(make_trainer, monkeypatch):
 
     with_advice = trained()
     monkeypatch.setattr(SequentialHybrid, "on_train_epoch_end", lambda self: None)
-    monkeypatch.setattr("hybridlit.templates.first_targets.FirstTargets.add", lambda *_: None)
+    monkeypatch.setattr("hybridlit.templates.tasks.FirstTargets.add", lambda *_: None)
     without = trained()
     assert all(torch.equal(value, without[name]) for name, value in with_advice.items())
 

@@ -31,7 +31,7 @@ def test_the_default_paths():
 
 
 def test_the_output_is_the_fusion_of_both_paths():
-    model = parallel(quantum_input_dim=2).eval()
+    model = parallel(quantum_dim=2).eval()
     x = torch.randn(6, 5)
     encoded = torch.sigmoid(model.projection(x))
     expected = model.fusion([model.classical_path(x), model.quantum_path(encoded)])
@@ -130,7 +130,7 @@ def test_a_fusion_of_ones_own(make_trainer):
         (parallel, dict(fusion="product"), "fusion must be one of .*'attention'.*got 'product'"),
         (parallel, dict(fusion_dim=0), "fusion_dim must be at least 1, got 0"),
         (parallel, dict(hidden_dims=[]), "hidden_dims must name at least one width"),
-        (parallel, dict(quantum_input_dim=-1), "quantum_input_dim must be at least 1"),
+        (parallel, dict(quantum_dim=-1), "quantum_dim must be at least 1"),
         (parallel, dict(normalization="max"), "normalization must be one of"),
         (parallel, dict(input_dim=1, normalization="minmax"), "needs at least 3"),
         (bank, dict(n_layers=0), "n_layers must be at least 1"),

@@ -13,7 +13,7 @@ CASES = [
     dict(),
     dict(gate="gated"),
     dict(quantum_output_dim=7),
-    dict(quantum_input_dim=None, hidden_dims=[6, 5]),
+    dict(quantum_dim=None, hidden_dims=[6, 5]),
     dict(quantum="mlp"),
     dict(input_dim=None, input_shape=[4, 2], front="gru"),
 ]
@@ -52,7 +52,7 @@ def test_it_encodes_both_signs():
     model.quantum_residual.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     model(5 * torch.randn(200, 5))
     assert seen[0].min() < 0.4 and seen[0].max() > 0.6
-    whole = make(quantum_input_dim=None, hidden_dims=[6, 5])
+    whole = make(quantum_dim=None, hidden_dims=[6, 5])
     whole.quantum_residual.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     whole(5 * torch.randn(200, 5))
     assert (seen[1] < 0.5).float().mean() > 0.2
@@ -64,7 +64,7 @@ def test_the_default_widths():
     assert kinds == [nn.Linear, nn.ReLU, nn.Linear]
     layer = model.quantum_residual
     assert (layer.input_size, layer.output_size, layer.columns) == (6, 64, 2)
-    assert make(quantum_input_dim=None).quantum_residual.columns == 22  # what the docstring says
+    assert make(quantum_dim=None).quantum_residual.columns == 22  # what the docstring says
     assert isinstance(model.lift, nn.Identity)
     assert make(quantum_output_dim=9).lift.weight.shape == (64, 9)
     assert make(output_mapping_strategy="mode_expectations").lift.weight.shape == (64, 4)
@@ -85,7 +85,7 @@ def test_a_backbone_of_ones_own():
     [
         (dict(hidden_dims=[]), ValueError, "hidden_dims must name at least one width, got"),
         (dict(hidden_dims=[4, 0]), ValueError, "each entry of hidden_dims must be at least 1"),
-        (dict(quantum_input_dim=0), ValueError, "quantum_input_dim must be at least 1, got 0"),
+        (dict(quantum_dim=0), ValueError, "quantum_dim must be at least 1, got 0"),
         (dict(gate="open"), ValueError, r"gate must be one of \['zero', 'gated'\], got 'open'"),
         (dict(dropout=1), ValueError, "dropout must be at least 0 and below 1"),
         (dict(quantum="cat"), ValueError, "quantum must be one of"),

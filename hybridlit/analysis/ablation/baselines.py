@@ -92,7 +92,7 @@ def baseline_names(model: LightningModule, measure: Measure) -> tuple[list[str],
             "baselines": "they need scikit-learn, which is not installed: pip install "
             "'hybridlit[analysis]'"
         }
-    return list(_FAMILIES[model.hparams["task"] == "regression"]), {}
+    return list(_FAMILIES[model.task.classifies]), {}
 
 
 def fit_baselines(
@@ -126,7 +126,7 @@ def fit_baselines(
     if not names:
         return runs, reasons
     assert isinstance(model, HybridModule)
-    regression = model.hparams["task"] == "regression"
+    regression = not model.task.classifies
     try:
         train = _table(model, list(loader_of(datamodule, "train")))
         held_out = _table(model, list(loader_of(datamodule, "val"))) if validates else None
@@ -137,7 +137,7 @@ def fit_baselines(
     for name in names:
         start = time.perf_counter()
         try:
-            grid = _FAMILIES[regression][name](len(train[0]), seed)
+            grid = _FAMILIES[model.task.classifies][name](len(train[0]), seed)
             setting, fitted = _tuned(grid, train, held_out, regression)
             answers = _answers(fitted, inputs, targets, model.hparams["output_dim"], regression)
             scored = ScoredRows(measure.rows_of_predictions(model, answers, wanted))
@@ -183,7 +183,7 @@ def _table(model: HybridModule, batches: Sequence[Any]) -> tuple[Array, Array]:
     """Inputs of shape (rows, features) and targets, classes of shape (rows,), of batches."""
     inputs = torch.cat([_tensor(model.unpack(batch)[0]).cpu() for batch in batches])
     targets = prepared_targets(model, batches)
-    if model.hparams["task"] != "regression":
+    if model.task.classifies:
         targets = targets.flatten().long()
     return inputs.flatten(1).double().numpy(), targets.numpy()
 
@@ -314,4 +314,4 @@ def _check_size(rows: int) -> None:
         raise ValueError(f"{rows} training rows are too many for it, more than {_MOST_ROWS}")
 
 
-_FAMILIES = {False: _classifiers(), True: _regressors()}
+_FAMILIES = {True: _classifiers(), False: _regressors()}

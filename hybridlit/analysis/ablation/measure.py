@@ -63,8 +63,9 @@ class Measure:
                 )
         self._score, self.forward = score, forward
         self.own_score = score is not None
-        regression = template and model.hparams["task"] == "regression"
-        self.name = ("r2" if regression else "acc") if score is None else _name_of(score)
+        self.name = _name_of(score) if score is not None else "score"
+        if score is None and isinstance(model, HybridModule):
+            self.name = model.task.score
 
     def outputs(self, model: LightningModule, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Run a model in evaluation mode, without gradients.
@@ -133,7 +134,7 @@ class Measure:
         Raises:
             ValueError: If scores are not finite.
         """
-        return _finite(_TASKS[model.hparams["task"]](predictions, targets))
+        return _finite(model.task.row_scores(predictions, targets))
 
     def __call__(
         self, model: LightningModule, batches: Sequence[Any]
@@ -147,25 +148,6 @@ def _finite(scores: Tensor) -> npt.NDArray[np.float64]:
     if not bool(torch.isfinite(scores).all()):
         raise ValueError("the scores of the test rows must be finite, got NaN or infinity")
     return scores.double().cpu().numpy()
-
-
-def _right_class(predictions: Tensor, targets: Tensor) -> Tensor:
-    return (predictions.argmax(-1) == targets).double()
-
-
-def _right_label(predictions: Tensor, targets: Tensor) -> Tensor:
-    return ((predictions > 0.5) == (targets > 0.5)).double().squeeze(-1)
-
-
-def _explained(predictions: Tensor, targets: Tensor) -> Tensor:
-    values = targets.double()
-    variance = (values - values.mean(0)).square().mean(0)
-    if not bool((variance > 0).all()):
-        raise ValueError("R2 needs test targets that vary, got an output with one value only")
-    return (1 - (predictions.double() - values).square() / variance).mean(-1)
-
-
-_TASKS = {"multiclass": _right_class, "binary": _right_label, "regression": _explained}
 
 
 def _name_of(score: RowScore) -> str:

@@ -155,7 +155,7 @@ def ablation_study(
 
     Example:
         >>> from hybridlit import ParallelHybrid, SklearnDataModule
-        >>> model = ParallelHybrid(input_dim=13, output_dim=3, quantum_input_dim=3)
+        >>> model = ParallelHybrid(input_dim=13, output_dim=3, quantum_dim=3)
         >>> data = SklearnDataModule("wine")
         >>> study = ablation_study(
         ...     model,

@@ -14,6 +14,8 @@ from itertools import chain, combinations, islice
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 __all__ = ["Encoding", "explicit", "parallel", "parallel_columns", "series"]
 
@@ -63,15 +65,19 @@ def parallel_columns(features: int, modes: int) -> Encoding:
     return np.eye(features)[:, None, :] * np.arange(1.0, modes + 1)[None, :, None]
 
 
-def explicit(encoding: object, modes: int) -> Encoding:
+def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
     """Return an encoding that the user wrote out, a nested sequence, array or tensor, as an array.
+
+    The result is in units of pi; `unit` says what the argument is in, `"pi"` or `"radian"`.
 
     Raises:
         ValueError: if it is ragged, not finite, of another shape, or if some feature changes
             nothing but a global phase, to the precision of float32.
     """
+    if isinstance(encoding, Tensor):
+        encoding = encoding.detach().to("cpu", torch.float64).numpy()
     try:
-        array = np.array(encoding, dtype=np.float64)
+        array = np.array(encoding, dtype=np.float64) / {"pi": 1.0, "radian": math.pi}[unit]
     except (TypeError, ValueError):
         raise ValueError(
             "encoding must be a nested list of numbers of shape (columns, modes, features) with "

@@ -1,0 +1,160 @@
+"""What the smaller files of `hybridlit/internals` take for granted: of numpy, numba and others."""
+
+import ctypes
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+from llvmlite import ir
+from numba.core.registry import cpu_target
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torchmetrics import MeanMetric
+
+from hybridlit.internals.lightning import CLASS_PATH, INSTANTIATOR
+from hybridlit.internals.numba import (
+    AbstractTemplate,
+    infer_global,
+    insert_function,
+    object_code,
+    signature,
+)
+from hybridlit.internals.numpy import global_generator_is_at
+from hybridlit.internals.tensorboard import add_png
+from hybridlit.internals.torchmetrics import set_update_count
+
+
+def test_the_memory_of_numpys_generator_is_its_state():
+    before = np.random.get_state()
+    try:
+        np.random.seed(3)
+        for _ in range(700):  # past the end of its 624 words
+            state = np.random.get_state()
+            assert global_generator_is_at(state)
+            np.random.random_sample()
+            assert not global_generator_is_at(state)
+    finally:
+        np.random.set_state(before)
+
+
+def test_a_normal_number_that_waits_is_not_told_by_the_memory():
+    before = np.random.get_state()
+    try:
+        np.random.seed(3)
+        np.random.standard_normal()
+        assert not global_generator_is_at(np.random.get_state())
+    finally:
+        np.random.set_state(before)
+
+
+def test_a_metric_with_a_count_computes_what_its_state_says():
+    metric = MeanMetric()
+    metric.mean_value, metric.weight = torch.tensor(6.0), torch.tensor(2.0)
+    set_update_count(metric, 2)
+    assert metric.update_count == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert metric.compute().item() == 3.0
+
+
+def test_a_png_arrives_as_it_is(tmp_path):
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    board = TensorBoardLogger(tmp_path, name="", version="")
+    add_png(board, "picture", file.getvalue(), (3, 2), 5)
+    board.finalize("success")
+    events = EventAccumulator(str(tmp_path)).Reload()
+    (event,) = events.Images("picture")
+    assert (event.step, event.width, event.height) == (5, 3, 2)
+    assert event.encoded_image_string == file.getvalue()
+
+
+class Model(LightningModule):
+    def __init__(self, width: int = 2):
+        super().__init__()
+        self.save_hyperparameters()
+
+
+def test_the_command_line_notes_the_class_of_a_model(tmp_path):
+    cli = LightningCLI(
+        Model, subclass_mode_model=True, run=False, save_config_callback=None,
+        args={"model": {"class_path": f"{__name__}.Model", "init_args": {"width": 3}}},
+    )  # fmt: skip
+    assert cli.model.hparams[CLASS_PATH] == f"{__name__}.Model"
+    assert INSTANTIATOR in cli.model.hparams
+    assert dict(Model(3).hparams) == {"width": 3}
+
+
+def added(first, second):
+    return first + second
+
+
+def scaled(like, first):
+    return int(first * like)
+
+
+def refused(first):
+    print(first)
+
+
+def run(code, symbol, *numbers):
+    from llvmlite import binding
+
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    target = binding.Target.from_default_triple().create_target_machine()
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), target)
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+    memory = (ctypes.c_int64 * len(numbers))(*numbers)
+    return function(engine.get_function_address(symbol))(ctypes.addressof(memory))
+
+
+def test_object_code_runs_without_numba():
+    from numba import types
+
+    count, code = object_code(added, (types.float64, 0.0), "added_here")
+    assert count == 2
+    assert run(code, "added_here", 3, 4) == 7
+    count, code = object_code(scaled, (types.float64, 2.5), "scaled_here")
+    assert count == 1
+    assert run(code, "scaled_here", 4) == 10
+
+
+def test_object_code_refuses_what_needs_the_interpreter():
+    from numba import types
+
+    with pytest.raises(RuntimeError, match="the machine code of refused needs"):
+        object_code(refused, (types.float64, 0.0), "refused_here")
+
+
+def twice(value): ...
+
+
+def test_an_operator_has_the_types_that_a_template_gives_it():
+    from numba import types
+
+    @infer_global(twice)
+    class Typing(AbstractTemplate):
+        def generic(self, args, kws):
+            return signature(args[0], *args)
+
+    kinds = cpu_target.typing_context
+    kinds.refresh()
+    found = kinds.resolve_function_type(twice, (types.float64,), {})
+    assert found == signature(types.float64, types.float64)
+
+
+def test_a_function_is_declared_once():
+    module = ir.Module()
+    kind = ir.FunctionType(ir.IntType(64), [])
+    first = insert_function(module, kind, "f")
+    assert insert_function(module, kind, "f") is first
+    assert str(module).count("declare") == 1

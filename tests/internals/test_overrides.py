@@ -1,0 +1,66 @@
+"""Methods of `nn.Module` that a circuit overrides, although torch does not document them."""
+
+import inspect
+
+import pytest
+import torch
+from torch import nn
+
+from hybridlit import Experiment, QuantumLayer
+from hybridlit.photonics import PhotonicCircuit
+
+
+def made():
+    return QuantumLayer(2, 3, experiment=Experiment("series", n_modes=4, n_photons=2))
+
+
+@pytest.fixture
+def layer():
+    return made()
+
+
+def arguments(kind, name):
+    return list(inspect.signature(getattr(kind, name)).parameters)
+
+
+def test_all_of_them_are_overridden_and_called_as_torch_calls_them():
+    own = {name for name in vars(PhotonicCircuit) if name.startswith("_") and name[1] != "_"}
+    overrides = own & set(vars(nn.Module))
+    assert overrides == {"_apply", "_load_from_state_dict", "_save_to_state_dict"}
+    for name in ("_apply", "_save_to_state_dict"):
+        assert arguments(PhotonicCircuit, name) == arguments(nn.Module, name)
+    theirs = arguments(nn.Module, "_load_from_state_dict")
+    assert theirs[:4] == arguments(PhotonicCircuit, "_load_from_state_dict")[:4]
+    assert all(
+        p.default is p.empty
+        for p in inspect.signature(nn.Module._load_from_state_dict).parameters.values()
+    )
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda model: model.half(),
+        lambda model: model.bfloat16(),
+        lambda model: model.to(torch.float16),
+        lambda model: model.to(torch.ones(1, dtype=torch.bfloat16)),
+    ],
+)
+def test_apply_is_where_every_conversion_passes(layer, convert):
+    model = convert(nn.Sequential(layer, nn.Linear(3, 1)))
+    assert model[0].phases.dtype == torch.float32
+    assert model[1].weight.dtype in (torch.float16, torch.bfloat16)
+
+
+def test_saving_asks_a_module_within_another_one(layer):
+    state = nn.Sequential(nn.Linear(1, 2), layer).state_dict()
+    assert state._metadata["1"]["circuit"]["circuit_type"]
+    assert "circuit" not in state._metadata["0"]
+
+
+def test_loading_tells_a_module_what_was_saved_of_it(layer):
+    state = nn.Sequential(layer).state_dict()
+    nn.Sequential(made()).load_state_dict(state)
+    state._metadata["0"]["circuit"]["input_state"] = "another"
+    with pytest.raises(ValueError, match="another circuit than 0"):
+        nn.Sequential(layer).load_state_dict(state)

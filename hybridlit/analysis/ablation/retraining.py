@@ -240,9 +240,7 @@ def best_of_trials(arm: str, widths: Mapping[str, Widths], recipe: Recipe, bench
     for name in names:
         seeded(bench.seed)  # so that arms start from the same weights wherever they share a module
         model = recipe.arm(arm, widths, name)
-        seeded(
-            bench.seed
-        )  # again: what the arm drew must not move dropout or batches
+        seeded(bench.seed)  # again: what the arm drew must not move dropout or batches
         try:
             found.append((model, recipe.train(model, bench.data), name))
         except (RuntimeError, ValueError) as error:

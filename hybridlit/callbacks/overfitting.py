@@ -14,9 +14,9 @@ from hybridlit.analysis.loss_change.blame import suspected_parts
 from hybridlit.analysis.loss_change.owners import OWNERS, By, tensors_by
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.interventions import Interventions
-from hybridlit.callbacks.measuring.loggers import log_values
 from hybridlit.callbacks.measuring.naming import Action, Naming
 from hybridlit.callbacks.measuring.probes import Probes, evaluation
+from hybridlit.callbacks.measuring.reports import log_values
 from hybridlit.callbacks.measuring.stretches import Stretches
 from hybridlit.checks import choice, integer, number
 from hybridlit.templates import HybridModule

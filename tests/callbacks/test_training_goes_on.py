@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.callbacks import component_profiler, photonic_inspector, tensorboard_layout
 from hybridlit.callbacks.component_profiler import ComponentProfiler
-from hybridlit.callbacks.measuring.going_on import training_goes_on
+from hybridlit.callbacks.measuring.reports import training_goes_on
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 

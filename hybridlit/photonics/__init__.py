@@ -1,9 +1,8 @@
 """The shared simulation core: linear-optical interferometers on Fock states, in plain torch.
 
-Knows nothing of Lightning or of templates. Data flow: features -> `encoding` -> data phases;
-trainable phases -> :mod:`interferometer` -> unitaries; both -> :mod:`simulation`, which asks
-:mod:`amplitudes` -> probabilities -> `readouts` -> outputs. :mod:`circuit` holds it together
-for the modules :mod:`layer` and :mod:`stack`.
+Knows nothing of Lightning or of templates. Data flow: features -> `circuit` -> a lowered circuit ->
+`simulation` -> probabilities of `outcomes` -> `readouts` -> outputs. `base` holds it together for
+the modules `layer`, `stack` and `distinguishable`.
 """
 
 from hybridlit.photonics.amplitudes import amplitudes

@@ -81,13 +81,8 @@ def occupied_modes(state: Sequence[int]) -> list[int]:
     :math:`\sqrt{\binom{n+m-1}{j} / \binom{j+m-1}{j} / \prod_i \binom{s_i}{r_i}}` from j photons
     on, where :math:`r_i` of the :math:`s_i` photons of mode i are still to come. Mode after mode
     that is 9e7 for 30 photons in each of two modes; spread evenly, it stays below 5 for all states
-    that fit into memory, so that float32 serves any number of photons.
-
-    Args:
-        state: photons in each mode.
-
-    Returns:
-        One mode for each photon; ascending if no mode holds more than one.
+    that fit into memory, so that float32 serves any number of photons. The order is ascending if no
+    mode holds more than one.
     """
     places = [
         ((photon + 0.5) / photons, mode)
@@ -100,15 +95,12 @@ def occupied_modes(state: Sequence[int]) -> list[int]:
 def amplitudes_from_columns(
     columns: Tensor, occupied: Sequence[int], space: ComputationSpace
 ) -> Tensor:
-    """Return all amplitudes from the occupied columns alone.
+    """Return the amplitudes (batch, D) of all outcomes from the occupied columns alone.
 
     Args:
-        columns: column ``occupied[k]`` of each unitary, shape (modes, photons, batch), complex.
+        columns: column `occupied[k]` of each unitary, shape (modes, photons, batch), complex.
         occupied: the input mode of each photon, in the order of computation.
         space: which outcomes.
-
-    Returns:
-        Amplitudes, shape (batch, D).
     """
     settings = list(occupied), space.value, chosen_kernel()
     if recording():

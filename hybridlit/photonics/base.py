@@ -254,7 +254,8 @@ class PhotonicCircuit(nn.Module):
 
     def _probabilities(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Probabilities (..., batch, D), and what they summed to (..., batch) if unbunched."""
-        return self._at(rows, self._occupied(), probabilities, self.outcomes, self.recompute)
+        photons = self._order or self._occupied()
+        return self._at(rows, photons, probabilities, self.outcomes, self.recompute)
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""

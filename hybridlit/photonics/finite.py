@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.kernels.choice import transformed
+from hybridlit.internals.torch import is_transformed
 from hybridlit.photonics.tracing import recording
 
 __all__ = ["can_look_at", "infinity_as_nan", "require_finite", "rows_in_words"]
@@ -16,13 +16,9 @@ __all__ = ["can_look_at", "infinity_as_nan", "require_finite", "rows_in_words"]
 def can_look_at(tensor: Tensor) -> bool:
     """Return whether reading a value costs no synchronisation and is possible at all.
 
-    Args:
-        tensor: any tensor.
-
-    Returns:
-        False on accelerators, while a graph is traced, and under ``torch.func``.
+    It is not on accelerators, while a graph is traced, and under `torch.func`.
     """
-    return tensor.is_cpu and not recording() and not transformed(tensor)
+    return tensor.is_cpu and not recording() and not is_transformed(tensor)
 
 
 def require_finite(x: Tensor, name: str) -> None:
@@ -46,25 +42,11 @@ def require_finite(x: Tensor, name: str) -> None:
 
 
 def rows_in_words(chosen: Tensor) -> str:
-    """Name rows for a message.
-
-    Args:
-        chosen: True for each that is meant, shape (batch,).
-
-    Returns:
-        At most five of their numbers, and how many more there are.
-    """
+    """Name the rows that are True, of shape (batch,): at most five numbers, and how many more."""
     rows = chosen.nonzero().flatten().tolist()
     return f"row(s) {rows[:5]}" + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
 
 
 def infinity_as_nan(x: Tensor) -> Tensor:
-    """Turn infinity into NaN where :func:`require_finite` could not look: no squashing hides NaN.
-
-    Args:
-        x: any values.
-
-    Returns:
-        The same on the CPU, else a tensor of the same shape.
-    """
+    """Turn infinity into NaN where `require_finite` could not look: no squashing hides NaN."""
     return x if can_look_at(x) else x.masked_fill(~torch.isfinite(x), math.nan)

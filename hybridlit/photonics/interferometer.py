@@ -37,14 +37,7 @@ __all__ = ["cells", "haar_phases", "unitaries", "unitaries_in_torch"]
 
 @lru_cache(maxsize=64)
 def cells(modes: int) -> npt.NDArray[np.int64]:
-    """Column and upper mode of each cell of a mesh, in the order of its phases.
-
-    Args:
-        modes: number of modes m.
-
-    Returns:
-        Shape (m (m - 1) / 2, 2).
-    """
+    """Column and upper mode of each cell of a mesh of m modes, shape (m (m - 1) / 2, 2)."""
     found = [(c, j) for c in range(modes) for j in range(c % 2, modes - 1, 2)]
     return np.array(found, dtype=np.int64).reshape(-1, 2)
 
@@ -116,14 +109,7 @@ class _Unitaries(torch.autograd.Function):
 
 
 def unitaries_in_torch(phases: Tensor) -> Tensor:
-    """Return what :func:`unitaries` does, as a differentiable torch expression.
-
-    Args:
-        phases: as for :func:`unitaries`.
-
-    Returns:
-        As :func:`unitaries`.
-    """
+    """Return what `unitaries` does, as a differentiable torch expression."""
     *stack, meshes, count, _ = map(int, phases.shape)  # torch.jit.trace gives tensors
     modes = (1 + math.isqrt(1 + 8 * count)) // 2
     inner, outer = torch.polar(torch.ones_like(phases), phases).unbind(-1)

@@ -22,15 +22,10 @@ _kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
 def on_device(
     key: Hashable, make: Callable[[], Iterable[npt.NDArray[Any]]], device: torch.device
 ) -> tuple[Tensor, ...]:
-    """Return arrays as tensors on a device, the same ones for the same key.
+    """Return arrays as tensors on a device, the same ones for the same key, not to be written to.
 
-    Args:
-        key: what the arrays depend on, and whose they are.
-        make: makes the arrays if they are not kept yet; one by one saves memory.
-        device: where they are wanted.
-
-    Returns:
-        One tensor for each array; not to be written to.
+    `make` makes the arrays if they are not kept yet, one by one to save memory; `key` says what
+    they depend on, and whose they are.
     """
     place = (key, device)
     found = _kept.get(place)

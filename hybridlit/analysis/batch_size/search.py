@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -153,35 +154,38 @@ def find_batch_size(
     with trial_steps(model, sample, optimizer, loss) as run:
         if available is None:
             available = _free(run.device) + held_bytes(model)
-        usable = int(safety * available)
-        bar = tqdm(total=0, desc="measure memory", disable=not progress, leave=False)
-        try:
-            memory = run.memory(usable)
-            size = _largest(memory, largest, usable)
-            limit = "memory" if size < largest else "max_batch"
-            speeds: dict[int, float] = {}
-            if mode == "throughput":
-                bar.set_description(f"measure speed up to {size}")
-                fastest, speeds = _fastest(run, size)
-                size, limit = fastest, limit if 2 * fastest > size else "throughput"
-            measured = None
-            if verify:
-                bar.set_description(f"verify {size}")
-                size, measured, lowered = _verified(run, memory, size, usable)
-                limit = "memory" if lowered else limit
-        finally:
-            bar.close()
-        return BatchSize(
-            size=size,
-            mode=mode,
-            limited_by=limit,
-            predicted_bytes=memory.peak(size),
-            measured_bytes=measured,
-            budget_bytes=available,
-            safety=float(safety),
-            held_bytes=memory.held,
-            samples_per_second=speeds,
-        )
+        with tqdm(total=0, desc="measure memory", disable=not progress, leave=False) as bar:
+            return _found(run, mode, largest, available, float(safety), verify, bar)
+
+
+def _found(
+    run: TrialSteps, mode: str, largest: int, available: int, safety: float, verify: bool, bar: Any
+) -> BatchSize:
+    usable = int(safety * available)
+    memory = run.memory(usable)
+    size = _largest(memory, largest, usable)
+    limit = "memory" if size < largest else "max_batch"
+    speeds: dict[int, float] = {}
+    if mode == "throughput":
+        bar.set_description(f"measure speed up to {size}")
+        fastest, speeds = _fastest(run, size)
+        size, limit = fastest, limit if 2 * fastest > size else "throughput"
+    measured = None
+    if verify:
+        bar.set_description(f"verify {size}")
+        size, measured, lowered = _verified(run, memory, size, usable)
+        limit = "memory" if lowered else limit
+    return BatchSize(
+        size=size,
+        mode=mode,
+        limited_by=limit,
+        predicted_bytes=memory.peak(size),
+        measured_bytes=measured,
+        budget_bytes=available,
+        safety=safety,
+        held_bytes=memory.held,
+        samples_per_second=speeds,
+    )
 
 
 @checked
@@ -224,14 +228,8 @@ def _largest(memory: StepMemory, most: int, usable: int) -> int:
         )
     if memory.peak(most) <= usable:
         return most
-    fits, fails = 1, most
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        if memory.peak(middle) <= usable:
-            fits = middle
-        else:
-            fails = middle
-    return fits
+    # the peak grows with the rows
+    return bisect_right(range(most), usable, lo=1, key=memory.peak) - 1
 
 
 def _fastest(run: TrialSteps, most: int) -> tuple[int, dict[int, float]]:
@@ -272,9 +270,6 @@ def _verified(run: TrialSteps, memory: StepMemory, size: int, usable: int) -> tu
 
 # --- memory ---------------------------------------------------------------------------------------
 
-_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
-_BINARY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-
 
 def _in_bytes(budget: int | str) -> int:
     """Turn a number of bytes, or a string such as "2GiB" or "500 MB", into bytes."""
@@ -283,7 +278,8 @@ def _in_bytes(budget: int | str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", budget.lower())
     if not found or (found[3] and not found[2]) or not float(found[1]):
         raise ValueError(f"budget must be bytes or a string such as '2GiB', got {budget!r}")
-    return int(float(found[1]) * (_BINARY if found[3] else _UNITS)[found[2]])
+    unit = (1024 if found[3] else 1000) ** ("kmgt".index(found[2]) + 1 if found[2] else 0)
+    return int(float(found[1]) * unit)
 
 
 def _free(device: torch.device) -> int:

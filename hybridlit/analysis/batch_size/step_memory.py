@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from hybridlit.analysis.profiling.part_times import tensors_in
+from hybridlit.analysis.evaluation import tensors_in
 from hybridlit.analysis.recording import Call, recorded
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.kernels.choice import kernel_for
@@ -64,12 +64,12 @@ class _Circuit:
             return table_bytes(space)
         return transition_bytes(space, self.layer.phases.element_size())
 
-    def kept(self, rows: int, recompute: bool | None) -> int:
+    def kept(self, rows: int) -> int:
+        layer = self.layer
         if self.kernel == "torch":  # what it keeps are tensors, which are recorded
             return 0
-        space, dtype = self.layer.fock_space, self.layer.phases.dtype
-        batch, circuits = round(rows * self.per_row), self.layer.count or 1
-        return kept_bytes(space, batch, dtype, *self.shape, recompute, circuits)
+        batch, circuits, dtype = round(rows * self.per_row), layer.count or 1, layer.phases.dtype
+        return kept_bytes(layer.fock_space, batch, dtype, *self.shape, layer.recompute, circuits)
 
     def scratch(self) -> int:
         if self.kernel == "torch":
@@ -97,10 +97,7 @@ class StepMemory:
     threads: int
 
     def peak(self, rows: int) -> int:
-        """Predict the peak of a training step.
-
-        Args:
-            rows: Rows of the batch.
+        """Predict the peak of a training step with a number of rows.
 
         Returns:
             Bytes, with what is held between steps and with the batch itself.
@@ -111,7 +108,7 @@ class StepMemory:
             few, more = few.max(keepdims=True), more.max(keepdims=True)
         slope = (more - few) / (second - first)
         step = int((few + slope * (rows - first)).max())
-        kept = sum(circuit.kept(rows, circuit.layer.recompute) for circuit in self.circuits)
+        kept = sum(circuit.kept(rows) for circuit in self.circuits)
         return self.held + step + kept + self.working
 
     @property
@@ -128,18 +125,10 @@ def measure_memory(
     rows: tuple[int, int],
     device: torch.device,
 ) -> StepMemory:
-    """Measure a training step at two small batches.
+    """Measure a training step at two small batches, the smaller one first.
 
-    Args:
-        model: The model; it is trained in the course of this.
-        optimizer: Its optimizer.
-        forward: Makes its forward pass with a number of rows.
-        step: Makes the whole step.
-        rows: The two batches, the smaller one first.
-        device: Where the model is.
-
-    Returns:
-        The memory for any batch.
+    `forward` makes a forward pass with a number of rows, `step` the whole step; the model is
+    trained in the course of this.
     """
     circuits = _called_circuits(model, forward, rows[0])
     with _nothing_kept(model):
@@ -154,14 +143,9 @@ def measure_memory(
 
 
 def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
-    """Return the memory of a model between two steps, as it is now.
+    """Return the bytes of a model between two steps, as it is now.
 
-    Args:
-        model: The model.
-        optimizer: Its optimizer, whose state counts too.
-
-    Returns:
-        Bytes of parameters, buffers, gradients and optimizer state.
+    These are parameters, buffers, gradients and, with an optimizer, its state.
     """
     tensors = [*model.parameters(), *model.buffers()]
     tensors += [p.grad for p in model.parameters() if p.grad is not None]
@@ -172,12 +156,10 @@ def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
 
 
 def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
-    """Record how much memory is in use during a training step that follows another one.
+    """Record how much memory of a device is in use during a training step that follows another.
 
-    Args:
-        step: Makes a step; it is called twice, since the release of memory can be recorded only
-            where its allocation was. No parameter may have a gradient before.
-        device: Whose memory; `cpu` or `cuda`.
+    The step is made twice, since the release of memory can be recorded only where its allocation
+    was. No parameter may have a gradient before.
 
     Returns:
         Bytes in use after each allocation and release of the second step, beyond those before it.
@@ -187,7 +169,7 @@ def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
     """
     if device.type not in _DEVICE_TYPES:
         raise ValueError(f"memory can be measured on cpu and cuda, got {device.type}")
-    with _quiet(), _no_collection(), tempfile.TemporaryDirectory() as folder:
+    with _undisturbed(), tempfile.TemporaryDirectory() as folder:
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
             step()
             with record_function(_MARK):
@@ -250,25 +232,19 @@ def _nothing_kept(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep Python from collecting cycles, which could release memory at any time."""
-    enabled = gc.isenabled()
+def _undisturbed() -> Iterator[None]:
+    """Keep Python from collecting cycles, which could release memory at any time.
+
+    The profiler's own messages, when it starts and stops, stay off the terminal.
+    """
+    name, enabled = "KINETO_LOG_LEVEL", gc.isenabled()
+    given = os.environ.get(name)
+    os.environ.setdefault(name, "6")
     gc.disable()
     try:
         yield
     finally:
         if enabled:
             gc.enable()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the profiler's own messages off the terminal, which tell when it starts and stops."""
-    name = "KINETO_LOG_LEVEL"
-    given = os.environ.get(name)
-    os.environ.setdefault(name, "6")
-    try:
-        yield
-    finally:
         if given is None:
             os.environ.pop(name, None)

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
+from hybridlit.analysis.evaluation import tensors_in
 from hybridlit.analysis.loss_change.intervention import Verdict, compared_copies
 from hybridlit.analysis.loss_change.retraining import (
     Origin,
@@ -20,7 +21,6 @@ from hybridlit.analysis.loss_change.retraining import (
 )
 from hybridlit.callbacks.measuring.probes import full_precision, keep_first
 from hybridlit.callbacks.measuring.repeated_training import adopt, repeated_training
-from hybridlit.internals.torch import tree_leaves
 from hybridlit.resume.packed import packed, unpacked
 from hybridlit.undisturbed import undisturbed
 
@@ -205,9 +205,9 @@ class Interventions:
 
 def _same(one: Any, other: Any) -> bool:
     """Tell whether the tensors of two batches are equal."""
-    mine, others = tree_leaves(one), tree_leaves(other)
+    mine, others = list(tensors_in(one)), list(tensors_in(other))
     return len(mine) == len(others) and all(
-        not isinstance(a, Tensor) or (a.shape == b.shape and torch.equal(a.detach().cpu(), b))
+        a.shape == b.shape and torch.equal(a.detach().cpu(), b)
         for a, b in zip(mine, others, strict=True)
     )
 

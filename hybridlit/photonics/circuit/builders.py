@@ -20,7 +20,10 @@ from torch import Tensor
 __all__ = ["Encoding", "explicit", "parallel", "parallel_columns", "series"]
 
 Encoding = npt.NDArray[np.float64]
-"""Phases in units of pi for each unit of a feature, shape (columns, modes, features)."""
+"""Phases in units of pi for each unit of a feature, shape (columns, modes, features).
+
+Rules take the numbers of features, at least 1, and of modes, at least 2.
+"""
 
 
 def series(features: int, modes: int) -> Encoding:
@@ -28,14 +31,7 @@ def series(features: int, modes: int) -> Encoding:
 
     A column's shifters take single features first, then means of pairs, then means of larger
     subsets while shifters are left. More features than shifters are spread evenly over as many
-    columns as they need. A single feature is encoded at all harmonics: ``(j + 1) * x`` on mode j.
-
-    Args:
-        features: number of features, at least 1.
-        modes: number of modes, at least 2.
-
-    Returns:
-        The encoding, shape (ceil(features / (modes - 1)), modes, features).
+    columns as they need. A single feature is encoded at all harmonics: `(j + 1) * x` on mode j.
     """
     shifters = modes - 1
     if features == 1:
@@ -53,17 +49,7 @@ def series(features: int, modes: int) -> Encoding:
 
 
 def parallel(features: int, modes: int) -> Encoding:
-    """One shifter on mode 0 in each column, a feature a column.
-
-    A single feature is uploaded ``modes - 1`` times.
-
-    Args:
-        features: number of features, at least 1.
-        modes: number of modes, at least 2.
-
-    Returns:
-        The encoding, shape (features or modes - 1, modes, features).
-    """
+    """One shifter on mode 0 in each column, a feature a column; a single one `modes - 1` times."""
     columns = features if features > 1 else modes - 1
     encoding = np.zeros((columns, modes, features))
     for column in range(columns):
@@ -72,31 +58,17 @@ def parallel(features: int, modes: int) -> Encoding:
 
 
 def parallel_columns(features: int, modes: int) -> Encoding:
-    """A feature a column, on every mode: ``(j + 1) * x`` on mode j.
+    """A feature a column, on every mode: `(j + 1) * x` on mode j.
 
     Equal phases on all modes would be a global phase, which nothing can detect.
-
-    Args:
-        features: number of features, at least 1.
-        modes: number of modes, at least 2.
-
-    Returns:
-        The encoding, shape (features, modes, features).
     """
     return np.eye(features)[:, None, :] * np.arange(1.0, modes + 1)[None, :, None]
 
 
 def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
-    """Check an encoding that the user wrote out.
+    """Return an encoding that the user wrote out, a nested sequence, array or tensor, as an array.
 
-    Args:
-        encoding: Nested sequence, array or tensor of shape (columns, modes, features), for each
-            unit of a feature.
-        modes: The number of modes that it must have.
-        unit: What it is in: `"pi"`, units of pi, or `"radian"`.
-
-    Returns:
-        The encoding as an array, in units of pi.
+    The result is in units of pi; `unit` says what the argument is in, `"pi"` or `"radian"`.
 
     Raises:
         ValueError: if it is ragged, not finite, of another shape, or if some feature changes

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from hybridlit.internals.torch import forward_mode, is_transformed, is_vectorized, transforming
+from hybridlit.internals.torch import forward_mode, is_vectorized, transforming
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels import compiled
 
@@ -21,7 +21,6 @@ __all__ = [
     "kernel_for",
     "refuse_batches",
     "serves_any",
-    "transformed",
     "transforming",
     "use_kernel",
 ]
@@ -68,20 +67,17 @@ def use_kernel(name: str) -> Iterator[None]:
 
 
 def chosen_kernel() -> str:
-    """Return what :func:`use_kernel` says in this thread, for a backward pass to remember."""
+    """Return what `use_kernel` says in this thread, for a backward pass to remember."""
     return _choice.kernel
 
 
 def kernel_for(space: FockSpace, like: Tensor, chosen: str | None = None) -> str:
-    """Return the kernel that simulates a space for tensors like a given one.
+    """Return the kernel that simulates a space, `"compiled"` or `"torch"`.
 
     Args:
         space: the outcomes.
         like: a tensor of the device and real dtype in question.
-        chosen: what :func:`chosen_kernel` returned for the forward pass; None: what it returns now.
-
-    Returns:
-        ``"compiled"`` or ``"torch"``.
+        chosen: what `chosen_kernel` returned for the forward pass; None: what it returns now.
 
     Raises:
         ValueError: if the compiled kernel is forced but cannot serve.
@@ -100,36 +96,13 @@ def kernel_for(space: FockSpace, like: Tensor, chosen: str | None = None) -> str
 def serves_any(like: Tensor) -> bool:
     """Return whether the compiled kernel may serve tensors like a given one, if sizes fit.
 
-    Args:
-        like: a tensor of the device and real dtype in question.
-
-    Returns:
-        False also if torch operations are forced.
+    False also if torch operations are forced.
     """
     return _choice.kernel != "torch" and like.is_cpu and like.dtype in compiled.MOST_PHOTONS
 
 
-def transformed(*tensors: Tensor) -> bool:
-    """Return whether a ``torch.func`` transform is at work on any of the tensors.
-
-    Args:
-        tensors: tensors outside of ``torch.compile``, which cannot ask this.
-
-    Returns:
-        True if some tensor wraps another and has no memory of its own.
-    """
-    return any(is_transformed(tensor) for tensor in tensors)
-
-
 def refuse_batches(*grads: Tensor | None) -> None:
-    """Raise for a batch of gradients as ``is_grads_batched`` makes them, which have no memory.
-
-    Args:
-        grads: what a backward pass was given.
-
-    Raises:
-        NotImplementedError: with what to use instead.
-    """
+    """Raise for gradients that are a batch, as `is_grads_batched` makes them, without memory."""
     for grad in grads:
         if grad is not None and is_vectorized(grad):
             raise NotImplementedError(
@@ -139,15 +112,9 @@ def refuse_batches(*grads: Tensor | None) -> None:
 
 
 def compiled_refuses(space: FockSpace, device: str, dtype: torch.dtype) -> str | None:
-    """Return why the compiled kernel cannot serve, or None if it can.
+    """Return why the compiled kernel cannot serve a type of device and a real dtype, if it cannot.
 
-    Args:
-        space: the outcomes.
-        device: type of the device.
-        dtype: real dtype of the phases.
-
-    Returns:
-        A reason for a message.
+    The reason is for a message.
     """
     if device != "cpu":
         return f"it runs on the CPU, got {device}"
@@ -157,6 +124,7 @@ def compiled_refuses(space: FockSpace, device: str, dtype: torch.dtype) -> str |
         return "it starts with the first of the photons"
     if space.photons > compiled.MOST_PHOTONS[dtype]:
         return f"{dtype} overflows beyond {compiled.MOST_PHOTONS[dtype]} photons"
-    if space.modes > compiled.MOST_MODES or space.size > compiled.MOST_STATES:
+    few = space.modes + space.photons <= 27  # at most 26 over 13 states
+    if not few and (space.modes > compiled.MOST_MODES or space.size > compiled.MOST_STATES):
         return f"it has links for {compiled.MOST_MODES} modes and {compiled.MOST_STATES} states"
     return None

@@ -31,21 +31,18 @@ CHUNK = 2**24  # complex numbers gathered at a time: bounds the transient at 128
 
 
 def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) -> list[Tensor]:
-    """Return the states after 0, 1, ... n photons, as a plain differentiable torch expression.
+    """Return the states after 0, 1, ... n photons, each (D_k, batch), in differentiable operations.
 
     Args:
         columns: the occupied columns of each unitary, shape (modes, photons, batch), complex.
         occupied: the input mode of each photon, in the order of computation.
         space: which states are kept.
-
-    Returns:
-        n + 1 tensors of shape (D_k, batch).
     """
     modes, _, batch = columns.shape
     states = [columns.new_ones(1, batch)]
     for photon in range(len(occupied)):
         target, weight = _transitions(modes, photon, space, columns)
-        column = _shared(columns, occupied, photon)
+        column = columns[:, photon] / _share(occupied, photon)
         state = columns.new_zeros(FockSpace(modes, photon + 1, space).size, batch)
         for part in _chunks(modes, states[-1]):
             terms = (column[part, None] * states[-1]).mul_(weight[part])
@@ -57,16 +54,9 @@ def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) ->
 def backward(
     columns: Tensor, grad: Tensor, occupied: Sequence[int], space: ComputationSpace
 ) -> Tensor:
-    """Return the gradient of the columns: the recursion read downwards.
+    """Return the gradient of the columns from that of the last state, read downwards.
 
-    Args:
-        columns: as for :func:`layers`.
-        grad: gradient of the last state, shape (D, batch).
-        occupied: the input mode of each photon, in the order of computation.
-        space: which states are kept.
-
-    Returns:
-        Shape (modes, photons, batch).
+    `grad` has shape (D, batch); other arguments as for `layers`.
     """
     modes = columns.shape[0]
     states = layers(columns, occupied[:-1], space)
@@ -75,7 +65,7 @@ def backward(
     for photon in reversed(range(len(occupied))):
         below = states.pop().conj_physical()
         target, weight = _transitions(modes, photon, space, columns)
-        column = _shared(columns, occupied, photon).conj_physical()
+        column = (columns[:, photon] / _share(occupied, photon)).conj_physical()
         grad_below = torch.zeros_like(below)
         for part in _chunks(modes, below):
             above = grad[target[part]].mul_(weight[part])
@@ -89,10 +79,6 @@ def backward(
 def _share(occupied: Sequence[int], photon: int) -> float:
     """Square root of the photons so far in a photon's input mode."""
     return math.sqrt(list(occupied[: photon + 1]).count(occupied[photon]))
-
-
-def _shared(columns: Tensor, occupied: Sequence[int], photon: int) -> Tensor:
-    return columns[:, photon] / _share(occupied, photon)
 
 
 def _chunks(modes: int, state: Tensor) -> list[slice]:

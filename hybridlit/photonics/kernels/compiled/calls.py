@@ -63,19 +63,14 @@ class Layer:
 
     def recomputes(self, batch: int) -> bool:
         """Return whether the backward pass is faster if it computes every tile again."""
-        return self.tiles(batch) * self.tile_scalars * self.itemsize > KEEP_BYTES
+        return -(-batch // self.width) * self.tile_scalars * self.itemsize > KEEP_BYTES
 
-    def forward(self, addresses: list[int], batch: int, keep: bool) -> bool:
+    def forward(self, addresses: list[int], batch: int, tiles: int, keep: bool) -> bool:
         """Fill probabilities (batch, states), their sum (batch; unbunched only) and unitaries.
 
-        Args:
-            addresses: of contiguous angles, data phases, probabilities, sums, unitaries, and of
-                tiles to keep for the backward pass.
-            batch: number of samples.
-            keep: whether to keep them.
-
-        Returns:
-            Whether every angle and phase is finite and within its bound.
+        `addresses` are those of contiguous angles, data phases, probabilities, sums, unitaries, and
+        of tiles for the backward pass, used to `keep` them. Returns whether every angle and phase
+        is finite and within its bound.
         """
         plan, itemsize, depth, run = self.plan, self.itemsize, self.depth, self._layer_forward
         *outer, tiles_at = addresses
@@ -90,7 +85,7 @@ class Layer:
                 depth, batch, start, stop, stride, keep, meshes,
             )  # fmt: skip
 
-        tiles, threads = self.tiles(batch), torch.get_num_threads()
+        threads = torch.get_num_threads()
         workers = 1 if threads == 1 else worthwhile(batch * self.work, tiles, threads)
         if workers == 1:
             return not call(0, 0, tiles, True)
@@ -102,13 +97,9 @@ class Layer:
     ) -> None:
         """Fill gradients of angles (depth + 1, cells, 2) and data phases (depth, modes, batch).
 
-        Args:
-            addresses: of data phases, gradient of the probabilities, sums, their gradient or 0,
-                unitaries, tiles, and of the two gradients to fill.
-            strides: of the probabilities' gradient along batch and states, in numbers; zeros are
-                fine.
-            batch: number of samples.
-            keep: whether the forward call kept its tiles.
+        `addresses` are those of data phases, gradient of the probabilities, sums, their gradient or
+        0, unitaries, tiles that the forward call may have kept (`keep`), and of the two gradients.
+        `strides`, of the first gradient along batch and states, are in numbers, and may be 0.
         """
         plan, itemsize, depth, run = self.plan, self.itemsize, self.depth, self._layer_backward
         phases_at, grad_at, mass_at, grad_mass_at, unitaries_at, tiles_at, *results = addresses
@@ -189,17 +180,22 @@ def probabilities_forward(
     unitaries = data_phases.new_empty(circuits, layer.unitary_scalars)
     if recompute is None:
         recompute = layer.recomputes(circuits * batch)
-    kept = 0 if recompute else layer.tiles(batch) * layer.tile_scalars
+    parts = layer.tiles(batch)
+    kept = 0 if recompute else parts * layer.tile_scalars
     tiles = data_phases.new_empty(circuits, kept)
-    addresses = [t.data_ptr() for t in (phases, data_phases, result, mass, unitaries, tiles)]
+    addresses = [
+        phases.data_ptr(), data_phases.data_ptr(), result.data_ptr(), mass.data_ptr(),
+        unitaries.data_ptr(), tiles.data_ptr(),
+    ]  # fmt: skip
     numbers = [
         2 * (depth + 1) * layer.cells, depth * modes * batch, batch * states,
         batch if unbunched else 0, layer.unitary_scalars, kept,
     ]  # fmt: skip
-    for _ in range(circuits):
-        if not layer.forward(addresses, batch, kept > 0):
+    for circuit in range(circuits):
+        if circuit:
+            addresses = _behind(addresses, numbers, layer)
+        if not layer.forward(addresses, batch, parts, kept > 0):
             return None, []
-        addresses = _behind(addresses, numbers, layer)
     return result, [mass, unitaries, tiles]
 
 
@@ -248,9 +244,10 @@ def probabilities_backward(
         0 if grad_mass is None else batch, layer.unitary_scalars, kept,
         2 * (depth + 1) * layer.cells, columns,
     ]  # fmt: skip
-    for _ in range(circuits):
+    for circuit in range(circuits):
+        if circuit:
+            addresses = _behind(addresses, numbers, layer)
         layer.backward(addresses, (along_batch, along_states), batch, kept > 0)
-        addresses = _behind(addresses, numbers, layer)
     return grad_phases, grad_data
 
 

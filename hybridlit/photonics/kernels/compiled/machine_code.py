@@ -58,9 +58,8 @@ if hasattr(os, "register_at_fork"):
 def entry_point(name: str, itemsize: int = 8) -> Callable[..., int]:
     """Return a compiled entry point, which takes integers and gives the GIL away.
 
-    Args:
-        name: of its module in :mod:`source`, a dot, and of the function.
-        itemsize: bytes of a number, 4 or 8.
+    `name` is that of its module in `source`, a dot, and that of the function; `itemsize` says how
+    many bytes a number has, 4 or 8.
     """
     found = _loaded.get((name, itemsize))
     if found is None:

@@ -23,12 +23,7 @@ _FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os
 
 
 class UntrustedError(OSError):
-    """Somebody else may have written this.
-
-    Attributes:
-        path: the folder or file.
-        reason: what is wrong with it.
-    """
+    """Somebody else may have written `path`, a folder or file, for a `reason`."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
         super().__init__(errno.EPERM, reason, str(path))
@@ -36,14 +31,7 @@ class UntrustedError(OSError):
 
 
 def read(folder: Path, name: str) -> bytes:
-    """Return the content of a file.
-
-    Args:
-        folder: where it is.
-        name: its name there.
-
-    Returns:
-        The content.
+    """Return the content of a file of that name in a folder.
 
     Raises:
         UntrustedError: if the folder or the file could have been written by others.
@@ -68,11 +56,6 @@ def read(folder: Path, name: str) -> bytes:
 
 def write(folder: Path, name: str, content: bytes) -> None:
     """Write a file whole, in the place of another of its name, and make its folder if need be.
-
-    Args:
-        folder: where it is to be.
-        name: its name there.
-        content: what it is to hold.
 
     Raises:
         UntrustedError: if others can write to the folder.

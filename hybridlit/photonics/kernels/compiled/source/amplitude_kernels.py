@@ -17,8 +17,11 @@ from hybridlit.photonics.kernels.compiled.layout import (
 from hybridlit.photonics.kernels.compiled.source.arithmetic import splat
 from hybridlit.photonics.kernels.compiled.source.backward_kernel import photons_backward
 from hybridlit.photonics.kernels.compiled.source.blocks import read_block, write_block
-from hybridlit.photonics.kernels.compiled.source.fields import entry
-from hybridlit.photonics.kernels.compiled.source.forward_kernel import inner_layers, last_chunk
+from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
+    entry,
+    inner_layers,
+    last_chunk,
+)
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
@@ -67,18 +70,9 @@ def _write_columns(
 
 @entry_point
 def amplitudes_forward(
-    like: float,
-    plan_at: int,
-    links_at: int,
-    weights_at: int,
-    columns_at: int,
-    out_at: int,
-    scratch_at: int,
-    batch: int,
-    weight_step: int,
-    tile_start: int,
-    tile_stop: int,
-) -> None:
+    like: float, plan_at: int, links_at: int, weights_at: int, columns_at: int, out_at: int,
+    scratch_at: int, batch: int, weight_step: int, tile_start: int, tile_stop: int,
+) -> None:  # fmt: skip
     """Fill ``out`` (2, batch, states) for the tiles in [tile_start, tile_stop)."""
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     weights = pointer(weights_at, types.float64(0))
@@ -111,20 +105,10 @@ def amplitudes_forward(
 
 @entry_point
 def amplitudes_backward(
-    like: float,
-    plan_at: int,
-    links_at: int,
-    child_links_at: int,
-    weights_at: int,
-    columns_at: int,
-    grad_at: int,
-    out_at: int,
-    scratch_at: int,
-    batch: int,
-    weight_step: int,
-    tile_start: int,
-    tile_stop: int,
-) -> None:
+    like: float, plan_at: int, links_at: int, child_links_at: int, weights_at: int,
+    columns_at: int, grad_at: int, out_at: int, scratch_at: int, batch: int, weight_step: int,
+    tile_start: int, tile_stop: int,
+) -> None:  # fmt: skip
     """Fill ``out``, the gradient of the columns, for the tiles in [tile_start, tile_stop)."""
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     child_links = pointer(child_links_at, types.int32(0))

@@ -25,11 +25,12 @@ from hybridlit.photonics.kernels.compiled.layout import (
 )
 from hybridlit.photonics.kernels.compiled.source.arithmetic import lane_sum, reciprocal_above, splat
 from hybridlit.photonics.kernels.compiled.source.blocks import kept_slope, seed_gradient
-from hybridlit.photonics.kernels.compiled.source.fields import entry, tile_sizes
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     columns_forward,
+    entry,
     inner_layers,
     last_chunk,
+    tile_sizes,
 )
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import (
@@ -50,13 +51,9 @@ from hybridlit.photonics.kernels.compiled.source.recursion import remove_photon,
 
 @compiled
 def photons_backward(
-    plan: Pointer,
-    links: Pointer,
-    columns: Pointer,
-    rows: Pointer,
-    grads: Pointer,
+    plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer, grads: Pointer,
     grad_columns: Pointer,
-) -> None:
+) -> None:  # fmt: skip
     """Take ``grads`` of the last photon layer down to ``grad_columns`` (columns, modes, row)."""
     width = lane_count(rows)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
@@ -85,18 +82,9 @@ def photons_backward(
 
 @compiled
 def _columns_backward(
-    plan: Pointer,
-    unitaries: Pointer,
-    depth: int,
-    batch: int,
-    sample: int,
-    samples: int,
-    tile: Pointer,
-    grads: Pointer,
-    spare: Pointer,
-    totals: Pointer,
-    grad_phases: Pointer,
-) -> None:
+    plan: Pointer, unitaries: Pointer, depth: int, batch: int, sample: int, samples: int,
+    tile: Pointer, grads: Pointer, spare: Pointer, totals: Pointer, grad_phases: Pointer,
+) -> None:  # fmt: skip
     """Take ``grads`` of the final columns through all layers; ``spare`` is as large."""
     width = lane_count(tile)
     modes, columns = load(plan, MODES), load(plan, COLUMNS)
@@ -119,13 +107,9 @@ def _columns_backward(
 
 @compiled
 def _meshes_backward(
-    plan: Pointer,
-    unitaries: Pointer,
-    depth: int,
-    totals: Pointer,
-    scratch: Pointer,
+    plan: Pointer, unitaries: Pointer, depth: int, totals: Pointer, scratch: Pointer,
     grad_angles: Pointer,
-) -> None:
+) -> None:  # fmt: skip
     """Turn per-lane gradients of the unitaries into gradients of all angles."""
     width = lane_count(unitaries)
     modes = load(plan, MODES)
@@ -156,20 +140,10 @@ def _meshes_backward(
 
 @compiled
 def _seed_rows(
-    plan: Pointer,
-    links: Pointer,
-    weights: Pointer,
-    columns: Pointer,
-    rows: Pointer,
-    grads: Pointer,
-    block: Pointer,
-    grad_probs: Pointer,
-    strides: tuple[int, int],
-    masses: tuple[Pointer, Pointer, bool, float],
-    sample: int,
-    samples: int,
-    recompute: bool,
-) -> None:
+    plan: Pointer, links: Pointer, weights: Pointer, columns: Pointer, rows: Pointer,
+    grads: Pointer, block: Pointer, grad_probs: Pointer, strides: tuple[int, int],
+    masses: tuple[Pointer, Pointer, bool, float], sample: int, samples: int, recompute: bool,
+) -> None:  # fmt: skip
     """Fill the last photon layer of `grads` from the gradients of probabilities and kept mass.
 
     `masses` are the kept mass, its gradient, whether there is one, and the least mass divided by.
@@ -211,32 +185,12 @@ def _seed_rows(
 
 @entry_point
 def layer_backward(
-    like: float,
-    plan_at: int,
-    links_at: int,
-    child_links_at: int,
-    weights_at: int,
-    phases_at: int,
-    grad_probs_at: int,
-    batch_stride: int,
-    state_stride: int,
-    mass_at: int,
-    grad_mass_at: int,
-    unitaries_at: int,
-    tiles_at: int,
-    scratch_at: int,
-    totals_at: int,
-    grad_angles_at: int,
-    grad_phases_at: int,
-    depth: int,
-    batch: int,
-    tile_start: int,
-    tile_stop: int,
-    tile_stride: int,
-    recompute: bool,
-    clear: bool,
-    meshes: bool,
-) -> None:
+    like: float, plan_at: int, links_at: int, child_links_at: int, weights_at: int, phases_at: int,
+    grad_probs_at: int, batch_stride: int, state_stride: int, mass_at: int, grad_mass_at: int,
+    unitaries_at: int, tiles_at: int, scratch_at: int, totals_at: int, grad_angles_at: int,
+    grad_phases_at: int, depth: int, batch: int, tile_start: int, tile_stop: int, tile_stride: int,
+    recompute: bool, clear: bool, meshes: bool,
+) -> None:  # fmt: skip
     """Compute gradients for the tiles in [tile_start, tile_stop).
 
     The unitaries' gradients are added to `totals` (meshes, modes, modes, row); `clear` says

@@ -7,7 +7,13 @@ first-level cache that is transposed in registers.
 
 from __future__ import annotations
 
-from hybridlit.photonics.kernels.compiled.source.arithmetic import fma, splat, transpose_square
+from hybridlit.photonics.kernels.compiled.source.arithmetic import (
+    cload,
+    cstore,
+    fma,
+    splat,
+    transpose_square,
+)
 from hybridlit.photonics.kernels.compiled.source.jit import compiled
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
@@ -42,14 +48,9 @@ def write_block(
 
 @compiled
 def read_block(
-    block: Pointer,
-    source: Pointer,
-    strides: tuple[int, int],
-    state: int,
-    states: int,
-    sample: int,
-    samples: int,
-) -> None:
+    block: Pointer, source: Pointer, strides: tuple[int, int], state: int, states: int,
+    sample: int, samples: int,
+) -> None:  # fmt: skip
     """Read a (lanes states, lanes samples) block; absent states and samples become 0.
 
     `strides` are those of `source` along batch and states.
@@ -86,17 +87,9 @@ def read_block(
 
 @compiled
 def write_probabilities(
-    rows: Pointer,
-    states: int,
-    weights: Pointer,
-    weight_step: int,
-    block: Pointer,
-    out: Pointer,
-    stride: int,
-    state: int,
-    sample: int,
-    samples: int,
-) -> Vector:
+    rows: Pointer, states: int, weights: Pointer, weight_step: int, block: Pointer, out: Pointer,
+    stride: int, state: int, sample: int, samples: int,
+) -> Vector:  # fmt: skip
     """Write ``weights[state * weight_step] |amplitude|^2`` of ``rows`` (states, row).
 
     The rows are the states from ``state`` on; returns their sum, one per lane.
@@ -108,7 +101,7 @@ def write_probabilities(
             value = splat(0.0, block)
             if first + s < states:
                 place = (first + s) * 2 * width
-                re, im = vload(rows, place), vload(rows, place + width)
+                re, im = cload(rows, place, width)
                 weight = load(weights, (state + first + s) * weight_step)
                 value = splat(weight, block) * fma(re, re, im * im)
                 total = total + value
@@ -132,14 +125,9 @@ def scale_rows(
 
 @compiled
 def kept_slope(
-    rows: Pointer,
-    states: int,
-    block: Pointer,
-    source: Pointer,
-    strides: tuple[int, int],
-    sample: int,
-    samples: int,
-) -> Vector:
+    rows: Pointer, states: int, block: Pointer, source: Pointer, strides: tuple[int, int],
+    sample: int, samples: int,
+) -> Vector:  # fmt: skip
     """Return sum over states of gradient times |amplitude|^2, one per lane."""
     width = lane_count(block)
     total = splat(0.0, block)
@@ -148,27 +136,17 @@ def kept_slope(
         read_block(block, source, strides, first, count, sample, samples)
         for s in range(count):
             place = (first + s) * 2 * width
-            re, im = vload(rows, place), vload(rows, place + width)
+            re, im = cload(rows, place, width)
             total = fma(vload(block, s * width), fma(re, re, im * im), total)
     return total
 
 
 @compiled
 def seed_gradient(
-    rows: Pointer,
-    states: int,
-    weights: Pointer,
-    weight_step: int,
-    scale: Vector,
-    offset: Vector,
-    block: Pointer,
-    source: Pointer,
-    strides: tuple[int, int],
-    state: int,
-    sample: int,
-    samples: int,
-    target: Pointer,
-) -> None:
+    rows: Pointer, states: int, weights: Pointer, weight_step: int, scale: Vector, offset: Vector,
+    block: Pointer, source: Pointer, strides: tuple[int, int], state: int, sample: int,
+    samples: int, target: Pointer,
+) -> None:  # fmt: skip
     """Write dL/dA = 2 weight (scale gradient + offset) A of `states` rows to `target`.
 
     `rows`, `weights` and `target` begin with `state`, `source` with state 0.
@@ -181,5 +159,5 @@ def seed_gradient(
             place = (first + s) * 2 * width
             weight = load(weights, (first + s) * weight_step)
             slope = splat(2.0 * weight, block) * fma(scale, vload(block, s * width), offset)
-            vstore(target, place, slope * vload(rows, place))
-            vstore(target, place + width, slope * vload(rows, place + width))
+            re, im = cload(rows, place, width)
+            cstore(target, place, width, slope * re, slope * im)

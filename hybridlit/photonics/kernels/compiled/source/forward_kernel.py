@@ -23,9 +23,8 @@ from hybridlit.photonics.kernels.compiled.layout import (
     STATES,
     UNBUNCHED,
 )
-from hybridlit.photonics.kernels.compiled.source.arithmetic import reciprocal_above, splat
+from hybridlit.photonics.kernels.compiled.source.arithmetic import cstore, reciprocal_above, splat
 from hybridlit.photonics.kernels.compiled.source.blocks import scale_rows, write_probabilities
-from hybridlit.photonics.kernels.compiled.source.fields import entry, tile_sizes
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
@@ -53,16 +52,25 @@ from hybridlit.photonics.kernels.compiled.source.recursion import add_photon
 
 
 @compiled
+def entry(plan: Pointer, array: int, index: int) -> int:
+    """Return one element of one of the plan's arrays."""
+    value: int = load(plan, ARRAYS + array * (load(plan, PHOTONS) + 1) + index)
+    return value
+
+
+@compiled
+def tile_sizes(plan: Pointer, depth: int, width: int) -> tuple[int, int, int]:
+    """Return the scalars of one tile's phase factors, layer inputs and final columns."""
+    modes, columns = load(plan, MODES), load(plan, COLUMNS)
+    columns_size = columns * modes * 2 * width
+    return depth * modes * 2 * width, depth * columns_size, columns_size
+
+
+@compiled
 def columns_forward(
-    plan: Pointer,
-    unitaries: Pointer,
-    phases: Pointer,
-    depth: int,
-    batch: int,
-    sample: int,
-    samples: int,
-    tile: Pointer,
-) -> bool:
+    plan: Pointer, unitaries: Pointer, phases: Pointer, depth: int, batch: int, sample: int,
+    samples: int, tile: Pointer,
+) -> bool:  # fmt: skip
     """Fill a tile's phase factors, layer inputs and final columns; return bad angles."""
     width = lane_count(tile)
     modes, columns = load(plan, MODES), load(plan, COLUMNS)
@@ -86,8 +94,7 @@ def inner_layers(plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer)
     """Fill all photon layers but the last of a tile into ``rows``."""
     width = lane_count(rows)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
-    vstore(rows, 0, splat(1.0, rows))
-    vstore(rows, width, splat(0.0, rows))
+    cstore(rows, 0, width, splat(1.0, rows), splat(0.0, rows))
     for k in range(1, photons):
         column = shift(columns, entry(plan, COLUMN_OF, k - 1) * modes * 2 * width)
         previous = shift(rows, entry(plan, LAYER_START, k - 1) * 2 * width)
@@ -113,25 +120,10 @@ def last_chunk(
 
 @entry_point
 def layer_forward(
-    like: float,
-    plan_at: int,
-    links_at: int,
-    weights_at: int,
-    angles_at: int,
-    phases_at: int,
-    probs_at: int,
-    mass_at: int,
-    unitaries_at: int,
-    tiles_at: int,
-    scratch_at: int,
-    depth: int,
-    batch: int,
-    tile_start: int,
-    tile_stop: int,
-    tile_stride: int,
-    keep: bool,
-    meshes: bool,
-) -> bool:
+    like: float, plan_at: int, links_at: int, weights_at: int, angles_at: int, phases_at: int,
+    probs_at: int, mass_at: int, unitaries_at: int, tiles_at: int, scratch_at: int, depth: int,
+    batch: int, tile_start: int, tile_stop: int, tile_stride: int, keep: bool, meshes: bool,
+) -> bool:  # fmt: skip
     """Compute output probabilities of the tiles in [tile_start, tile_stop).
 
     ``meshes`` says whether to build the unitaries first, ``keep`` whether to leave the

@@ -16,20 +16,22 @@ from __future__ import annotations
 from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     any_unusable,
     cis,
+    cload,
+    cstore,
     fma,
     fnma,
     lane_sum,
     splat,
 )
-from hybridlit.photonics.kernels.compiled.source.jit import compiled
+from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,
     load,
+    pointer,
     shift,
     store,
-    vload,
     vload_head,
     vstore,
 )
@@ -90,16 +92,9 @@ def _combine(
 
 @compiled
 def build_unitary(
-    unitary: Pointer,
-    pitch: int,
-    inputs: Pointer,
-    count: int,
-    cosines: Pointer,
-    sines: Pointer,
-    modes: int,
-    first_cell: int,
-    last: bool,
-) -> None:
+    unitary: Pointer, pitch: int, inputs: Pointer, count: int, cosines: Pointer, sines: Pointer,
+    modes: int, first_cell: int, last: bool,
+) -> None:  # fmt: skip
     """Multiply all cells of one mesh into ``unitary`` (modes, 2, pitch).
 
     Only the columns of the ``count`` modes in ``inputs`` are built; count = 0 means all.
@@ -118,29 +113,19 @@ def build_unitary(
             t00r, t00i, t01r, t01i, t10r, t10i, t11r, t11i = t
             upper, lower = j * 2 * pitch, (j + 1) * 2 * pitch
             for v in range(0, pitch, width):
-                xr, xi = vload(unitary, upper + v), vload(unitary, upper + pitch + v)
-                yr, yi = vload(unitary, lower + v), vload(unitary, lower + pitch + v)
+                xr, xi = cload(unitary, upper + v, pitch)
+                yr, yi = cload(unitary, lower + v, pitch)
                 nr, ni = _combine(t00r, t00i, t01r, t01i, xr, xi, yr, yi)
-                vstore(unitary, upper + v, nr)
-                vstore(unitary, upper + pitch + v, ni)
+                cstore(unitary, upper + v, pitch, nr, ni)
                 nr, ni = _combine(t10r, t10i, t11r, t11i, xr, xi, yr, yi)
-                vstore(unitary, lower + v, nr)
-                vstore(unitary, lower + pitch + v, ni)
+                cstore(unitary, lower + v, pitch, nr, ni)
 
 
 @compiled
 def _half_internal(
-    fr: Vector,
-    fi: Vector,
-    u0r: Vector,
-    u0i: Vector,
-    u1r: Vector,
-    u1i: Vector,
-    g0r: Vector,
-    g0i: Vector,
-    g1r: Vector,
-    g1i: Vector,
-) -> Vector:
+    fr: Vector, fi: Vector, u0r: Vector, u0i: Vector, u1r: Vector, u1i: Vector, g0r: Vector,
+    g0i: Vector, g1r: Vector, g1i: Vector,
+) -> Vector:  # fmt: skip
     """Return the vector whose lane sum is 2 dL/da, from both rows after the cell."""
     hr, hi = fma(fr, u0r, fi * u0i), fnma(fi, u0r, fr * u0i)
     kr, ki = fma(fr, g0r, fi * g0i), fnma(fi, g0r, fr * g0i)
@@ -152,16 +137,9 @@ def _half_internal(
 
 @compiled
 def angle_gradients(
-    unitary: Pointer,
-    gradient: Pointer,
-    pitch: int,
-    cosines: Pointer,
-    sines: Pointer,
-    modes: int,
-    first_cell: int,
-    last: bool,
-    grad_angles: Pointer,
-) -> None:
+    unitary: Pointer, gradient: Pointer, pitch: int, cosines: Pointer, sines: Pointer, modes: int,
+    first_cell: int, last: bool, grad_angles: Pointer,
+) -> None:  # fmt: skip
     """Undo one mesh on ``unitary`` and ``gradient`` (modes, 2, pitch), both overwritten.
 
     Writes dL/da, dL/db of its cells to ``grad_angles`` (all cells of the circuit, 2).
@@ -184,10 +162,10 @@ def angle_gradients(
             internal, external = zero, zero
             upper, lower = j * 2 * pitch, (j + 1) * 2 * pitch
             for v in range(0, pitch, width):
-                u0r, u0i = vload(unitary, upper + v), vload(unitary, upper + pitch + v)
-                u1r, u1i = vload(unitary, lower + v), vload(unitary, lower + pitch + v)
-                g0r, g0i = vload(gradient, upper + v), vload(gradient, upper + pitch + v)
-                g1r, g1i = vload(gradient, lower + v), vload(gradient, lower + pitch + v)
+                u0r, u0i = cload(unitary, upper + v, pitch)
+                u1r, u1i = cload(unitary, lower + v, pitch)
+                g0r, g0i = cload(gradient, upper + v, pitch)
+                g1r, g1i = cload(gradient, lower + v, pitch)
                 internal = internal + _half_internal(fr, fi, u0r, u0i, u1r, u1i, g0r, g0i, g1r, g1i)
                 if not last:
                     external = fnma(g0r, u0i, fma(g0i, u0r, external))
@@ -195,16 +173,12 @@ def angle_gradients(
                 gr, gi = _combine(t00r, t00i, t01r, t01i, g0r, g0i, g1r, g1i)
                 if last:
                     external = fnma(gr, ui, fma(gi, ur, external))
-                vstore(unitary, upper + v, ur)
-                vstore(unitary, upper + pitch + v, ui)
-                vstore(gradient, upper + v, gr)
-                vstore(gradient, upper + pitch + v, gi)
+                cstore(unitary, upper + v, pitch, ur, ui)
+                cstore(gradient, upper + v, pitch, gr, gi)
                 ur, ui = _combine(t10r, t10i, t11r, t11i, u0r, u0i, u1r, u1i)
                 gr, gi = _combine(t10r, t10i, t11r, t11i, g0r, g0i, g1r, g1i)
-                vstore(unitary, lower + v, ur)
-                vstore(unitary, lower + pitch + v, ui)
-                vstore(gradient, lower + v, gr)
-                vstore(gradient, lower + pitch + v, gi)
+                cstore(unitary, lower + v, pitch, ur, ui)
+                cstore(gradient, lower + v, pitch, gr, gi)
             store(grad_angles, 2 * cell, 0.5 * lane_sum(internal))
             store(grad_angles, 2 * cell + 1, lane_sum(external))
 
@@ -216,3 +190,79 @@ def factor_planes(buffer: Pointer, modes: int, meshes: int) -> tuple[Pointer, Po
     cosines = shift(buffer, meshes * modes * 2 * padded(modes, width))
     count = padded(meshes * modes * (modes - 1), width)
     return cosines, shift(cosines, count)
+
+
+# --- interferometers alone ------------------------------------------------------------------------
+# Complex matrices come and go as torch holds them, real and imaginary parts interleaved.
+
+
+@compiled
+def _factors(angles: Pointer, count: int, work: Pointer) -> tuple[Pointer, Pointer]:
+    """Fill cosines, at ``work``, and sines of all angles; return the sines and free memory."""
+    room = padded(count, lane_count(angles))
+    sines = shift(work, room)
+    angle_factors(angles, count, ANGLE_BOUND, work, sines)
+    return sines, shift(sines, room)
+
+
+@compiled
+def _split(source: Pointer, modes: int, planes: Pointer) -> None:
+    """Copy an interleaved matrix (modes, modes, 2) to planes (modes, 2, pitch), padded with 0."""
+    width = lane_count(planes)
+    pitch = padded(modes, width)
+    zero = splat(0.0, planes)
+    for i in range(0, modes * 2 * pitch, width):
+        vstore(planes, i, zero)
+    for row in range(modes):
+        for part in range(2):
+            for column in range(modes):
+                value = load(source, (row * modes + column) * 2 + part)
+                store(planes, (row * 2 + part) * pitch + column, value)
+
+
+@entry_point
+def build_unitaries(
+    like: float, angles_at: int, total: int, meshes: int, modes: int, out_at: int, work_at: int
+) -> None:
+    """Write ``total`` unitaries (modes, modes, 2); every ``meshes``-th one is a circuit's last.
+
+    ``work_at`` is memory for ``mesh_scratch`` numbers.
+    """
+    angles, out = pointer(angles_at, like), pointer(out_at, like)
+    cells = modes * (modes - 1) // 2
+    cosines = pointer(work_at, like)
+    sines, unitary = _factors(angles, 2 * total * cells, cosines)
+    pitch = padded(modes, lane_count(unitary))
+    for mesh in range(total):
+        last = mesh % meshes == meshes - 1
+        first = mesh * cells
+        build_unitary(unitary, pitch, unitary, 0, cosines, sines, modes, first, last)
+        target = shift(out, mesh * modes * modes * 2)
+        for row in range(modes):
+            for part in range(2):
+                for column in range(modes):
+                    value = load(unitary, (row * 2 + part) * pitch + column)
+                    store(target, (row * modes + column) * 2 + part, value)
+
+
+@entry_point
+def unitaries_gradient(
+    like: float, angles_at: int, unitaries_at: int, grad_at: int, total: int, meshes: int,
+    modes: int, out_at: int, work_at: int,
+) -> None:  # fmt: skip
+    """Write the gradient of all angles (total, cells, 2) from that of the unitaries.
+
+    ``work_at`` is memory for ``mesh_scratch`` numbers.
+    """
+    angles, out = pointer(angles_at, like), pointer(out_at, like)
+    unitaries, grad = pointer(unitaries_at, like), pointer(grad_at, like)
+    cells = modes * (modes - 1) // 2
+    cosines = pointer(work_at, like)
+    sines, unitary = _factors(angles, 2 * total * cells, cosines)
+    pitch = padded(modes, lane_count(unitary))
+    gradient = shift(unitary, modes * 2 * pitch)
+    for mesh in range(total):
+        last = mesh % meshes == meshes - 1
+        _split(shift(unitaries, mesh * modes * modes * 2), modes, unitary)
+        _split(shift(grad, mesh * modes * modes * 2), modes, gradient)
+        angle_gradients(unitary, gradient, pitch, cosines, sines, modes, mesh * cells, last, out)

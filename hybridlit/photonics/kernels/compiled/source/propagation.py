@@ -11,6 +11,9 @@ from __future__ import annotations
 from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     any_unusable,
     cis,
+    cload,
+    csplat,
+    cstore,
     fma,
     fnma,
     splat,
@@ -20,10 +23,7 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,
-    load,
-    vload,
     vload_head,
-    vstore,
     vstore_head,
 )
 from hybridlit.photonics.kernels.compiled.source.mesh import padded
@@ -31,14 +31,9 @@ from hybridlit.photonics.kernels.compiled.source.mesh import padded
 
 @compiled
 def phase_factors(
-    phases: Pointer,
-    count: int,
-    batch: int,
-    sample: int,
-    samples: int,
-    bound: float,
+    phases: Pointer, count: int, batch: int, sample: int, samples: int, bound: float,
     factors: Pointer,
-) -> bool:
+) -> bool:  # fmt: skip
     """Fill ``factors`` (count, row) with e^{i phase} of one tile of phases (count, batch).
 
     Returns whether one of the angles is unusable.
@@ -49,8 +44,7 @@ def phase_factors(
         angle = vload_head(phases, i * batch + sample, samples)
         unusable |= any_unusable(angle, bound)
         c, s = cis(angle)
-        vstore(factors, i * 2 * width, c)
-        vstore(factors, i * 2 * width + width, s)
+        cstore(factors, i * 2 * width, width, c, s)
     return unusable
 
 
@@ -64,14 +58,10 @@ def first_columns(
     for c in range(columns):
         for j in range(modes):
             entry = j * 2 * pitch + c
-            ur, ui = (
-                splat(load(unitary, entry), target),
-                splat(load(unitary, entry + pitch), target),
-            )
-            fr, fi = vload(factors, j * 2 * width), vload(factors, j * 2 * width + width)
+            ur, ui = csplat(unitary, entry, pitch)
+            fr, fi = cload(factors, j * 2 * width, width)
             place = (c * modes + j) * 2 * width
-            vstore(target, place, fnma(ui, fi, ur * fr))
-            vstore(target, place + width, fma(ui, fr, ur * fi))
+            cstore(target, place, width, fnma(ui, fi, ur * fr), fma(ui, fr, ur * fi))
 
 
 @compiled
@@ -90,20 +80,15 @@ def apply_unitary(
             ar, ai = splat(0.0, unitary), splat(0.0, unitary)
             br, bi = splat(0.0, unitary), splat(0.0, unitary)
             for j in range(modes):
-                yr = vload(source, base + j * 2 * width)
-                yi = vload(source, base + j * 2 * width + width)
-                ur = splat(load(unitary, upper + j), unitary)
-                ui = splat(load(unitary, upper + pitch + j), unitary)
+                yr, yi = cload(source, base + j * 2 * width, width)
+                ur, ui = csplat(unitary, upper + j, pitch)
                 ar, ai = fnma(ui, yi, fma(ur, yr, ar)), fma(ui, yr, fma(ur, yi, ai))
-                ur = splat(load(unitary, lower + j), unitary)
-                ui = splat(load(unitary, lower + pitch + j), unitary)
+                ur, ui = csplat(unitary, lower + j, pitch)
                 br, bi = fnma(ui, yi, fma(ur, yr, br)), fma(ui, yr, fma(ur, yi, bi))
             place = base + i * 2 * width
-            vstore(target, place, ar)
-            vstore(target, place + width, ai)
+            cstore(target, place, width, ar, ai)
             place = base + min(i + 1, modes - 1) * 2 * width
-            vstore(target, place, br)
-            vstore(target, place + width, bi)
+            cstore(target, place, width, br, bi)
 
 
 @compiled
@@ -114,11 +99,10 @@ def apply_factors(
     width = lane_count(factors)
     for c in range(columns):
         for j in range(modes):
-            fr, fi = vload(factors, j * 2 * width), vload(factors, j * 2 * width + width)
+            fr, fi = cload(factors, j * 2 * width, width)
             place = (c * modes + j) * 2 * width
-            xr, xi = vload(source, place), vload(source, place + width)
-            vstore(target, place, fnma(fi, xi, fr * xr))
-            vstore(target, place + width, fma(fi, xr, fr * xi))
+            xr, xi = cload(source, place, width)
+            cstore(target, place, width, fnma(fi, xi, fr * xr), fma(fi, xr, fr * xi))
 
 
 @compiled
@@ -137,63 +121,43 @@ def unitary_gradient(
         for j in range(0, modes, 2):
             y0, y1 = j * 2 * width, min(j + 1, modes - 1) * 2 * width
             t00, t01, t10, t11 = g0 * modes + y0, g0 * modes + y1, g1 * modes + y0, g1 * modes + y1
-            r00, i00 = vload(total, t00), vload(total, t00 + width)
-            r01, i01 = vload(total, t01), vload(total, t01 + width)
-            r10, i10 = vload(total, t10), vload(total, t10 + width)
-            r11, i11 = vload(total, t11), vload(total, t11 + width)
+            r00, i00 = cload(total, t00, width)
+            r01, i01 = cload(total, t01, width)
+            r10, i10 = cload(total, t10, width)
+            r11, i11 = cload(total, t11, width)
             for c in range(0, columns * step, step):
-                gr, gi = vload(grads, c + g0), vload(grads, c + g0 + width)
-                hr, hi = vload(grads, c + g1), vload(grads, c + g1 + width)
-                yr, yi = vload(inputs, c + y0), vload(inputs, c + y0 + width)
+                gr, gi = cload(grads, c + g0, width)
+                hr, hi = cload(grads, c + g1, width)
+                yr, yi = cload(inputs, c + y0, width)
                 r00, i00 = fma(gi, yi, fma(gr, yr, r00)), fnma(gr, yi, fma(gi, yr, i00))
                 r10, i10 = fma(hi, yi, fma(hr, yr, r10)), fnma(hr, yi, fma(hi, yr, i10))
-                yr, yi = vload(inputs, c + y1), vload(inputs, c + y1 + width)
+                yr, yi = cload(inputs, c + y1, width)
                 r01, i01 = fma(gi, yi, fma(gr, yr, r01)), fnma(gr, yi, fma(gi, yr, i01))
                 r11, i11 = fma(hi, yi, fma(hr, yr, r11)), fnma(hr, yi, fma(hi, yr, i11))
-            vstore(total, t00, r00)
-            vstore(total, t00 + width, i00)
-            vstore(total, t01, r01)
-            vstore(total, t01 + width, i01)
-            vstore(total, t10, r10)
-            vstore(total, t10 + width, i10)
-            vstore(total, t11, r11)
-            vstore(total, t11 + width, i11)
+            cstore(total, t00, width, r00, i00)
+            cstore(total, t01, width, r01, i01)
+            cstore(total, t10, width, r10, i10)
+            cstore(total, t11, width, r11, i11)
 
 
 @compiled
 def _phase_step(
-    factors: Pointer,
-    inputs: Pointer,
-    re: Vector,
-    im: Vector,
-    place: int,
-    j: int,
-    slope: Vector,
+    factors: Pointer, inputs: Pointer, re: Vector, im: Vector, place: int, j: int, slope: Vector,
     target: Pointer,
-) -> Vector:
+) -> Vector:  # fmt: skip
     """Write e^{-i phase} (re + i im) to ``target``; return ``slope`` plus dL/dphase."""
     width = lane_count(factors)
-    fr, fi = vload(factors, j * 2 * width), vload(factors, j * 2 * width + width)
-    yr, yi = vload(inputs, place), vload(inputs, place + width)
-    vstore(target, place, fma(fi, im, fr * re))
-    vstore(target, place + width, fnma(fi, re, fr * im))
+    fr, fi = cload(factors, j * 2 * width, width)
+    yr, yi = cload(inputs, place, width)
+    cstore(target, place, width, fma(fi, im, fr * re), fnma(fi, re, fr * im))
     return fnma(re, yi, fma(im, yr, slope))
 
 
 @compiled
 def phase_gradient(
-    unitary: Pointer,
-    columns: int,
-    modes: int,
-    inputs: Pointer,
-    factors: Pointer,
-    grads: Pointer,
-    target: Pointer,
-    grad_phases: Pointer,
-    batch: int,
-    sample: int,
-    samples: int,
-) -> None:
+    unitary: Pointer, columns: int, modes: int, inputs: Pointer, factors: Pointer, grads: Pointer,
+    target: Pointer, grad_phases: Pointer, batch: int, sample: int, samples: int,
+) -> None:  # fmt: skip
     """Take ``grads`` of X_l to ``target``, the gradient of X_{l-1} (columns, modes, row).
 
     ``inputs`` is Y_l; writes this tile of ``grad_phases`` (modes, batch).
@@ -210,14 +174,11 @@ def phase_gradient(
             arr, aii, ari, air = zero, zero, zero, zero
             brr, bii, bri, bir = zero, zero, zero, zero
             for i in range(modes):
-                gr = vload(grads, base + i * 2 * width)
-                gi = vload(grads, base + i * 2 * width + width)
-                ur = splat(load(unitary, i * 2 * pitch + j), unitary)
-                ui = splat(load(unitary, i * 2 * pitch + pitch + j), unitary)
+                gr, gi = cload(grads, base + i * 2 * width, width)
+                ur, ui = csplat(unitary, i * 2 * pitch + j, pitch)
                 arr, aii = fma(ur, gr, arr), fma(ui, gi, aii)
                 ari, air = fma(ur, gi, ari), fma(ui, gr, air)
-                ur = splat(load(unitary, i * 2 * pitch + k), unitary)
-                ui = splat(load(unitary, i * 2 * pitch + pitch + k), unitary)
+                ur, ui = csplat(unitary, i * 2 * pitch + k, pitch)
                 brr, bii = fma(ur, gr, brr), fma(ui, gi, bii)
                 bri, bir = fma(ur, gi, bri), fma(ui, gr, bir)
             place = base + j * 2 * width

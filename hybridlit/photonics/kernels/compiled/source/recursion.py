@@ -15,7 +15,7 @@ gradient is written, so both may share one memory.
 from __future__ import annotations
 
 from hybridlit.photonics.kernels.compiled.layout import BITS, MASK
-from hybridlit.photonics.kernels.compiled.source.arithmetic import fma, fnma, splat
+from hybridlit.photonics.kernels.compiled.source.arithmetic import cload, cstore, fma, fnma, splat
 from hybridlit.photonics.kernels.compiled.source.jit import compiled
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
@@ -35,12 +35,7 @@ def _parent(
     width = lane_count(column)
     link = load(links, position)
     p, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
-    return (
-        vload(previous, p),
-        vload(previous, p + width),
-        vload(column, u),
-        vload(column, u + width),
-    )
+    return cload(previous, p, width) + cload(column, u, width)
 
 
 @compiled
@@ -73,27 +68,18 @@ def add_photon(
                 brr, bii = fma(ur, pr, brr), fma(ui, pi, bii)
                 bri, bir = fma(ur, pi, bri), fma(ui, pr, bir)
             state = load(links, position) * (2 * width)
-            vstore(target, state, arr - aii)
-            vstore(target, state + width, ari + air)
+            cstore(target, state, width, arr - aii, ari + air)
             state = load(links, other) * (2 * width)
-            vstore(target, state, brr - bii)
-            vstore(target, state + width, bri + bir)
+            cstore(target, state, width, brr - bii, bri + bir)
             position = other + size
     return position
 
 
 @compiled
 def remove_photon(
-    links: Pointer,
-    position: int,
-    states: int,
-    children: int,
-    column: Pointer,
-    grad_column: Pointer,
-    previous: Pointer,
-    grads: Pointer,
-    grad_previous: Pointer,
-) -> None:
+    links: Pointer, position: int, states: int, children: int, column: Pointer,
+    grad_column: Pointer, previous: Pointer, grads: Pointer, grad_previous: Pointer,
+) -> None:  # fmt: skip
     """Take the gradient ``grads`` of layer k to layer k - 1, which has ``states`` states.
 
     Every state has ``children`` links.  Writes ``grad_previous`` (states, row; it may be
@@ -102,35 +88,27 @@ def remove_photon(
     width = lane_count(column)
     zero = splat(0.0, column)
     for t in range(0, states * 2 * width, 2 * width):
-        ar, ai = vload(previous, t), vload(previous, t + width)
+        ar, ai = cload(previous, t, width)
         rr, ii, ri, ir = zero, zero, zero, zero
         for i in range(position, position + children):
             link = load(links, i)
             c, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
-            gr, gi = vload(grads, c), vload(grads, c + width)
-            ur, ui = vload(column, u), vload(column, u + width)
+            gr, gi = cload(grads, c, width)
+            ur, ui = cload(column, u, width)
             rr, ii = fma(ur, gr, rr), fma(ui, gi, ii)
             ri, ir = fma(ur, gi, ri), fma(ui, gr, ir)
             vstore(grad_column, u, fma(ar, gr, fma(ai, gi, vload(grad_column, u))))
             total = fnma(ai, gr, fma(ar, gi, vload(grad_column, u + width)))
             vstore(grad_column, u + width, total)
         position += children
-        vstore(grad_previous, t, rr + ii)
-        vstore(grad_previous, t + width, ri - ir)
+        cstore(grad_previous, t, width, rr + ii, ri - ir)
 
 
 @compiled
 def remove_photon_fock(
-    links: Pointer,
-    position: int,
-    states: int,
-    modes: int,
-    column: Pointer,
-    grad_column: Pointer,
-    previous: Pointer,
-    grads: Pointer,
-    grad_previous: Pointer,
-) -> None:
+    links: Pointer, position: int, states: int, modes: int, column: Pointer, grad_column: Pointer,
+    previous: Pointer, grads: Pointer, grad_previous: Pointer,
+) -> None:  # fmt: skip
     """Do what ``remove_photon`` does in Fock space, where a state has a child per mode.
 
     Two states at a time share the loads of u and the update of its gradient; an odd last
@@ -141,28 +119,25 @@ def remove_photon_fock(
     for t in range(0, states, 2):
         a, b = t * 2 * width, min(t + 1, states - 1) * 2 * width
         paired = t + 1 < states
-        ar, ai = vload(previous, a), vload(previous, a + width)
-        br, bi = (vload(previous, b), vload(previous, b + width)) if paired else (zero, zero)
+        ar, ai = cload(previous, a, width)
+        br, bi = (cload(previous, b, width)) if paired else (zero, zero)
         arr, aii, ari, air = zero, zero, zero, zero
         brr, bii, bri, bir = zero, zero, zero, zero
         first, second = position + t * modes, position + min(t + 1, states - 1) * modes
         for j in range(modes):
             u = j * 2 * width
-            ur, ui = vload(column, u), vload(column, u + width)
-            sr, si = vload(grad_column, u), vload(grad_column, u + width)
+            ur, ui = cload(column, u, width)
+            sr, si = cload(grad_column, u, width)
             c = (load(links, first + j) >> BITS) * (2 * width)
-            gr, gi = vload(grads, c), vload(grads, c + width)
+            gr, gi = cload(grads, c, width)
             arr, aii = fma(ur, gr, arr), fma(ui, gi, aii)
             ari, air = fma(ur, gi, ari), fma(ui, gr, air)
             sr, si = fma(ai, gi, fma(ar, gr, sr)), fnma(ai, gr, fma(ar, gi, si))
             c = (load(links, second + j) >> BITS) * (2 * width)
-            gr, gi = vload(grads, c), vload(grads, c + width)
+            gr, gi = cload(grads, c, width)
             brr, bii = fma(ur, gr, brr), fma(ui, gi, bii)
             bri, bir = fma(ur, gi, bri), fma(ui, gr, bir)
             sr, si = fma(bi, gi, fma(br, gr, sr)), fnma(bi, gr, fma(br, gi, si))
-            vstore(grad_column, u, sr)
-            vstore(grad_column, u + width, si)
-        vstore(grad_previous, b, brr + bii)
-        vstore(grad_previous, b + width, bri - bir)
-        vstore(grad_previous, a, arr + aii)
-        vstore(grad_previous, a + width, ari - air)
+            cstore(grad_column, u, width, sr, si)
+        cstore(grad_previous, b, width, brr + bii, bri - bir)
+        cstore(grad_previous, a, width, arr + aii, ari - air)

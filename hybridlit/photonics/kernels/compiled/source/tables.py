@@ -45,14 +45,9 @@ def _advance(state: Pointer, modes: int, unbunched: bool) -> None:
 
 @compiled
 def _neighbours(
-    weights: Pointer,
-    pitch: int,
-    state: Pointer,
-    modes: int,
-    step: int,
-    unbunched: bool,
+    weights: Pointer, pitch: int, state: Pointer, modes: int, step: int, unbunched: bool,
     found: Pointer,
-) -> int:
+) -> int:  # fmt: skip
     """Write the links of one state to ``found`` in ascending order of modes; return how many.
 
     ``weights`` (modes, pitch) are the terms of the rank sum.
@@ -82,16 +77,9 @@ def _neighbours(
 
 @entry_point
 def fill_links(
-    weights_at: int,
-    pitch: int,
-    modes: int,
-    photons: int,
-    step: int,
-    unbunched: bool,
-    states: int,
-    links_at: int,
-    work_at: int,
-) -> int:
+    weights_at: int, pitch: int, modes: int, photons: int, step: int, unbunched: bool, states: int,
+    links_at: int, work_at: int,
+) -> int:  # fmt: skip
     """Write the links of all ``photons``-photon states to the int32 memory at ``links_at``.
 
     ``step = -1`` lists parents: per chunk of states ``photons`` counts (states with 1, 2,

@@ -64,12 +64,12 @@ class _Circuit:
             return table_bytes(space)
         return transition_bytes(space, self.layer.phases.element_size())
 
-    def kept(self, rows: int, recompute: bool | None) -> int:
+    def kept(self, rows: int) -> int:
+        layer = self.layer
         if self.kernel == "torch":  # what it keeps are tensors, which are recorded
             return 0
-        space, dtype = self.layer.fock_space, self.layer.phases.dtype
-        batch, circuits = round(rows * self.per_row), self.layer.count or 1
-        return kept_bytes(space, batch, dtype, *self.shape, recompute, circuits)
+        batch, circuits, dtype = round(rows * self.per_row), layer.count or 1, layer.phases.dtype
+        return kept_bytes(layer.fock_space, batch, dtype, *self.shape, layer.recompute, circuits)
 
     def scratch(self) -> int:
         if self.kernel == "torch":
@@ -108,7 +108,7 @@ class StepMemory:
             few, more = few.max(keepdims=True), more.max(keepdims=True)
         slope = (more - few) / (second - first)
         step = int((few + slope * (rows - first)).max())
-        kept = sum(circuit.kept(rows, circuit.layer.recompute) for circuit in self.circuits)
+        kept = sum(circuit.kept(rows) for circuit in self.circuits)
         return self.held + step + kept + self.working
 
     @property
@@ -125,15 +125,10 @@ def measure_memory(
     rows: tuple[int, int],
     device: torch.device,
 ) -> StepMemory:
-    """Measure a training step at two small batches.
+    """Measure a training step at two small batches, the smaller one first.
 
-    Args:
-        model: The model; it is trained in the course of this.
-        optimizer: Its optimizer.
-        forward: Makes its forward pass with a number of rows.
-        step: Makes the whole step.
-        rows: The two batches, the smaller one first.
-        device: Where the model is.
+    `forward` makes a forward pass with a number of rows, `step` the whole step; the model is
+    trained in the course of this.
     """
     circuits = _called_circuits(model, forward, rows[0])
     with _nothing_kept(model):
@@ -161,12 +156,10 @@ def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
 
 
 def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
-    """Record how much memory is in use during a training step that follows another one.
+    """Record how much memory of a device is in use during a training step that follows another.
 
-    Args:
-        step: Makes a step; it is called twice, since the release of memory can be recorded only
-            where its allocation was. No parameter may have a gradient before.
-        device: Whose memory; `cpu` or `cuda`.
+    The step is made twice, since the release of memory can be recorded only where its allocation
+    was. No parameter may have a gradient before.
 
     Returns:
         Bytes in use after each allocation and release of the second step, beyond those before it.

@@ -56,13 +56,9 @@ def heat_map(
         legend: What the colours mean.
         scale: `"sequential"`; `"diverging"`, symmetric around 0; `"cyclic"`, whose ends are alike.
         low: Value of the first colour; None: the smallest, or for `"diverging"` minus `high`.
-        high: Value of the last colour; None: the largest, or for `"diverging"` the largest
-            magnitude.
+        high: Value of the last colour; None: the largest, or there the largest magnitude.
         width: Pixels that the cells should take together; a cell is 4 to 40 wide.
         height: Pixels that the cells should take together; a cell is 4 to 28 high.
-
-    Returns:
-        The picture.
 
     Raises:
         ValueError: If `values` is no matrix with cells, labels are too few or too many, or the

@@ -175,9 +175,8 @@ def summarize(
     totals = [step.seconds() for step in hooked]
     middle = Timing.of(totals).median / 1e3
     typical = min(hooked, key=lambda step: abs(step.seconds() - middle))
-    first = next(model.parameters(), None)
-    device = "cpu" if first is None else first.device.type
     given = sum(step.processor_seconds for step in hooked)
+    device = next((p.device.type for p in model.parameters()), "cpu")
     return ComponentProfile(
         model=type(model).__name__,
         parts=tuple(parts),

@@ -16,8 +16,8 @@ from hybridlit import (
     split_parameters,
 )
 from hybridlit.analysis.ablation.arms import ARMS, DoesNotApply, Widths, apply_arm, observed_widths
-from hybridlit.blocks.module_stack import ModuleStack
-from hybridlit.blocks.random_features import RandomFeatures
+from hybridlit.blocks.stand_ins import RandomFeatures
+from hybridlit.blocks.wrappers import ModuleStack
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 
 REPLACING = [arm for arm in ARMS if arm not in ("hybrid", "untrained")]

@@ -193,7 +193,7 @@ def _called_circuits(
     model: nn.Module, forward: Callable[[int], Any], rows: int
 ) -> tuple[_Circuit, ...]:
     """The photonic layers that run in a forward pass and simulate amplitudes, one entry a call."""
-    layers = [layer for layer in _layers(model) if not layer._has_expectations]
+    layers = [each for each in _layers(model) if each.ansatz.readout.expectation is None]
     with recorded(dict(enumerate(layers)), _size_and_each) as calls:
         forward(rows)
     return tuple(

@@ -23,7 +23,9 @@ from hybridlit.analysis.pictures.layer_pictures import layer_pictures
 from hybridlit.analysis.pictures.samples import CallRows, Probe, group_samples, rows_of_calls
 from hybridlit.analysis.recording import copied, recorded
 from hybridlit.argument_types import checked
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import has_forward
+from hybridlit.callbacks.measuring.epochs import checked_epochs, say_missed
 from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.measuring.loggers import boards, show_picture
 from hybridlit.checks import integer
@@ -39,7 +41,7 @@ class PhotonicInspector(Callback):
 
     At chosen epochs a probe, the first validation batches (of training until there has been a
     validation), runs through the model in evaluation mode. Of every photonic layer, pictures show,
-    under `photonics/<module>/`, with the number of the circuit in a stack as `<module>/<k>`:
+    as `photonics/<module>/<picture>`, with the number of the circuit in a stack as `<module>/<k>`:
 
     - `outcomes`: mean probability of each outcome by class, or by fifths of a real target;
     - `modes`: mean photon number of each output mode by class;
@@ -51,10 +53,11 @@ class PhotonicInspector(Callback):
     - `readout`: weights of a linear readout;
     - `circuit`: a drawing of the circuit, when training begins (with matplotlib only).
 
-    Pictures and histograms go to TensorBoard, with a text that describes circuit and cost; without
-    a TensorBoard logger, pictures are saved as PNG files in `photonics/` of the log directory.
-    Training is bit for bit the same with and without this callback, also where something cannot be
-    shown: a warning says so, and training goes on. Nothing is logged as a scalar.
+    Pictures and histograms go to TensorBoard, with a text that describes circuit and cost,
+    `photonics/<module>`; without a TensorBoard logger, pictures are saved as PNG files in
+    `photonics/` of the log directory. Training is bit for bit the same with and without this
+    callback, also where something cannot be shown: a warning says so, and training goes on. Nothing
+    is logged as a scalar.
 
     Args:
         epochs: The epochs to show, from 0; None: epochs 0, 63, 255, 1023, ... and the last, or
@@ -87,15 +90,8 @@ class PhotonicInspector(Callback):
         max_circuits: int = 4,
         save: bool | None = None,
     ) -> None:
-        if epochs is not None and every_n_epochs is not None:
-            raise ValueError(
-                f"give epochs or every_n_epochs, got both: {epochs!r} and {every_n_epochs!r}"
-            )
-        if epochs is not None:
-            epochs = [integer(epoch, "each of epochs", 0) for epoch in epochs]
-        if every_n_epochs is not None:
-            every_n_epochs = integer(every_n_epochs, "every_n_epochs", 1)
-        self.epochs, self.every_n_epochs, self.save = epochs, every_n_epochs, save
+        self.epochs, self.every_n_epochs = checked_epochs(epochs, every_n_epochs, "every_n_epochs")
+        self.save = save
         self.max_samples = integer(max_samples, "max_samples", 1)
         self.max_circuits = integer(max_circuits, "max_circuits", 1)
         self._begin()
@@ -138,10 +134,7 @@ class PhotonicInspector(Callback):
                 f"{type(pl_module).__name__} must define forward(inputs) for PhotonicInspector to "
                 "run it on a probe: define it, or leave the callback out"
             )
-        last = trainer.max_epochs
-        missed = [epoch for epoch in self.epochs or [] if last not in (None, -1) and epoch >= last]
-        if missed:
-            rank_zero_warn(f"max_epochs={last} ends before epochs {missed} can be shown")
+        say_missed(self.epochs, trainer, "shown")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Describe and draw the circuits."""
@@ -155,7 +148,7 @@ class PhotonicInspector(Callback):
             with training_goes_on(f"PhotonicInspector's text of {place}"):
                 for board in boards(trainer):
                     text = self._summary(module, batch_size)
-                    board.experiment.add_text(f"photonics/{place}", text)
+                    board.experiment.add_text(LogKey.CIRCUIT(place), text)
             with training_goes_on(f"PhotonicInspector's drawing of {place}"):
                 with suppress(ImportError):  # matplotlib is an extra; the text has a drawing too
                     self._show(trainer, place, "circuit", _pixels(draw_circuit(module)), "start")
@@ -259,9 +252,8 @@ class PhotonicInspector(Callback):
         if isinstance(module, PhotonicCircuit):
             turned = (module.phases.detach() % (2 * torch.pi)).cpu()
             for board in boards(trainer):
-                board.experiment.add_histogram(
-                    f"photonics/{place}/phases", turned, trainer.global_step
-                )
+                tag = LogKey.PICTURE(place, "phases")
+                board.experiment.add_histogram(tag, turned, trainer.global_step)
 
     def _summary(self, module: PhotonicCircuit, batch_size: int) -> str:
         drawing = describe_circuit(module)
@@ -271,7 +263,7 @@ class PhotonicInspector(Callback):
 
     def _show(self, trainer: Trainer, place: str, what: str, picture: Picture, when: str) -> None:
         for board in boards(trainer):
-            show_picture(board, f"photonics/{place}/{what}", picture, trainer.global_step)
+            show_picture(board, LogKey.PICTURE(place, what), picture, trainer.global_step)
         if self._directory is not None:
             path = self._directory / when / f"{place}_{what.replace('/', '_')}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,9 @@ from hybridlit.analysis.loss_change.allocation import (
     allocate_loss_change,
     losses_of_both,
     mean_interval,
-    modules_by,
     row_losses,
-    tensors_by,
 )
+from hybridlit.analysis.loss_change.owners import OWNERS, tensors_by
 from hybridlit.components import part_parameters
 
 
@@ -88,8 +87,8 @@ def test_every_parameter_and_kept_buffer_has_one_owner(by):
 
 def test_a_photonic_module_speaks_for_its_component():
     model = sequential()
-    assert modules_by(model, "component") == {"photonic": [model.quantum_layer]}
-    assert modules_by(model, "part")["classical_pre"] == [model.classical_pre]
+    assert OWNERS["component"].modules(model) == {"photonic": [model.quantum_layer]}
+    assert OWNERS["part"].modules(model)["classical_pre"] == [model.classical_pre]
 
 
 @pytest.mark.parametrize("groups", [1, 4, 16])

@@ -6,7 +6,6 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
-from hybridlit.analysis.pictures import optical_circuit
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.callbacks import component_profiler, photonic_inspector, tensorboard_layout
 from hybridlit.callbacks.component_profiler import ComponentProfiler
@@ -32,7 +31,7 @@ def trained(make_model, make_trainer, data, tmp_path, callbacks, **changes):
 
 
 FAULTS = {
-    "text": (PhotonicInspector, (optical_circuit, "_READOUTS", {})),
+    "text": (PhotonicInspector, (photonic_inspector, "summarize_circuit", fail)),
     "pictures": (PhotonicInspector, (photonic_inspector, "layer_pictures", fail)),
     "drawing": (PhotonicInspector, (photonic_inspector, "draw_circuit", fail)),
     "groups": (PhotonicInspector, (photonic_inspector, "group_samples", fail)),

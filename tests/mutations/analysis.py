@@ -50,7 +50,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/ablation/measure.py",
+        "templates/tasks.py",
         "analysis/test_measure.py",
         [
             (

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from hybridlit.analysis.evaluation import to_device_of
 from hybridlit.analysis.statistics import CONFIDENCE, Interval
-from hybridlit.components import model_parts, part_parameters, photonic_modules, split_parameters
 from hybridlit.templates import HybridModule
 
 __all__ = [
@@ -20,58 +19,8 @@ __all__ = [
     "losses_of_both",
     "mean_interval",
     "merged",
-    "modules_by",
     "row_losses",
-    "tensors_by",
 ]
-
-
-def tensors_by(model: nn.Module, by: str) -> dict[str, dict[str, Tensor]]:
-    """Split all that a model has learned, parameters and persistent buffers, by who owns it.
-
-    Args:
-        model: The model.
-        by: `"part"`: as `part_parameters` does; a buffer belongs to the part that it lies in.
-            `"component"`: `"classical"` and `"photonic"`, as `split_parameters` does; a buffer is
-            photonic if it lies in a photonic module.
-
-    Returns:
-        The model's own tensors by qualified name, by name of the owner; owners without parameters
-        are left out, and buffers of no other owner stand under `"other"` or `"classical"`.
-    """
-    parameters = part_parameters(model) if by == "part" else split_parameters(model)
-    split: dict[str, dict[str, Tensor]] = {
-        name: dict(own) for name, own in parameters.items() if own
-    }
-    owners = {
-        id(buffer): name
-        for name, modules in modules_by(model, by).items()
-        for module in modules
-        for buffer in module.buffers()
-        if name in split
-    }
-    rest = "other" if by == "part" else "classical"
-    kept = model.state_dict(keep_vars=True)
-    for name, buffer in model.named_buffers():
-        if name in kept:
-            split.setdefault(owners.get(id(buffer), rest), {})[name] = buffer
-    return split
-
-
-def modules_by(model: nn.Module, by: str) -> dict[str, list[nn.Module]]:
-    """Find the modules whose outputs are what an owner in `tensors_by` has to say.
-
-    Args:
-        model: The model.
-        by: `"part"`: each part is one module. `"component"`: all photonic modules together; what is
-            classical has no outputs of its own.
-
-    Returns:
-        Modules by name of the owner.
-    """
-    if by == "part":
-        return {name: [module] for name, module in model_parts(model).items()}
-    return {"photonic": list(photonic_modules(model).values())}
 
 
 def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Tensor:
@@ -166,7 +115,7 @@ def allocate_loss_change(
     The model is as it was when the function returns or raises.
 
     Args:
-        tensors: The model's own tensors by qualified name, by part, as from `tensors_by`.
+        tensors: The model's own tensors by qualified name, by part, as from `owners.tensors_by`.
         start: Their earlier values by qualified name.
         losses: Evaluates the model as it is, to losses of shape (groups,).
         before: The losses at `start`, if they are known.

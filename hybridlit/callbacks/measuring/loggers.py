@@ -6,26 +6,20 @@ import io
 from collections.abc import Mapping
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
+from torch import Tensor
 
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.internals.lightning import log_now
 from hybridlit.internals.tensorboard import add_png
 
-__all__ = ["boards", "log_values", "show_picture"]
+__all__ = ["boards", "log_largest", "log_values", "show_picture"]
 
 
 def boards(trainer: Trainer) -> list[TensorBoardLogger]:
-    """Return the TensorBoard loggers of a run.
-
-    Args:
-        trainer: The Trainer.
-
-    Returns:
-        Those among its loggers.
-    """
+    """Return the TensorBoard loggers of a run."""
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
@@ -47,18 +41,17 @@ def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
     log_now(trainer, latest)
 
 
+def log_largest(model: LightningModule, values: Mapping[str, float | Tensor]) -> None:
+    """Log values once at the end of the epoch: the largest of it and of all processes."""
+    model.log_dict(dict(values), on_step=False, on_epoch=True, reduce_fx="max", sync_dist=True)
+
+
 def show_picture(board: TensorBoardLogger, tag: str, picture: Picture, step: int) -> None:
-    """Show a picture in TensorBoard.
+    """Show a picture, of shape (height, width, 3), in TensorBoard.
 
     As `SummaryWriter.add_image` does, in a half to two thirds of the time: that turns pixels into
     floats and back, and compresses harder, by a tenth to a third, than a training run should wait
     for.
-
-    Args:
-        board: The logger.
-        tag: The picture's name.
-        picture: Red, green and blue, shape (height, width, 3).
-        step: The step it belongs to.
     """
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG", compress_level=1)

@@ -25,11 +25,7 @@ __all__ = ["Probes", "evaluation", "full_precision", "keep_first"]
 
 
 class Probes:
-    """The first batches of training and of validation, which are looked at all through a run.
-
-    Args:
-        most: Number of batches of each, at least 1.
-    """
+    """The first batches of training and validation, `most` of each, for looks all through a run."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -45,25 +41,12 @@ class Probes:
         self._batches, self._complete = state["probes"], state["complete"]
 
     def keep(self, probe: str, batch: Any, batch_idx: int) -> None:
-        """Keep a batch if it is one of the first, and came before the first validation ended.
-
-        Args:
-            probe: `"train"` or `"val"`.
-            batch: The batch.
-            batch_idx: Its number in its epoch.
-        """
+        """Keep a batch of `"train"` or `"val"` if it is one of the first, before `ready`."""
         if not self._complete:
             keep_first(self._batches[probe], batch, batch_idx, self._most)
 
     def ready(self, trainer: Trainer) -> bool:
-        """Take the batches as they are from now on, those of the first process in all.
-
-        Args:
-            trainer: The Trainer, at the end of a validation.
-
-        Returns:
-            Whether there are batches of both.
-        """
+        """Take the batches of the first process from now on, and tell if there are some of both."""
         if not self._complete and all(self._batches.values()):
             found = {name: merged(batches) for name, batches in self._batches.items()}
             self._batches = trainer.strategy.broadcast(found)
@@ -71,15 +54,7 @@ class Probes:
         return self._complete
 
     def losses(self, model: nn.Module, groups: int = 16) -> dict[str, Tensor]:
-        """Evaluate both; of the validation losses the spread counts as well.
-
-        Args:
-            model: The model, within `evaluation`.
-            groups: Of how many groups of rows the validation losses are kept apart.
-
-        Returns:
-            Losses of shape (groups,).
-        """
+        """Evaluate both, within `evaluation`, to losses of groups of rows, of shape (groups,)."""
         seed_torch(0)  # what is random, such as shots, is the same on both sides
         both = losses_of_both(model, self._batches["train"], self._batches["val"], groups)
         return dict(zip(("train", "val"), both, strict=True))
@@ -101,7 +76,7 @@ class Probes:
             step: Optimizer steps of the run.
 
         Returns:
-            The losses as from `losses`; `"start"` for the next time; and, if there was an earlier
+            The losses as from `losses`, `"start"` for the next time and, if there was an earlier
             point, `"stretch"`: what the parts did since then.
         """
         rows = 0
@@ -129,15 +104,7 @@ class Probes:
     def gaps_without(
         self, model: nn.Module, modules: Mapping[str, Sequence[nn.Module]]
     ) -> dict[str, float]:
-        """Measure the gap with the outputs of a part replaced by their mean over the training rows.
-
-        Args:
-            model: The model, within `evaluation`.
-            modules: The modules of each part, as from `modules_by`.
-
-        Returns:
-            Validation loss - training loss, by part.
-        """
+        """Measure val - train, by part, with the part's outputs replaced by their training mean."""
 
         def gap() -> Tensor:
             found = self.losses(model, groups=1)
@@ -152,16 +119,13 @@ class Probes:
 
 
 def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
-    """Keep a batch if it is one of the first of the first epoch.
+    """Copy a batch to the CPU if it is one of the first of the first epoch; tell whether it is.
 
     Args:
         kept: Those kept so far; it grows.
         batch: The batch.
         batch_idx: Its number in its epoch.
         most: How many to keep.
-
-    Returns:
-        Whether it was kept.
     """
     # an epoch of fewer batches must not begin again in the next one
     if not batch_idx == len(kept) < most:
@@ -172,15 +136,7 @@ def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
 
 @contextmanager
 def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """Compute in the dtype of a model's parameters.
-
-    Args:
-        trainer: The Trainer, whose precision may autocast.
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
+    """Compute in the dtype of a model's parameters, even if the Trainer's precision autocasts."""
     autocast = torch.autocast(model.device.type, enabled=False)
     with trainer.precision_plugin.forward_context(), autocast:
         yield
@@ -188,14 +144,6 @@ def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
 
 @contextmanager
 def evaluation(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """Run a model in evaluation mode and full precision, and leave no trace.
-
-    Args:
-        trainer: The Trainer that trains it.
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
+    """Run a model in evaluation mode and full precision, and leave no trace."""
     with undisturbed(model, evaluation=True, silent=True), full_precision(trainer, model):
         yield

@@ -53,16 +53,14 @@ def repeated_training(
         frozen: Qualified names of the parameters that stay as they are.
         draw: Which random numbers are drawn, from 0 on.
 
-    Returns:
-        The copy, which has not taken a step.
-
     Raises:
         ValueError: If the Trainer does not optimize with one optimizer, once a step.
     """
     optimizer = only_optimizer(trainer, model, "repeating a stretch of training")
     copied = copy_of(model)
     components = {name: list(own) for name, own in split_parameters(model).items()}
-    turns = [c for c in _callbacks(trainer) if isinstance(c, ComponentsInTurn)]
+    others: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    turns = [callback for callback in others if isinstance(callback, ComponentsInTurn)]
     batches_an_epoch = float(trainer.num_training_batches)
     accumulated = trainer.accumulate_grad_batches
 
@@ -98,15 +96,7 @@ def repeated_training(
 
 
 def present_moments(trainer: Trainer, model: nn.Module) -> dict[str, dict[str, Any]]:
-    """Copy what the optimizers of a run know of each parameter.
-
-    Args:
-        trainer: The Trainer in a fit.
-        model: The model.
-
-    Returns:
-        Their states in plain types and tensors, by qualified name of the parameter.
-    """
+    """Copy what the optimizers of a run know of each parameter, by its qualified name."""
     return {
         name: apply_to_collection(
             dict(optimizer.state[parameter]), Tensor, lambda t: t.detach().clone()
@@ -129,13 +119,17 @@ def adopt(trainer: Trainer, model: nn.Module, copied: TrainedCopy, names: Iterab
     own = dict(model.named_parameters()) | dict(model.named_buffers())
     found = dict(copied.model.named_parameters()) | dict(copied.model.named_buffers())
     parameters = dict(copied.model.named_parameters())
-    values: dict[str, Tensor] = {name: found[name].detach() for name in names}
-    moments = {
-        name: copied.optimizer.state[parameter]
-        for name, parameter in parameters.items()
-        if parameter in copied.optimizer.state
-    }
-    values, moments = trainer.strategy.broadcast((values, moments))
+    state = copied.optimizer.state
+    values, moments = trainer.strategy.broadcast(
+        (
+            {name: found[name].detach() for name in names},
+            {
+                name: state[parameter]
+                for name, parameter in parameters.items()
+                if parameter in state
+            },
+        )
+    )
     (optimizer,), device = trainer.optimizers, next(model.parameters()).device
     with torch.no_grad():
         for name, value in values.items():
@@ -146,7 +140,3 @@ def adopt(trainer: Trainer, model: nn.Module, copied: TrainedCopy, names: Iterab
             optimizer.state[own[name]] = apply_to_collection(
                 moments[name], Tensor, lambda t: t if t.device.type == "cpu" else t.to(device)
             )
-
-
-def _callbacks(trainer: Trainer) -> list[Any]:
-    return list(trainer.callbacks)  # type: ignore[attr-defined]

@@ -18,13 +18,7 @@ __all__ = ["StepSizes", "StepUnderWay", "gradient_scaler", "remaining_scale", "s
 
 
 class StepSizes(NamedTuple):
-    """Norms over some parameters.
-
-    Attributes:
-        gradient: Norm of their gradient.
-        step: Norm of their change.
-        weights: Norm of their values before it.
-    """
+    """Norms over some parameters: of their gradient, of their change, of their values before it."""
 
     gradient: float
     step: float
@@ -56,31 +50,25 @@ class StepUnderWay:
 
     def sizes(self, norms: list[float]) -> StepSizes:
         """Return the sizes over all parameters, from the values of `norms`."""
-        tensors = len(self._parameters)
-        gradient, step, weights = (
-            math.hypot(*norms[i : i + tensors]) for i in range(0, 3 * tensors, tensors)
-        )
+        one = len(norms) // 3
+        gradient, step, weights = (math.hypot(*norms[i * one : (i + 1) * one]) for i in range(3))
         return StepSizes(gradient / self._scale, step, weights)
 
 
 def step_sizes(steps: Sequence[StepUnderWay]) -> list[StepSizes] | None:
-    """Return the sizes of steps, after the optimizer has taken them.
+    """Return the sizes of steps that were taken, or None if one of them is infinite or NaN.
 
-    Args:
-        steps: The steps; all that is on an accelerator is read from it at once.
-
-    Returns:
-        Their sizes, or None if one of them is infinite or NaN.
+    All that is on an accelerator is read from it at once.
     """
-    norms = [step.norms() for step in steps]
-    device = norms[0][0].device
-    values = torch.stack([n.to(device, torch.float32) for one in norms for n in one]).tolist()
+    found = [step.norms() for step in steps]
+    device = found[0][0].device
+    values = torch.stack([n.to(device, torch.float32) for one in found for n in one]).tolist()
     if not all(map(math.isfinite, values)):
         return None
-    ends = itertools.accumulate(map(len, norms))
+    rest = iter(values)
     return [
-        step.sizes(values[end - len(own) : end])
-        for step, own, end in zip(steps, norms, ends, strict=True)
+        step.sizes(list(itertools.islice(rest, len(own))))
+        for step, own in zip(steps, found, strict=True)
     ]
 
 

@@ -1,10 +1,11 @@
-"""Numbers for people, in messages, reports and pictures."""
+"""Numbers and tables for people, in messages, reports and pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-__all__ = ["in_bytes", "in_digits", "plural"]
+__all__ = ["aligned", "in_bytes", "in_digits", "piped", "plural"]
 
 
 def in_digits(number: int) -> str:
@@ -23,3 +24,20 @@ def in_bytes(number: int) -> str:
 def plural(number: int, word: str) -> str:
     """Return a count and what is counted, such as 1 photon or 1,024 states."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def piped(head: Sequence[str], rows: Iterable[Sequence[str]], left: int | None = None) -> str:
+    """Return a table in Markdown; columns from `left` on are flush right."""
+    marks = ["---" if left is None or index < left else "---:" for index in range(len(head))]
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in (head, marks, *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def aligned(head: Sequence[str], rows: Iterable[Sequence[str]], left: int | None = None) -> str:
+    """Return a table for a terminal; columns from `left` on are flush right."""
+    columns = []
+    for index, cells in enumerate(zip(head, *rows, strict=True)):
+        width = max(map(len, cells))
+        flush = str.ljust if left is None or index < left else str.rjust
+        columns.append([flush(cell, width) for cell in cells])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,21 +11,14 @@ from torch import Tensor, nn
 
 from hybridlit.templates import HybridModule
 
-__all__ = ["LossFunction", "collect", "loss_function", "to_device_of"]
+__all__ = ["LossFunction", "collect", "loss_function", "rows_in", "tensors_in", "to_device_of"]
 
 LossFunction = Callable[[Any, Any], Tensor]
 """From (model, batch) to the mean loss of the batch, a scalar that can be differentiated."""
 
 
 def loss_function(model: nn.Module, loss: LossFunction | None = None) -> LossFunction:
-    """Return how the loss of a model on a batch is computed.
-
-    Args:
-        model: The model.
-        loss: A function of (model, batch), for models that are no `HybridModule`.
-
-    Returns:
-        `loss`, or what a `HybridModule` trains with, without any logging.
+    """Return `loss`, or what a `HybridModule` trains with, without any logging.
 
     Raises:
         TypeError: If the model is no `HybridModule` and `loss` is None.
@@ -42,10 +35,6 @@ def loss_function(model: nn.Module, loss: LossFunction | None = None) -> LossFun
 
 def collect(model: HybridModule, batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
     """Run a model over batches as it is, without gradients.
-
-    Args:
-        model: The model, in the mode it is to be run in.
-        batches: Batches as its data loader yields them.
 
     Returns:
         Outputs of shape (rows, output_dim) and prepared targets, on the CPU.
@@ -66,17 +55,23 @@ def collect(model: HybridModule, batches: Iterable[Any]) -> tuple[Tensor, Tensor
 
 
 def to_device_of(model: nn.Module, batch: Any) -> Any:
-    """Move a batch, any nested structure of tensors, to where the model's parameters are.
-
-    Args:
-        model: The model.
-        batch: The batch.
-
-    Returns:
-        The batch on the device.
-    """
+    """Move a batch, any nested structure of tensors, to where the model's parameters are."""
     first = next(model.parameters(), None)
     return batch if first is None else move_data_to_device(batch, first.device)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples, lists and dicts, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list, Mapping)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors_in(item)
+
+
+def rows_in(batch: Any) -> int | None:
+    """Return the number of rows of a batch, by its first tensor that has any; None without one."""
+    return next((len(tensor) for tensor in tensors_in(batch) if tensor.dim()), None)
 
 
 def _loss_of_a_template(model: HybridModule, batch: Any) -> Tensor:

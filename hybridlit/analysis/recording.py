@@ -44,14 +44,23 @@ class Call(NamedTuple):
         return self.kwargs.get(name, default)
 
 
-def copied(value: Value) -> Value:
+def copied(value: Value, device: torch.device | str | None = None) -> Value:
     """Return detached copies of all tensors in a nested structure, a `Call` for instance.
 
     What follows may change the tensors themselves in place, as `nn.ReLU(inplace=True)` does.
+
+    Args:
+        value: The structure.
+        device: Where the copies are; None: where each tensor is.
+
+    Returns:
+        The same structure.
     """
-    found: Value = apply_to_collection(
-        value, Tensor, lambda tensor: tensor.detach().clone(), allow_frozen=True
-    )
+
+    def copy(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(device or tensor.device, copy=True)
+
+    found: Value = apply_to_collection(value, Tensor, copy, allow_frozen=True)
     return found
 
 

@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch import Tensor
 
-from hybridlit.internals.torch import tree_leaves
+from hybridlit.analysis.evaluation import rows_in, tensors_in
 
 __all__ = [
     "batches_of",
@@ -75,14 +74,7 @@ def _stay_as_it_is(stage: str | None = None) -> None:
 
 
 def loader_of(datamodule: LightningDataModule, split: Split) -> Iterable[Any]:
-    """Return the loader of a split.
-
-    Args:
-        datamodule: A datamodule that is set up.
-        split: Which data.
-
-    Returns:
-        The loader, or an empty list if the datamodule defines none.
+    """Return the loader of a split of a datamodule that is set up; an empty list if it has none.
 
     Raises:
         ValueError: If there are several.
@@ -104,13 +96,6 @@ def loader_of(datamodule: LightningDataModule, split: Split) -> Iterable[Any]:
 def batches_of(datamodule: LightningDataModule, split: Split) -> list[Any]:
     """Return all batches of a split, in memory, so that every model sees the same rows.
 
-    Args:
-        datamodule: A datamodule that is set up.
-        split: Which data.
-
-    Returns:
-        At least one batch.
-
     Raises:
         ValueError: If there are none.
     """
@@ -124,43 +109,20 @@ def batches_of(datamodule: LightningDataModule, split: Split) -> list[Any]:
 
 
 def first_batches(datamodule: LightningDataModule, split: Split, count: int) -> list[Any]:
-    """Return the first batches of a split.
-
-    Args:
-        datamodule: A datamodule that is set up.
-        split: Which data.
-        count: How many.
-
-    Returns:
-        Fewer, or none, if there are no more.
-    """
+    """Return the first batches of a split: fewer than `count`, or none, if there are no more."""
     return list(islice(loader_of(datamodule, split), count))
 
 
 def count_rows(datamodule: LightningDataModule, split: Split) -> int:
-    """Count the rows of a split.
-
-    Args:
-        datamodule: A datamodule that is set up.
-        split: Which data.
-
-    Returns:
-        The number of rows, by the first tensor of every batch.
-    """
-    return sum(
-        next(len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor))
-        for batch in loader_of(datamodule, split)
-    )
+    """Count the rows of a split."""
+    return sum(rows_in(batch) or 0 for batch in loader_of(datamodule, split))
 
 
 def warn_of_shared_rows(datamodule: LightningDataModule) -> list[str]:
     """Compare the rows of the splits, inputs and targets, and warn where some are in two of them.
 
     Scores on test rows that a training or the choice of a checkpoint has seen are too good. A few
-    may be alike by nature, in data of few distinct values for instance.
-
-    Args:
-        datamodule: A datamodule that is set up; every split is read once.
+    may be alike by nature, in data of few distinct values for instance. Every split is read once.
 
     Returns:
         What was warned of, a sentence for each pair of splits.
@@ -184,12 +146,11 @@ def _digests(batches: Iterable[Any]) -> list[bytes]:
     """A digest of each row of batches, of all tensors that have as many rows as the first."""
     found = []
     for batch in batches:
-        leaves = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim()]
-        rows = len(leaves[0]) if leaves else 0
+        rows = rows_in(batch) or 0
         arrays = [
-            (leaf.double() if leaf.is_floating_point() else leaf).detach().cpu().numpy()
-            for leaf in leaves
-            if len(leaf) == rows
+            (tensor.double() if tensor.is_floating_point() else tensor).detach().cpu().numpy()
+            for tensor in tensors_in(batch)
+            if tensor.dim() and len(tensor) == rows
         ]
         for row in range(rows):
             digest = hashlib.blake2b(digest_size=16)

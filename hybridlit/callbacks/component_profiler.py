@@ -9,8 +9,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from hybridlit.analysis.evaluation import rows_in
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
-from hybridlit.analysis.profiling.part_times import PartTimer, StepTimes, tensors_in
+from hybridlit.analysis.profiling.part_times import PartTimer, StepTimes
 from hybridlit.analysis.profiling.profile import summarize
 from hybridlit.callbacks.measuring.going_on import training_goes_on
 from hybridlit.callbacks.measuring.loggers import boards
@@ -243,7 +244,7 @@ class _Measurement:
         self._batches += 1
         self._end = None
         if self._rows is None:
-            self._rows = next((len(t) for t in tensors_in(batch) if t.dim()), None)
+            self._rows = rows_in(batch)
         if self._is_hooked:
             self._timer.attach()
             self._timer.start()

@@ -20,9 +20,7 @@ from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import CallRows, rows_of_calls
-from hybridlit.analysis.pictures.photon_statistics import group_samples
-from hybridlit.analysis.pictures.probe import Probe
+from hybridlit.analysis.pictures.samples import CallRows, Probe, group_samples, rows_of_calls
 from hybridlit.analysis.recording import copied, recorded
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.measuring.copies import has_forward

@@ -6,7 +6,6 @@ import inspect
 import json
 import shlex
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,13 @@ from torch import nn
 
 from hybridlit import __version__
 from hybridlit.analysis.ablation.arms import ARMS
+from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.study import ablation_study
-from hybridlit.analysis.evaluation import to_device_of
+from hybridlit.analysis.evaluation import collect
 from hybridlit.analysis.pictures.circuit_text import summarize_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
-from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import rows_of_calls
-from hybridlit.analysis.pictures.photon_statistics import group_samples
+from hybridlit.analysis.pictures.samples import group_samples, rows_of_calls
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
 from hybridlit.analysis.recording import copied, recorded
@@ -35,6 +33,7 @@ from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
 from hybridlit.undisturbed import undisturbed
+from hybridlit.words import piped
 
 __all__ = ["analyze"]
 
@@ -125,20 +124,10 @@ def analyze(
         profile = profile_components(model, training, batches=batches)
         found = _NO_PHOTONS if study is None else study.conclusion
         report.text(f"## In short\n\n{found}\n\n{_time(profile)}")
-        report.text(f"## The model\n\n{_parameters(model)}")
-        _add_circuits(report, model, profile.rows or 1)
-        report.text(f"## What it costs\n\n{profile.to_markdown()}")
-        report.figure(profile.figure(), "Time of each part in a training step.")
+        _add_costs(report, model, profile)
         if study is not None:
-            report.text(f"## What it contributes\n\n{study.to_markdown(conclusion=False)}")
-            report.figure(
-                study.figure(), "What the model scores above each arm, with 95 % intervals."
-            )
-            if study.retrained and trainer.get("callbacks"):
-                report.text(_left_out(trainer["callbacks"]))
-            report.text("## What the photons do\n\nThese pictures are of the test data.")
-            for name, picture in _pictures(model, batches_of(data, "test")):
-                report.picture(picture, _CAPTIONS[name.rpartition("/")[2]])
+            _add_contributions(report, study, trainer.get("callbacks"))
+            _add_pictures(report, model, batches_of(data, "test"))
     seconds = time.perf_counter() - start
     report.text(
         f"## How this was made\n\n```\n{command}\n```\n\nhybridlit {__version__} with torch "
@@ -185,36 +174,47 @@ def _time(profile: ComponentProfile) -> str:
 
 def _parameters(model: nn.Module) -> str:
     rows = [
-        f"| {component} | {sum(p.numel() for p in parameters.values()):,} | "
-        f"{sum(p.numel() for p in parameters.values() if p.requires_grad):,} |"
+        (
+            component,
+            f"{sum(p.numel() for p in parameters.values()):,}",
+            f"{sum(p.numel() for p in parameters.values() if p.requires_grad):,}",
+        )
         for component, parameters in split_parameters(model).items()
     ]
-    return "\n".join(["| component | parameters | of these trained |", "|---|---|---|", *rows])
+    return piped(("component", "parameters", "of these trained"), rows)
 
 
-def _add_circuits(report: Report, model: nn.Module, batch_size: int) -> None:
+def _add_costs(report: Report, model: nn.Module, profile: ComponentProfile) -> None:
+    report.text(f"## The model\n\n{_parameters(model)}")
     for name, module in photonic_modules(model).items():
         report.text(f"### {code(name or type(model).__name__)}")
         if isinstance(module, PhotonicCircuit):
             report.figure(draw_circuit(module), "Light runs from left to right; a line is a mode.")
-            sizes, _, _ = summarize_circuit(module, batch_size).partition("\n\n")
+            sizes, _, _ = summarize_circuit(module, profile.rows or 1).partition("\n\n")
             report.text(sizes)  # which data phase encodes what is in the drawing
         else:
             report.text(f"{code(type(module).__name__)}, a layer of another library.")
+    report.text(f"## What it costs\n\n{profile.to_markdown()}")
+    report.figure(profile.figure(), "Time of each part in a training step.")
 
 
-def _pictures(model: HybridModule, batches: list[Any]) -> Iterator[tuple[str, Picture]]:
-    """Yield name and picture of everything that there is to see of the photonic modules."""
+def _add_contributions(report: Report, study: AblationStudy, callbacks: Any) -> None:
+    report.text(f"## What it contributes\n\n{study.to_markdown(conclusion=False)}")
+    report.figure(study.figure(), "What the model scores above each arm, with 95 % intervals.")
+    if study.retrained and callbacks:
+        report.text(_left_out(callbacks))
+
+
+def _add_pictures(report: Report, model: HybridModule, batches: list[Any]) -> None:
+    """Add everything that there is to see of the photonic modules."""
+    report.text("## What the photons do\n\nThese pictures are of the test data.")
     modules = photonic_modules(model)
-    targets = []
-    with undisturbed(model, whole=True), torch.no_grad(), recorded(modules, copied) as calls:
+    with undisturbed(model, whole=True), recorded(modules, copied) as calls:
         model.eval()
-        for batch in batches:
-            inputs, given = model.unpack(to_device_of(model, batch))
-            model(inputs)
-            targets.append(given)
-        groups = group_samples(torch.cat(targets))
-        for name, module in modules.items():
-            rows = rows_of_calls(module, calls[name], groups)
-            samples = f"{len(groups.of_sample)} test samples"
-            yield from layer_pictures(module, rows, None, name or "model", samples)
+        _, targets = collect(model, batches)
+    groups = group_samples(targets)
+    for name, module in modules.items():
+        rows = rows_of_calls(module, calls[name], groups)
+        samples = f"{len(targets)} test samples"
+        for what, picture in layer_pictures(module, rows, None, name or "model", samples):
+            report.picture(picture, _CAPTIONS[what.rpartition("/")[2]])

@@ -1,4 +1,4 @@
-"""What hybridlit uses of TensorBoard that is not documented. Seen in 2.21, with torch 2.13."""
+"""What hybridlit uses of TensorBoard that is not documented. Seen in 2.21, torch 2.13 and 2.14."""
 
 from __future__ import annotations
 

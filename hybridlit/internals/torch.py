@@ -1,4 +1,4 @@
-"""What hybridlit uses of torch that torch does not document. Seen in torch 2.13.
+"""What hybridlit uses of torch that torch does not document. Seen in torch 2.13 and 2.14.
 
 What runs in every call of a photonic layer is bound here as it is: a function around it would cost
 as much again.
@@ -16,7 +16,6 @@ from torch.autograd import forward_ad
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torch.utils._pytree import tree_leaves
 
 __all__ = [
     "PROGRESS_OF_SCHEDULERS",
@@ -34,7 +33,6 @@ __all__ = [
     "subtracted",
     "takes_scaled_gradients",
     "transforming",
-    "tree_leaves",
     "unrecorded",
 ]
 
@@ -172,7 +170,5 @@ def subtracted(tensors: list[Tensor], others: list[Tensor]) -> Sequence[Tensor]:
     return torch._foreach_sub(tensors, others)
 
 
-# `tree_leaves`: all leaves of nested lists, tuples and dictionaries. If it goes:
-# `lightning_utilities.core.apply_func.apply_to_collection`.
 # `StorageWeakRef`: a key that names a storage without keeping its memory. If it goes:
 # `weakref.ref(tensor.untyped_storage())`, where that keeps its identity.

@@ -5,33 +5,32 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 from weakref import proxy
 
-import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader
 
+from hybridlit.argument_types import checked
 from hybridlit.checks import choice, integer, number
 from hybridlit.internals.lightning import batch_index, fit_loop_of
-from hybridlit.resume.boundaries import accumulating, validation_follows
+from hybridlit.resume.best import BestCheckpoints
+from hybridlit.resume.boundaries import accumulating, rewind, validation_follows
 from hybridlit.resume.checkpoint_io import DurableCheckpointIO
 from hybridlit.resume.durable import remove_leftovers
 from hybridlit.resume.folder import later_checkpoints, own_folder, remove_old_steps, step_name
-from hybridlit.resume.lock import FolderLock
-from hybridlit.resume.loop_counters import rewind
 from hybridlit.resume.patience import Patience
 
 __all__ = ["HybridCheckpoint"]
 
 
-class HybridCheckpoint(ModelCheckpoint):
+class HybridCheckpoint(BestCheckpoints):
     """Keeps the best, the last and the newest periodic checkpoints, each safe against a kill.
 
     Files are written beside their place, brought to the disk, read back and renamed, with a
@@ -49,23 +48,21 @@ class HybridCheckpoint(ModelCheckpoint):
           `last_share` of the run so far: where epochs take milliseconds, not after each of them.
         - `step<step>.ckpt`: every `every_n_steps` optimizer steps, the newest `keep` of them.
         - `interrupted.ckpt`: what an error, Ctrl-C or SIGTERM interrupted, if anything is new since
-          the last save. Runs of a single process only, since the others could not take part.
-          The first Ctrl-C waits for the end of the step, or of a batch of validation, so that
-          nothing is lost; the second does not. If data come from worker processes, which it ends as
-          well, Ctrl-C waits for nothing but a save. The file can be less exact than the others (see
-          `ExactResume`), so `newest_checkpoint` takes it only where no other one has as many steps.
-          Nothing is ever resumed unless `ckpt_path` says so.
+          the last save; in runs of a single process. The first Ctrl-C waits for the end of the
+          step, or of a batch of validation, so that nothing is lost; the second does not. If data
+          come from worker processes, which it ends as well, Ctrl-C waits for nothing but a save.
+          The file can be less exact than the others (see `ExactResume`), so `newest_checkpoint`
+          takes it only where no other one has as many steps.
 
-    A new run never writes into a folder that holds checkpoints of another one, and no run into one
-    that another run is writing into (`FolderLock`); one that goes back to an earlier step of its
-    own is warned that files of later steps are there. If a file cannot be
-    written, the run stops with an `OSError` and the files from before are as they were.
-
-    One per Trainer: for the best by another value, add a `ModelCheckpoint` with another `dirpath`.
+    Nothing is ever resumed unless `ckpt_path` says so. A new run never writes into a folder that
+    holds checkpoints of another one, and no run into one that another run is writing into; one that
+    goes back to an earlier step of its own is warned that files of later steps are there. If a file
+    cannot be written, the run stops with an `OSError` and the files from before are as they were.
 
     `best_model_path`, `best_model_score`, `best_k_models`, `last_model_path` (the file written
-    last), `Trainer.test(ckpt_path="best")` and loggers work as with `ModelCheckpoint`. Nothing is
-    logged.
+    last), `Trainer.test(ckpt_path="best")` and loggers work as with `ModelCheckpoint`. One per
+    Trainer: for the best by another value, add a `ModelCheckpoint` with another `dirpath`. Nothing
+    is logged.
 
     Args:
         monitor: Logged value that decides which checkpoints are best.
@@ -86,6 +83,7 @@ class HybridCheckpoint(ModelCheckpoint):
             of a fit, if `dirpath` is another run's.
     """
 
+    @checked
     def __init__(
         self,
         monitor: str = "val/loss",
@@ -96,31 +94,23 @@ class HybridCheckpoint(ModelCheckpoint):
         every_n_steps: int | None = None,
         keep: int = 3,
         on_exception: bool = True,
-        dirpath: str | None = None,
+        dirpath: str | os.PathLike[str] | None = None,
     ) -> None:
         choice(mode, "mode", ("min", "max"))
         integer(save_top_k, "save_top_k", 0)
-        self.every_n_steps = (
-            None if every_n_steps is None else integer(every_n_steps, "every_n_steps", 1)
-        )
-        self.keep = integer(keep, "keep", 1)
-        self.last_share = last_share
+        if every_n_steps is not None:
+            every_n_steps = integer(every_n_steps, "every_n_steps", 1)
         if last_share is not None:
             number(last_share, "last_share", minimum=0.0, below=1.0)
-        for name, value in (("save_last", save_last), ("on_exception", on_exception)):
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be a bool, got {value!r}")
-        if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be the name of a logged value, got {monitor!r}")
-        if dirpath is not None and not isinstance(dirpath, (str, os.PathLike)):
-            raise TypeError(f"dirpath must be the path of a folder or None, got {dirpath!r}")
         if not (save_top_k or save_last or every_n_steps or on_exception):
             raise ValueError(
                 "save_top_k=0, save_last=False, every_n_steps=None and on_exception=False save "
                 "nothing: leave the callback out, or switch one of them on"
             )
+        self.every_n_steps, self.last_share = every_n_steps, last_share
+        self.keep = integer(keep, "keep", 1)
         super().__init__(
-            dirpath=dirpath,
+            dirpath=None if dirpath is None else os.fspath(dirpath),
             monitor=monitor,
             mode=mode,
             save_top_k=save_top_k,
@@ -130,23 +120,23 @@ class HybridCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self._given_folder = dirpath is not None
-        self._restored: dict[str, float] = {}
+        self._lock = ExitStack()  # of the folder
         self._wrote = False  # a second fit goes on in the folder of the first
-        self._validated = False
-        self._considered: float | None = None
-        self._due = False
+        self._resumed_in: Path | None = None  # the folder that this fit has been resumed from
+        self._has_saved = False  # in this fit
+        self._patience = Patience()
         self._first_step: int | None = None
         self._step = 0  # as of the previous batch
         self._batches = 0  # of this epoch, up to the last optimizer step
+        self._began, self._last_seconds = 0.0, 0.0  # spent on saving last.ckpt
+        self._begin_fit()
+
+    def _begin_fit(self) -> None:
+        self._due = False
+        self._first_step = None
+        self._saved: int | None = None  # the step of the last save with nothing half done
         self._settled = False  # while saving: everybody else has done with this validation or epoch
         self._interrupted = False
-        self._patience = Patience()
-        self._lock: FolderLock | None = None
-        self._resumed_in: Path | None = None  # the folder that this fit has been resumed from
-        self._has_saved = False  # in this fit
-        self._saved: int | None = None  # the step of the last save with nothing half done
-        self._began = 0.0
-        self._last_seconds = 0.0  # spent on saving last.ckpt
 
     @property
     def state_key(self) -> str:
@@ -180,13 +170,6 @@ class HybridCheckpoint(ModelCheckpoint):
                 "promise that they survive a kill: leave that plugin out of the Trainer."
             )
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return which checkpoints are best, by their paths from the folder."""
-        return {
-            "best": {self._relative(p): score.item() for p, score in self.best_k_models.items()},
-            "considered": self._considered,
-        }
-
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -195,36 +178,19 @@ class HybridCheckpoint(ModelCheckpoint):
         if fitting and not self._has_saved and trainer.ckpt_path is not None:
             self._resumed_in = Path(trainer.ckpt_path).resolve().parent
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember which checkpoints are best; `on_fit_start` looks for them."""
-        self._restored = state_dict["best"]
-        self._considered = state_dict["considered"]
-
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse or avoid a folder of another run; take over the best checkpoints of this one."""
-        self._validated, self._due, self._saved, self._first_step = False, False, None, None
-        self._interrupted = self._settled = False
+        self._begin_fit()
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         resumed = self._resumed_in
         if resumed is None and trainer.global_step == 0:
-            self._considered, self.best_k_models, self.last_model_path = None, {}, ""
-            self._rank()
+            self.last_model_path = ""
+            self._forget_best()
         self._take_folder(trainer, self._wrote or resumed == Path(self._folder).resolve())
         if trainer.is_global_zero:
             remove_leftovers(self._folder)
-        if resumed is not None:
-            found = {name: resumed / name for name in self._restored}
-            gone = [name for name, path in found.items() if not path.is_file()]
-            if gone:
-                rank_zero_warn(f"Best checkpoints are no longer there: {', '.join(gone)}.")
-            self.best_k_models = {
-                str(found[name]): torch.tensor(score)
-                for name, score in self._restored.items()
-                if name not in gone
-            }
-            self._rank()
-        self._restored = {}
+        self._find_best_again(resumed)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note where the run begins; warn if the folder has been further already."""
@@ -315,10 +281,8 @@ class HybridCheckpoint(ModelCheckpoint):
     ) -> None:
         """Save what was interrupted, without getting into the way of the error."""
         self._patience.end()
-        try:
+        with self._lock:
             self._save_interrupted(trainer, exception)
-        finally:
-            self._release()
 
     def _save_interrupted(self, trainer: Trainer, exception: BaseException) -> None:
         if not self.save_on_exception or not self._is_active(trainer):
@@ -340,7 +304,7 @@ class HybridCheckpoint(ModelCheckpoint):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give Ctrl-C back where a run ends without `on_train_end`, and the folder."""
         self._patience.end()
-        self._release()
+        self._lock.close()
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
@@ -352,17 +316,14 @@ class HybridCheckpoint(ModelCheckpoint):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    @property
-    def _folder(self) -> str:
-        return str(self.dirpath)
-
     def _take_folder(self, trainer: Trainer, resumed: bool) -> None:
         """Keep other runs out of the folder, or find another one."""
-        self._release()
+        self._lock.close()
         found, refusal = self._folder, None
         if trainer.is_global_zero:
             try:
-                found, self._lock = own_folder(self._folder, self._given_folder, resumed)
+                found, lock = own_folder(self._folder, self._given_folder, resumed)
+                self._lock.callback(lock.release)
             except ValueError as error:
                 refusal = str(error)
         found, refusal = trainer.strategy.broadcast((found, refusal))
@@ -372,11 +333,6 @@ class HybridCheckpoint(ModelCheckpoint):
             rank_zero_info(f"{self._folder} is that of another run: saving to {found}")
             self.dirpath = found
 
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
     def _is_active(self, trainer: Trainer) -> bool:
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         return fitting and not trainer.fast_dev_run  # type: ignore[attr-defined]
@@ -384,9 +340,7 @@ class HybridCheckpoint(ModelCheckpoint):
     def _save_all(self, trainer: Trainer) -> None:
         """Save what is due after a validation, or at the end of an epoch."""
         self._settled = True
-        score = self._score(trainer)
-        if score is not None:
-            self._save_best(trainer, score)
+        self._save_if_best(trainer)
         if accumulating(trainer):  # last and periodic ones can wait for the optimizer's step
             self._due |= self.every_n_steps is not None
         else:
@@ -411,47 +365,6 @@ class HybridCheckpoint(ModelCheckpoint):
         due = ends or share is None or self._last_seconds <= share * elapsed
         return bool(trainer.strategy.broadcast(due))  # clocks of processes differ
 
-    def _score(self, trainer: Trainer) -> float | None:
-        """Return the monitored value if it is a new one that can be among the best."""
-        value = trainer.callback_metrics.get(self.monitor or "") if self.save_top_k else None
-        if value is None:
-            return None
-        score = float(trainer.strategy.broadcast(value.item()))
-        fresh, self._validated = self._validated or score != self._considered, False
-        self._considered = score
-        if not fresh or score != score:
-            return None
-        if len(self.best_k_models) < self.save_top_k:
-            return score
-        worst = self.best_k_models[self.kth_best_model_path].item()
-        return score if (score < worst if self.mode == "min" else score > worst) else None
-
-    def _save_best(self, trainer: Trainer, score: float) -> None:
-        name = f"best-epoch{trainer.current_epoch:03d}-step{trainer.global_step}.ckpt"
-        path = os.path.join(self._folder, name)
-        before = dict(self.best_k_models)
-        outdone = self.kth_best_model_path if len(before) >= self.save_top_k else ""
-        self.best_k_models.pop(outdone, None)
-        self.best_k_models[path] = torch.tensor(score)
-        self._rank()  # before saving: the file tells that it is among the best
-        try:
-            self._save(trainer, name)
-        except BaseException:
-            self.best_k_models = before
-            self._rank()
-            raise
-        if outdone and outdone != path and Path(outdone).parent == Path(self._folder):
-            trainer.strategy.remove_checkpoint(outdone)
-
-    def _rank(self) -> None:
-        """Find the best and the worst of the best."""
-        scores = {path: score.item() for path, score in self.best_k_models.items()}
-        ranked = sorted(scores, key=lambda path: scores[path], reverse=self.mode == "max")
-        self.best_model_path = ranked[0] if ranked else ""
-        self.best_model_score = self.best_k_models[ranked[0]] if ranked else None
-        self.kth_best_model_path = ranked[-1] if ranked else ""
-        self.current_score = None if self._considered is None else torch.tensor(self._considered)
-
     def _save_step(self, trainer: Trainer) -> None:
         self._due = False
         self._save(trainer, step_name(trainer.global_step))
@@ -469,10 +382,6 @@ class HybridCheckpoint(ModelCheckpoint):
             for logger in trainer.loggers:
                 logger.after_save_checkpoint(proxy(self))
         return path
-
-    def _relative(self, path: str) -> str:
-        inside = Path(path).parent == Path(self._folder)
-        return Path(path).name if inside else path
 
 
 def _worker_processes(trainer: Trainer) -> bool:

@@ -30,16 +30,13 @@ class DurableCheckpointIO(TorchCheckpointIO):
         self.fall_back = fall_back
 
     def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | Path,
-        storage_options: Any | None = None,
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         """Save a checkpoint; see `save_durably`."""
-        if _is_remote(path) or storage_options is not None:
+        if "://" in str(path) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
-            return
-        save_durably(checkpoint, path)
+        else:
+            save_durably(checkpoint, path)
 
     def load_checkpoint(
         self,
@@ -53,11 +50,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             FileNotFoundError: If there is no such file.
             RuntimeError: If it is damaged and no other one is to be used.
         """
-        if not _is_remote(path) and Path(path).is_file():
+        if "://" not in str(path) and Path(path).is_file():
             path = undamaged(path, self.fall_back)
         loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)
         return loaded
-
-
-def _is_remote(path: str | Path) -> bool:
-    return "://" in str(path)

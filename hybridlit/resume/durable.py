@@ -81,13 +81,10 @@ def save_durably(content: Any, path: str | os.PathLike[str]) -> None:
 def damage(path: str | os.PathLike[str]) -> str | None:
     """Say what is wrong with a checkpoint file, without unpickling anything.
 
-    Args:
-        path: The file.
-
     Returns:
-        None if the file is as it was written; else what is wrong with it. Files without our
-        checksum are checked by the checksums (CRC-32) that zip archives have for their members,
-        which `torch.load` does not look at.
+        None if it is as it was written; else what is wrong with it. Files without our checksum are
+        checked by those that zip archives have for their members (CRC-32), which `torch.load` does
+        not look at.
     """
     path = Path(path)
     try:
@@ -108,17 +105,7 @@ def damage(path: str | os.PathLike[str]) -> str | None:
 
 
 def noted_step(path: str | os.PathLike[str]) -> int | None:
-    """Read from the checksum's note which step a file is of.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The global step, -1 for content that has none; None without our checksum.
-
-    Raises:
-        OSError: If the file cannot be read.
-    """
+    """Return which step a file is of: -1 for content that has none; None without our checksum."""
     note = _note(Path(path))
     return None if note is None else note.step
 
@@ -126,8 +113,7 @@ def noted_step(path: str | os.PathLike[str]) -> int | None:
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove the unfinished files of processes that were killed while they were saving.
 
-    Args:
-        folder: The folder of the checkpoints; what another living process is writing stays.
+    What another living process is writing stays.
     """
     for path in Path(folder).glob(f".*{_UNFINISHED}"):
         try:

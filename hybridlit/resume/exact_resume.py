@@ -29,15 +29,9 @@ from hybridlit.internals.lightning import (
     reopen_epoch,
     resumed_behind_batch,
 )
-from hybridlit.resume.boundaries import accumulating
-from hybridlit.resume.loop_counters import behind_step
+from hybridlit.resume.boundaries import accumulating, behind_step
 from hybridlit.resume.random_state import RandomState
-from hybridlit.resume.running_results import (
-    add_running_sums,
-    log_leftovers,
-    restore_metrics,
-    running_results,
-)
+from hybridlit.resume.running_results import RunningResults
 from hybridlit.templates.settings import SettingsWatch
 
 __all__ = ["ExactResume"]
@@ -47,24 +41,23 @@ class ExactResume(Callback):
     """Resume a run so that it equals the uninterrupted one bit for bit.
 
     Lightning's checkpoints hold weights, optimizers, schedules and counters. This callback adds
-    what else the rest of a run depends on: the random number generators of torch (CPU and
-    accelerators), numpy and Python, for each process; the position in the training data; what the
-    epoch has logged so far, so that means over it cover all of it; and the latest metrics, for
-    schedulers that wait for one. It also corrects what Lightning would count differently after a
-    resume: the end of an epoch in runs with `max_steps`, epochs that a limit cut short, steps of
-    `ReduceLROnPlateau` that come after a checkpoint is saved, and a run that `EarlyStopping` ended,
-    which stays ended.
+    what else the rest of a run depends on, for each process: the random number generators of torch
+    (CPU and accelerators), numpy and Python; the position in the training data; what the epoch has
+    logged so far, for means over all of it; and the latest metrics, for schedulers that wait for
+    one. It also corrects what Lightning would count differently after a resume: the end of an epoch
+    in runs with `max_steps`, epochs that a limit cut short, steps of `ReduceLROnPlateau` that come
+    after a checkpoint is saved, and a run that `EarlyStopping` ended, which stays ended.
 
     A run that is resumed with other settings uses those, and says each difference in a line; for
     the rule see `hybridlit.templates.settings`. After `LearningRateFinder`, `BatchSizeFinder` or a
     `Tuner`, a run is the one that it would have been with what they have found; beside a
-    `ckpt_path`, which they would discard, they are refused. `GradientAccumulationScheduler` must
-    stand before this callback.
+    `ckpt_path`, which they would discard, they are refused. `GradientAccumulationScheduler`, and
+    callbacks that draw random numbers in `on_train_start`, must stand before this one.
 
     Exact from checkpoints that `HybridCheckpoint` saves, at any step, with any number of workers,
     for models whose computation is itself deterministic, on the same device and with the same
     number of processes. The training data must come from a `hybridlit.data.ResumableLoader`, as
-    they do from hybridlit's DataModules; a warning says if they do not.
+    they do from hybridlit's DataModules; a warning says if they do not. Nothing is logged.
 
     Not exact are:
         - `interrupted.ckpt` of a run that was stopped amid a step, as by an error or by a second
@@ -80,23 +73,22 @@ class ExactResume(Callback):
         - training loaders in a `CombinedLoader(mode="max_size")`: one that is through before the
           others begins again.
         - Lightning's `StochasticWeightAveraging`, whose counters it does not save.
-        - a finished run that is resumed for no further step: its weights stay as they are, but
-          Lightning's count of epochs, where `max_steps` ended it amid one, and the last step of a
+        - a finished run that is resumed for no further step: its weights stay, but Lightning's
+          count of epochs, where `max_steps` ended it amid one, and the last step of a
           `ReduceLROnPlateau` may differ.
-
-    Callbacks that draw random numbers in `on_train_start` should stand before this one. Nothing is
-    logged.
     """
 
     def __init__(self) -> None:
+        self._watch: Callback = SettingsWatch()
+        self._forget()
+
+    def _forget(self) -> None:
         self._loaded: dict[str, Any] | None = None
         self._resumed = False  # until the first batch is done
-        self._sums: dict[str, Any] = {}
-        self._metrics: dict[str, Any] = {}
+        self._running = RunningResults()
         self._interrupted = False
         self._random: RandomState | None = None  # at the last end of an optimizer step
         self._has_saved = False  # in this fit
-        self._watch: Callback = SettingsWatch()
 
     # --- saving -----------------------------------------------------------------------------------
 
@@ -117,10 +109,10 @@ class ExactResume(Callback):
             "random": _of_all_processes(trainer, now.plain()),
             "whole_epoch": whole,
             "metrics": _packed(trainer.callback_metrics),
-            "running": _of_all_processes(trainer, running_results(trainer, pl_module)),
+            "running": None,
         }
-        if epoch_ended(loops) and whole:
-            state["running"] = None
+        if not (epoch_ended(loops) and whole):
+            state["running"] = _of_all_processes(trainer, RunningResults.of(trainer, pl_module))
         checkpoint["callbacks"][self.state_key] = state
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -131,7 +123,7 @@ class ExactResume(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Go on with what the epoch had logged; note the state of the generators."""
-        self._sums, self._metrics = add_running_sums(trainer, self._sums), {}
+        self._running.go_on(trainer)
         if self._resumed:
             self._resumed = False
             # from here on nothing is special: otherwise this epoch's ReduceLROnPlateau is left out
@@ -146,8 +138,7 @@ class ExactResume(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what has been logged before the interruption only, at the beginning of the epoch."""
-        log_leftovers(pl_module, self._sums, self._metrics)
-        self._sums, self._metrics = {}, {}
+        self._running.log_rest(pl_module)
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
@@ -160,8 +151,7 @@ class ExactResume(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run."""
         if stage == "fit":
-            self._loaded, self._resumed, self._sums, self._metrics = None, False, {}, {}
-            self._interrupted, self._random, self._has_saved = False, None, False
+            self._forget()
             own = any(isinstance(c, SettingsWatch) for c in trainer.callbacks)  # type: ignore[attr-defined]
             self._watch = Callback() if own else SettingsWatch()
             self._watch.setup(trainer, pl_module, stage)
@@ -204,7 +194,7 @@ class ExactResume(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the state, after everything that Lightning does before the first batch."""
-        _check_loaders(trainer)
+        loaders = _stateful_loaders(trainer)
         self._watch.on_train_start(trainer, pl_module)
         self._random = RandomState.now(self._random)
         state, self._loaded = self._loaded, None
@@ -226,7 +216,7 @@ class ExactResume(Callback):
         # Lightning leaves this out if the loaders exist already, as they do for a cosine schedule
         # after the last batch of an epoch that a limit cuts short, the next one begins anew
         over = batch_index(trainer) + 1 >= trainer.num_training_batches
-        for loader, position in zip(_stateful(trainer), state["loaders"], strict=False):
+        for loader, position in zip(loaders, state["loaders"], strict=False):
             begun = over and "position" in position
             loader.load_state_dict(position | {"position": 0} if begun else position)
         self._restore(trainer, pl_module, state)
@@ -237,10 +227,9 @@ class ExactResume(Callback):
         elif resumed_behind_batch(trainer) and not state["rewound"]:
             # after a validation amid the epoch, Lightning does it itself
             _step_plateaus(trainer, pl_module, "step", batch_index(trainer) + 1)
-        running = _of_this_process(trainer, state["running"])
-        if running is not None:
-            self._sums, self._metrics = running["sums"], running["metrics"]
-            restore_metrics(pl_module, self._metrics)
+        if state["running"] is not None:
+            running = _of_this_process(trainer, state["running"])
+            self._running = RunningResults(running, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the state of a run that had nothing left to do, and so has not started."""
@@ -257,11 +246,10 @@ class ExactResume(Callback):
 
 def _packed(metrics: Mapping[str, Tensor]) -> list[tuple[list[str], Tensor]]:
     """Names and values of one dtype each: dozens of tiny tensors would take long to save."""
-    packed = []
-    for dtype in sorted({value.dtype for value in metrics.values()}, key=str):
-        own = {name: metrics[name] for name in sorted(metrics) if metrics[name].dtype == dtype}
-        packed.append((list(own), torch.stack([value.cpu() for value in own.values()])))
-    return packed
+    names: dict[str, list[str]] = {}
+    for name in sorted(metrics):
+        names.setdefault(str(metrics[name].dtype), []).append(name)
+    return [(own, torch.stack([metrics[n].cpu() for n in own])) for _, own in sorted(names.items())]
 
 
 def _accumulate(trainer: Trainer) -> None:
@@ -293,24 +281,18 @@ def _step_plateaus(trainer: Trainer, pl_module: LightningModule, interval: str, 
 # --- loaders and processes ------------------------------------------------------------------------
 
 
-def _loaders(trainer: Trainer) -> list[Any]:
-    found: list[Any] = []
-    apply_to_collection(trainer.train_dataloader, DataLoader, found.append)
-    return found
-
-
-def _stateful(trainer: Trainer) -> list[Any]:
-    return [loader for loader in _loaders(trainer) if hasattr(loader, "load_state_dict")]
-
-
-def _check_loaders(trainer: Trainer) -> None:
-    loaders = _loaders(trainer)
-    if not loaders or len(_stateful(trainer)) < len(loaders):
+def _stateful_loaders(trainer: Trainer) -> list[Any]:
+    """Return the training loaders that keep their position; warn if one does not."""
+    loaders: list[Any] = []
+    apply_to_collection(trainer.train_dataloader, DataLoader, loaders.append)
+    stateful = [loader for loader in loaders if hasattr(loader, "load_state_dict")]
+    if not loaders or len(stateful) < len(loaders):
         rank_zero_warn(
             "ExactResume cannot keep the position in the training data, and a resumed run will "
             "see other batches: use hybridlit.data.ResumableLoader(dataset, batch_size=..., "
             "shuffle=True) in place of DataLoader, or a loader with state_dict and load_state_dict."
         )
+    return stateful
 
 
 def _of_all_processes(trainer: Trainer, state: Any) -> list[Any]:
@@ -321,9 +303,7 @@ def _of_all_processes(trainer: Trainer, state: Any) -> list[Any]:
     return states
 
 
-def _of_this_process(trainer: Trainer, states: list[Any] | None) -> Any:
-    if states is None:
-        return None
+def _of_this_process(trainer: Trainer, states: list[Any]) -> Any:
     if len(states) != trainer.world_size:
         rank_zero_warn(
             f"The checkpoint was saved by {len(states)} processes and is resumed by "

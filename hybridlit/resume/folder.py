@@ -57,15 +57,7 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
 
 
 def later_checkpoints(folder: str | os.PathLike[str], step: int) -> list[Path]:
-    """Find the undamaged checkpoints of a folder that are of later steps.
-
-    Args:
-        folder: The folder of the checkpoints; it need not exist.
-        step: The global step.
-
-    Returns:
-        The `*.ckpt` files with a larger global step, by name.
-    """
+    """Return the undamaged checkpoints of a folder, if there is one, with a larger global step."""
     found = sorted(Path(folder).glob("*.ckpt"))
     return [path for path in found if _age(path).step > step and damage(path) is None]
 
@@ -76,13 +68,7 @@ def undamaged(path: str | os.PathLike[str], fall_back: bool) -> Path:
     Args:
         path: The file.
         fall_back: If it is damaged, take the newest undamaged one of its folder, with a warning
-            that names both; False: raise.
-
-    Returns:
-        The file to load.
-
-    Raises:
-        RuntimeError: If it is damaged and no other one is to be used, or there is none.
+            that names both; False, or if there is none: raise a `RuntimeError`.
     """
     path = Path(path)
     fault = damage(path)
@@ -108,13 +94,13 @@ def own_folder(wanted: str, given: bool, resumed: bool) -> tuple[str, FolderLock
 
     Args:
         wanted: The folder.
-        given: Whether the user has chosen it, so that nothing else will do.
+        given: Whether the user has chosen it, so that nothing else will do. Else, if it is that of
+            another run, or if a run has begun in a later one meanwhile, the next one is taken: the
+            folder with the highest number is the newest.
         resumed: Whether the checkpoints in it are those of this run.
 
     Returns:
-        The folder, and the lock to be released at the end. If the folder that nobody has chosen
-        holds checkpoints of another run, or one that is writing, or if a run has begun in a later
-        one meanwhile, it is the next one: the folder with the highest number is the newest.
+        The folder, and the lock to be released at the end.
 
     Raises:
         ValueError: If the folder that the user has chosen holds checkpoints of another run, or
@@ -168,25 +154,14 @@ def _number(folder: Path) -> int:
 
 
 def step_name(step: int) -> str:
-    """Name a periodic checkpoint.
-
-    Args:
-        step: The global step.
-
-    Returns:
-        The name of the file.
-    """
+    """Return the name of a periodic checkpoint."""
     return f"step{step:08d}.ckpt"
 
 
 def remove_old_steps(folder: str | os.PathLike[str], step: int, keep: int) -> None:
-    """Remove all periodic checkpoints but the newest ones.
+    """Remove all periodic checkpoints up to a step but the newest ones.
 
-    Args:
-        folder: The folder of the checkpoints.
-        step: The present step; files of later ones, from before the run was resumed, stay: they
-            will be overwritten.
-        keep: How many to keep.
+    Files of later steps, from before the run was resumed, will be overwritten.
     """
     found = {
         int(match[1]): path

@@ -15,14 +15,7 @@ __all__ = ["RandomState"]
 
 
 class RandomState(NamedTuple):
-    """The state of all global random number generators, as they give it.
-
-    Attributes:
-        torch: That of torch on the CPU.
-        cuda: Those of all CUDA devices, if CUDA is in use.
-        numpy: That of numpy.
-        python: That of Python.
-    """
+    """The state of all global generators, as they give it; `cuda` is empty before its first use."""
 
     torch: Tensor
     cuda: list[Tensor]
@@ -31,20 +24,13 @@ class RandomState(NamedTuple):
 
     @classmethod
     def now(cls, before: RandomState | None = None) -> RandomState:
-        """Return the present state.
-
-        Args:
-            before: A state from before: what has not moved since is not read anew, which makes a
-                state cheap enough for each step.
-
-        Returns:
-            The state.
-        """
+        """Return the present state; of one from `before`, what has not moved is not read anew."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        numpy = (
-            before.numpy if before is not None and global_generator_is_at(before.numpy) else None
-        )
-        return cls(torch.get_rng_state(), cuda, numpy or np.random.get_state(), random.getstate())
+        if before is not None and global_generator_is_at(before.numpy):
+            numpy = before.numpy
+        else:
+            numpy = np.random.get_state()
+        return cls(torch.get_rng_state(), cuda, numpy, random.getstate())
 
     def restore(self) -> None:
         """Put the generators into this state."""

@@ -1,7 +1,6 @@
 """What an unfinished epoch has logged so far, so that its means after a resume cover all of it.
 
-Lightning keeps these sums in its loop and does not save them. There is no public way to them: this
-file, and no other one, reads `epoch_loop._results`.
+Lightning keeps these sums in its loop (`logged_results`) and does not save them.
 """
 
 from __future__ import annotations
@@ -16,114 +15,94 @@ from torchmetrics import Metric
 from hybridlit.internals.lightning import logged_results
 from hybridlit.internals.torchmetrics import set_update_count
 
-__all__ = ["add_running_sums", "log_leftovers", "restore_metrics", "running_results"]
+__all__ = ["RunningResults"]
 
 
-def running_results(trainer: Trainer, pl_module: LightningModule) -> dict[str, dict[str, Any]]:
-    """Return the sums behind the training values that are logged once an epoch.
+class RunningResults:
+    """What a resumed epoch had logged before, until it has logged the same values again.
 
     Args:
-        trainer: The Trainer in a training epoch.
-        pl_module: Its model.
-
-    Returns:
-        `{"sums": {...}, "metrics": {...}}`: sums and weights of logged numbers by Lightning's key,
-        and the states of logged torchmetrics by their names in the model; tensors on the CPU.
+        saved: What `of` returned; None: nothing.
+        pl_module: The model, whose torchmetrics get the states they had; those that it no longer
+            has are passed over.
     """
-    names = {id(module): name for name, module in pl_module.named_modules()}
-    sums: dict[str, Any] = {}
-    metrics: dict[str, Any] = {}
-    for key, result in logged_results(trainer).items():
-        if result.has_reset or not result.meta.on_epoch:
-            continue
-        if result.is_tensor:
+
+    def __init__(
+        self, saved: dict[str, Any] | None = None, pl_module: LightningModule | None = None
+    ) -> None:
+        self._sums: dict[str, Any] = saved["sums"] if saved else {}
+        self._metrics: dict[str, Any] = saved["metrics"] if saved else {}  # up to the first batch
+        for metric, state in self._known_metrics(pl_module):
+            for attribute, value in _to(state["state"], metric.device).items():
+                setattr(metric, attribute, value)
+            set_update_count(metric, state["count"])
+
+    @staticmethod
+    def of(trainer: Trainer, pl_module: LightningModule) -> dict[str, dict[str, Any]]:
+        """Return the sums behind the training values that are logged once an epoch.
+
+        Returns:
+            `{"sums": {...}, "metrics": {...}}`: sums and weights of logged numbers by Lightning's
+            key, states of logged torchmetrics by their names in the model; tensors on the CPU.
+        """
+        names = {id(module): name for name, module in pl_module.named_modules()}
+        sums: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
+        for key, result in logged_results(trainer).items():
+            if result.has_reset or not result.meta.on_epoch:
+                continue
             kind = _reduction(result.meta)
-            if kind is not None:
-                weight = int(result.cumulated_batch_size) if kind == "mean" else 0
+            if result.is_tensor and kind is not None:
                 sums[key] = {
                     "name": result.meta.name,
                     "kind": kind,
                     "value": result.value.cpu(),
-                    "weight": weight,
+                    "weight": int(result.cumulated_batch_size) if kind == "mean" else 0,
                 }
-        elif id(result.value) in names:
-            metric: Metric = result.value
-            metrics[names[id(metric)]] = {
-                "name": result.meta.name,
-                "count": metric.update_count,
-                "state": _to(metric.metric_state, torch.device("cpu")),
-            }
-    return {"sums": sums, "metrics": metrics}
+            elif not result.is_tensor and id(result.value) in names:
+                metrics[names[id(result.value)]] = {
+                    "name": result.meta.name,
+                    "count": result.value.update_count,
+                    "state": _to(result.value.metric_state, torch.device("cpu")),
+                }
+        return {"sums": sums, "metrics": metrics}
 
+    def go_on(self, trainer: Trainer) -> None:
+        """Add, after a training batch, the sums of what has been logged again."""
+        self._metrics = {}
+        results = logged_results(trainer)
+        for key, saved in list(self._sums.items()):
+            result = results.get(key)
+            if result is None or result.has_reset or _reduction(result.meta) != saved["kind"]:
+                continue
+            value = self._sums.pop(key)["value"].to(result.value.device)
+            if saved["kind"] in ("max", "min"):
+                result.value = getattr(torch, f"{saved['kind']}imum")(value, result.value)
+            else:
+                result.value = value + result.value
+            if saved["kind"] == "mean":
+                result.cumulated_batch_size = result.cumulated_batch_size + saved["weight"]
 
-def restore_metrics(pl_module: LightningModule, metrics: dict[str, Any]) -> None:
-    """Give the torchmetrics of a model the states they had, before the first batch.
-
-    Args:
-        pl_module: The model; metrics that it no longer has are passed over.
-        metrics: The part `"metrics"` of `running_results`.
-    """
-    modules = dict(pl_module.named_modules())
-    for name, saved in metrics.items():
-        metric = modules.get(name)
-        if isinstance(metric, Metric):
-            for attribute, value in _to(saved["state"], metric.device).items():
-                setattr(metric, attribute, value)
-            set_update_count(metric, saved["count"])
-
-
-def add_running_sums(trainer: Trainer, sums: dict[str, Any]) -> dict[str, Any]:
-    """Add saved sums to those that a resumed epoch has logged so far.
-
-    Args:
-        trainer: The Trainer, after a training batch.
-        sums: The part `"sums"` of `running_results`.
-
-    Returns:
-        The sums of values that have not been logged again yet.
-    """
-    results = logged_results(trainer)
-    waiting = {}
-    for key, saved in sums.items():
-        result = results.get(key)
-        if result is None or result.has_reset or _reduction(result.meta) != saved["kind"]:
-            waiting[key] = saved
-            continue
-        value = saved["value"].to(result.value.device)
-        if saved["kind"] in ("max", "min"):
-            result.value = getattr(torch, f"{saved['kind']}imum")(value, result.value)
-        else:
-            result.value = value + result.value
-        if saved["kind"] == "mean":
-            result.cumulated_batch_size = result.cumulated_batch_size + saved["weight"]
-    return waiting
-
-
-def log_leftovers(
-    pl_module: LightningModule, sums: dict[str, Any], metrics: dict[str, Any]
-) -> None:
-    """Log, at the end of an epoch, what has not been logged again since it was resumed.
-
-    Args:
-        pl_module: The model.
-        sums: What `add_running_sums` returned last.
-        metrics: The part `"metrics"` of `running_results`, if no batch followed the resume.
-    """
-    for saved in sums.values():
-        weight = saved["weight"] or 1
-        pl_module.log(
-            saved["name"],
-            saved["value"].to(pl_module.device) / weight,
-            on_step=False,
-            on_epoch=True,
-            reduce_fx=saved["kind"],
-            batch_size=weight,
-        )
-    modules = dict(pl_module.named_modules())
-    for name, saved in metrics.items():
-        metric = modules.get(name)
-        if isinstance(metric, Metric):
+    def log_rest(self, pl_module: LightningModule) -> None:
+        """Log, at the end of an epoch, what has not been logged again since it was resumed."""
+        for saved in self._sums.values():
+            weight = saved["weight"] or 1
+            pl_module.log(
+                saved["name"],
+                saved["value"].to(pl_module.device) / weight,
+                on_step=False,
+                on_epoch=True,
+                reduce_fx=saved["kind"],
+                batch_size=weight,
+            )
+        for metric, saved in self._known_metrics(pl_module):
             pl_module.log(saved["name"], metric, on_step=False, on_epoch=True)
+        self._sums, self._metrics = {}, {}
+
+    def _known_metrics(self, pl_module: LightningModule | None) -> list[tuple[Metric, Any]]:
+        modules = dict(pl_module.named_modules()) if pl_module is not None else {}
+        found = [(modules.get(name), saved) for name, saved in self._metrics.items()]
+        return [(metric, saved) for metric, saved in found if isinstance(metric, Metric)]
 
 
 def _reduction(meta: Any) -> str | None:

@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from hybridlit import Experiment, QuantumLayer, QuantumLayerStack
-from hybridlit.analysis.pictures import panels as pictures, photon_statistics as statistics
+from hybridlit.analysis.pictures import layer_pictures as statistics, panels as pictures
 from hybridlit.analysis.pictures.heat_map import heat_map, side_by_side
-from hybridlit.analysis.pictures.layer_pictures import layer_pictures
-from hybridlit.analysis.pictures.module_calls import rows_of_calls
-from hybridlit.analysis.pictures.photon_statistics import group_samples, photon_statistics
+from hybridlit.analysis.pictures.layer_pictures import layer_pictures, photon_statistics
+from hybridlit.analysis.pictures.samples import group_samples, rows_of_calls
 from hybridlit.analysis.recording import Call, copied, recorded
 
 

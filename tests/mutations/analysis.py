@@ -120,7 +120,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/pictures/photon_statistics.py",
+        "analysis/pictures/samples.py",
         "analysis/test_pictures.py",
         [
             (
@@ -139,14 +139,20 @@ MUTATIONS = [
                 "other classes count to the first one",
             ),
             (
-                "torch.stack(sums).sum(0).cpu() / groups.counts()[:, None]",
-                "torch.stack(sums).mean(0).cpu() / groups.counts()[:, None]",
-                "means of many samples are too small",
-            ),
-            (
                 "index = self.of_sample[start : start + len(values)]",
                 "index = self.of_sample[: len(values)]",
                 "later samples are in the groups of the first ones",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/layer_pictures.py",
+        "analysis/test_pictures.py",
+        [
+            (
+                "torch.stack(sums).sum(0).cpu() / groups.counts()[:, None]",
+                "torch.stack(sums).mean(0).cpu() / groups.counts()[:, None]",
+                "means of many samples are too small",
             ),
         ],
     ),
@@ -160,13 +166,13 @@ MUTATIONS = [
                 "likely outcomes instead of those that differ",
             ),
             (
-                "            magnitudes[number],",
-                "            magnitudes[number].mT,",
+                "panel(magnitudes[number], ",
+                "panel(magnitudes[number].mT, ",
                 "inputs and outputs are exchanged",
             ),
             (
-                "(shown % (2 * np.pi)) / np.pi",
-                "(shown % np.pi) / np.pi",
+                "(numbers % (2 * np.pi)) / np.pi",
+                "(numbers % np.pi) / np.pi",
                 "phases that differ look alike",
             ),
             (
@@ -203,7 +209,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/pictures/module_calls.py",
+        "analysis/pictures/samples.py",
         "analysis/test_pictures.py",
         [
             (
@@ -228,7 +234,7 @@ MUTATIONS = [
                 "the last mesh is drawn like the others",
             ),
             (
-                "encoding[plain.encoded] *= factors[:, None]",
+                "encoding[plain.encoded] *= _of_one(layer.bandwidth, count, index)[:, None]",
                 "pass",
                 "learned bandwidths are not shown",
             ),
@@ -353,8 +359,8 @@ MUTATIONS = [
                 "what a checkpoint computes again counts as a call",
             ),
             (
-                "tensor.detach().clone()",
-                "tensor.detach()",
+                "to(device or tensor.device, copy=True)",
+                "to(device or tensor.device)",
                 "what follows in place changes what was recorded",
             ),
             (

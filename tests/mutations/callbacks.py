@@ -221,7 +221,7 @@ MUTATIONS = [
     ),
     *mutations_of(
         "resume/boundaries.py",
-        "callbacks/test_boundaries.py",
+        "resume/test_boundaries.py",
         [
             (
                 "if every is not None and (trainer.current_epoch + 1) % every:",
@@ -237,11 +237,11 @@ MUTATIONS = [
     ),
     *mutations_of(
         "resume/random_state.py",
-        "callbacks/test_exact_resume.py::test_a_state_notices_every_draw_since_the_one_before",
+        "resume/test_exact_resume.py::test_a_state_notices_every_draw_since_the_one_before",
         [
             (
-                "before.numpy if before is not None and global_generator_is_at(before.numpy) else None",
-                "before.numpy if before is not None else None",
+                "if before is not None and global_generator_is_at(before.numpy):",
+                "if before is not None:",
                 "numpy's generator goes back to the start",
             ),
         ],
@@ -259,8 +259,7 @@ MUTATIONS = [
     ),
     *mutations_of(
         "resume/running_results.py",
-        "callbacks/test_exact_resume.py::"
-        "test_a_run_resumed_at_any_step_equals_the_uninterrupted_one",
+        "resume/test_exact_resume.py::test_a_run_resumed_at_any_step_equals_the_uninterrupted_one",
         [
             (
                 "result.value = value + result.value",

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from hybridlit.analysis.pictures.circuit_text import describe_circuit, summarize_circuit
-from hybridlit.analysis.pictures.photon_statistics import group_samples, photon_statistics
+from hybridlit.analysis.pictures.layer_pictures import photon_statistics
+from hybridlit.analysis.pictures.samples import group_samples
 from hybridlit.photonics import (
     Ansatz,
     CircuitType,

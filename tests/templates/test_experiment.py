@@ -174,7 +174,8 @@ def test_arms_and_batch_sizes_keep_to_it():
         model, data, retrained=["mlp", "single_photon"], seeds=2, max_epochs=1, baselines=False
     )
     assert {"mlp", "single_photon"} <= {arm.name for arm in study.retrained}
-    assert find_batch_size(model, torch.randn(4, 4), max_batch=64).batch_size >= 1
+    sample = torch.randn(4, 4), torch.tensor([0, 1, 2, 0])
+    assert find_batch_size(model, sample, max_batch=64).batch_size >= 1
 
 
 # --- YAML and the command line --------------------------------------------------------------------

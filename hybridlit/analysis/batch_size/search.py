@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -153,35 +154,38 @@ def find_batch_size(
     with trial_steps(model, sample, optimizer, loss) as run:
         if available is None:
             available = _free(run.device) + held_bytes(model)
-        usable = int(safety * available)
-        bar = tqdm(total=0, desc="measure memory", disable=not progress, leave=False)
-        try:
-            memory = run.memory(usable)
-            size = _largest(memory, largest, usable)
-            limit = "memory" if size < largest else "max_batch"
-            speeds: dict[int, float] = {}
-            if mode == "throughput":
-                bar.set_description(f"measure speed up to {size}")
-                fastest, speeds = _fastest(run, size)
-                size, limit = fastest, limit if 2 * fastest > size else "throughput"
-            measured = None
-            if verify:
-                bar.set_description(f"verify {size}")
-                size, measured, lowered = _verified(run, memory, size, usable)
-                limit = "memory" if lowered else limit
-        finally:
-            bar.close()
-        return BatchSize(
-            size=size,
-            mode=mode,
-            limited_by=limit,
-            predicted_bytes=memory.peak(size),
-            measured_bytes=measured,
-            budget_bytes=available,
-            safety=float(safety),
-            held_bytes=memory.held,
-            samples_per_second=speeds,
-        )
+        with tqdm(total=0, desc="measure memory", disable=not progress, leave=False) as bar:
+            return _found(run, mode, largest, available, float(safety), verify, bar)
+
+
+def _found(
+    run: TrialSteps, mode: str, largest: int, available: int, safety: float, verify: bool, bar: Any
+) -> BatchSize:
+    usable = int(safety * available)
+    memory = run.memory(usable)
+    size = _largest(memory, largest, usable)
+    limit = "memory" if size < largest else "max_batch"
+    speeds: dict[int, float] = {}
+    if mode == "throughput":
+        bar.set_description(f"measure speed up to {size}")
+        fastest, speeds = _fastest(run, size)
+        size, limit = fastest, limit if 2 * fastest > size else "throughput"
+    measured = None
+    if verify:
+        bar.set_description(f"verify {size}")
+        size, measured, lowered = _verified(run, memory, size, usable)
+        limit = "memory" if lowered else limit
+    return BatchSize(
+        size=size,
+        mode=mode,
+        limited_by=limit,
+        predicted_bytes=memory.peak(size),
+        measured_bytes=measured,
+        budget_bytes=available,
+        safety=safety,
+        held_bytes=memory.held,
+        samples_per_second=speeds,
+    )
 
 
 @checked
@@ -224,14 +228,8 @@ def _largest(memory: StepMemory, most: int, usable: int) -> int:
         )
     if memory.peak(most) <= usable:
         return most
-    fits, fails = 1, most
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        if memory.peak(middle) <= usable:
-            fits = middle
-        else:
-            fails = middle
-    return fits
+    # the peak grows with the rows
+    return bisect_right(range(most), usable, lo=1, key=memory.peak) - 1
 
 
 def _fastest(run: TrialSteps, most: int) -> tuple[int, dict[int, float]]:

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from hybridlit.analysis.profiling.part_times import tensors_in
+from hybridlit.analysis.evaluation import tensors_in
 from hybridlit.analysis.recording import Call, recorded
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.kernels.choice import kernel_for
@@ -97,10 +97,7 @@ class StepMemory:
     threads: int
 
     def peak(self, rows: int) -> int:
-        """Predict the peak of a training step.
-
-        Args:
-            rows: Rows of the batch.
+        """Predict the peak of a training step with a number of rows.
 
         Returns:
             Bytes, with what is held between steps and with the batch itself.
@@ -137,9 +134,6 @@ def measure_memory(
         step: Makes the whole step.
         rows: The two batches, the smaller one first.
         device: Where the model is.
-
-    Returns:
-        The memory for any batch.
     """
     circuits = _called_circuits(model, forward, rows[0])
     with _nothing_kept(model):
@@ -154,14 +148,9 @@ def measure_memory(
 
 
 def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
-    """Return the memory of a model between two steps, as it is now.
+    """Return the bytes of a model between two steps, as it is now.
 
-    Args:
-        model: The model.
-        optimizer: Its optimizer, whose state counts too.
-
-    Returns:
-        Bytes of parameters, buffers, gradients and optimizer state.
+    These are parameters, buffers, gradients and, with an optimizer, its state.
     """
     tensors = [*model.parameters(), *model.buffers()]
     tensors += [p.grad for p in model.parameters() if p.grad is not None]
@@ -187,7 +176,7 @@ def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
     """
     if device.type not in _DEVICE_TYPES:
         raise ValueError(f"memory can be measured on cpu and cuda, got {device.type}")
-    with _quiet(), _no_collection(), tempfile.TemporaryDirectory() as folder:
+    with _undisturbed(), tempfile.TemporaryDirectory() as folder:
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
             step()
             with record_function(_MARK):
@@ -250,25 +239,19 @@ def _nothing_kept(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep Python from collecting cycles, which could release memory at any time."""
-    enabled = gc.isenabled()
+def _undisturbed() -> Iterator[None]:
+    """Keep Python from collecting cycles, which could release memory at any time.
+
+    The profiler's own messages, when it starts and stops, stay off the terminal.
+    """
+    name, enabled = "KINETO_LOG_LEVEL", gc.isenabled()
+    given = os.environ.get(name)
+    os.environ.setdefault(name, "6")
     gc.disable()
     try:
         yield
     finally:
         if enabled:
             gc.enable()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the profiler's own messages off the terminal, which tell when it starts and stops."""
-    name = "KINETO_LOG_LEVEL"
-    given = os.environ.get(name)
-    os.environ.setdefault(name, "6")
-    try:
-        yield
-    finally:
         if given is None:
             os.environ.pop(name, None)

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hybridlit.analysis.batch_size.step_memory import StepMemory, bytes_in_use, measure_memory
-from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
-from hybridlit.analysis.profiling.part_times import tensors_in
+from hybridlit.analysis.evaluation import LossFunction, loss_function, tensors_in, to_device_of
 from hybridlit.checks import choice
 from hybridlit.undisturbed import undisturbed
 
@@ -28,10 +27,10 @@ OptimizerFactory = Callable[[list[nn.Parameter]], Optimizer]
 """From parameters to their optimizer."""
 
 _OPTIMIZERS: dict[str, OptimizerFactory] = {
-    "adamw": lambda parameters: torch.optim.AdamW(parameters),
-    "adam": lambda parameters: torch.optim.Adam(parameters),
-    "sgd": lambda parameters: torch.optim.SGD(parameters),
-    "momentum": lambda parameters: torch.optim.SGD(parameters, momentum=0.9),
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
 }
 
 _CALIBRATION_ROWS = 64  # with fewer, libraries may take other paths
@@ -56,10 +55,7 @@ class TrialSteps:
     device: torch.device
 
     def step(self, rows: int) -> None:
-        """Make a step.
-
-        Args:
-            rows: Rows of the batch, which repeat those of the sample.
+        """Make a step with a number of rows, which repeat those of the sample.
 
         Raises:
             ValueError: If it is one row, and the model needs more, as batch normalization does.
@@ -79,42 +75,23 @@ class TrialSteps:
         self.optimizer.step()
 
     def memory(self, usable: int) -> StepMemory:
-        """Measure the memory of small steps: up to 64 and 128 rows, if an eighth of it allows.
-
-        Args:
-            usable: Bytes of memory.
-
-        Returns:
-            The memory for any batch.
-        """
+        """Measure the memory of small steps: up to 64 and 128 rows, if `usable` / 8 bytes allow."""
         found, rows = self._memory(2), 2
         while rows < _CALIBRATION_ROWS and found.peak(4 * rows) - found.held <= usable / 8:
             rows *= 2
         return found if rows == 2 else self._memory(rows)
 
     def peak(self, memory: StepMemory, rows: int) -> int:
-        """Measure the peak of a step.
+        """Measure the peak of a step in bytes, as `memory.peak` predicts them.
 
-        Args:
-            memory: For what the recorded allocations do not hold.
-            rows: Rows of the batch.
-
-        Returns:
-            Bytes, as `memory.peak` predicts them.
+        What the recorded allocations do not hold comes from `memory`.
         """
         self.optimizer.zero_grad()
         step = int(bytes_in_use(partial(self.step, rows), self.device).max())
         return memory.held + step + memory.working
 
     def seconds(self, rows: int) -> float:
-        """Measure the time of a step: the median of three, after one that is not counted.
-
-        Args:
-            rows: Rows of the batch.
-
-        Returns:
-            Seconds.
-        """
+        """Measure the seconds of a step: the median of three, after one that is not counted."""
         taken = []
         for _ in range(4):
             start = self._now()
@@ -123,14 +100,11 @@ class TrialSteps:
         return float(np.median(taken[1:]))
 
     def _memory(self, rows: int) -> StepMemory:
-        return measure_memory(
-            self.model,
-            self.optimizer,
-            lambda rows: self.loss(self.model, self._batch(rows)),
-            self.step,
-            (rows, 2 * rows),
-            self.device,
-        )
+        def forward(rows: int) -> Tensor:
+            return self.loss(self.model, self._batch(rows))
+
+        both = rows, 2 * rows
+        return measure_memory(self.model, self.optimizer, forward, self.step, both, self.device)
 
     def _batch(self, rows: int) -> Any:
         return apply_to_collection(self.sample, Tensor, _repeated, rows)
@@ -153,19 +127,7 @@ def trial_steps(
 ) -> Iterator[TrialSteps]:
     """Make a model ready for training steps that leave no trace on it.
 
-    Args:
-        model: A `HybridModule`, or any module with `loss`.
-        sample: A batch of at least 2 rows.
-        optimizer: `"adamw"`, `"adam"`, `"sgd"`, `"momentum"`, or a function from a list of
-            parameters to an optimizer.
-        loss: From (model, batch) to the mean loss, or None.
-
-    Yields:
-        The steps.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If an argument is unknown, nothing is trainable, or `sample` is no such batch.
+    Arguments and errors are those of `find_batch_size`.
     """
     function = loss_function(model, loss)
     if isinstance(optimizer, str):

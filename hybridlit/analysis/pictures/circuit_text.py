@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from hybridlit.analysis.pictures.optical_circuit import (
     CircuitSource,
     OpticalCircuit,
@@ -13,7 +15,7 @@ from hybridlit.argument_types import checked
 from hybridlit.checks import integer
 from hybridlit.photonics import CircuitType
 from hybridlit.photonics.cost import estimate
-from hybridlit.words import in_bytes, in_digits, plural
+from hybridlit.words import in_bytes, in_digits, piped, plural
 
 __all__ = ["describe_circuit", "summarize_circuit"]
 
@@ -34,12 +36,11 @@ def describe_circuit(
     phases are in radians; features are numbered from 1, modes from 0.
 
     Args:
-        source: A `QuantumLayer` or `QuantumLayerStack`, an `Ansatz`, an `Experiment`, or a model
-            that holds one photonic layer.
-        input_size: Number of features, for an experiment; others know it.
+        source: As for `draw_circuit`, and so are the others.
+        input_size: Number of features, for an experiment.
         index: Which circuit of a stack.
-        max_modes: Modes drawn at most, at least 2; what is left out is marked.
-        max_columns: Columns of data phases drawn at most, at least 2; what is left out is marked.
+        max_modes: Modes drawn at most, at least 2.
+        max_columns: Columns of data phases drawn at most, at least 2.
 
     Returns:
         Lines of text.
@@ -60,36 +61,31 @@ def describe_circuit(
         3 modes, 1 photon, 12 phases in 2 meshes, 2 features as 2 data phases in 1 column
     """
     circuit = optical_circuit(source, input_size, index)
-    above, below, left_out = kept_positions(
-        circuit.experiment.n_modes, integer(max_modes, "max_modes", 2)
-    )
+    occupation = circuit.experiment.occupation
+    above, below, left_out = kept_positions(len(occupation), integer(max_modes, "max_modes", 2))
     rows = above + below
     width = len(str(rows[-1]))
-    photons = [f"|{number}>" for number in circuit.experiment.occupation]
-    states = max(map(len, photons))
-    lines = [
-        f"{mode:>{width}}  {photons[mode]:<{states}} "
-        + ("●" if circuit.experiment.occupation[mode] else "─")
+    states = max(len(f"|{photons}>") for photons in occupation)
+    labels = [
+        f"{mode:>{width}}  {f'|{occupation[mode]}>':<{states}} {'●' if occupation[mode] else '─'}"
         for mode in rows
     ]
-    margin = " " * len(lines[0])
-    top = bottom = margin
     before, after, columns_left_out = kept_positions(
         len(circuit.encoding), integer(max_columns, "max_columns", 2)
     )
+    pieces = [_framed(labels)]
     for position, column in enumerate(before + after):
         if columns_left_out and position == len(before):
             mark = f"── ... {plural(columns_left_out, 'more column')} ... "
-            lines = [line + mark for line in lines]
-            top, bottom = (border + " " * len(mark) for border in (top, bottom))
-        lines, top, bottom = _with_interferometer(lines, top, bottom, column)
-        lines, top, bottom = _with_column(lines, top, bottom, circuit, rows, column)
-    lines, top, bottom = _with_interferometer(lines, top, bottom, len(circuit.encoding))
-    lines = [line + "──D" for line in lines]
+            pieces.append(_framed([mark] * len(rows)))
+        pieces.append(_interferometer(column, len(rows)))
+        pieces.append(_framed(_data_phases(circuit, rows, column)))
+    pieces.append(_interferometer(len(circuit.encoding), len(rows)))
+    pieces.append(_framed(["──D"] * len(rows)))
+    text = ["".join(parts).rstrip() for parts in zip(*pieces, strict=True)]
     if left_out:
-        lines.insert(len(above), f"{'⋮':>{width}}  {plural(left_out, 'more mode')}")
-    text = [top, *lines, bottom, f"D: {circuit.reading}", circuit.caption]
-    return "\n".join(line.rstrip() for line in text)
+        text.insert(1 + len(above), f"{'⋮':>{width}}  {plural(left_out, 'more mode')}")
+    return "\n".join([*text, f"D: {circuit.reading}", circuit.caption])
 
 
 def summarize_circuit(
@@ -102,9 +98,9 @@ def summarize_circuit(
     """Describe a circuit in Markdown: sizes, cost, and what each data phase encodes.
 
     Args:
-        source: As for `describe_circuit`.
+        source: As for `draw_circuit`.
         batch_size: Samples in a training step, for the memory that it takes.
-        input_size: Number of features, for an experiment; others know it.
+        input_size: Number of features, for an experiment.
         max_rows: Data phases listed at most, at least 2; what is left out is said.
 
     Returns:
@@ -115,11 +111,24 @@ def summarize_circuit(
         ValueError: If an argument is out of range, or there is not exactly one circuit.
     """
     circuit = optical_circuit(source, input_size)
-    experiment = circuit.experiment
-    count = circuit.count or 1
+    first, *sizes = _sizes(circuit, batch_size)
+    places = np.argwhere(circuit.encoded).tolist()
+    before, after, left_out = kept_positions(len(places), integer(max_rows, "max_rows", 2))
+    phases = [
+        (f"{column}", f"{mode}", data_phase_label(circuit.encoding[column, mode]))
+        for column, mode in (places[position] for position in before + after)
+    ]
+    if left_out:
+        phases.insert(len(before), ("...", "...", plural(left_out, "more data phase")))
+    return f"{piped(first, sizes)}\n\n{piped(('column', 'mode', 'data phase'), phases)}"
+
+
+def _sizes(circuit: OpticalCircuit, batch_size: int) -> list[tuple[str, str]]:
+    """Sizes and cost by name."""
+    experiment, count = circuit.experiment, circuit.count or 1
     cost = estimate(experiment, circuit.input_size, batch_size, calibrate=False, circuits=count)
     kind, space, meshes = experiment.circuit_type, experiment.fock_space, len(circuit.encoding) + 1
-    of_each = f"{meshes} x {space.modes} x {space.modes - 1}"
+    fixed = ", fixed (reservoir)" if experiment.reservoir_mode else ""
     rows = [
         ("circuit", "explicit encoding" if kind is None else CircuitType(kind).value),
         ("modes", f"{space.modes}"),
@@ -127,7 +136,7 @@ def summarize_circuit(
         ("input state", _ket(experiment.occupation)),
         ("states", f"{in_digits(space.size)}, {'unbunched' if space.unbunched else 'Fock'}"),
         ("interferometers", f"{meshes}"),
-        ("phases", of_each + (", fixed (reservoir)" if experiment.reservoir_mode else "")),
+        ("phases", f"{meshes} x {space.modes} x {space.modes - 1}{fixed}"),
         ("bandwidths", "learned" if experiment.use_bandwidth_tuning else "fixed"),
         ("features", f"{circuit.input_size}"),
     ]
@@ -141,35 +150,24 @@ def summarize_circuit(
             (f"memory of a step of {batch_size}", in_bytes(cost.peak_bytes)),
             ("kernel", cost.kernel),
         ]
-    lines = [f"| {name} | {value} |" for name, value in rows]
-    sizes = [lines[0], "|---|---|", *lines[1:]]
-    places = [(int(c), int(m)) for c, m in zip(*circuit.encoded.nonzero(), strict=True)]
-    before, after, left_out = kept_positions(len(places), integer(max_rows, "max_rows", 2))
-    phases = [
-        f"| {column} | {mode} | {data_phase_label(circuit.encoding[column, mode])} |"
-        for column, mode in (places[position] for position in before + after)
-    ]
-    if left_out:
-        phases.insert(len(before), f"| ... | ... | {plural(left_out, 'more data phase')} |")
-    encodes = ["| column | mode | data phase |", "|---|---|---|", *phases]
-    return "\n".join([*sizes, "", *encodes])
+    return rows
 
 
-def _with_interferometer(
-    lines: list[str], top: str, bottom: str, number: int
-) -> tuple[list[str], str, str]:
+def _framed(lines: list[str]) -> list[str]:
+    """Lines of modes, with a line above and one below in which there is nothing."""
+    gap = " " * len(lines[0])
+    return [gap, *lines, gap]
+
+
+def _interferometer(number: int, rows: int) -> list[str]:
     name = f" U_{number} "
-    middle = (len(lines) - 1) // 2 if len(lines) % 2 else len(lines) // 2 - 1
+    inside = [" " * len(name)] * rows
+    inside[(rows - 1) // 2] = name
     edge = "─" * len(name)
-    grown = [
-        f"{line}──┤{name if row == middle else ' ' * len(name)}├" for row, line in enumerate(lines)
-    ]
-    return grown, f"{top}  ┌{edge}┐", f"{bottom}  └{edge}┘"
+    return [f"  ┌{edge}┐", *(f"──┤{words}├" for words in inside), f"  └{edge}┘"]
 
 
-def _with_column(
-    lines: list[str], top: str, bottom: str, circuit: OpticalCircuit, rows: list[int], column: int
-) -> tuple[list[str], str, str]:
+def _data_phases(circuit: OpticalCircuit, rows: list[int], column: int) -> list[str]:
     labels = [
         f"[{data_phase_label(circuit.encoding[column, mode])}]"
         if circuit.encoded[column, mode]
@@ -177,9 +175,7 @@ def _with_column(
         for mode in rows
     ]
     width = max(map(len, labels))
-    grown = [f"{line}──{label:─<{width}}" for line, label in zip(lines, labels, strict=True)]
-    gap = " " * (width + 2)
-    return grown, top + gap, bottom + gap
+    return [f"──{label:─<{width}}" for label in labels]
 
 
 def _ket(state: tuple[int, ...]) -> str:
@@ -187,4 +183,4 @@ def _ket(state: tuple[int, ...]) -> str:
     shown = [str(state[mode]) for mode in before]
     if left_out:
         shown += [f"... {left_out} more modes ...", *(str(state[mode]) for mode in after)]
-    return f"\\|{','.join(shown)}>"
+    return f"|{','.join(shown)}>"

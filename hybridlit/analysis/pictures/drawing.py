@@ -29,6 +29,8 @@ _LINE, _PHOTON = "#5a6472", "#b3261e"
 _MESH: dict[str, Any] = {"facecolor": "#dde8f6", "edgecolor": "#30588c"}
 _DATA: dict[str, Any] = {"facecolor": "#fdebd0", "edgecolor": "#c27217"}
 _PHASE: dict[str, Any] = {"facecolor": "#eef4e4", "edgecolor": "#66863a"}
+_SHEET: dict[str, Any] = {"facecolor": "#f6f9fd", "edgecolor": "#c6d5e8", "zorder": 0}
+_FAINT: dict[str, Any] = {"color": "#777777", "style": "italic"}
 _READ: dict[str, Any] = {"facecolor": "#efe9f6", "edgecolor": "#69529b"}
 
 
@@ -84,21 +86,14 @@ def draw_circuit(
 
 
 class _Drawing:
-    """Places the elements of one circuit on matplotlib axes, from left to right.
-
-    Args:
-        circuit: What to draw.
-        max_modes: As for `draw_circuit`.
-        max_columns: As for `draw_circuit`.
-        mesh: As for `draw_circuit`.
-    """
+    """Places the elements of one circuit on matplotlib axes, from left to right."""
 
     def __init__(
         self, circuit: OpticalCircuit, max_modes: int, max_columns: int, mesh: bool
     ) -> None:
         modes = circuit.experiment.n_modes
         self.circuit, self.mesh = circuit, mesh
-        self.above, self.below, self.modes_left_out = kept_positions(modes, max_modes)
+        above, below, self.modes_left_out = kept_positions(modes, max_modes)
         self.columns, self.late_columns, self.columns_left_out = kept_positions(
             len(circuit.encoding), max_columns
         )
@@ -110,47 +105,49 @@ class _Drawing:
                 "lower max_columns"
             )
         # A gap of one line marks the modes left out.
-        gap = 1 if self.modes_left_out else 0
-        self.heights = {mode: -float(row) for row, mode in enumerate(self.above)} | {
-            mode: -float(row + gap) for row, mode in enumerate(self.below, start=len(self.above))
-        }
-        self.floor = min(self.heights.values())
+        places = [*above, *[None] * bool(below), *below]
+        self.heights = {m: -float(row) for row, m in enumerate(places) if m is not None}
+        self.gap = -float(len(above))
+        self.floor = -float(len(places) - 1)
+        self.x = 0.0
+        self.lines: list[list[tuple[float, float]]] = []
 
     def draw_on(self, axes: Any) -> None:
         """Draw everything, and give the figure the size that it takes."""
         from matplotlib.collections import LineCollection
 
         self.axes = axes
-        self.x = 0.0
-        self.lines: list[list[tuple[float, float]]] = []
         self._inputs()
-        meshes = len(self.circuit.encoding) + 1
         for column in self.columns:
-            self._interferometer(column, meshes)
+            self._interferometer(column)
             self._data(column)
         if self.columns_left_out:
             self._mark(self.columns_left_out)
         for column in self.late_columns:
-            self._interferometer(column, meshes)
+            self._interferometer(column)
             self._data(column)
-        self._interferometer(meshes - 1, meshes)
+        self._interferometer(len(self.circuit.encoding))
         self._outputs()
         # One collection: hundreds of lines by themselves would take their time.
         axes.add_collection(LineCollection(self.lines, colors=_LINE, linewidths=1.2, zorder=1))
-        # A long caption is broken before the parts of it that do not fit.
-        room = max(30, int((self.x + 2.2) * 4.6))
-        lines = [""]
-        for part in self.circuit.caption.split(", "):
-            if lines[-1] and len(lines[-1]) + len(part) > room:
-                lines.append("")
-            lines[-1] += part + ", "
-        text = "\n".join(line.rstrip(", " if line is lines[-1] else " ") for line in lines)
+        lines = self._caption()
+        text = "\n".join(lines)
         self._text(-2.0, self.floor - 1.0, text, ha="left", va="top", size=8.5, color="#333333")
         bottom = self.floor - 1.4 - 0.48 * len(lines)
         axes.set(xlim=(-2.3, self.x + 0.3), ylim=(bottom, 1.0))
         axes.set_axis_off()
         axes.figure.set_size_inches((self.x + 2.6) * _INCH, (1.0 - bottom) * _INCH)
         axes.figure.set_dpi(130)
+
+    def _caption(self) -> list[str]:
+        """The caption, broken before the parts of it that do not fit."""
+        room = max(30, int((self.x + 2.2) * 4.6))
+        lines = [""]
+        for part in self.circuit.caption.split(", "):
+            if lines[-1] and len(lines[-1]) + len(part) > room:
+                lines.append("")
+            lines[-1] += part + ", "
+        return [*(line.rstrip() for line in lines[:-1]), lines[-1].rstrip(", ")]
 
     def _inputs(self) -> None:
         for mode, height in self.heights.items():
@@ -162,37 +159,31 @@ class _Drawing:
             if photons > 1:
                 self._text(-0.35, height, str(photons), color="white", size=7)
         if self.modes_left_out:
-            height = self.heights[self.above[-1]] - 1
             words = f"... {self.modes_left_out:,} more\nmodes ..."
-            self._text(-1.9, height, words, ha="left", color="#777777", style="italic", size=7)
+            self._text(-1.9, self.gap, words, ha="left", size=7, **_FAINT)
         self._straight(-0.35, 0.0)
 
-    def _interferometer(self, number: int, meshes: int) -> None:
+    def _interferometer(self, number: int) -> None:
         if self.mesh:
-            self._unfolded(number, number == meshes - 1)
+            self._unfolded(number)
             return
         self._straight(self.x, self.x + 2.2)
         self._box(self.x + 0.3, self.x + 1.9, 0.45, self.floor - 0.45, **_MESH)
         self._text(self.x + 1.1, self.floor / 2, _name(number), size=13, style="italic")
         self.x += 2.2
 
-    def _unfolded(self, number: int, last: bool) -> None:
+    def _unfolded(self, number: int) -> None:
         modes = self.circuit.experiment.n_modes
         phases = None if self.circuit.phases is None else self.circuit.phases[number]
+        last = number == len(self.circuit.encoding)
         start, split, shift = self.x + 0.2, 0.8, 1.5
         width = 2 * (split + shift)
+        end = start + modes * width
         self._straight(self.x, start)
-        self._box(
-            start - 0.1, start + modes * width + 0.1, 0.85, self.floor - 0.55,
-            facecolor="#f6f9fd", edgecolor="#c6d5e8", zorder=0,
-        )  # fmt: skip
+        self._box(start - 0.1, end + 0.1, 0.85, self.floor - 0.55, **_SHEET)
         self._text(start + 0.3, 0.53, _name(number), color=_MESH["edgecolor"], size=10)
         # How far the light of each mode has come in each column of cells.
-        ends = {
-            (column, mode): start + column * width
-            for column in range(modes)
-            for mode in range(modes)
-        }
+        ends = {(c, m): start + c * width for c in range(modes) for m in range(modes)}
         for column, mode, phase in mesh_elements(modes, phases, last):
             x = ends[column, mode]
             if phase is None:
@@ -203,17 +194,14 @@ class _Drawing:
             for line in (mode, mode + 1):
                 self._line(x, x + shift, self.heights[line])
             label = "" if np.isnan(phase) else f"{phase % (2 * np.pi) / np.pi:.2f}π"
-            self._box(
-                x + 0.12, x + shift - 0.12, self.heights[mode] + 0.27, self.heights[mode] - 0.27,
-                **_PHASE,
-            )  # fmt: skip
-            self._text(x + shift / 2, self.heights[mode], label, size=6.5)
+            height = self.heights[mode]
+            self._box(x + 0.12, x + shift - 0.12, height + 0.27, height - 0.27, **_PHASE)
+            self._text(x + shift / 2, height, label, size=6.5)
             ends[column, mode] = ends[column, mode + 1] = x + shift
         for (column, mode), x in ends.items():
             self._line(x, start + (column + 1) * width, self.heights[mode])
-        self.x = start + modes * width
-        self._straight(self.x, self.x + 0.2)
-        self.x += 0.2
+        self._straight(end, end + 0.2)
+        self.x = end + 0.2
 
     def _splitter(self, x: float, end: float, mode: int) -> None:
         """Two waveguides that come close to one another, where light couples across."""
@@ -225,18 +213,14 @@ class _Drawing:
         self.lines.append(list(zip(at, bottom + reach * bend, strict=True)))
 
     def _data(self, column: int) -> None:
-        learned = (
-            "β "
-            if self.circuit.experiment.use_bandwidth_tuning and self.circuit.phases is None
-            else ""
-        )
+        circuit = self.circuit
+        unknown = circuit.experiment.use_bandwidth_tuning and circuit.phases is None
         labels = {
-            mode: data_phase_label(self.circuit.encoding[column, mode], learned)
+            mode: data_phase_label(circuit.encoding[column, mode], "β " if unknown else "")
             for mode in self.heights
-            if self.circuit.encoded[column, mode]
+            if circuit.encoded[column, mode]
         }
-        longest = max(map(len, labels.values()), default=2)
-        width = 0.9 + 0.21 * longest
+        width = 0.9 + 0.21 * max(map(len, labels.values()), default=2)
         self._straight(self.x, self.x + width)
         for mode, label in labels.items():
             height = self.heights[mode]
@@ -247,28 +231,25 @@ class _Drawing:
 
     def _mark(self, left_out: int) -> None:
         width = 3.4
-        for height in self.heights.values():
-            for begin, end in ((0, 0.5), (width - 0.5, width)):
-                self._line(self.x + begin, self.x + end, height)
+        for begin, end in ((0, 0.5), (width - 0.5, width)):
+            self._straight(self.x + begin, self.x + end)
         words = f"... {left_out:,} more ...\n" + ("column" if left_out == 1 else "columns")
-        self._text(
-            self.x + width / 2, self.floor / 2, words, size=8, color="#777777", style="italic"
-        )
+        self._text(self.x + width / 2, self.floor / 2, words, size=8, **_FAINT)
         self.x += width
 
     def _outputs(self) -> None:
-        self._straight(self.x, self.x + 0.7)
         from matplotlib.patches import Wedge
 
+        self._straight(self.x, self.x + 0.7)
         for height in self.heights.values():
             self.axes.add_artist(
                 Wedge((self.x + 0.7, height), 0.3, -90, 90, facecolor="#444b55", zorder=3)
             )
-        words = "\n".join(self.circuit.reading.split(" -> "))
-        width = 0.8 + 0.18 * max(map(len, words.split("\n")))
-        low = min(self.floor - 0.45, self.floor / 2 - 0.3 * (1 + words.count("\n")) - 0.2)
+        words = self.circuit.reading.split(" -> ")
+        width = 0.8 + 0.18 * max(map(len, words))
+        low = min(self.floor - 0.45, self.floor / 2 - 0.3 * len(words) - 0.2)
         self._box(self.x + 1.2, self.x + 1.2 + width, self.floor - low, low, **_READ)
-        self._text(self.x + 1.2 + width / 2, self.floor / 2, words, size=8.5)
+        self._text(self.x + 1.2 + width / 2, self.floor / 2, "\n".join(words), size=8.5)
         self.x += 1.2 + width
 
     def _straight(self, begin: float, end: float) -> None:
@@ -281,11 +262,9 @@ class _Drawing:
     def _box(self, left: float, right: float, top: float, bottom: float, **style: Any) -> None:
         from matplotlib.patches import FancyBboxPatch
 
-        box = FancyBboxPatch(
-            (left, bottom), right - left, top - bottom,
-            boxstyle="round,pad=0,rounding_size=0.12", lw=1.1, **({"zorder": 2} | style),
-        )  # fmt: skip
-        self.axes.add_artist(box)
+        corner, shape = (left, bottom), "round,pad=0,rounding_size=0.12"
+        style = {"zorder": 2, "lw": 1.1, "boxstyle": shape, **style}
+        self.axes.add_artist(FancyBboxPatch(corner, right - left, top - bottom, **style))
 
     def _text(self, x: float, y: float, words: str, **style: Any) -> None:
         defaults = {"ha": "center", "va": "center", "size": 9, "zorder": 4}

@@ -78,47 +78,40 @@ def heat_map(
             f"{len(rows)} and {len(columns)} labels"
         )
     low, high = _range(matrix, scale, low, high)
-    cell = (
-        int(np.clip(height // len(rows), 4, 28)),
-        int(np.clip(width // len(columns), 4, 40)),
-    )
-    cells = _coloured(matrix, scale, low, high).repeat(cell[0], 0).repeat(cell[1], 1)
-    down, across = cells.shape[:2]
+    tall = int(np.clip(height // len(rows), 4, 28))
+    wide = int(np.clip(width // len(columns), 4, 40))
+    cells = _coloured(matrix, scale, low, high).repeat(tall, 0).repeat(wide, 1)
+    down, across = max(len(cells), 60), cells.shape[1]
 
     font, small = _font(14), _font(12)
-    left = _MARGIN + max(_width(small, label) for label in rows) + _GAP
-    left = max(left, _MARGIN + _width(small, row_title) + _GAP)
+    left = _MARGIN + max(_width(small, label) for label in [*rows, row_title]) + _GAP
     top = _MARGIN + 2 * 16 + _GAP
-    upright = max(_width(small, label) for label in columns) > cell[1] - 2
-    below = max(_width(small, label) for label in columns) if upright else 14
+    longest = max(_width(small, label) for label in columns)
+    upright = longest > wide - 2
+    foot = top + down + 6 + (longest if upright else 14)
     ends = [_number(high), _number(low)]
     right = 2 * _GAP + _BAR + 6 + max(_width(small, word) for word in ends) + _MARGIN
     size = (
         max(left + across + right, _MARGIN * 2 + _width(font, title)),
-        top + max(down, 60) + 6 + below + (18 if column_title else 0) + _MARGIN,
+        foot + (18 if column_title else 0) + _MARGIN,
     )
     image = Image.new("RGB", size, "white")
+    image.paste(Image.fromarray(cells), (left, top))
     _write(image, title, (_MARGIN, _MARGIN), font)
     _write(image, row_title, (_MARGIN, _MARGIN + 20), small, ink=_FAINT)
-    image.paste(Image.fromarray(cells), (left, top))
-
-    for position in range(0, len(rows), -(-13 // cell[0])):
-        middle = top + position * cell[0] + cell[0] // 2
-        _write(image, rows[position], (left - _GAP, middle), small, "rm")
-    for position in range(0, len(columns), -(-13 // cell[1]) if upright else 1):
-        middle = left + position * cell[1] + cell[1] // 2
-        place = (middle, top + down + 6)
+    for position in range(0, len(rows), -(-13 // tall)):
+        place = (left - _GAP, top + position * tall + tall // 2)
+        _write(image, rows[position], place, small, "rm")
+    for position in range(0, len(columns), -(-13 // wide) if upright else 1):
+        place = (left + position * wide + wide // 2, top + len(cells) + 6)
         _write(image, columns[position], place, small, "rm" if upright else "ma", turned=upright)
-    if column_title:
-        place = (left + across // 2, top + max(down, 60) + 6 + below + 2)
-        _write(image, column_title, place, small, "ma", ink=_FAINT)
+    _write(image, column_title, (left + across // 2, foot + 2), small, "ma", ink=_FAINT)
 
     bar = left + across + 2 * _GAP
-    tall = max(down, 60)
-    ramp = _coloured(np.linspace(high, low, tall)[:, None], scale, low, high).repeat(_BAR, 1)
+    ramp = _coloured(np.linspace(high, low, down)[:, None], scale, low, high).repeat(_BAR, 1)
     image.paste(Image.fromarray(ramp), (bar, top))
     _write(image, ends[0], (bar + _BAR + 6, top), small, "lt")
-    _write(image, ends[1], (bar + _BAR + 6, top + tall), small, "lb")
+    _write(image, ends[1], (bar + _BAR + 6, top + down), small, "lb")
     _write(image, legend, (bar + _BAR, top - 6), small, "rb", ink=_FAINT)
     return np.asarray(image)
 
@@ -135,20 +128,18 @@ def side_by_side(pictures: Sequence[Picture], across: int, title: str = "") -> P
         The whole picture, white where there is none.
     """
     lines = [pictures[i : i + across] for i in range(0, len(pictures), across)]
-    head = 30 if title else 0
-    font = _font(15)
+    font, down = _font(15), 30 if title else 0
     wide = max(sum(picture.shape[1] for picture in line) for line in lines)
-    wide = max(wide, 2 * _MARGIN + _width(font, title))
-    tall = head + sum(max(picture.shape[0] for picture in line) for line in lines)
-    image = Image.new("RGB", (wide, tall), "white")
+    heights = [max(len(picture) for picture in line) for line in lines]
+    size = max(wide, 2 * _MARGIN + _width(font, title)), down + sum(heights)
+    image = Image.new("RGB", size, "white")
     _write(image, title, (_MARGIN, _MARGIN), font)
-    down = head
-    for line in lines:
+    for line, tall in zip(lines, heights, strict=True):
         right = 0
         for picture in line:
             image.paste(Image.fromarray(picture), (right, down))
             right += picture.shape[1]
-        down += max(picture.shape[0] for picture in line)
+        down += tall
     return np.asarray(image)
 
 

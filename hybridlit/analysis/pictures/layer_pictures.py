@@ -1,27 +1,28 @@
-"""All pictures of one photonic module."""
+"""All pictures of one photonic module, and what they are of: where the photons go."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from hybridlit.analysis.pictures import panels
 from hybridlit.analysis.pictures.heat_map import Picture
-from hybridlit.analysis.pictures.module_calls import CallRows
-from hybridlit.analysis.pictures.panels import (
-    interferometer_picture,
-    mode_picture,
-    outcome_picture,
-    output_picture,
-    phase_picture,
-    readout_picture,
-)
-from hybridlit.analysis.pictures.photon_statistics import photon_statistics
+from hybridlit.analysis.pictures.samples import CallRows, SampleGroups
 from hybridlit.photonics import QuantumLayer, QuantumLayerStack
 from hybridlit.photonics.readouts.linear import LinearReadout
 from hybridlit.undisturbed import undisturbed
+from hybridlit.words import in_digits
 
-__all__ = ["layer_pictures"]
+__all__ = ["PhotonStatistics", "layer_pictures", "photon_statistics"]
+
+_ROWS = 2**22
+"""Numbers held for a part of the samples at a time."""
+
+_LARGEST = 2**24
+"""Mean probabilities beyond which they are not kept."""
 
 
 def layer_pictures(
@@ -36,7 +37,7 @@ def layer_pictures(
 
     Args:
         module: A `QuantumLayer` or `QuantumLayerStack`; of other modules, only the output is shown.
-        rows: What it got and gave, or None if that is not known.
+        rows: What it took and gave, or None if that is not known.
         gradient: Of its phases, in their shape, or None.
         title: What the pictures are of, a module and a moment.
         samples: What the rows are, for titles.
@@ -65,27 +66,87 @@ def layer_pictures(
 def _of_layer(
     layer: QuantumLayer, rows: CallRows | None, gradient: Tensor | None, title: str, samples: str
 ) -> Iterator[tuple[str, Picture]]:
+    space = layer.fock_space
     if rows is not None:
         # features of half precision would round the probabilities
         features, groups = rows.features.to(layer.phases.dtype), rows.groups
         outcomes, modes, missing = photon_statistics(layer, features, groups)
         if outcomes is not None:
             words = f"where photons go: {title}, {samples}"
-            yield "outcomes", outcome_picture(outcomes, groups, layer.fock_space, words)
+            yield "outcomes", panels.outcome_picture(outcomes, groups, space, words)
         if modes is not None:
-            yield "modes", mode_picture(modes, groups, f"photons by mode: {title}, {samples}")
+            words = f"photons by mode: {title}, {samples}"
+            yield "modes", panels.mode_picture(modes, groups, words)
         if missing:
             yield "output", _mean_output(rows, f"mean output ({missing}): {title}, {samples}")
-    yield "interferometers", interferometer_picture(layer.phases, f"interferometers: {title}")
-    yield "phases", phase_picture(layer.phases, f"phases modulo 2 pi: {title}")
+    words = f"interferometers: {title}"
+    yield "interferometers", panels.interferometer_picture(layer.phases, words)
+    yield "phases", panels.phase_picture(layer.phases, f"phases modulo 2 pi: {title}")
     if gradient is not None:
         words = f"gradient of each phase: {title}"
-        yield "phase_gradients", phase_picture(gradient, words, gradients=True)
+        yield "phase_gradients", panels.phase_picture(gradient, words, gradients=True)
     if isinstance(layer.readout, LinearReadout):
         words = f"readout weights: {title}"
-        yield "readout", readout_picture(layer.readout.weight, layer.fock_space, words)
+        yield "readout", panels.readout_picture(layer.readout.weight, space, words)
 
 
 def _mean_output(rows: CallRows, title: str) -> Picture:
     outputs = rows.outputs.reshape(len(rows.outputs), -1)
-    return output_picture(rows.groups.means(outputs.float()).cpu(), rows.groups, title)
+    return panels.output_picture(rows.groups.means(outputs.float()).cpu(), rows.groups, title)
+
+
+class PhotonStatistics(NamedTuple):
+    """Means over the samples of each group.
+
+    Attributes:
+        outcomes: Probability of each outcome, shape (groups, D); None if there is no such thing.
+        modes: Photons in each output mode, shape (groups, modes); None if there is no such thing.
+        missing: Why something is None; empty if nothing is.
+    """
+
+    outcomes: Tensor | None
+    modes: Tensor | None
+    missing: str
+
+
+def photon_statistics(
+    layer: QuantumLayer, features: Tensor, groups: SampleGroups
+) -> PhotonStatistics:
+    """Average what a layer's photons do over groups of samples.
+
+    Args:
+        layer: The layer; its readout plays no part.
+        features: What it is given, shape (samples, input_size).
+        groups: Groups of these samples.
+
+    Returns:
+        The means, on the CPU. Circuits that are read out by expectations have no outcomes, since
+        simulating them may be out of reach.
+    """
+    space = layer.fock_space
+    photons = torch.tensor(layer.input_state)
+
+    def occupation(rows: Tensor) -> Tensor:
+        light = layer.unitary(rows).abs().square()
+        return light @ photons.to(light)
+
+    def mean(run: Callable[[Tensor], Tensor], width: int) -> Tensor:
+        """By parts of the samples, few enough that `width` numbers for each fit well."""
+        rows = max(1, _ROWS // width)
+        parts = enumerate(features.split(rows))
+        sums = [groups.sums(run(part), number * rows) for number, part in parts]
+        return torch.stack(sums).sum(0).cpu() / groups.counts()[:, None]
+
+    expectations = layer.ansatz.readout.expectation is not None
+    many = "unbunched outcomes" if space.unbunched else "outcomes"
+    missing = f"{in_digits(space.size)} {many} are too many to show"
+    with torch.no_grad():
+        if not expectations and space.size * len(groups.names) <= _LARGEST:
+            outcomes = mean(layer.probabilities, space.size)
+            states = torch.tensor(space.states, dtype=torch.float64)
+            return PhotonStatistics(outcomes, (outcomes.double() @ states).to(outcomes.dtype), "")
+        if space.unbunched:
+            return PhotonStatistics(None, None, missing)
+        if expectations:
+            missing = "expectations are simulated without outcomes"
+        return PhotonStatistics(None, mean(occupation, space.modes**2), missing)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import Ansatz, Experiment, PhotonicCircuit
@@ -108,22 +108,7 @@ class OpticalCircuit:
 def optical_circuit(
     source: CircuitSource, input_size: int | None = None, index: int = 0
 ) -> OpticalCircuit:
-    """Collect what there is to draw.
-
-    Args:
-        source: A `QuantumLayer` or `QuantumLayerStack`, an `Ansatz`, an `Experiment`, or a model
-            that holds one photonic layer.
-        input_size: Number of features, for an experiment; others know it.
-        index: Which circuit of a stack.
-
-    Returns:
-        The circuit.
-
-    Raises:
-        TypeError: If `source` is none of these.
-        ValueError: If an experiment comes without `input_size`, `index` is out of range, or a model
-            holds no circuit or several.
-    """
+    """Collect what there is to draw; arguments and errors are those of `draw_circuit`."""
     if isinstance(source, Experiment):
         if input_size is None and source.encoding is not None:
             input_size = len(source.encoding[0][0])
@@ -157,14 +142,7 @@ def mesh_elements(
 
     A cell on modes (j, j + 1) is a beam splitter, a phase shifter a on mode j, a beam splitter, and
     a phase shifter b on mode j; in the last interferometer of a circuit b comes first instead.
-
-    Args:
-        modes: Number of modes m.
-        phases: (a, b) of each cell in radians, shape (m (m - 1) / 2, 2); None if not known.
-        last: Whether it is the last interferometer of its circuit.
-
-    Yields:
-        The elements.
+    Phases are (a, b) of each cell in radians, shape (m (m - 1) / 2, 2), or None if not known.
     """
     layout = cells(modes)
     values = np.full((len(layout), 2), np.nan) if phases is None else phases
@@ -204,11 +182,7 @@ def data_phase_label(factors: npt.NDArray[np.float64], learned: str = "") -> str
 
 
 def kept_positions(total: int, most: int) -> tuple[list[int], list[int], int]:
-    """Choose what to show of a long row: its beginning and its end.
-
-    Args:
-        total: How many there are.
-        most: How many fit, at least 2.
+    """Choose what to show of a long row in which at least two fit: its beginning and its end.
 
     Returns:
         Positions before and after the gap, and the number of those left out; all of them before it
@@ -224,10 +198,7 @@ def _from_experiment(
     experiment: Experiment, input_size: int, ansatz: Ansatz | None = None
 ) -> OpticalCircuit:
     encoding = experiment.encoding_for(input_size)
-    readout = outputs = None
-    if ansatz is not None:
-        readout = ansatz.readout
-        outputs = ansatz.output_size
+    readout, outputs = (None, None) if ansatz is None else (ansatz.readout, ansatz.output_size)
     encoded = np.asarray(encoding.any(axis=2))
     return OpticalCircuit(experiment, input_size, outputs, readout, encoding, encoded, None)
 
@@ -237,23 +208,17 @@ def _from_layer(layer: PhotonicCircuit, index: int) -> OpticalCircuit:
     if not 0 <= index < (count or 1):
         raise ValueError(f"index must be 0 to {(count or 1) - 1}, got {index}")
     plain = _from_experiment(layer.experiment, layer.input_size, layer.ansatz)
-    phases = layer.phases.detach().cpu().double()
     encoding = plain.encoding.copy()
     if layer.bandwidth is not None:
-        tuned = layer.bandwidth.detach().cpu().double()
-        factors = (tuned if count is None else tuned[index]).numpy()
-        encoding[plain.encoded] *= factors[:, None]
-    return OpticalCircuit(
-        layer.experiment,
-        layer.input_size,
-        layer.output_size,
-        plain.readout,
-        encoding,
-        plain.encoded,
-        (phases if count is None else phases[index]).numpy(),
-        count,
-        index,
-    )
+        encoding[plain.encoded] *= _of_one(layer.bandwidth, count, index)[:, None]
+    phases = _of_one(layer.phases, count, index)
+    return replace(plain, encoding=encoding, phases=phases, count=count, index=index)
+
+
+def _of_one(parameter: Tensor, count: int | None, index: int) -> npt.NDArray[np.float64]:
+    """The values of one circuit."""
+    one = parameter if count is None else parameter[index]
+    return one.detach().cpu().double().numpy()
 
 
 def _factor(value: float) -> str:

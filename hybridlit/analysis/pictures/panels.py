@@ -1,14 +1,21 @@
-"""Pictures of what the light does in a photonic layer, as images of a few milliseconds each."""
+"""What there is to see of a photonic module, as heat maps.
+
+`groups` are those of the samples, which the first dimension of what is shown belongs to; `title` is
+the line above.
+"""
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.analysis.pictures.heat_map import ColourScale, Picture, heat_map, side_by_side
+from hybridlit.analysis.pictures.heat_map import Picture, heat_map, side_by_side
 from hybridlit.analysis.pictures.optical_circuit import kept_positions
-from hybridlit.analysis.pictures.photon_statistics import SampleGroups
+from hybridlit.analysis.pictures.samples import SampleGroups
 from hybridlit.photonics import FockSpace
 from hybridlit.photonics.interferometer import cells, unitaries
 
@@ -22,27 +29,17 @@ __all__ = [
 ]
 
 _PANELS = 6
-"""Interferometers shown of a circuit: more are too small to see."""
+"""Interferometers shown of a circuit, the first and the last ones: more are too small to see."""
 
 
 def outcome_picture(
     outcomes: Tensor, groups: SampleGroups, space: FockSpace, title: str, most: int = 40
 ) -> Picture:
-    """Show which outcomes each group of samples brings about.
+    """Show which outcomes each group of samples brings about, by roots of mean probabilities.
 
     Outcomes stand under the group that makes them likeliest, so that groups that the photons can
-    tell apart form a diagonal.
-
-    Args:
-        outcomes: Mean probability of each outcome, shape (groups, D).
-        groups: The groups.
-        space: The outcomes.
-        title: Line above.
-        most: Outcomes shown at most, at least 1: those that vary most between groups. The
-            axis says how much probability the others hold.
-
-    Returns:
-        The picture: colours are square roots of probabilities.
+    tell apart form a diagonal. At most `most` are shown, those that vary most between groups; the
+    axis says how much probability the others hold.
     """
     means = outcomes.double()
     spread = means.var(0, unbiased=False)
@@ -50,7 +47,7 @@ def outcome_picture(
     likeliest = means[:, shown].argmax(0)
     order = np.lexsort((-means[:, shown].amax(0).numpy(), likeliest.numpy()))
     shown = shown[torch.from_numpy(order)]
-    values, labels = means[:, shown], [_ket(space[position]) for position in shown.tolist()]
+    values = means[:, shown]
     what = f"all {space.size} outcomes"
     if len(shown) < space.size:
         rest = 100 * (1 - values.sum(1))
@@ -62,7 +59,7 @@ def outcome_picture(
         values.clamp(min=0).sqrt(),
         title,
         groups.names,
-        labels,
+        _kets(space, shown),
         row_title=groups.kind,
         column_title=what,
         legend="sqrt of probability",
@@ -72,21 +69,12 @@ def outcome_picture(
 
 
 def mode_picture(modes: Tensor, groups: SampleGroups, title: str) -> Picture:
-    """Show how many photons leave through each mode.
-
-    Args:
-        modes: Mean photon number of each mode, shape (groups, modes).
-        groups: The groups.
-        title: Line above.
-
-    Returns:
-        The picture.
-    """
+    """Show how many photons leave through each mode on average, shape (groups, modes)."""
     return heat_map(
         modes,
         title,
         groups.names,
-        [str(mode) for mode in range(modes.shape[1])],
+        _numbers(modes.shape[1]),
         row_title=groups.kind,
         column_title="output mode",
         legend="mean photons",
@@ -95,23 +83,14 @@ def mode_picture(modes: Tensor, groups: SampleGroups, title: str) -> Picture:
 
 
 def output_picture(outputs: Tensor, groups: SampleGroups, title: str) -> Picture:
-    """Show what a module returns, whatever it is.
-
-    Args:
-        outputs: Mean of each output, shape (groups, outputs).
-        groups: The groups.
-        title: Line above.
-
-    Returns:
-        The picture: of more than 240 outputs, the first and the last ones.
-    """
+    """Show mean outputs of shape (groups, outputs): of more than 240, the first and last ones."""
     before, after, left_out = kept_positions(outputs.shape[1], 240)
     shown = before + after
     return heat_map(
         outputs[:, shown],
         title,
         groups.names,
-        [str(position) for position in shown],
+        list(map(str, shown)),
         row_title=groups.kind,
         column_title="output" + (f" ({left_out:,} in the middle left out)" if left_out else ""),
         legend="mean",
@@ -120,32 +99,13 @@ def output_picture(outputs: Tensor, groups: SampleGroups, title: str) -> Picture
 
 
 def interferometer_picture(phases: Tensor, title: str) -> Picture:
-    """Show the magnitudes of each interferometer's unitary.
-
-    Args:
-        phases: (a, b) of each cell of a circuit in radians, shape (interferometers, cells, 2).
-        title: Line above.
-
-    Returns:
-        The picture: of more than 6 interferometers, the first and the last ones.
-    """
+    """Show magnitudes of the unitaries whose cells have these phases, (unitaries, cells, 2)."""
     magnitudes = unitaries(phases.detach()).abs().cpu()
-    labels = [str(mode) for mode in range(magnitudes.shape[-1])]
+    labels = _numbers(magnitudes.shape[-1])
+    panel = partial(_panel, row_title="out", column_title="in", low=0.0, high=1.0)
     before, after, left_out = kept_positions(len(magnitudes), _PANELS)
     panels = [
-        heat_map(
-            magnitudes[number],
-            f"|U_{number}|",
-            labels,
-            labels,
-            row_title="out",
-            column_title="in",
-            low=0.0,
-            high=1.0,
-            width=120,
-            height=120,
-        )
-        for number in before + after
+        panel(magnitudes[number], f"|U_{number}|", labels, labels) for number in before + after
     ]
     return side_by_side(panels, 3, title + _left_out(left_out))
 
@@ -159,51 +119,40 @@ def phase_picture(values: Tensor, title: str, *, gradients: bool = False) -> Pic
         gradients: The values are gradients, not phases in radians.
 
     Returns:
-        The picture: of more than 6 interferometers, the first and the last ones. Phases are shown
-        in units of pi, modulo 2.
+        The picture; phases are in units of pi, modulo 2.
     """
     numbers = values.detach().cpu().double().numpy()
     column, mode = cells((1 + int((1 + 8 * numbers.shape[1]) ** 0.5)) // 2).T
-    scale: ColourScale = "diverging" if gradients else "cyclic"
-    finite = np.abs(numbers[np.isfinite(numbers)])
-    high = float(finite.max(initial=0.0)) or 1.0 if gradients else 2.0
+    if gradients:
+        finite = np.abs(numbers[np.isfinite(numbers)])
+        high = float(finite.max(initial=0.0)) or 1.0
+        panel = partial(_panel, scale="diverging", low=-high, high=high)
+    else:
+        numbers = (numbers % (2 * np.pi)) / np.pi
+        panel = partial(_panel, scale="cyclic", low=0.0, high=2.0, legend="pi")
     before, after, left_out = kept_positions(len(numbers), _PANELS)
     panels = []
     for number in before + after:
         for kind, name in enumerate("ab"):
             grid = np.full((mode.max() + 1, column.max() + 1), np.nan)
-            shown = numbers[number, :, kind]
-            grid[mode, column] = shown if gradients else (shown % (2 * np.pi)) / np.pi
+            grid[mode, column] = numbers[number, :, kind]
             panels.append(
-                heat_map(
+                panel(
                     grid,
                     f"U_{number}: {name}",
-                    [str(row) for row in range(len(grid))],
-                    [str(cell) for cell in range(grid.shape[1])],
+                    _numbers(len(grid)),
+                    _numbers(grid.shape[1]),
                     row_title="mode",
                     column_title="column of the mesh",
-                    legend="" if gradients else "pi",
-                    scale=scale,
-                    low=-high if gradients else 0.0,
-                    high=high,
-                    width=120,
-                    height=120,
                 )
             )
     return side_by_side(panels, 2 if len(before) < 3 else 4, title + _left_out(left_out))
 
 
 def readout_picture(weights: Tensor, space: FockSpace, title: str, most: int = 120) -> Picture:
-    """Show the weights of a linear readout.
+    """Show the weights of a linear readout, shape (outputs, D).
 
-    Args:
-        weights: Shape (outputs, D).
-        space: The outcomes.
-        title: Line above.
-        most: Outcomes shown at most, at least 1: those with the largest weights, in their order.
-
-    Returns:
-        The picture.
+    Of more than `most` outcomes, those with the largest weights are shown, in their order.
     """
     numbers = weights.detach().cpu().double()
     shown = torch.arange(numbers.shape[1])
@@ -218,8 +167,8 @@ def readout_picture(weights: Tensor, space: FockSpace, title: str, most: int = 1
     return heat_map(
         numbers[rows][:, shown],
         title,
-        [str(row) for row in rows],
-        [_ket(space[position]) for position in shown.tolist()],
+        list(map(str, rows)),
+        _kets(space, shown),
         row_title="output",
         column_title=what,
         legend="weight",
@@ -229,8 +178,22 @@ def readout_picture(weights: Tensor, space: FockSpace, title: str, most: int = 1
     )
 
 
+def _panel(*given: Any, **options: Any) -> Picture:
+    """One of several, side by side."""
+    return heat_map(*given, width=120, height=120, **options)
+
+
+def _numbers(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
 def _left_out(number: int) -> str:
     return f" ({number} interferometers in the middle left out)" if number else ""
+
+
+def _kets(space: FockSpace, positions: Tensor) -> list[str]:
+    """Names of outcomes."""
+    return [_ket(space[position]) for position in positions.tolist()]
 
 
 def _ket(state: tuple[int, ...]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hybridlit.analysis.profiling.part_times import OTHER, Span
-from hybridlit.words import in_bytes
+from hybridlit.words import aligned, in_bytes, piped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +23,10 @@ _BUSY = 0.2
 """Share of the time without a processor from which on a machine was busy."""
 
 _COLOURS = {"classical": "#4878a8", "photonic": "#d1495b", OTHER: "#8d99a6"}
+
+
+_HEADINGS = ("part", "component", "forward ms", "backward ms", "share")
+_SIZES = ("parameters", "gradients", "kept for backward", "outputs")
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,7 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: list[float]) -> Timing:
-        """Summarize the times of several steps, at least one.
-
-        Args:
-            seconds: One value a step.
-
-        Returns:
-            Median and quartiles in milliseconds.
-        """
+        """Summarize the seconds of several steps, at least one."""
         low, median, high = np.quantile(1e3 * np.asarray(seconds), [0.25, 0.5, 0.75])
         return cls(float(median), float(low), float(high))
 
@@ -83,6 +82,11 @@ class PartProfile:
     gradient_bytes: int
     saved_bytes: int | None = None
     output_bytes: int | None = None
+
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        """Everything in bytes, in the order of a table."""
+        return self.parameter_bytes, self.gradient_bytes, self.saved_bytes, self.output_bytes
 
 
 @dataclass(frozen=True)
@@ -133,23 +137,11 @@ class ComponentProfile:
         return self.hooked.median / self.step.median - 1
 
     def __str__(self) -> str:
-        rows = self._table()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if index < 2 else cell.rjust(width)
-                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join([self._heading(), "", *lines, "", *self._remarks()])
+        return self._text(aligned)
 
     def to_markdown(self) -> str:
         """Return the profile as text with a Markdown table."""
-        headings, *rows = self._table()
-        rows = [headings, ["---", "---", *["---:"] * (len(headings) - 2)], *rows]
-        table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        return "\n".join([self._heading(), "", *table, "", *self._remarks()])
+        return self._text(piped)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers but the spans in dicts, strings, ints and floats."""
@@ -180,9 +172,8 @@ class ComponentProfile:
             forward, backward = part.forward.median, part.backward.median
             axes.barh(row, forward, color=colour)
             axes.barh(row, backward, left=forward, color=colour, alpha=0.45)
-            axes.text(
-                forward + backward + 0.01 * longest, row, f"{part.share:.0%}", va="center", size=9
-            )
+            beside = forward + backward + 0.01 * longest
+            axes.text(beside, row, f"{part.share:.0%}", va="center", size=9)
         axes.set_yticks(range(len(self.parts)), [part.name for part in self.parts])
         axes.invert_yaxis()
         axes.set_xlim(0, 1.1 * longest)
@@ -212,8 +203,9 @@ class ComponentProfile:
             process | {"name": "process_name", "args": {"name": self._heading()}},
             process | {"name": "thread_name", "args": {"name": "parts"}},
         ]
-        for start, end, name in self._passes():
-            events.append(_event(name, "pass", start, end))
+        for phase, spans in groupby(self.spans, lambda span: span.phase):
+            times = [(span.start, span.end) for span in spans]
+            events.append(_event(phase, "pass", times[0][0], times[-1][1]))
         for span in self.spans:
             if span.part != OTHER:
                 events.append(_event(span.part, components[span.part], span.start, span.end))
@@ -223,15 +215,9 @@ class ComponentProfile:
         path.write_text(json.dumps(content), encoding="utf-8")
         return path
 
-    def _passes(self) -> list[tuple[float, float, str]]:
-        """Start, end and name of each forward and backward pass."""
-        passes: list[tuple[float, float, str]] = []
-        for span in self.spans:
-            if passes and passes[-1][2] == span.phase:
-                passes[-1] = (passes[-1][0], span.end, span.phase)
-            else:
-                passes.append((span.start, span.end, span.phase))
-        return passes
+    def _text(self, table: Callable[[Sequence[str], Sequence[Sequence[str]], int], str]) -> str:
+        head, *rows = self._table()
+        return "\n".join([self._heading(), "", table(head, rows, 2), "", *self._remarks()])
 
     def _heading(self) -> str:
         kind = "forward and backward pass" if self.backward else "forward pass"
@@ -247,19 +233,11 @@ class ComponentProfile:
                 str(part.forward),
                 str(part.backward) if self.backward else "-",
                 f"{100 * part.share:.1f} %",
-                *map(
-                    _bytes_or_dash,
-                    (
-                        part.parameter_bytes,
-                        part.gradient_bytes,
-                        part.saved_bytes,
-                        part.output_bytes,
-                    ),
-                ),
+                *("-" if size is None else in_bytes(size) for size in part.sizes),
             ]
             for part in self.parts
         ]
-        columns = zip(_HEADINGS, *rows, strict=True)
+        columns = zip(_HEADINGS + _SIZES, *rows, strict=True)
         known = [column for column in columns if set(column[1:]) != {"-"}]
         return [list(row) for row in zip(*known, strict=True)]
 
@@ -279,31 +257,7 @@ class ComponentProfile:
         ]
 
 
-_HEADINGS = [
-    "part",
-    "component",
-    "forward ms",
-    "backward ms",
-    "share",
-    "parameters",
-    "gradients",
-    "kept for backward",
-    "outputs",
-]
-
-
 def _event(name: str, category: str, start: float, end: float) -> dict[str, Any]:
     """A complete event; the format counts in microseconds."""
-    return {
-        "name": name,
-        "cat": category,
-        "ph": "X",
-        "pid": 0,
-        "tid": 0,
-        "ts": 1e6 * start,
-        "dur": 1e6 * (end - start),
-    }
-
-
-def _bytes_or_dash(value: int | None) -> str:
-    return "-" if value is None else in_bytes(value)
+    times = {"ts": 1e6 * start, "dur": 1e6 * (end - start)}
+    return {"name": name, "cat": category, "ph": "X", "pid": 0, "tid": 0, **times}

@@ -10,7 +10,7 @@ where it is used. Both passes are thereby cut without gaps, so that the pieces s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.utils.hooks import RemovableHandle
 
+from hybridlit.analysis.evaluation import tensors_in
 from hybridlit.components import model_parts
 
-__all__ = ["OTHER", "PartTimer", "Span", "StepTimes", "labelled_parts", "tensors_in"]
+__all__ = ["OTHER", "PartTimer", "Span", "StepTimes", "labelled_parts"]
 
 OTHER = "other"
 """What belongs to no part: modules without parameters, functions between parts, the loss."""
@@ -63,15 +64,7 @@ class StepTimes:
     processor_seconds: float
 
     def seconds(self, part: str | None = None, phase: Phase | None = None) -> float:
-        """Return how long a part ran.
-
-        Args:
-            part: Its label; None for everything.
-            phase: `"forward"` or `"backward"`; None for both.
-
-        Returns:
-            Seconds.
-        """
+        """Return how many seconds a part (None: everything) ran in a phase (None: in both)."""
         return sum(
             span.end - span.start
             for span in self.spans
@@ -82,36 +75,13 @@ class StepTimes:
 def labelled_parts(model: nn.Module) -> dict[str, nn.Module]:
     """Return the parts of a network, as `model_parts`, under names that can be shown and logged.
 
-    Args:
-        model: The network.
-
-    Returns:
-        The parts by label: its name, or the name of its type where the model itself is the only
-        part; a part called `classical`, `photonic` or `other` is labelled `classical_part`, ...
+    That is the name of its type where the model itself is the only part; a part called `classical`,
+    `photonic` or `other` is labelled `classical_part`, ...
     """
     return {
         f"{name}_part" if name in _TAKEN else name or type(module).__name__: module
         for name, module in model_parts(model).items()
     }
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples, lists and dicts.
-
-    Args:
-        value: A tensor, such a structure, or anything else, which holds none.
-
-    Yields:
-        The tensors in order.
-    """
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
 
 
 class _Call(NamedTuple):
@@ -144,7 +114,10 @@ class PartTimer:
 
     Attributes:
         parts: Its parts by label.
+        running: Label of the part that runs now, or `OTHER`.
     """
+
+    running: str
 
     def __init__(self, model: nn.Module) -> None:
         self.parts = labelled_parts(model)
@@ -154,11 +127,6 @@ class PartTimer:
         self._node_handles: list[RemovableHandle] = []
         self._phase: Phase | None = None
         self._reset()
-
-    @property
-    def running(self) -> str:
-        """Label of the part that runs now, or `OTHER`."""
-        return self._running
 
     def now(self) -> float:
         """Return the time in seconds, when the device has done all it was given."""
@@ -189,11 +157,7 @@ class PartTimer:
         self._open("forward")
 
     def begin_backward(self, loss: Tensor) -> None:
-        """End the forward pass and prepare the backward pass, which is not counted.
-
-        Args:
-            loss: What the backward pass starts from.
-        """
+        """End the forward pass and prepare the backward pass from `loss`, which is not counted."""
         self._close()
         owner = self._owners()
         waiting, seen = [node for node in [loss.grad_fn] if node is not None], set()
@@ -216,11 +180,7 @@ class PartTimer:
         self._open("forward")
 
     def finish(self) -> StepTimes:
-        """End the step.
-
-        Returns:
-            What was measured since `start`.
-        """
+        """End the step, and return what was measured since `start`."""
         self._close()
         last = self._spans[-1]
         if last[:2] == (OTHER, "forward") and any(span.phase == "backward" for span in self._spans):
@@ -236,12 +196,12 @@ class PartTimer:
         self._calls = dict.fromkeys(self.parts, 0)
         self._graph_calls: list[_Call] = []
         self._inside: list[tuple[str, list[Node]]] = []
-        self._running, self._since, self._passed = OTHER, 0.0, 0.0
+        self.running, self._since, self._passed = OTHER, 0.0, 0.0
         self._processor = 0.0
 
     def _open(self, phase: Phase) -> None:
         """Let time run."""
-        self._phase, self._running = phase, OTHER
+        self._phase, self.running = phase, OTHER
         self._processor_began = time.process_time()
         self._began = self._since = self.now()
 
@@ -256,13 +216,13 @@ class PartTimer:
 
     def _switch(self, part: str | None) -> None:
         """Let another part run from now on."""
-        if part == self._running or self._phase is None:
+        if part == self.running or self._phase is None:
             return
         now = self.now()
         offset = self._passed - self._began
-        span = Span(self._running, self._phase, self._since + offset, now + offset)
+        span = Span(self.running, self._phase, self._since + offset, now + offset)
         self._spans.append(span)
-        self._running, self._since = part or OTHER, now
+        self.running, self._since = part or OTHER, now
 
     # --- hooks ------------------------------------------------------------------------------------
 

@@ -12,9 +12,15 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from hybridlit.analysis.evaluation import LossFunction, loss_function, to_device_of
+from hybridlit.analysis.evaluation import (
+    LossFunction,
+    loss_function,
+    rows_in,
+    tensors_in,
+    to_device_of,
+)
 from hybridlit.analysis.profiling.component_profile import ComponentProfile, PartProfile, Timing
-from hybridlit.analysis.profiling.part_times import OTHER, PartTimer, StepTimes, tensors_in
+from hybridlit.analysis.profiling.part_times import OTHER, PartTimer, StepTimes
 from hybridlit.analysis.recording import Call, recorded
 from hybridlit.argument_types import checked
 from hybridlit.checks import integer
@@ -103,7 +109,7 @@ def profile_components(
         model,
         plain[warmup:],
         hooked[warmup:],
-        rows=next((len(t) for t in tensors_in(given[0]) if t.dim()), None),
+        rows=rows_in(given[0]),
         backward=backward,
         saved=kept if backward else None,
         outputs=outputs,
@@ -132,9 +138,6 @@ def summarize(
         backward: Whether the steps have a backward pass.
         saved: Bytes kept for the backward pass by label of the part, `"other"` included.
         outputs: Bytes of the outputs by label of the part.
-
-    Returns:
-        The profile.
 
     Raises:
         RuntimeError: If no part ran in the forward pass.

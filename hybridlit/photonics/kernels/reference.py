@@ -54,7 +54,7 @@ def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) ->
 def backward(
     columns: Tensor, grad: Tensor, occupied: Sequence[int], space: ComputationSpace
 ) -> Tensor:
-    """Return the gradient of the columns from that of the last state, read downwards.
+    """Return the gradient of the columns from that of the last state: the recursion read downwards.
 
     `grad` has shape (D, batch); other arguments as for `layers`.
     """

@@ -516,9 +516,9 @@ def test_the_last_one_is_of_the_end_where_a_run_stops_early(tmp_path, fit):
         (dict(every_n_steps=0), ValueError, "every_n_steps must be at least 1"),
         (dict(keep=0), ValueError, "keep must be at least 1"),
         (dict(keep=1.5), TypeError, "keep must be an integer"),
-        (dict(save_last="yes"), TypeError, "save_last must be a bool"),
-        (dict(on_exception=1), TypeError, "on_exception must be a bool"),
-        (dict(monitor=None), TypeError, "monitor must be the name"),
+        (dict(save_last="yes"), TypeError, "save_last must be True or False"),
+        (dict(on_exception=1), TypeError, "on_exception must be True or False"),
+        (dict(monitor=None), TypeError, "monitor must be a string"),
         (dict(save_top_k=0, save_last=False, on_exception=False), ValueError, "save nothing"),
     ],
 )

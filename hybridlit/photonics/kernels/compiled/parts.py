@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,57 +72,44 @@ class Amplitudes:
         )
         self._backward_need = width * width + 2 * columns + plan.rows * 2 * width
 
-    def _run(self, call: Callable[[int, int], Any], batch: int, threads: int) -> None:
-        tiles = -(-batch // self.width)
-        workers = worthwhile(batch * self.plan.multiply_adds, tiles, threads)
-        run_tiles(lambda _, start, stop: call(start, stop), tiles, workers)
-
     def forward(self, columns_at: int, out_at: int, batch: int, threads: int = 1) -> None:
         """Fill out (2, batch, states) from columns (2, modes, photons, batch)."""
-        plan = self.plan
-        run = entry_point("amplitude_kernels.amplitudes_forward", self.itemsize)
-
-        def call(start: int, stop: int) -> None:
-            _held, address = scratch(self._forward_need, self.itemsize)
-            run(
-                plan.layout_at, plan.parents_at, plan.weights_at, columns_at, out_at,
-                address, batch, int(not plan.unbunched), start, stop,
-            )  # fmt: skip
-
-        self._run(call, batch, threads)
+        links = self.plan.layout_at, self.plan.parents_at, self.plan.weights_at
+        self._run("forward", self._forward_need, (*links, columns_at, out_at), batch, threads)
 
     def backward(
         self, columns_at: int, grad_at: int, out_at: int, batch: int, threads: int = 1
     ) -> None:
         """Fill out, the gradient of columns, from grad (2, batch, states)."""
         plan = self.plan
-        run = entry_point("amplitude_kernels.amplitudes_backward", self.itemsize)
         children_at = plan.children_at or plan.build_children()
+        links = plan.layout_at, plan.parents_at, children_at, plan.weights_at
+        addresses = (*links, columns_at, grad_at, out_at)
+        self._run("backward", self._backward_need, addresses, batch, threads)
 
-        def call(start: int, stop: int) -> None:
-            _held, address = scratch(self._backward_need, self.itemsize)
-            run(
-                plan.layout_at, plan.parents_at, children_at, plan.weights_at,
-                columns_at, grad_at, out_at, address, batch, int(not plan.unbunched), start, stop,
-            )  # fmt: skip
+    def _run(
+        self, direction: str, need: int, addresses: tuple[int, ...], batch: int, threads: int
+    ) -> None:
+        run = entry_point(f"amplitude_kernels.amplitudes_{direction}", self.itemsize)
 
-        self._run(call, batch, threads)
+        def call(worker: int, start: int, stop: int) -> None:
+            _held, address = scratch(need, self.itemsize)
+            run(*addresses, address, batch, int(not self.plan.unbunched), start, stop)
+
+        tiles = -(-batch // self.width)
+        run_tiles(call, tiles, worthwhile(batch * self.plan.multiply_adds, tiles, threads))
 
 
 def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:
-    """Return the amplitudes of all outcomes.
+    """Return the amplitudes of all outcomes, shape (batch, D), complex.
 
     Args:
         columns: column of each photon, shape (modes, photons, batch), complex.
         occupied: the input mode of each photon, in the order of computation.
         unbunched: keep outcomes with at most one photon a mode.
-
-    Returns:
-        Shape (batch, D), complex.
     """
-    planes = _planes(columns)
-    modes, _, batch = columns.shape
-    run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())
+    planes, run = _planes(columns), _amplitudes(columns, occupied, unbunched)
+    batch = columns.shape[2]
     result = planes.new_empty(2, batch, run.plan.states)
     run.forward(planes.data_ptr(), result.data_ptr(), batch, torch.get_num_threads())
     return torch.complex(result[0], result[1])
@@ -134,13 +119,16 @@ def amplitudes_backward(
     columns: Tensor, grad: Tensor, occupied: tuple[int, ...], unbunched: bool
 ) -> Tensor:
     """Return the gradient of the columns from that of the amplitudes, shape (batch, D)."""
-    planes, above = _planes(columns), _planes(grad)
-    modes, _, batch = columns.shape
-    run = Amplitudes(plan_for(modes, occupied, unbunched, True), planes.element_size())
+    planes, above, run = _planes(columns), _planes(grad), _amplitudes(columns, occupied, unbunched)
     result = torch.empty_like(planes)
-    threads = torch.get_num_threads()
-    run.backward(planes.data_ptr(), above.data_ptr(), result.data_ptr(), batch, threads)
+    addresses = planes.data_ptr(), above.data_ptr(), result.data_ptr()
+    run.backward(*addresses, columns.shape[2], torch.get_num_threads())
     return torch.complex(result[0], result[1])
+
+
+def _amplitudes(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Amplitudes:
+    plan = plan_for(len(columns), occupied, unbunched, True)
+    return Amplitudes(plan, columns.element_size() // 2)
 
 
 def _planes(values: Tensor) -> Tensor:

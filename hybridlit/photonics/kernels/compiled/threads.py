@@ -22,27 +22,22 @@ THREAD_WORK = 1_500_000
 KEPT_SCRATCH = 16 << 20
 
 _local = threading.local()
-_pool: tuple[int, int, ThreadPoolExecutor] | None = None
-_pool_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_lock = threading.Lock()
 
 
-def _executor(threads: int) -> ThreadPoolExecutor:
-    """Return this process's pool with at least `threads` workers."""
+def _executor() -> ThreadPoolExecutor:
+    """Return this process's pool, which starts a thread when no other is free."""
     global _pool
-    pid = os.getpid()
-    pool = _pool
-    if pool is None or pool[0] != pid or pool[1] < threads:
-        with _pool_lock:
-            pool = _pool
-            if pool is None or pool[0] != pid or pool[1] < threads:
-                workers = ThreadPoolExecutor(threads, thread_name_prefix="photonic")
-                pool = _pool = (pid, threads, workers)
-    return pool[2]
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(4 * (os.cpu_count() or 8), thread_name_prefix="photonic")
+        return _pool
 
 
 def _after_fork() -> None:
-    global _pool, _pool_lock
-    _pool, _pool_lock = None, threading.Lock()
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()  # the threads are the parent's
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
@@ -77,7 +72,7 @@ def run_tiles(call: Callable[[int, int, int], Any], tiles: int, workers: int) ->
     if workers == 1:
         return [call(0, 0, tiles)]
     cuts = [tiles * i // workers for i in range(workers + 1)]
-    pool = _executor(workers - 1)
+    pool = _executor()
     rest = [pool.submit(call, i, cuts[i], cuts[i + 1]) for i in range(1, workers)]
     try:
         first = call(0, cuts[0], cuts[1])

@@ -64,27 +64,25 @@ def splat(typingctx: Any, scalar: Any, like: Any) -> Any:
     return signature(kind, kind.scalar, like), codegen
 
 
+def _multiply_add(kind: Any, negate: bool) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        vector = args[0].type
+        operands = [builder.fneg(args[0]) if negate else args[0], *args[1:]]
+        return llvm_call(builder, f"llvm.fmuladd.{suffix(vector)}", vector, operands)
+
+    return signature(kind, kind, kind, kind), codegen
+
+
 @operation
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c``, fused where the machine can."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[0].type
-        return llvm_call(builder, f"llvm.fmuladd.{suffix(vector)}", vector, list(args))
-
-    return signature(a, a, a, a), codegen
+    return _multiply_add(a, negate=False)
 
 
 @operation
 def fnma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``c - a * b``, fused where the machine can."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[0].type
-        operands = [builder.fneg(args[0]), args[1], args[2]]
-        return llvm_call(builder, f"llvm.fmuladd.{suffix(vector)}", vector, operands)
-
-    return signature(a, a, a, a), codegen
+    return _multiply_add(a, negate=True)
 
 
 def _define_unary(name: str, doc: str) -> Any:
@@ -148,27 +146,26 @@ def reciprocal_above(typingctx: Any, value: Any, bound: Any) -> Any:
     return signature(value, value, value.scalar), codegen
 
 
+def _converted(kind: Lanes, instruction: str) -> Any:
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        target = llvm_vector(kind)
+        same = args[0].type == target
+        return args[0] if same else getattr(builder, instruction)(args[0], target)
+
+    return codegen
+
+
 @operation
 def widen(typingctx: Any, value: Any) -> Any:
     """Return the same lanes in float64."""
     kind = Lanes(types.float64, value.count)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        target = llvm_vector(kind)
-        return args[0] if args[0].type == target else builder.fpext(args[0], target)
-
-    return signature(kind, value), codegen
+    return signature(kind, value), _converted(kind, "fpext")
 
 
 @operation
 def narrow(typingctx: Any, value: Any, like: Any) -> Any:
     """Return float64 lanes rounded to the type of ``like``."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        target = llvm_vector(like)
-        return args[0] if args[0].type == target else builder.fptrunc(args[0], target)
-
-    return signature(like, value, like), codegen
+    return signature(like, value, like), _converted(like, "fptrunc")
 
 
 @operation

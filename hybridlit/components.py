@@ -21,6 +21,7 @@ from hybridlit.argument_types import checked
 from hybridlit.photonics import PhotonicCircuit
 
 __all__ = [
+    "COMPONENTS",
     "is_photonic",
     "mark_photonic",
     "model_parts",
@@ -28,6 +29,8 @@ __all__ = [
     "photonic_modules",
     "split_parameters",
 ]
+
+COMPONENTS = ("classical", "photonic")
 
 _MARK = "_hybridlit_photonic"
 

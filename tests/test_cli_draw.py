@@ -172,8 +172,8 @@ def test_a_checkpoint_cannot_have_code_imported(command, changes, named, bare, p
 
 
 def test_recipes_give_models_and_data(recipe):
-    path = recipe("ParallelHybrid", quantum_dim=None)
-    with pytest.raises(ValueError, match="quantum_dim"):
+    path = recipe("ParallelHybrid", quantum_dims=None)
+    with pytest.raises(ValueError, match=r"has no argument 'quantum_dims' .* 'quantum_dim'\?"):
         model_of_recipe(path)
     path = recipe(n_modes=6)
     model = model_of_recipe(path)

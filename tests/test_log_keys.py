@@ -1,4 +1,7 @@
-"""Every key of the table of log keys is in an event file, and every key there is in the table."""
+"""Every key of the table of log keys is in an event file, and every key there is in the table.
+
+The table of the README, that of the code and the docstrings of those who write them are the same.
+"""
 
 import re
 from pathlib import Path
@@ -14,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+import hybridlit
 from hybridlit import (
     ArrayDataModule,
     GradientImbalanceMonitor,
@@ -22,6 +26,7 @@ from hybridlit import (
     SequentialHybrid,
 )
 from hybridlit.callbacks import MixedPrecision
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.cli import main
 
 pytest.importorskip("matplotlib", reason="recipes extra: the circuit is drawn with it")
@@ -29,21 +34,7 @@ pytest.importorskip("matplotlib", reason="recipes extra: the circuit is drawn wi
 ROOT = Path(__file__).parents[1]
 README = ROOT / "hybridlit" / "callbacks" / "README.md"
 TABLE = README.read_text().partition("## Log keys")[2].partition("\n## ")[0]
-ROWS = [line.split("|")[1] for line in TABLE.splitlines() if line.startswith("| `")]
-KEYS = [key for row in ROWS for key in re.findall(r"`([^`]+)`", row)]
-PLACES = {"part": r"\w+", "component": "(classical|photonic)", "path": r"\w+", "metric": r"\w+"}
-PLACES |= {"module": r"\w+", "picture": r"\w+"}
-
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-
-
-def pattern(key):
-    """A regular expression of a key with places like <part> in it."""
-    parts = re.split(r"<(\w+)>", key)
-    return "".join(
-        PLACES[part] if place else re.escape(part)
-        for part, place in zip(parts, [False, True] * len(parts), strict=False)
-    )
 
 
 def events(folder):
@@ -137,14 +128,27 @@ def found(recipe, tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", LogKey)
 def test_a_key_of_the_table_is_in_an_event_file(found, key):
-    assert any(re.fullmatch(pattern(key), tag) for tag in found), sorted(found)
+    assert any(re.fullmatch(key.pattern, tag) for tag in found), sorted(found)
 
 
 def test_every_key_in_an_event_file_is_in_the_table(found):
-    documented = "|".join(map(pattern, KEYS))
-    assert {tag for tag in found if not re.fullmatch(documented, tag)} == set()
+    known = "|".join(key.pattern for key in LogKey)
+    assert {tag for tag in found if not re.fullmatch(known, tag)} == set()
+
+
+def test_the_readme_has_the_keys_of_the_code():
+    rows = [line.split("|")[1:3] for line in TABLE.splitlines() if line.startswith("| `")]
+    written = {key: writers for keys, writers in rows for key in re.findall(r"`([^`]+)`", keys)}
+    assert sorted(written) == sorted(key.value for key in LogKey)
+    assert [key for key in LogKey if key.writer not in written[key.value]] == []
+
+
+@pytest.mark.parametrize("key", [key for key in LogKey if key.writer in hybridlit.__all__])
+def test_who_writes_a_key_says_so(key):
+    named = {key.value} | {key("classical") if "<component>" in key.value else key.value}
+    assert any(name in getattr(hybridlit, key.writer).__doc__ for name in named)
 
 
 def test_the_recipe_shows_curves_in_groups_and_a_table_of_runs(recipe):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.checkpoint import checkpoint
 
+from hybridlit.analysis.recording import recorded
 from hybridlit.argument_types import checked
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, inputs_of, run_forward
+from hybridlit.callbacks.measuring.recomputation import recompute, stop_recomputing
+from hybridlit.callbacks.measuring.reports import log_largest, training_goes_on
+from hybridlit.callbacks.measuring.undoing import Undoing
 from hybridlit.checks import number
 from hybridlit.components import model_parts, photonic_modules
 from hybridlit.internals.torch import StorageWeakRef, is_compiled
@@ -25,7 +27,7 @@ from hybridlit.undisturbed import undisturbed
 __all__ = ["ActivationCheckpointing"]
 
 
-class ActivationCheckpointing(Callback):
+class ActivationCheckpointing(Undoing):
     """Keep only the inputs of chosen parts for the backward pass, and run these parts again there.
 
     Less memory for one more forward pass of these parts (Chen et al., arXiv:1604.06174); what is
@@ -99,74 +101,31 @@ class ActivationCheckpointing(Callback):
             rank_zero_warn(f"the model has nothing that is {_listed(self.components)}")
         self._measured = not chosen
         for name, module in chosen.items():
-            _recompute(module)
+            recompute(module)
             self._active[name] = module
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Measure what is saved, on the first batch."""
+        """Measure what is saved, on the first batch; turn it off if that is too little."""
         if self._measured:
             return
         self._measured = True
+        name = type(pl_module).__name__
+        unmeasured = "what activation checkpointing saves is not measured"
         if not has_forward(pl_module):
-            rank_zero_warn(
-                "what activation checkpointing saves is not measured: "
-                f"{type(pl_module).__name__} defines no forward(inputs)"
-            )
+            rank_zero_warn(f"{unmeasured}: {name} defines no forward(inputs)")
             return
-        try:
-            kept, without, idle = self._measure(trainer, pl_module, batch)
-        except Exception as error:  # training itself may well go on
-            rank_zero_warn(
-                f"what activation checkpointing saves is not measured, since forward(inputs) of "
-                f"{type(pl_module).__name__} failed on a copy of the model: {error}"
-            )
+        unmeasured += f", since forward(inputs) of {name} failed on a copy of the model"
+        measured: tuple[int, int] | None = None
+        with training_goes_on(lambda error: rank_zero_warn(f"{unmeasured}: {error}")):
+            measured = self._measure(trainer, pl_module, batch)
+        # all processes or none: those that have measured would wait for the others
+        if not trainer.strategy.reduce_boolean_decision(measured is not None) or measured is None:
             return
-        if idle:
-            rank_zero_warn(
-                f"{_listed(idle)} did not run as a module in training mode, so nothing of it is "
-                "recomputed: call it as self.part(x), or leave it out of components"
-            )
-        # processes with other batches must not decide otherwise, so the largest saving counts
-        own = torch.tensor(float(without - kept), device=pl_module.device)
-        saved = float(trainer.strategy.reduce(own, reduce_op="max"))
-        names, found = _listed(self._active), f"{_mib(without - kept)} of {_mib(without)} MiB"
-        if saved <= 0:
-            rank_zero_info(f"Activation checkpointing of {names} saves nothing here: it is off.")
-        elif saved < self.min_saved_mib * 2**20:
-            rank_zero_info(
-                f"Activation checkpointing of {names} would save {found} that a batch keeps for "
-                f"the backward pass, less than min_saved_mib={self.min_saved_mib:g}: it is off."
-            )
-        else:
-            rank_zero_info(
-                f"Activation checkpointing of {names} saves {found} that a batch keeps for the "
-                "backward pass."
-            )
-        if saved <= 0 or saved < self.min_saved_mib * 2**20:
-            self._restore()
-            kept = without
-        pl_module.log_dict(
-            {
-                "checkpointing/kept_bytes": float(kept),
-                "checkpointing/saved_bytes": float(without - kept),
-            },
-            on_step=False,
-            on_epoch=True,
-            reduce_fx="max",
-            sync_dist=True,
-        )
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Turn recomputation off."""
-        self._restore()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Turn recomputation off."""
-        self._restore()
+        kept, without = measured
+        kept = self._decide(trainer, pl_module, kept, without)
+        log_largest(pl_module, {LogKey.KEPT(): float(kept), LogKey.SAVED(): float(without - kept)})
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -195,85 +154,53 @@ class ActivationCheckpointing(Callback):
         inside = {id(m) for outer in chosen.values() for m in outer.modules() if m is not outer}
         return {name: module for name, module in chosen.items() if id(module) not in inside}
 
-    def _restore(self) -> None:
+    def _undo(self) -> None:
         for module in self._active.values():
-            _keep(module)
+            stop_recomputing(module)
         self._active = {}
 
-    def _measure(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any
-    ) -> tuple[int, int, list[str]]:
-        """Return the bytes kept with and without checkpointing, and which modules did not run."""
-        model, ran = copy_of(pl_module), set[str]()
+    def _decide(self, trainer: Trainer, model: LightningModule, kept: int, without: int) -> int:
+        """Say what is saved, turn recomputation off if that is too little; return what is kept."""
+        # processes with other batches must not decide otherwise, so the largest saving counts
+        own = torch.tensor(float(without - kept), device=model.device)
+        saved = float(trainer.strategy.reduce(own, reduce_op="max"))
+        what = f"Activation checkpointing of {_listed(self._active)}"
+        found = f"{(without - kept) / 2**20:.3g} of {without / 2**20:.3g} MiB"
+        if saved > 0 and saved >= self.min_saved_mib * 2**20:
+            rank_zero_info(f"{what} saves {found} that a batch keeps for the backward pass.")
+            return kept
+        if saved <= 0:
+            rank_zero_info(f"{what} saves nothing here: it is off.")
+        else:
+            rank_zero_info(
+                f"{what} would save {found} that a batch keeps for the backward pass, less than "
+                f"min_saved_mib={self.min_saved_mib:g}: it is off."
+            )
+        self._undo()
+        return without
 
-        def note(name: str, module: nn.Module, _: Any) -> None:
-            if module.training:
-                ran.add(name)
+    def _measure(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> tuple[int, int]:
+        """Return the bytes kept with and without checkpointing; say which modules did not run."""
+        model = copy_of(pl_module)
+        copies = {name: model.get_submodule(name) for name in self._active}
+        held = [*model.parameters(), *model.buffers(), inputs_of(model, batch)]
 
         def run() -> None:
-            run_forward(model, batch, trainer.precision_plugin)
+            with undisturbed():
+                run_forward(model, batch, trainer.precision_plugin)
 
-        copies = {name: model.get_submodule(name) for name in self._active}
-        for name, module in copies.items():
-            module.register_forward_pre_hook(partial(note, name))
-        held = [*model.parameters(), *model.buffers(), inputs_of(model, batch)]
-        with undisturbed():
+        with recorded(copies, keep=lambda _: True) as calls:
             kept = _kept_bytes(run, held)
         for module in copies.values():
-            _keep(module)
-        with undisturbed():
-            without = _kept_bytes(run, held)
-        return kept, without, [name for name in copies if name not in ran]
-
-
-def _recompute(module: nn.Module) -> None:
-    """Let a module keep nothing but its input in training."""
-    saved = module.state_dict()
-    # what is not saved with a model follows from what is, and does not change in training
-    buffers = [name for name, _ in module.named_buffers() if name in saved]
-    module.forward = partial(_recomputed, module, module.forward, buffers)
-
-
-def _keep(module: nn.Module) -> None:
-    """Undo `_recompute`; on a copy of the module, too."""
-    forward = vars(module).pop("forward").args[1]
-    if getattr(forward, "__func__", None) is not type(module).forward:
-        module.forward = forward  # others had replaced it before
-
-
-def _recomputed(
-    module: nn.Module, forward: Callable[..., Any], buffers: list[str], *args: Any, **kwargs: Any
-) -> Any:
-    if not (module.training and torch.is_grad_enabled()):
-        return forward(*args, **kwargs)
-    contexts = partial(_contexts, module, buffers)
-    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
-
-
-def _contexts(
-    module: nn.Module, buffers: list[str]
-) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    before = {name: module.get_buffer(name).clone() for name in buffers}
-    return nullcontext(), _as_before(module, before, torch.get_default_dtype())
-
-
-@contextmanager
-def _as_before(module: nn.Module, before: dict[str, Tensor], dtype: torch.dtype) -> Iterator[None]:
-    """Run a module with the buffers and the default dtype it had, and without changing its own."""
-    now, ambient = {name: module.get_buffer(name) for name in before}, torch.get_default_dtype()
-    _set_buffers(module, {name: value.clone() for name, value in before.items()})
-    torch.set_default_dtype(dtype)  # the backward pass runs outside the Trainer's precision
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(ambient)
-        _set_buffers(module, now)
-
-
-def _set_buffers(module: nn.Module, values: dict[str, Tensor]) -> None:
-    for name, value in values.items():
-        owner, _, leaf = name.rpartition(".")
-        setattr(module.get_submodule(owner), leaf, value)
+            stop_recomputing(module)
+        without = _kept_bytes(run, held)
+        idle = [name for name, module in copies.items() if not (calls[name] and module.training)]
+        if idle:
+            rank_zero_warn(
+                f"{_listed(idle)} did not run as a module in training mode, so nothing of it is "
+                "recomputed: call it as self.part(x), or leave it out of components"
+            )
+        return kept, without
 
 
 def _kept_bytes(run: Callable[[], object], held: list[Any]) -> int:
@@ -301,7 +228,3 @@ def _kept_bytes(run: Callable[[], object], held: list[Any]) -> int:
 
 def _listed(names: Collection[str]) -> str:
     return ", ".join(names)
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.3g}"

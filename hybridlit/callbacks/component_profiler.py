@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -13,14 +13,17 @@ from hybridlit.analysis.evaluation import rows_in
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.part_times import PartTimer, StepTimes
 from hybridlit.analysis.profiling.profile import summarize
-from hybridlit.callbacks.measuring.going_on import training_goes_on
-from hybridlit.callbacks.measuring.loggers import boards
+from hybridlit.argument_types import checked
+from hybridlit.callbacks.log_keys import LogKey
+from hybridlit.callbacks.measuring.epochs import checked_epochs, say_missed
+from hybridlit.callbacks.measuring.reports import boards, training_goes_on
+from hybridlit.callbacks.measuring.undoing import Undoing
 from hybridlit.checks import integer
 
 __all__ = ["ComponentProfiler"]
 
 
-class ComponentProfiler(Callback):
+class ComponentProfiler(Undoing):
     """Measure how long each part of a network takes in training steps, at chosen times of a run.
 
     A measurement skips some batches, then measures steps with hooks on the parts and steps without
@@ -57,6 +60,7 @@ class ComponentProfiler(Callback):
         True
     """
 
+    @checked
     def __init__(
         self,
         epochs: list[int] | None = None,
@@ -65,19 +69,8 @@ class ComponentProfiler(Callback):
         warmup: int = 3,
         trace: bool = True,
     ) -> None:
-        if epochs is not None and every_n_steps is not None:
-            raise ValueError(
-                f"give epochs or every_n_steps, got both: {epochs!r} and {every_n_steps!r}"
-            )
-        if epochs is not None:
-            if not isinstance(epochs, (list, tuple)):
-                raise TypeError(f"epochs must be a list of integers, got {epochs!r}")
-            epochs = [integer(epoch, "each of epochs", 0) for epoch in epochs]
-        if every_n_steps is not None:
-            every_n_steps = integer(every_n_steps, "every_n_steps", 1)
-        if not isinstance(trace, bool):
-            raise TypeError(f"trace must be a bool, got {trace!r}")
-        self.epochs, self.every_n_steps, self.trace = epochs, every_n_steps, trace
+        self.epochs, self.every_n_steps = checked_epochs(epochs, every_n_steps, "every_n_steps")
+        self.trace = trace
         self.steps = integer(steps, "steps", 1)
         self.warmup = integer(warmup, "warmup", 0)
         self._timer: PartTimer | None = None
@@ -110,10 +103,8 @@ class ComponentProfiler(Callback):
         self._measurement, self._last_opened, self._found = None, None, []
         directory = Path(trainer.log_dir or trainer.default_root_dir)  # asks all processes
         self._directory = directory / "profile" if self.trace and trainer.is_global_zero else None
-        last = trainer.max_epochs
-        missed = [epoch for epoch in self.epochs or [] if last not in (None, -1) and epoch >= last]
-        if missed and self._timer is not None:
-            rank_zero_warn(f"max_epochs={last} ends before epochs {missed} can be profiled")
+        if self._timer is not None:
+            say_missed(self.epochs, trainer, "profiled")
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -156,20 +147,8 @@ class ComponentProfiler(Callback):
             for name, value in _scalars(profile).items():
                 values.setdefault(name, []).append(value)
         self._found = []
-        for name, several in values.items():
-            mean = sum(several) / len(several)
-            pl_module.log(name, mean, on_step=False, on_epoch=True, sync_dist=True)
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Leave no hooks on the model."""
-        self._stop()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave no hooks on the model, and do not hold it."""
-        self._stop()
-        self._timer = None
+        means = {name: sum(several) / len(several) for name, several in values.items()}
+        pl_module.log_dict(means, on_step=False, on_epoch=True, sync_dist=True)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -180,10 +159,10 @@ class ComponentProfiler(Callback):
         else:
             place = trainer.global_step
             due = place % self.every_n_steps == 0
-        due = due and place != self._last_opened
-        if due:
-            self._last_opened = place
-        return due
+        if not due or place == self._last_opened:
+            return False
+        self._last_opened = place
+        return True
 
     def _report(self, trainer: Trainer, pl_module: LightningModule) -> None:
         measurement, self._measurement = self._measurement, None
@@ -195,25 +174,27 @@ class ComponentProfiler(Callback):
                 f"warmup={self.warmup}"
             )
             return
-        try:
+        profile: ComponentProfile | None = None
+        with training_goes_on(lambda e: rank_zero_warn(f"ComponentProfiler measures nothing: {e}")):
             profile = measurement.profile(pl_module)
-        except Exception as error:  # nothing to see is no reason to end a run
-            rank_zero_warn(f"ComponentProfiler measures nothing: {error}")
+        if profile is None:
             self._timer = None
             return
         self._found.append(profile)
         with training_goes_on("ComponentProfiler's table"):
+            table = profile.to_markdown()
             for board in boards(trainer):
-                board.experiment.add_text("profile", profile.to_markdown(), trainer.global_step)
+                board.experiment.add_text(LogKey.TABLE(), table, trainer.global_step)
         if self._directory is not None:
             name = f"epoch_{trainer.current_epoch:04d}_step_{trainer.global_step}.trace.json"
             with training_goes_on(f"ComponentProfiler's trace {name}"):
                 profile.save_trace(self._directory / name)
 
-    def _stop(self) -> None:
+    def _undo(self) -> None:
+        """Leave no hooks on the model, and do not hold it."""
         if self._timer is not None:
             self._timer.detach()
-        self._measurement = None
+        self._measurement = self._timer = None
 
 
 class _Measurement:
@@ -274,11 +255,9 @@ class _Measurement:
 
 
 def _scalars(profile: ComponentProfile) -> dict[str, float]:
-    values = {"profile/step_ms": profile.step.median}
+    values = {LogKey.STEP(): profile.step.median}
     for part in profile.parts:
-        values[f"profile/{part.name}_forward_ms"] = part.forward.median
-        values[f"profile/{part.name}_backward_ms"] = part.backward.median
-        values[f"profile/{part.name}_share"] = part.share
-    for component, share in profile.shares.items():
-        values[f"profile/{component}_share"] = share
-    return values
+        values[LogKey.FORWARD(part.name)] = part.forward.median
+        values[LogKey.BACKWARD(part.name)] = part.backward.median
+        values[LogKey.PART_SHARE(part.name)] = part.share
+    return values | {LogKey.SHARE(component): share for component, share in profile.shares.items()}

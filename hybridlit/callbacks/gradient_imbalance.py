@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 from torch.optim import Optimizer
 
-from hybridlit.callbacks.measuring.loggers import log_values
-from hybridlit.callbacks.measuring.scaled_rates import ScaledRates
+from hybridlit.callbacks.log_keys import LogKey
+from hybridlit.callbacks.measuring.balance import Balance
+from hybridlit.callbacks.measuring.reports import log_values
+from hybridlit.callbacks.measuring.scaled_rates import POWERS, ScaledRates
 from hybridlit.callbacks.measuring.step_sizes import (
     StepUnderWay,
     gradient_scaler,
     remaining_scale,
     step_sizes,
 )
+from hybridlit.callbacks.measuring.undoing import Undoing
 from hybridlit.checks import choice, integer, number
-from hybridlit.components import split_parameters
+from hybridlit.components import COMPONENTS, split_parameters
 from hybridlit.optimizers import only_optimizer
 
 __all__ = ["GradientImbalanceMonitor"]
 
-_COMPONENTS = ("classical", "photonic")
-
-# powers of the rebalancing factor by which learning rates are multiplied
-_POWERS = {"classical": -0.5, "photonic": 0.5}
+Action = Literal["warn", "rebalance"]
 
 _ADVICE = (
     "If both steps have a sound size (about 1e-4 to 1e-2), leave it: Adam, AdamW and their like "
@@ -39,7 +39,7 @@ _ADVICE = (
 )
 
 
-class GradientImbalanceMonitor(Callback):
+class GradientImbalanceMonitor(Undoing):
     """Warn when the gradients of one component are far smaller than those of the other.
 
     Every `every_n_steps` optimizer steps it measures, for classical and photonic parameters, the
@@ -47,29 +47,21 @@ class GradientImbalanceMonitor(Callback):
     compared with ten thousand weights: after gradients were accumulated, reduced over processes and
     unscaled, and before they are clipped. The logarithm of the ratio photonic / classical is
     smoothed by an exponential moving average (bias-corrected), and after `patience` smoothed ratios
-    in a row outside of [`low`, `high`] there is one warning. There can be another one after the
+    in a row outside of [`low`, `high`] there is one warning; there can be another one after the
     ratio has come back inside by a factor of 2.
 
-    The ratio need not be 1. In seven of the eight recipes the smoothed ratio stays between 0.2 and
-    13 throughout; in `digits_rows_gru` it falls to 0.003, since the learned gate of the fusion
-    shuts the photonic path off. The ratio tells which component gets the smaller gradients, not
-    which one is at fault. A factor above 1 that goes to photonic parameters and to classical ones
-    before them alike hardly shows.
-
-    **Gradients are not steps.** With SGD a gradient a thousand times too small is a step a thousand
-    times too small; Adam and its like divide by the size of the gradient, and a constant factor
-    hardly changes their steps. So the steps that the optimizer took are measured too: the change of
-    the classical weights relative to their size, `norm(step) / norm(weights)` (Bernstein et al.
-    2020, arXiv:2002.03432), and that of the photonic parameters, which are phases and have no size,
-    in turns, `RMS(step) / 2 pi`. In the recipes, all of them with AdamW, the second is 0.01 to 0.1
-    of the first.
+    Gradients are not steps: Adam and its like divide by the size of the gradient. So the steps that
+    the optimizer took are measured too: the change of the classical weights relative to their size,
+    `norm(step) / norm(weights)`, and that of the photonic parameters, which are phases and have no
+    size, in turns, `RMS(step) / 2 pi`. README.md in `callbacks/measuring/` says what to make of
+    either; the ratio need not be 1.
 
     With `action="rebalance"` the learning rates are corrected while an imbalance lasts, so that the
     smoothed ratio of the steps, photonic / classical, comes into [`update_low`, `update_high`]: the
     photonic learning rates are multiplied by sqrt(f) and the classical ones divided by it, where f
-    is at most `max_rebalance` and at least its inverse. The optimizer's groups have their own
-    learning rates again as soon as it has stepped, so schedulers, checkpoints and
-    `LearningRateMonitor` see those. Where Adam keeps the steps in range, f is 1.
+    is at most `max_rebalance` and at least its inverse; where Adam keeps the steps in range, f is
+    1. The optimizer's groups have their own learning rates again as soon as it has stepped, so
+    schedulers, checkpoints and `LearningRateMonitor` see those.
 
     A component without gradients (frozen, a reservoir, or idle in `AlternatingTraining` or a stage)
     is no imbalance and changes nothing. If the components take turns, a ratio is that of their
@@ -82,11 +74,10 @@ class GradientImbalanceMonitor(Callback):
     (FSDP, DeepSpeed) a process would measure its own share only.
 
     Logged every `log_every_n_steps` of the Trainer, the latest values since the last time:
-    `grad/classical_norm`, `grad/photonic_norm`, `grad/classical_rms`, `grad/photonic_rms`;
-    `grad/ratio` and `grad/ratio_smooth` (photonic / classical); `update/classical` (relative) and
-    `update/photonic` (turns) of the steps taken; `update/ratio_smooth` (photonic / classical, what
-    it would be without rebalancing); with `action="rebalance"` also `update/rebalance`, the f of
-    the step.
+    `grad/<component>_norm`, `grad/<component>_rms`, `grad/ratio` and `grad/ratio_smooth` (photonic
+    / classical); of the steps taken `update/classical` (relative), `update/photonic` (turns) and
+    `update/ratio_smooth` (photonic / classical, as it would be without rebalancing); with
+    `action="rebalance"` also `update/rebalance`, the f of the step.
 
     Args:
         high: Largest smoothed ratio without a warning; more than 4 times `low`.
@@ -118,7 +109,7 @@ class GradientImbalanceMonitor(Callback):
         every_n_steps: int = 20,
         smoothing: float = 0.9,
         patience: int = 5,
-        action: Literal["warn", "rebalance"] = "warn",
+        action: Action = "warn",
         max_rebalance: float = 10.0,
         update_low: float = 0.003,
         update_high: float = 0.3,
@@ -126,7 +117,7 @@ class GradientImbalanceMonitor(Callback):
         number(low, "low", above=0.0)
         number(high, "high", above=4 * low)
         number(smoothing, "smoothing", minimum=0.0, below=1.0)
-        choice(action, "action", ("warn", "rebalance"))
+        choice(action, "action", get_args(Action))
         number(max_rebalance, "max_rebalance", above=1.0)
         number(update_low, "update_low", above=0.0)
         number(update_high, "update_high", above=update_low)
@@ -143,31 +134,26 @@ class GradientImbalanceMonitor(Callback):
         self._reset()
 
     def _reset(self) -> None:
-        self._next = dict.fromkeys(_COMPONENTS, 0)  # the step from which on a measurement is due
-        self._unpaired: dict[str, list[float]] = {}  # newer than the last ratio: [rms, update]
-        self._gradient_ratio = _LogAverage()
-        self._update_ratio = _LogAverage()  # of what the steps would be without rebalancing
-        self._outside = 0  # ratios in a row above `high`, or minus those below `low`
-        self._imbalance: str | None = None
-        self._zeros = dict.fromkeys(_COMPONENTS, 0)  # measurements in a row with a gradient of 0
+        self._next = dict.fromkeys(COMPONENTS, 0)  # the step from which on a measurement is due
+        self._balance = Balance(self.low, self.high, self.smoothing, self.patience)
         self._nonfinite = 0  # steps so far with infinite or NaN gradients
         self._values: dict[str, float] = {}  # measured and not logged yet
 
     @property
     def imbalance(self) -> str | None:
         """The component with the far smaller gradients, while an imbalance lasts; else None."""
-        return self._imbalance
+        return self._balance.smaller
 
     @property
     def ratio(self) -> float | None:
         """The smoothed ratio of RMS gradients, photonic / classical; None before the first one."""
-        return self._gradient_ratio.mean
+        return self._balance.gradients.mean
 
     @property
     def rebalance_factor(self) -> float:
         """The factor f of the ratio of learning rates, photonic / classical, in the next step."""
-        ratio = self._update_ratio.mean
-        if self.action != "rebalance" or self._imbalance is None or ratio is None:
+        ratio = self._balance.updates.mean
+        if self.action != "rebalance" or self.imbalance is None or ratio is None:
             return 1.0
         wanted = min(max(ratio, self.update_low), self.update_high) / ratio
         return min(max(wanted, 1 / self.max_rebalance), self.max_rebalance)
@@ -188,36 +174,30 @@ class GradientImbalanceMonitor(Callback):
                 "photonic parameters; layers of other libraries go through mark_photonic"
             )
         if self.action == "rebalance":
-            for group in optimizer.param_groups:
-                self._component_of(group)
+            self._rates = ScaledRates(optimizer, self._component, lambda: self.rebalance_factor)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew, unless the run goes on."""
         if trainer.global_step == 0:
             self._reset()
-        if self.action == "rebalance":
-            self._rates = ScaledRates(trainer.optimizers[0], self._multiplier)
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
     ) -> None:
         """Measure the gradients of the components whose turn it is; keep what is to be updated."""
         self._under_way.clear()
-        step = trainer.global_step
-        due: dict[str, list[nn.Parameter]] = {
-            component: [] for component in _COMPONENTS if step >= self._next[component]
-        }
-        if not due:
-            return
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                component = self._component.get(parameter)
-                if component in due and parameter.grad is not None:
-                    due[component].append(parameter)
-        scale = remaining_scale(trainer, optimizer)
-        for component, parameters in due.items():
-            if parameters:
-                self._under_way[component] = StepUnderWay(parameters, scale)
+        for component in COMPONENTS:
+            if trainer.global_step < self._next[component]:
+                continue
+            with_gradient = [
+                parameter
+                for group in optimizer.param_groups
+                for parameter in group["params"]
+                if parameter.grad is not None and self._component.get(parameter) == component
+            ]
+            if with_gradient:
+                scale = remaining_scale(trainer, optimizer)
+                self._under_way[component] = StepUnderWay(with_gradient, scale)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -230,41 +210,16 @@ class GradientImbalanceMonitor(Callback):
             log_values(trainer, self._values)
             self._values = {}
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let go of optimizer and parameters."""
-        self._let_go()
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Let go of them, before a checkpoint is saved that would hold rebalanced rates."""
-        self._let_go()
-
     def state_dict(self) -> dict[str, Any]:
         """Return the averages and counters, in plain types."""
-        return {
-            "next": dict(self._next),
-            "unpaired": {name: list(values) for name, values in self._unpaired.items()},
-            "gradient_ratio": self._gradient_ratio.state(),
-            "update_ratio": self._update_ratio.state(),
-            "outside": self._outside,
-            "imbalance": self._imbalance,
-            "zeros": dict(self._zeros),
-            "nonfinite": self._nonfinite,
-            "values": dict(self._values),
-        }
+        own = {"next": dict(self._next), "nonfinite": self._nonfinite, "values": dict(self._values)}
+        return own | self._balance.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from averages and counters."""
-        self._next = dict(state_dict["next"])
-        self._unpaired = {name: list(pair) for name, pair in state_dict["unpaired"].items()}
-        self._gradient_ratio = _LogAverage(*state_dict["gradient_ratio"])
-        self._update_ratio = _LogAverage(*state_dict["update_ratio"])
-        self._outside = state_dict["outside"]
-        self._imbalance = state_dict["imbalance"]
-        self._zeros = dict(state_dict["zeros"])
+        self._next, self._values = dict(state_dict["next"]), dict(state_dict["values"])
         self._nonfinite = state_dict["nonfinite"]
-        self._values = dict(state_dict["values"])
+        self._balance.load_state_dict(state_dict)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -285,57 +240,22 @@ class GradientImbalanceMonitor(Callback):
             rms = sizes.gradient / root
             scale = math.tau * root if component == "photonic" else sizes.weights
             update = sizes.step / scale if scale else 0.0
-            logged[f"grad/{component}_norm"] = sizes.gradient
-            logged[f"grad/{component}_rms"] = rms
-            logged[f"update/{component}"] = update
-            self._zeros[component] = 0 if rms else self._zeros[component] + 1
-            if rms:
-                self._unpaired[component] = [rms, update / factor ** _POWERS[component]]
-            elif self._zeros[component] == self.patience:
+            logged[LogKey.NORM(component)] = sizes.gradient
+            logged[LogKey.RMS(component)] = rms
+            logged[LogKey.UPDATE(component)] = update
+            if self._balance.add(component, rms, update / factor ** POWERS[component]):
                 self._warn_of_zeros(step, component)
-        if len(self._unpaired) == len(_COMPONENTS):
-            logged |= self._compare(trainer, step)
+        before = self.imbalance
+        logged |= self._balance.compare()
+        if self.imbalance is not None and self.imbalance != before:
+            self._warn_of_imbalance(trainer, step, self.imbalance)
         if self.action == "rebalance":
-            logged["update/rebalance"] = factor
+            logged[LogKey.REBALANCE()] = factor
         return logged
 
-    def _compare(self, trainer: Trainer, step: int) -> dict[str, float]:
-        """Take a ratio of the components, and warn if an imbalance begins with it."""
-        latest, self._unpaired = self._unpaired, {}
-        (classical, classical_update), (photonic, photonic_update) = (
-            latest[component] for component in _COMPONENTS
-        )
-        ratio = photonic / classical
-        smooth = self._gradient_ratio.add(ratio, self.smoothing)
-        logged = {"grad/ratio": ratio, "grad/ratio_smooth": smooth}
-        if classical_update and photonic_update:  # a learning rate can be 0
-            logged["update/ratio_smooth"] = self._update_ratio.add(
-                photonic_update / classical_update, self.smoothing
-            )
-        if 2 * self.low <= smooth <= self.high / 2:
-            self._imbalance = None
-        if smooth > self.high:
-            self._outside = max(self._outside, 0) + 1
-        elif smooth < self.low:
-            self._outside = min(self._outside, 0) - 1
-        else:
-            self._outside = 0
-        if abs(self._outside) >= self.patience:
-            smaller, larger = _COMPONENTS if self._outside > 0 else reversed(_COMPONENTS)
-            if smaller != self._imbalance:
-                self._imbalance = smaller
-                self._warn_of_imbalance(trainer, step, smaller, larger, latest)
-        return logged
-
-    def _warn_of_imbalance(
-        self,
-        trainer: Trainer,
-        step: int,
-        smaller: str,
-        larger: str,
-        latest: dict[str, list[float]],
-    ) -> None:
-        ratio = self._gradient_ratio.mean or 1.0
+    def _warn_of_imbalance(self, trainer: Trainer, step: int, smaller: str) -> None:
+        ratio, latest = self.ratio or 1.0, self._balance.latest
+        larger = next(component for component in COMPONENTS if component != smaller)
         rates = ", ".join(
             f"{group.get('name', f'group {position}')} {float(group['lr']):.3g}"
             for position, group in enumerate(trainer.optimizers[0].param_groups)
@@ -369,45 +289,10 @@ class GradientImbalanceMonitor(Callback):
                 "not measured; this is said once."
             )
 
-    def _component_of(self, group: dict[str, Any]) -> str | None:
-        """Return the component that a group of the optimizer belongs to."""
-        found = {self._component[p] for p in group["params"] if p in self._component}
-        if len(found) > 1:
-            raise ValueError(
-                f"action='rebalance' needs a group of the optimizer for each component, and group "
-                f"{group.get('name', 'without a name')} holds both: give the optimizer the groups "
-                "[list(p.values()) for p in split_parameters(model).values()], or use action='warn'"
-            )
-        return next(iter(found), None)
-
-    def _multiplier(self, group: dict[str, Any]) -> float:
-        """Return what the learning rate of a group is multiplied by in the next step."""
-        factor = self.rebalance_factor
-        component = self._component_of(group) if factor != 1.0 else None
-        return 1.0 if component is None else factor ** _POWERS[component]
-
-    def _let_go(self) -> None:
+    def _undo(self) -> None:
+        """Let go of optimizer and parameters; the optimizer has its own learning rates again."""
         if self._rates is not None:
             self._rates.remove()
             self._rates = None
         self._component = {}
         self._under_way.clear()
-
-
-class _LogAverage:
-    """An exponential moving average of logarithms, corrected for its start."""
-
-    def __init__(self, total: float = 0.0, weight: float = 0.0) -> None:
-        self.total, self.weight = total, weight
-
-    def add(self, value: float, smoothing: float) -> float:
-        self.total = smoothing * self.total + (1 - smoothing) * math.log(value)
-        self.weight = smoothing * self.weight + (1 - smoothing)
-        return math.exp(self.total / self.weight)
-
-    @property
-    def mean(self) -> float | None:
-        return math.exp(self.total / self.weight) if self.weight else None
-
-    def state(self) -> list[float]:
-        return [self.total, self.weight]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,7 +11,10 @@ from lightning.pytorch.plugins import DoublePrecision
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 
+from hybridlit.analysis.recording import Call, recorded
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, run_forward
+from hybridlit.callbacks.measuring.reports import log_largest, training_goes_on
 from hybridlit.callbacks.measuring.step_sizes import gradient_scaler
 from hybridlit.checks import choice, integer, number
 from hybridlit.photonics import PhotonicCircuit
@@ -22,21 +23,15 @@ from hybridlit.undisturbed import undisturbed
 
 __all__ = ["MixedPrecision"]
 
+OnDrift = Literal["warn", "stop"]
+
 
 class MixedPrecision(Callback):
     """Say what the Trainer's precision means for a hybrid model, and watch what it does to it.
 
-    The precision itself is the Trainer's: `Trainer(precision=...)`. Photonic circuits
-    (`QuantumLayer`, `QuantumLayerStack`) are islands that never go below float32. On a CPU:
-
-    | precision | classical parts | photonic circuits | mind |
-    |---|---|---|---|
-    | `32-true` | float32 | float32 | the default |
-    | `64-true` | float64 | float64 | about twice the time and memory |
-    | `bf16-mixed` | computed in bfloat16 | float32 | mostly slower than `32-true` on a CPU |
-    | `16-mixed` | computed in float16, scaled loss | float32 | Lightning makes it `bf16-mixed` |
-    | `bf16-true` | bfloat16 | float32 | small updates are rounded away |
-    | `16-true` | float16 | float32 | Adam's usual epsilon is 0 in float16 |
+    The precision itself is the Trainer's, `Trainer(precision=...)`; README.md in `callbacks/` says
+    what each does. Photonic circuits (`QuantumLayer`, `QuantumLayerStack`) are islands that never
+    go below float32.
 
     With `core="float64"` the circuits, readouts included, compute in float64 under every precision.
     They take the features as they come and give outputs in their dtype (float32 under autocast).
@@ -46,20 +41,20 @@ class MixedPrecision(Callback):
 
     Every `every_n_steps` steps, a copy of the model runs on the batch in evaluation mode, in the
     Trainer's precision and then in float64 with the same weights. Training goes on bit for bit as
-    without it. If a tolerance is exceeded, this is told once, or training stops.
+    without it. If a tolerance is exceeded, this is told once, or training stops. A model that
+    cannot be measured is told once as well; only with `on_drift="stop"` it is an error.
 
-    Logged, each once an epoch:
+    Logged, each once an epoch, the largest value of all processes, and infinity for what is not
+    finite:
 
-    - `precision/probability_drift`: largest |sum p - 1| over all samples and circuits, and over the
-      measured batches of the epoch. Circuits whose outputs are expectations, and foreign photonic
-      modules, have no probabilities.
-    - `precision/shadow_error`: |y - y64| / |y64|, Euclidean norms over the outputs y of a batch;
-      the largest of the epoch.
+    - `precision/probability_drift`: largest |sum p - 1| over all samples and circuits of the
+      measured batches. Circuits whose outputs are expectations, and foreign photonic modules, have
+      no probabilities.
+    - `precision/shadow_error`: largest |y - y64| / |y64|, Euclidean norms over the outputs y of a
+      measured batch.
     - `precision/loss_scale`: of `16-mixed`, at the end of the epoch.
-    - `precision/skipped_steps`: steps skipped for an overflow since training began, also across
-      checkpoints; of `16-mixed`.
-
-    Several processes log the largest of their values. What is not finite is logged as infinity.
+    - `precision/skipped_steps`: of `16-mixed`, steps skipped for an overflow since training began,
+      also across checkpoints.
 
     Args:
         core: Precision of the photonic circuits, `"float32"` or `"float64"`; None: as they are,
@@ -88,7 +83,7 @@ class MixedPrecision(Callback):
         every_n_steps: int | None = 200,
         tolerance: float = 1e-4,
         shadow_tolerance: float = 0.1,
-        on_drift: Literal["warn", "stop"] = "warn",
+        on_drift: OnDrift = "warn",
     ) -> None:
         if core is not None:
             choice(core, "core", CORES)
@@ -96,14 +91,14 @@ class MixedPrecision(Callback):
             integer(every_n_steps, "every_n_steps", 1)
         number(tolerance, "tolerance", above=0.0)
         number(shadow_tolerance, "shadow_tolerance", above=0.0)
-        choice(on_drift, "on_drift", ("warn", "stop"))
+        choice(on_drift, "on_drift", get_args(OnDrift))
         self.core = core
         self.every_n_steps = every_n_steps
-        self.tolerances = {"probability_drift": tolerance, "shadow_error": shadow_tolerance}
+        self.tolerances = {LogKey.DRIFT: tolerance, LogKey.SHADOW: shadow_tolerance}
         self.on_drift = on_drift
         self.skipped_steps = 0
-        self._told: set[str] = set()
-        self._measured = -1
+        self._told: set[LogKey] = set()
+        self._measured: float = -1
         self._scale = 0.0
 
     # --- before training --------------------------------------------------------------------------
@@ -111,7 +106,13 @@ class MixedPrecision(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Cast the circuits, and say what this precision means; refuse what it cannot train."""
         precision, circuits = str(trainer.precision), _circuits(pl_module)
-        _refuse_complex(pl_module)
+        names = [name for name, p in pl_module.named_parameters() if p.is_complex()]
+        if names:
+            raise ValueError(
+                f"all parameters must be real, got complex {names}: loss scaling fails on them, "
+                "and half precision drops their imaginary parts; keep real and imaginary parts, or "
+                "absolute values and phases, as two real parameters"
+            )
         if self.core == "float32" and precision == "64-true":
             raise ValueError(
                 "core must be 'float64' or None under precision='64-true', which converts the "
@@ -142,15 +143,16 @@ class MixedPrecision(Callback):
                     "circuits made in configure_model must be cast there, as in "
                     f"self.quantum_layer.to(torch.{self.core})"
                 )
-        for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                half = any(p.dtype == torch.float16 for p in group["params"])
-                epsilon = group.get("eps", 1.0)
-                if half and not torch.tensor(epsilon, dtype=torch.float16):
-                    rank_zero_warn(
-                        f"eps={epsilon:g} of {type(optimizer).__name__} is 0 in float16, so a zero "
-                        "gradient makes parameters NaN; use eps=1e-4, or precision='16-mixed'"
-                    )
+        for optimizer, group in (
+            (o, group) for o in trainer.optimizers for group in o.param_groups
+        ):
+            half = any(p.dtype == torch.float16 for p in group["params"])
+            epsilon = group.get("eps", 1.0)
+            if half and not torch.tensor(epsilon, dtype=torch.float16):
+                rank_zero_warn(
+                    f"eps={epsilon:g} of {type(optimizer).__name__} is 0 in float16, so a zero "
+                    "gradient makes parameters NaN; use eps=1e-4, or precision='16-mixed'"
+                )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Remember the loss scale that training begins with."""
@@ -166,37 +168,23 @@ class MixedPrecision(Callback):
         """Measure, if this step's turn has come."""
         step = trainer.global_step
         # accumulated gradients take several batches a step
-        if self.every_n_steps is None or step % self.every_n_steps or step == self._measured:
+        if self.every_n_steps is None or step % self.every_n_steps or step <= self._measured:
             return
         self._measured = step
-        try:
+        measured: dict[LogKey, Tensor] = {}
+        with training_goes_on(lambda error: self._give_up(pl_module, error)):
             measured = _measure(trainer, pl_module, batch)
-        except Exception as error:
-            raise TypeError(
-                f"{type(pl_module).__name__} cannot be measured in float64: {error}; let forward "
-                "take unpack(batch)[0] and follow the dtype of the parameters, or set "
-                "every_n_steps=None"
-            ) from error
-        for name, own in measured.items():
+        if not trainer.strategy.reduce_boolean_decision(bool(measured)):
+            self._measured = math.inf  # in all processes, or one would wait for the others
+            return
+        for key, own in measured.items():
             finite = torch.nan_to_num(own, nan=math.inf, posinf=math.inf).float()
             value = trainer.strategy.reduce(finite, reduce_op="max")
-            pl_module.log(
-                f"precision/{name}",
-                value,
-                on_step=False,
-                on_epoch=True,
-                reduce_fx="max",
-                sync_dist=True,
-            )
-            self._judge(trainer, name, float(value))
+            log_largest(pl_module, {key(): value})
+            self._judge(trainer, key, float(value))
 
     def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the step if it was skipped: nothing else lowers the loss scale."""
         scaler = gradient_scaler(trainer)
@@ -208,14 +196,8 @@ class MixedPrecision(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the loss scale and the skipped steps."""
         if gradient_scaler(trainer) is not None:
-            pl_module.log_dict(
-                {
-                    "precision/loss_scale": self._scale,
-                    "precision/skipped_steps": float(self.skipped_steps),
-                },
-                reduce_fx="max",
-                sync_dist=True,
-            )
+            skipped = float(self.skipped_steps)
+            log_largest(pl_module, {LogKey.LOSS_SCALE(): self._scale, LogKey.SKIPPED(): skipped})
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of skipped steps."""
@@ -227,43 +209,45 @@ class MixedPrecision(Callback):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _judge(self, trainer: Trainer, name: str, value: float) -> None:
-        tolerance = self.tolerances[name]
-        if value <= tolerance or name in self._told:
+    def _give_up(self, model: LightningModule, error: Exception) -> None:
+        """Say that a model cannot be measured; where a drift is to stop training, stop it."""
+        text = (
+            f"{type(model).__name__} cannot be measured in float64: {error}; let forward take "
+            "unpack(batch)[0] and follow the dtype of the parameters, or set every_n_steps=None"
+        )
+        if self.on_drift == "stop":
+            raise TypeError(text) from error
+        rank_zero_warn(f"{text}. Training goes on, and nothing is measured.")
+
+    def _judge(self, trainer: Trainer, key: LogKey, value: float) -> None:
+        tolerance = self.tolerances[key]
+        if value <= tolerance or key in self._told:
             return
-        self._told.add(name)
+        self._told.add(key)
         stop = self.on_drift == "stop"
+        found, remedy = _FOUND[key]
         rank_zero_warn(
-            f"{_FOUND[name]} {value:.2g} at step {trainer.global_step}, more than the tolerance "
-            f"{tolerance:g}, under precision={trainer.precision!r}. {_REMEDY[name]}"
+            f"{found} {value:.2g} at step {trainer.global_step}, more than the tolerance "
+            f"{tolerance:g}, under precision={trainer.precision!r}. {remedy}"
             + (" Training stops." if stop else "")
         )
         trainer.should_stop = trainer.should_stop or stop
 
 
 _FOUND = {
-    "probability_drift": "probabilities of a photonic circuit miss a sum of 1 by",
-    "shadow_error": "the model's outputs differ from those in float64 by a relative",
-}
-_REMEDY = {
-    "probability_drift": "Set core='float64', or look for NaN and for a custom simulation that "
-    "does not normalize.",
-    "shadow_error": "Use a higher precision, lower learning rates or gradient clipping.",
+    LogKey.DRIFT: (
+        "probabilities of a photonic circuit miss a sum of 1 by",
+        "Set core='float64', or look for NaN and for a custom simulation that does not normalize.",
+    ),
+    LogKey.SHADOW: (
+        "the model's outputs differ from those in float64 by a relative",
+        "Use a higher precision, lower learning rates or gradient clipping.",
+    ),
 }
 
 
 def _circuits(model: nn.Module) -> list[PhotonicCircuit]:
     return [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
-
-
-def _refuse_complex(model: nn.Module) -> None:
-    names = [name for name, parameter in model.named_parameters() if parameter.is_complex()]
-    if names:
-        raise ValueError(
-            f"all parameters must be real, got complex {names}: loss scaling fails on them, and "
-            "half precision drops their imaginary parts; keep real and imaginary parts, or "
-            "absolute values and phases, as two real parameters"
-        )
 
 
 def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.device) -> None:
@@ -286,11 +270,13 @@ def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.devi
         )
 
 
-def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[str, Tensor]:
+def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[LogKey, Tensor]:
     """Return the drift, if a circuit has probabilities, and the error against the shadow."""
     model, shadow = copy_of(pl_module).eval(), DoublePrecision()
+    readouts = [getattr(circuit, "readout", None) for circuit in _circuits(model)]
+    given = {number: readout for number, readout in enumerate(readouts) if readout is not None}
     # both runs draw the same random numbers, should the model draw any
-    with undisturbed(), torch.no_grad(), _drifts(model) as drifts:
+    with undisturbed(), torch.no_grad(), recorded(given, _drift) as drifts:
         outputs = run_forward(model, batch, trainer.precision_plugin)
     if not isinstance(outputs, Tensor):
         raise TypeError(
@@ -302,24 +288,12 @@ def _measure(trainer: Trainer, pl_module: LightningModule, batch: Any) -> dict[s
         exact = run_forward(model, shadow.convert_input(batch), shadow)
     difference = (outputs.double() - exact).norm()
     error = difference / exact.norm() if difference > 0 else difference  # 0 / 0 is no error
-    found = {"probability_drift": torch.stack(drifts).max()} if drifts else {}
-    return found | {"shadow_error": error}
+    found = [drift for several in drifts.values() for drift in several]
+    drift = {LogKey.DRIFT: torch.stack(found).max()} if found else {}
+    return drift | {LogKey.SHADOW: error}
 
 
-@contextmanager
-def _drifts(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect max |sum p - 1| of what photonic circuits give to their readouts."""
-    drifts: list[Tensor] = []
-
-    def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        sums = inputs[0].double().sum(-1)
-        if sums.numel():
-            drifts.append((sums - 1).abs().max())
-
-    readouts = [getattr(circuit, "readout", None) for circuit in _circuits(model)]
-    handles = [r.register_forward_pre_hook(look) for r in readouts if r is not None]
-    try:
-        yield drifts
-    finally:
-        for handle in handles:
-            handle.remove()
+def _drift(call: Call) -> Tensor:
+    """Return max |sum p - 1| of what a photonic circuit gives to its readout."""
+    sums: Tensor = call.given.double().sum(-1)
+    return (sums - 1).abs().max() if sums.numel() else sums.new_zeros(())

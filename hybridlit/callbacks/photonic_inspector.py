@@ -23,9 +23,10 @@ from hybridlit.analysis.pictures.layer_pictures import layer_pictures
 from hybridlit.analysis.pictures.samples import CallRows, Probe, group_samples, rows_of_calls
 from hybridlit.analysis.recording import copied, recorded
 from hybridlit.argument_types import checked
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import has_forward
-from hybridlit.callbacks.measuring.going_on import training_goes_on
-from hybridlit.callbacks.measuring.loggers import boards, show_picture
+from hybridlit.callbacks.measuring.epochs import checked_epochs, say_missed
+from hybridlit.callbacks.measuring.reports import boards, show_picture, training_goes_on
 from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
@@ -39,7 +40,7 @@ class PhotonicInspector(Callback):
 
     At chosen epochs a probe, the first validation batches (of training until there has been a
     validation), runs through the model in evaluation mode. Of every photonic layer, pictures show,
-    under `photonics/<module>/`, with the number of the circuit in a stack as `<module>/<k>`:
+    as `photonics/<module>/<picture>`, with the number of the circuit in a stack as `<module>/<k>`:
 
     - `outcomes`: mean probability of each outcome by class, or by fifths of a real target;
     - `modes`: mean photon number of each output mode by class;
@@ -51,10 +52,11 @@ class PhotonicInspector(Callback):
     - `readout`: weights of a linear readout;
     - `circuit`: a drawing of the circuit, when training begins (with matplotlib only).
 
-    Pictures and histograms go to TensorBoard, with a text that describes circuit and cost; without
-    a TensorBoard logger, pictures are saved as PNG files in `photonics/` of the log directory.
-    Training is bit for bit the same with and without this callback, also where something cannot be
-    shown: a warning says so, and training goes on. Nothing is logged as a scalar.
+    Pictures and histograms go to TensorBoard, with a text that describes circuit and cost,
+    `photonics/<module>`; without a TensorBoard logger, pictures are saved as PNG files in
+    `photonics/` of the log directory. Training is bit for bit the same with and without this
+    callback, also where something cannot be shown: a warning says so, and training goes on. Nothing
+    is logged as a scalar.
 
     Args:
         epochs: The epochs to show, from 0; None: epochs 0, 63, 255, 1023, ... and the last, or
@@ -71,13 +73,6 @@ class PhotonicInspector(Callback):
         ValueError: If an argument is out of range, or both `epochs` and `every_n_epochs` are given.
     """
 
-    _modules: dict[str, nn.Module]
-    _gradients: dict[str, Tensor]
-    _validated: bool
-    _epoch: int | None
-    _shown: int | None
-    _directory: Path | None
-
     @checked
     def __init__(
         self,
@@ -87,18 +82,20 @@ class PhotonicInspector(Callback):
         max_circuits: int = 4,
         save: bool | None = None,
     ) -> None:
-        if epochs is not None and every_n_epochs is not None:
-            raise ValueError(
-                f"give epochs or every_n_epochs, got both: {epochs!r} and {every_n_epochs!r}"
-            )
-        if epochs is not None:
-            epochs = [integer(epoch, "each of epochs", 0) for epoch in epochs]
-        if every_n_epochs is not None:
-            every_n_epochs = integer(every_n_epochs, "every_n_epochs", 1)
-        self.epochs, self.every_n_epochs, self.save = epochs, every_n_epochs, save
+        self.epochs, self.every_n_epochs = checked_epochs(epochs, every_n_epochs, "every_n_epochs")
+        self.save = save
         self.max_samples = integer(max_samples, "max_samples", 1)
         self.max_circuits = integer(max_circuits, "max_circuits", 1)
         self._begin()
+
+    def _begin(self) -> None:
+        self._modules: dict[str, nn.Module] = {}
+        self._gradients: dict[str, Tensor] = {}
+        self._training, self._validation = Probe("training"), Probe("validation")
+        self._validated = False
+        self._epoch: int | None = None
+        self._shown: int | None = None
+        self._directory: Path | None = None
 
     def shows(self, epoch: int) -> bool:
         """Tell whether an epoch is shown; the last is as well, unless `epochs` are given.
@@ -123,7 +120,7 @@ class PhotonicInspector(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the photonic modules, and where files go."""
         self._begin()
-        self._modules = photonic_modules(pl_module)
+        self._modules = {n or "model": m for n, m in photonic_modules(pl_module).items()}
         directory = trainer.log_dir  # asks all processes, so before those that draw nothing leave
         on_board = bool(boards(trainer))
         if (self.save or (self.save is None and not on_board)) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -138,24 +135,20 @@ class PhotonicInspector(Callback):
                 f"{type(pl_module).__name__} must define forward(inputs) for PhotonicInspector to "
                 "run it on a probe: define it, or leave the callback out"
             )
-        last = trainer.max_epochs
-        missed = [epoch for epoch in self.epochs or [] if last not in (None, -1) and epoch >= last]
-        if missed:
-            rank_zero_warn(f"max_epochs={last} ends before epochs {missed} can be shown")
+        say_missed(self.epochs, trainer, "shown")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Describe and draw the circuits."""
         if not trainer.is_global_zero:
             return
         batch_size = getattr(trainer.train_dataloader, "batch_size", None) or 1
-        for name, module in self._modules.items():
+        for place, module in self._modules.items():
             if not isinstance(module, PhotonicCircuit):
                 continue
-            place = name or "model"
             with training_goes_on(f"PhotonicInspector's text of {place}"):
                 for board in boards(trainer):
                     text = self._summary(module, batch_size)
-                    board.experiment.add_text(f"photonics/{place}", text)
+                    board.experiment.add_text(LogKey.CIRCUIT(place), text)
             with training_goes_on(f"PhotonicInspector's drawing of {place}"):
                 with suppress(ImportError):  # matplotlib is an extra; the text has a drawing too
                     self._show(trainer, place, "circuit", _pixels(draw_circuit(module)), "start")
@@ -213,12 +206,6 @@ class PhotonicInspector(Callback):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        self._modules, self._gradients = {}, {}
-        self._training, self._validation = Probe("training"), Probe("validation")
-        self._validated = False
-        self._epoch = self._shown = self._directory = None
-
     def _inspect(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._shown = self._epoch
         probe = self._validation if self._validation.batches else self._training
@@ -236,22 +223,21 @@ class PhotonicInspector(Callback):
                         pl_module(to_device_of(pl_module, inputs))
             groups = group_samples(torch.cat([targets for _, targets in probe.batches]))
             for name, module in self._modules.items():
-                with training_goes_on(f"what PhotonicInspector shows of {name or 'the model'}"):
+                with training_goes_on(f"what PhotonicInspector shows of {name}"):
                     rows = rows_of_calls(module, calls[name], groups)
                     self._show_module(trainer, name, module, rows, probe)
 
     def _show_module(
-        self, trainer: Trainer, name: str, module: nn.Module, rows: CallRows | None, probe: Probe
+        self, trainer: Trainer, place: str, module: nn.Module, rows: CallRows | None, probe: Probe
     ) -> None:
         if rows is None:
             rank_zero_warn(
-                f"PhotonicInspector cannot show what {name or 'the model'} does by class: "
-                "forward must call it once, with a tensor whose first dimension is the "
-                "batch, and it must return a real tensor"
+                f"PhotonicInspector cannot show what {place} does by class: forward must call it "
+                "once, with a tensor whose first dimension is the batch, and it must return a real "
+                "tensor"
             )
-        place = name or "model"
         title, samples = f"{place}, epoch {self._epoch}", f"{probe.size} {probe.name} samples"
-        gradient = self._gradients.get(name)
+        gradient = self._gradients.get(place)
         for what, picture in layer_pictures(
             module, rows, gradient, title, samples, self.max_circuits
         ):
@@ -259,9 +245,8 @@ class PhotonicInspector(Callback):
         if isinstance(module, PhotonicCircuit):
             turned = (module.phases.detach() % (2 * torch.pi)).cpu()
             for board in boards(trainer):
-                board.experiment.add_histogram(
-                    f"photonics/{place}/phases", turned, trainer.global_step
-                )
+                tag = LogKey.PICTURE(place, "phases")
+                board.experiment.add_histogram(tag, turned, trainer.global_step)
 
     def _summary(self, module: PhotonicCircuit, batch_size: int) -> str:
         drawing = describe_circuit(module)
@@ -271,7 +256,7 @@ class PhotonicInspector(Callback):
 
     def _show(self, trainer: Trainer, place: str, what: str, picture: Picture, when: str) -> None:
         for board in boards(trainer):
-            show_picture(board, f"photonics/{place}/{what}", picture, trainer.global_step)
+            show_picture(board, LogKey.PICTURE(place, what), picture, trainer.global_step)
         if self._directory is not None:
             path = self._directory / when / f"{place}_{what.replace('/', '_')}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

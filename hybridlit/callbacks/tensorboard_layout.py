@@ -10,44 +10,15 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.trainer.states import TrainerFn
 
-from hybridlit.callbacks.measuring.going_on import training_goes_on
-from hybridlit.callbacks.measuring.loggers import boards
+from hybridlit.callbacks.log_keys import LogKey
+from hybridlit.callbacks.measuring.reports import boards, training_goes_on
 
 __all__ = ["TensorBoardLayout"]
 
-_CHARTS: dict[str, dict[str, str]] = {
-    "Loss": {"loss": r"(train|val)/loss$", "learning rates": r"lr-"},
-    "Score": {},  # one chart a metric
-    "Balance": {
-        "gradient of photonic / classical": r"grad/ratio",
-        "gradient of each component": r"grad/[a-z]+_rms$",
-        "update of each component": r"update/(classical|photonic)$",
-        "update of photonic / classical": r"update/(ratio_smooth|rebalance)$",
-        "weights of the fusion": r"fusion/weight_",
-        "what is trained": r"train/(stage|phase)$",
-    },
-    "Overfitting": {
-        "gap": r"overfit/gap$",
-        "loss on the probes": r"overfit/(train|val)$",
-        "gap without a part": r"overfit/.*_gap_without$",
-        "what each part does to the validation loss": r"overfit/.*_val$(?<!overfit/val)",
-        "overfitting-to-generalization ratio": r"overfit/.*_ogr$",
-    },
-    "Precision": {
-        "drift of probabilities": r"precision/probability_drift$",
-        "error against float64": r"precision/shadow_error$",
-        "loss scale": r"precision/loss_scale$",
-        "skipped steps": r"precision/skipped_steps$",
-    },
-    "Profile": {
-        "share of each component in the time": r"profile/(classical|photonic|other)_share$",
-        "milliseconds": r"profile/.*_ms$",
-        "bytes kept for the backward pass": r"checkpointing/",
-    },
-}
-"""Regular expressions of tags, as TensorBoard matches them, by group and chart."""
+_LOSS = LogKey.LOSS("val")
 
-_LOSS = "val/loss"
+_STAGES = ("train", "val")
+_OF_A_STAGE = f"({'|'.join(_STAGES)})/"
 
 
 class TensorBoardLayout(Callback):
@@ -56,13 +27,13 @@ class TensorBoardLayout(Callback):
     Custom Scalars puts curves into the groups Loss, Score, Balance, Overfitting, Precision and
     Profile. A chart is there if the run logs something for it.
 
-    HParams compares runs: arguments of model and data, and at the end of training, as `hp/<name>`,
-    the validation loss and metrics of the epoch with the lowest `val/loss`, or without validation
-    the last training ones. (Tags of their own, so that curves get no point more.) Test results are
-    left out on purpose: whoever chooses a model by them has no test left.
+    HParams compares runs: arguments of model and data, and at the end of training, as
+    `hp/<metric>`, the validation loss and metrics of the epoch with the lowest `val/loss`, or
+    without validation the last training ones. (Tags of their own, so that curves get no point
+    more.) Test results are left out on purpose: whoever chooses a model by them has no test left.
 
-    Written: `hp/val_loss`, `hp/val_acc` and the like; nothing without a `TensorBoardLogger`, which
-    should be made with `default_hp_metric=False`, since it writes `hp_metric` = -1 otherwise.
+    Nothing is written without a `TensorBoardLogger`, which should be made with
+    `default_hp_metric=False`, since it writes `hp_metric` = -1 otherwise.
     """
 
     def __init__(self) -> None:
@@ -81,10 +52,9 @@ class TensorBoardLayout(Callback):
             return
         with training_goes_on("what TensorBoardLayout keeps of this epoch"):
             scores = _scores(trainer, "val/")
-            if _LOSS in scores:
-                best = self._best.get(_LOSS, math.nan)
-                if scores[_LOSS] < best or math.isnan(best):
-                    self._best = scores
+            best = self._best.get(_LOSS, math.nan)
+            if _LOSS in scores and (scores[_LOSS] < best or math.isnan(best)):
+                self._best = scores
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lay out the charts of what has been logged so far, if there are new ones."""
@@ -105,13 +75,12 @@ class TensorBoardLayout(Callback):
         drawn = {pattern for group in layout.values() for pattern in group.values()}
         if drawn - self._drawn:
             self._drawn |= drawn
+            shown = {
+                group: {title: ["Multiline", [tag]] for title, tag in members.items()}
+                for group, members in layout.items()
+            }
             for board in found:
-                board.experiment.add_custom_scalars(
-                    {
-                        group: {title: ["Multiline", [tag]] for title, tag in members.items()}
-                        for group, members in layout.items()
-                    }
-                )
+                board.experiment.add_custom_scalars(shown)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lay out what callbacks behind this one logged last; write hyperparameters and scores."""
@@ -124,12 +93,10 @@ class TensorBoardLayout(Callback):
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         scores = self._best or _scores(trainer, "val/") or _scores(trainer, "train/")
-        metrics = {f"hp/{name.replace('/', '_')}": value for name, value in scores.items()}
+        metrics = {LogKey.SCORE(name.replace("/", "_")): score for name, score in scores.items()}
         if metrics:
-            arguments = _arguments(pl_module) | {
-                f"data/{name}": value
-                for name, value in _arguments(getattr(trainer, "datamodule", None)).items()
-            }
+            data = _arguments(getattr(trainer, "datamodule", None))
+            arguments = _arguments(pl_module) | {f"data/{name}": data[name] for name in data}
             for board in boards(trainer):
                 board.log_hyperparams(arguments, metrics, trainer.global_step)
 
@@ -143,34 +110,42 @@ class TensorBoardLayout(Callback):
 
 
 def charts(tags: set[str]) -> dict[str, dict[str, str]]:
-    """Choose the charts that something was logged for.
-
-    Args:
-        tags: What was logged.
+    """Choose the charts that something was logged for, from tags.
 
     Returns:
-        A regular expression of tags by title of the chart, by title of the group.
+        A regular expression of tags, as TensorBoard matches them, by title of the chart, by group.
 
     Example:
         >>> charts({"train/loss", "val/acc"})
         {'Loss': {'loss': '(train|val)/loss$'}, 'Score': {'acc': '(train|val)/acc$'}}
     """
-    metrics = {
-        tag.partition("/")[2]
-        for tag in tags
-        if re.match(r"(train|val)/(?!loss$|stage$|phase$)[^/]+$", tag)
+    groups = {
+        "Loss": {"loss": rf"{_OF_A_STAGE}loss$", "learning rates": r"lr-"},
+        "Score": {name: rf"{_OF_A_STAGE}{re.escape(name)}$" for name in _metrics(tags)},
     }
-    scores = {name: rf"(train|val)/{re.escape(name)}$" for name in sorted(metrics)}
-    everything = _CHARTS | {"Score": scores}
+    keys: dict[tuple[str, str], list[LogKey]] = {}
+    for key in LogKey:
+        if key.chart is not None:
+            keys.setdefault(key.chart, []).append(key)
+    for (group, title), shown in keys.items():
+        patterns = "|".join(key.pattern for key in shown)
+        groups.setdefault(group, {})[title] = f"({patterns})$"
     found = {
         group: {
             title: pattern
             for title, pattern in members.items()
             if any(re.match(pattern, tag) for tag in tags)
         }
-        for group, members in everything.items()
+        for group, members in groups.items()
     }
     return {group: members for group, members in found.items() if members}
+
+
+def _metrics(tags: set[str]) -> list[str]:
+    """Return the metrics of a template: what else it logs has charts of its own."""
+    charted = {key.value for key in LogKey if key.chart} | {LogKey.LOSS(s) for s in _STAGES}
+    matches = (re.fullmatch(rf"{_OF_A_STAGE}([^/]+)", tag) for tag in tags - charted)
+    return sorted({match[2] for match in matches if match})
 
 
 def _scores(trainer: Trainer, prefix: str) -> dict[str, float]:

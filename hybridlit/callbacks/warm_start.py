@@ -13,14 +13,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from hybridlit.argument_types import checked
-from hybridlit.components import is_photonic, model_parts, split_parameters
+from hybridlit.components import COMPONENTS, is_photonic, model_parts, split_parameters
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.description import circuits_in, differences
 from hybridlit.resume.durable import damage, save_durably
 
 __all__ = ["WarmStart", "export_component", "warm_start"]
-
-_COMPONENTS = ("classical", "photonic")
 
 
 @checked
@@ -43,11 +41,10 @@ def export_component(
         ValueError: If there is no such component, or it holds nothing, or the file is damaged.
     """
     if isinstance(source, nn.Module):
-        names = _names_of(source, component)
-        state = source.state_dict()
+        names, state = _names_of(source, component), source.state_dict()
     else:
-        state = _load(source)
-        if component in _COMPONENTS:
+        state = _load(source)["state_dict"]
+        if component in COMPONENTS:
             raise ValueError(
                 f"{source} is a file, which does not tell what is {component}: give the model, "
                 "say SequentialHybrid.load_from_checkpoint(file), or name a part"
@@ -56,8 +53,8 @@ def export_component(
         if not names:
             parts = sorted({name.partition(".")[0] for name in state})
             raise ValueError(f"component must be one of {parts} in {source}, got {component!r}")
-    cut = 0 if component in _COMPONENTS else len(component) + 1
-    saved = {name[cut:]: state[name].detach().cpu() for name in names}
+    prefix = _prefix(component)
+    saved = {name.removeprefix(prefix): state[name].detach().cpu() for name in names}
     circuits = _circuits_of(component, circuits_in(state))
     save_durably({"component": component, "state_dict": saved, "circuits": circuits}, path)
     return names
@@ -85,25 +82,23 @@ def warm_start(
         ValueError: If names, shapes or circuits differ; the model is then unchanged. Also if there
             is no such component, or the file is damaged.
     """
-    content = _load(path, whole=True)
+    content = _load(path)
     state: dict[str, Tensor] = content["state_dict"]
     circuits = content.get("circuits", {})
     exported: str | None = content.get("component")
     component = component or exported
     if component is None:
         raise ValueError(f"{path} is a whole checkpoint: say which component of it is meant")
-    names = _names_of(model, component)
-    cut = 0 if component in _COMPONENTS else len(component) + 1
+    names, prefix = _names_of(model, component), _prefix(component)
     if exported is None:
         # a checkpoint tells what else is in a part, but not what else is photonic, say
-        prefix = f"{component}."
-        mine = [n for n in state if (n.startswith(prefix) if cut else n in names)]
+        mine = [name for name in state if (name.startswith(prefix) if prefix else name in names)]
         circuits = _circuits_of(component, circuits_in(state))
-        state = {name[cut:]: state[name] for name in mine}
-    elif exported != component and (exported in _COMPONENTS or component in _COMPONENTS):
+        state = {name.removeprefix(prefix): state[name] for name in mine}
+    elif exported != component and (exported in COMPONENTS or component in COMPONENTS):
         raise ValueError(f"{path} holds the component {exported!r}, not {component!r}")
     own = model.state_dict()
-    wanted = {name[cut:]: own[name] for name in names}
+    wanted = {name.removeprefix(prefix): own[name] for name in names}
     faults = [f"{name} is not in the file" for name in wanted if name not in state]
     faults += [f"{name} is not in the model" for name in state if name not in wanted]
     faults += [
@@ -119,7 +114,8 @@ def warm_start(
     if faults:
         raise ValueError(f"{component!r} of {path} does not fit the model: {'; '.join(faults)}")
     # through load_state_dict, since modules may act on it
-    model.load_state_dict({name: state[name[cut:]] for name in names}, strict=False)
+    loaded = {name: state[name.removeprefix(prefix)] for name in names}
+    model.load_state_dict(loaded, strict=False)
     return names
 
 
@@ -135,14 +131,8 @@ class WarmStart(Callback):
         ValueError: If it is empty.
     """
 
+    @checked
     def __init__(self, components: dict[str, str]) -> None:
-        if not isinstance(components, Mapping) or not all(
-            isinstance(entry, str) for pair in components.items() for entry in pair
-        ):
-            raise TypeError(
-                "components must be a dictionary such as {'photonic': 'photonic.pt'}, got "
-                f"{components!r}"
-            )
         if not components:
             raise ValueError("components must name at least one component, got {}")
         self.components = dict(components)
@@ -156,33 +146,39 @@ class WarmStart(Callback):
             rank_zero_info(f"Warm start: {len(names)} tensors of {component} from {path}.")
 
 
+def _prefix(component: str) -> str:
+    """Return what the names of a part in the state dict begin with, and "" for a component."""
+    return "" if component in COMPONENTS else f"{component}."
+
+
 def _names_of(model: nn.Module, component: str) -> list[str]:
     """Return the names in the state dict that belong to a component."""
-    if component in _COMPONENTS:
-        names = _split_state(model)[component]
-        if not names:
-            raise ValueError(f"the model has no {component} parameters or buffers")
-        return names
-    if not component or component not in dict(model.named_modules()):
+    if component in COMPONENTS:
+        names = _names_by_component(model)[component]
+    elif not component or component not in dict(model.named_modules()):
         parts = [part for part in model_parts(model) if part]
         raise ValueError(
-            f"component must be one of {[*_COMPONENTS, *parts]} or a submodule, got {component!r}"
+            f"component must be one of {[*COMPONENTS, *parts]} or a submodule, got {component!r}"
         )
-    names = [name for name in model.state_dict() if name.startswith(f"{component}.")]
+    else:
+        names = [name for name in model.state_dict() if name.startswith(_prefix(component))]
     if not names:
-        raise ValueError(f"{component!r} has no parameters or buffers")
+        whose = (
+            f"the model has no {component}" if component in COMPONENTS else f"{component!r} has no"
+        )
+        raise ValueError(f"{whose} parameters or buffers")
     return names
 
 
 def _circuits_of(component: str, circuits: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Return the circuits of a component by their names in it; of `"photonic"`, all there are."""
-    if component in _COMPONENTS:
+    if component in COMPONENTS:
         return dict(circuits) if component == "photonic" else {}
-    inside = (name for name in circuits if f"{name}.".startswith(f"{component}."))
+    inside = (name for name in circuits if f"{name}.".startswith(_prefix(component)))
     return {name[len(component) + 1 :]: circuits[name] for name in inside}
 
 
-def _split_state(model: nn.Module) -> dict[str, list[str]]:
+def _names_by_component(model: nn.Module) -> dict[str, list[str]]:
     """Split the names of a state dict by component; buffers go with the module that holds them."""
     kinds = {
         id(parameter): kind
@@ -190,7 +186,7 @@ def _split_state(model: nn.Module) -> dict[str, list[str]]:
         for parameter in group.values()
     }
     modules = dict(model.named_modules(remove_duplicate=False))
-    split: dict[str, list[str]] = {"classical": [], "photonic": []}
+    split: dict[str, list[str]] = {component: [] for component in COMPONENTS}
     for name, value in model.state_dict(keep_vars=True).items():
         kind = kinds.get(id(value))
         if kind is None:
@@ -205,7 +201,7 @@ def _split_state(model: nn.Module) -> dict[str, list[str]]:
     return split
 
 
-def _load(path: str | os.PathLike[str], whole: bool = False) -> dict[str, Any]:
+def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"there is no file {path}")
     fault = damage(path)
@@ -214,5 +210,4 @@ def _load(path: str | os.PathLike[str], whole: bool = False) -> dict[str, Any]:
     content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(f"{path} is neither a checkpoint nor a file of export_component")
-    state: dict[str, Any] = content if whole else content["state_dict"]
-    return state
+    return content

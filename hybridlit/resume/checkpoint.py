@@ -24,7 +24,7 @@ from hybridlit.resume.best import BestCheckpoints
 from hybridlit.resume.boundaries import accumulating, rewind, validation_follows
 from hybridlit.resume.checkpoint_io import DurableCheckpointIO
 from hybridlit.resume.durable import remove_leftovers
-from hybridlit.resume.folder import later_checkpoints, own_folder, remove_old_steps, step_name
+from hybridlit.resume.folder import later_checkpoints, own_folder, remove_old_steps
 from hybridlit.resume.patience import Patience
 
 __all__ = ["HybridCheckpoint"]
@@ -367,7 +367,7 @@ class HybridCheckpoint(BestCheckpoints):
 
     def _save_step(self, trainer: Trainer) -> None:
         self._due = False
-        self._save(trainer, step_name(trainer.global_step))
+        self._save(trainer, f"step{trainer.global_step:08d}.ckpt")
         if trainer.is_global_zero:
             remove_old_steps(self._folder, trainer.global_step, self.keep)
 

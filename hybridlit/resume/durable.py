@@ -65,16 +65,14 @@ def save_durably(content: Any, path: str | os.PathLike[str]) -> None:
         if fault is not None:
             raise OSError(f"what was written does not read back: {fault}")
         os.replace(unfinished, path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
+        if not isinstance(error, OSError):
+            raise
         kept = "; the file from before is untouched" if os.path.exists(path) else ""
         reason = f"cannot save {path}: {error.strerror or error}{kept}"
         raise OSError(error.errno or errno.EIO, reason) from error
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
     _sync_folder(path.parent)
 
 
@@ -116,13 +114,10 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     What another living process is writing stays.
     """
     for path in Path(folder).glob(f".*{_UNFINISHED}"):
-        try:
-            with path.open("rb") as file:
-                if fcntl is not None:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-        except OSError:
-            continue
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 class _Writer:
@@ -139,10 +134,8 @@ class _Writer:
         self._hash = hashlib.sha256()
         self._held = b""  # the last two bytes: the length of the comment, which will change
         if fcntl is not None:
-            try:
+            with contextlib.suppress(OSError):  # some network file systems have no locks
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                pass  # some network file systems have no locks
 
     def write(self, data: Any) -> int:
         if self.failure is None and not self._file.closed:
@@ -185,8 +178,6 @@ class _Writer:
 
 
 class _Note(NamedTuple):
-    """What the comment of a file of ours says."""
-
     digest: str
     step: int
     start: int
@@ -218,10 +209,9 @@ def _digest(path: Path, note: _Note) -> str:
 
 def _sync_folder(folder: Path) -> None:
     """Bring the rename to the disk, on systems where folders can be opened."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if os.name != "nt":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -20,11 +20,9 @@ __all__ = [
     "newest_checkpoint",
     "own_folder",
     "remove_old_steps",
-    "step_name",
     "undamaged",
 ]
 
-_NUMBER = re.compile(r"-(\d+)\Z")
 _STEP = re.compile(r"step(\d+)\.ckpt")
 
 
@@ -58,8 +56,11 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
 
 def later_checkpoints(folder: str | os.PathLike[str], step: int) -> list[Path]:
     """Return the undamaged checkpoints of a folder, if there is one, with a larger global step."""
-    found = sorted(Path(folder).glob("*.ckpt"))
-    return [path for path in found if _age(path).step > step and damage(path) is None]
+    return [
+        path
+        for path in sorted(Path(folder).glob("*.ckpt"))
+        if _step(path) > step and damage(path) is None
+    ]
 
 
 def undamaged(path: str | os.PathLike[str], fall_back: bool) -> Path:
@@ -126,14 +127,12 @@ def own_folder(wanted: str, given: bool, resumed: bool) -> tuple[str, FolderLock
         if lock.take() and (resumed or not _taken(Path(wanted))):
             return wanted, lock
         lock.release()
-    number = max(later, 0) + 1
-    while True:
-        folder = f"{wanted}-{number}"
-        lock = FolderLock(folder)
-        if lock.take() and not _taken(Path(folder)):
-            return folder, lock
+    for number in itertools.count(max(later, 0) + 1):
+        lock = FolderLock(f"{wanted}-{number}")
+        if lock.take() and not _taken(Path(f"{wanted}-{number}")):
+            break
         lock.release()
-        number += 1
+    return f"{wanted}-{number}", lock
 
 
 def _taken(folder: Path) -> bool:
@@ -149,13 +148,8 @@ def _numbered(wanted: Path) -> list[Path]:
 
 def _number(folder: Path) -> int:
     """Return the number behind the name of a folder; 0 without one."""
-    match = _NUMBER.search(folder.name)
-    return int(match[1]) if match else 0
-
-
-def step_name(step: int) -> str:
-    """Return the name of a periodic checkpoint."""
-    return f"step{step:08d}.ckpt"
+    name, _, number = folder.name.rpartition("-")
+    return int(number) if name and number.isdecimal() else 0
 
 
 def remove_old_steps(folder: str | os.PathLike[str], step: int, keep: int) -> None:
@@ -172,14 +166,6 @@ def remove_old_steps(folder: str | os.PathLike[str], step: int, keep: int) -> No
         found[old].unlink(missing_ok=True)
 
 
-class _Age(NamedTuple):
-    """What makes one checkpoint newer than another, in this order."""
-
-    step: int
-    whole: bool  # not what an interruption left
-    written: int
-
-
 def _newest(folder: Path) -> tuple[Path, dict[Path, str]]:
     """Return the newest undamaged checkpoint, and what is wrong with the newer ones."""
     if not any(folder.glob("*.ckpt")):
@@ -188,7 +174,7 @@ def _newest(folder: Path) -> tuple[Path, dict[Path, str]]:
     faults: dict[Path, str] = {}
     for path in sorted(folder.glob("*.ckpt"), key=_age, reverse=True):
         fault = damage(path)
-        if fault is None and _age(path).step >= 0:
+        if fault is None and _step(path) >= 0:
             return path, faults
         faults[path] = fault or "it has no global step"
     if faults:
@@ -198,24 +184,25 @@ def _newest(folder: Path) -> tuple[Path, dict[Path, str]]:
     )
 
 
-def _age(path: Path) -> _Age:
-    """Order checkpoints by global step, then by time; -1 where the step cannot be read."""
-    whole, written = path.name != "interrupted.ckpt", _modified(path)
+def _age(path: Path) -> tuple[int, bool, int]:
+    """Order checkpoints by global step, then those of an interruption first, then by time."""
+    try:
+        written = path.stat().st_mtime_ns
+    except OSError:  # rotated away meanwhile, or a link that leads nowhere
+        written = 0
+    return _step(path), path.name != "interrupted.ckpt", written
+
+
+def _step(path: Path) -> int:
+    """Return the global step of a checkpoint; -1 where it cannot be read."""
     try:
         step = noted_step(path)
-        if step is not None:
-            return _Age(step, whole, written)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return _Age(int(content["global_step"]), whole, written)
+        if step is None:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            step = int(content["global_step"])
+        return step
     except Exception:  # whatever a damaged file makes torch.load say; or rotated away meanwhile
-        return _Age(-1, whole, written)
-
-
-def _modified(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:  # rotated away meanwhile, or a link that leads nowhere
-        return 0
+        return -1
 
 
 def _listed(faults: dict[Path, str]) -> str:

@@ -29,27 +29,17 @@ class FolderLock:
     ends, however that comes about, so a kill leaves a file and no lock. Worker processes do not
     inherit it. Network file systems share it between machines if they have locks at all. Where
     there are none, as on Windows, nothing is guarded, and a warning says so.
-
-    Attributes:
-        owner: Who holds the folder, if this is not us; None: nobody else.
     """
 
     def __init__(self, folder: str) -> None:
-        self.owner: str | None = None
+        self.owner: str | None = None  # who holds the folder, if this is not us
         self._path = Path(folder) / _NAME
         self._key = str(Path(folder).resolve())
         self._file: IO[str] | None = None
         self._made: list[Path] = []
 
     def take(self) -> bool:
-        """Try to lock the folder, which is made if there is none.
-
-        Returns:
-            True if nobody else holds it.
-
-        Raises:
-            OSError: If the folder cannot be written to.
-        """
+        """Lock the folder, which is made if there is none, unless somebody else holds it: False."""
         if self._key in _HELD:
             self.owner = f"process {os.getpid()} on {socket.gethostname()}, this one"
             return False
@@ -94,11 +84,9 @@ class FolderLock:
                 folder.rmdir()
 
     def _is_in_place(self, file: IO[str]) -> bool:
-        try:
-            there = os.stat(self._path)
-        except FileNotFoundError:
-            return False
-        return os.path.samestat(there, os.fstat(file.fileno()))
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.stat(self._path), os.fstat(file.fileno()))
+        return False
 
 
 _UNGUARDED = (

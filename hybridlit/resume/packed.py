@@ -12,14 +12,7 @@ __all__ = ["packed", "unpacked"]
 
 
 def packed(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Put tensors of any shapes and dtypes into one.
-
-    Args:
-        tensors: Tensors by name.
-
-    Returns:
-        One tensor of bytes, on the CPU, and how to take it apart, in plain types.
-    """
+    """Put tensors of any shapes and dtypes into one of bytes, with how to take it apart."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     content = [tensor.reshape(-1).view(torch.uint8) for tensor in kept.values()]
     return {
@@ -32,14 +25,7 @@ def packed(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def unpacked(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Take apart what `packed` put together.
-
-    Args:
-        content: What it returned.
-
-    Returns:
-        The tensors by name, on the CPU.
-    """
+    """Take apart what `packed` put together; tensors by name, on the CPU."""
     tensors: dict[str, Tensor] = {}
     place = 0
     for name, (dtype, shape) in content["kinds"].items():

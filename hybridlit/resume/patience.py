@@ -22,51 +22,34 @@ class Patience:
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self.asked = False  # whether a Ctrl-C waits
         self._waits = False
-
-    @property
-    def asked(self) -> bool:
-        """Whether a Ctrl-C waits."""
-        return self._asked
 
     def begin(self, waits: bool = True) -> None:
         """Take over Ctrl-C, in the main thread and if it does what Python makes it do by default.
 
-        Args:
-            waits: Wait for `stop_if_asked`; False: only for the end of `held`.
+        It waits for `stop_if_asked`; if not `waits`, for the end of `held` alone.
         """
-        self._asked, self._waits = False, waits
+        self.asked, self._waits = False, waits
         usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if usual and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._handle)
 
     def end(self) -> None:
         """Give Ctrl-C back, unless somebody else has taken it over; forget one that waits."""
-        self._asked = False
+        self.asked = False
         if signal.getsignal(signal.SIGINT) == self._handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def stop_if_asked(self) -> None:
-        """Stop here, where nothing is half done.
-
-        Raises:
-            KeyboardInterrupt: If a Ctrl-C waits.
-        """
-        if self._asked:
+        """Raise `KeyboardInterrupt`, here where nothing is half done, if a Ctrl-C waits."""
+        if self.asked:
             self.end()
             raise KeyboardInterrupt
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let a Ctrl-C wait for the end of the block in any case.
-
-        Yields:
-            Nothing.
-
-        Raises:
-            KeyboardInterrupt: At the end, if a Ctrl-C came and would not have waited outside.
-        """
+        """Let a Ctrl-C wait for the end of the block, even one that would not wait outside."""
         waits, self._waits = self._waits, True
         try:
             yield
@@ -76,9 +59,9 @@ class Patience:
             self.stop_if_asked()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._asked or not self._waits:
+        if self.asked or not self._waits:
             self.end()
             signal.default_int_handler(number, frame)
-        self._asked = True
+        self.asked = True
         with suppress(OSError):  # standard error may be closed
             os.write(2, _SAID)  # print and logging may be what was interrupted

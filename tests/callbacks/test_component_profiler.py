@@ -269,13 +269,13 @@ def test_fast_dev_run_measures_nothing(tmp_path, data, make_model, make_trainer,
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (dict(epochs=3), TypeError, "epochs must be a list of integers, got 3"),
+        (dict(epochs=3), TypeError, "epochs must be a list of integers or None, got int 3"),
         (dict(epochs=[-1]), ValueError, "each of epochs must be at least 0"),
         (dict(epochs=[0], every_n_steps=5), ValueError, "give epochs or every_n_steps, got both"),
         (dict(every_n_steps=0), ValueError, "every_n_steps must be at least 1"),
         (dict(steps=0), ValueError, "steps must be at least 1"),
         (dict(warmup=1.5), TypeError, "warmup must be an integer"),
-        (dict(trace="yes"), TypeError, "trace must be a bool"),
+        (dict(trace="yes"), TypeError, "trace must be True or False"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, message):

@@ -271,7 +271,7 @@ def test_copies_that_die_by_chance_are_trained_again_in_another_order(make_train
         make_trainer([detector], max_epochs=20).fit(Wide(), memorizing())
     assert detector.frozen == ["classical_path"]
     assert trained.index((1, False)) == 8 * 4 and trained[-1] == (1, True)
-    assert "in a second order of rows" in detector._said[0]
+    assert "in a second order of rows" in detector._naming.said[0]
 
 
 def test_a_part_that_cannot_go_back_is_frozen_as_it_is(make_trainer, monkeypatch):

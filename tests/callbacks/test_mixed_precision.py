@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import MixedPrecision as MixedPrecisionPlugin
 from torch import nn
 
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.mixed_precision import MixedPrecision
 from hybridlit.components import mark_photonic
 from hybridlit.photonics import Experiment, PhotonicCircuit, QuantumLayer
@@ -491,7 +492,7 @@ def test_it_measures_every_so_many_steps(data, make_model, make_trainer, tmp_pat
         make_model(), data, make_trainer, watch, max_epochs=4, accumulate_grad_batches=2,
         logger=logger,
     )  # fmt: skip
-    names = ("probability_drift", "shadow_error")
+    names = (LogKey.DRIFT, LogKey.SHADOW)
     assert measured == [(step, name) for step in (0, 3, 6) for name in names]
     logged = scalars(logger.log_dir)
     # two steps an epoch: the epochs of steps 0, 3 and 6

@@ -24,9 +24,10 @@ from hybridlit import (
     SequentialHybrid,
     SklearnDataModule,
 )
+from hybridlit.analysis.loss_change import intervention
+from hybridlit.analysis.loss_change.owners import OWNERS
 from hybridlit.callbacks import overfitting
-from hybridlit.callbacks.measuring import interventions
-from hybridlit.callbacks.overfitting import OverfittingDetector, _parameters_by
+from hybridlit.callbacks.overfitting import OverfittingDetector
 from hybridlit.templates.stages import StagedTraining
 
 PARTS = ["classical_path", "quantum_path", "fusion"]
@@ -222,7 +223,7 @@ def test_a_fusion_is_named_last(make_trainer, monkeypatch):
         return None
 
     torch.manual_seed(0)
-    monkeypatch.setattr(interventions, "guilty_by_intervention", judge)
+    monkeypatch.setattr(intervention, "guilty_by_intervention", judge)
     detector = OverfittingDetector(every_n_steps=5, replay_steps=8)
     make_trainer([detector], max_epochs=20).fit(wide_classical(), noise(0))
     assert asked == [({None, *PARTS}, ["fusion"])] * 8
@@ -463,7 +464,7 @@ def check_same(cls, by, data, make_model, make_trainer, monkeypatch, options=dic
         assert all(map(same, watched, alone)), number
     state = detector.state_dict()
     assert len(state["stretches"]) == 5 and state["episode"]["judged"]
-    copies = 1 + len(_parameters_by(trained[0], by))
+    copies = 1 + len(OWNERS[by].parameters(trained[0]))
     assert state["interventions"]["spent"] == 4 * copies and "could not" not in state["said"][0]
 
 
@@ -695,10 +696,10 @@ def test_tensors_that_are_exchanged_are_found_again(data, make_trainer):
     detector, model = OverfittingDetector(every_n_steps=1), Foreign()
     trainer = make_trainer([detector], max_epochs=2)
     trainer.fit(model, data)
-    before = detector._tensors(model)
+    before = detector._stretches.tensors(model)
     assert list(before["last"]) == ["last.weight", "last.bias"]
     nn.utils.parametrizations.weight_norm(model.last)
-    after = detector._tensors(model)["last"]
+    after = detector._stretches.tensors(model)["last"]
     assert {name.rpartition(".")[2] for name in after} == {"bias", "original0", "original1"}
     assert all(any(t is p for p in model.parameters()) for t in after.values())
 

@@ -102,8 +102,14 @@ def test_what_cannot_be_measured_is_said(loaders, make_trainer):
         UserWarning, match=r"not measured, since forward\(inputs\) of Renamed failed"
     ):
         make_trainer([ActivationCheckpointing()]).fit(Renamed(), **loaders)
-    with pytest.raises(TypeError, match=r"Renamed cannot be measured in float64: .*every_n_steps"):
-        make_trainer([MixedPrecision()]).fit(Renamed(), **loaders)
+    said = r"Renamed cannot be measured in float64: .*every_n_steps"
+    trainer = make_trainer([MixedPrecision(every_n_steps=1)], max_epochs=2)
+    with pytest.warns(UserWarning, match=f"{said}.*Training goes on") as caught:
+        trainer.fit(Renamed(), **loaders)
+    assert trainer.current_epoch == 2
+    assert sum("in float64" in str(warning.message) for warning in caught) == 1
+    with pytest.raises(TypeError, match=said):
+        make_trainer([MixedPrecision(on_drift="stop")]).fit(Renamed(), **loaders)
 
 
 def test_a_module_without_forward_cannot_be_shown(loaders, make_trainer):
@@ -145,7 +151,7 @@ def test_a_frozen_part_is_not_measured_in_either_order(loaders, make_trainer, fi
     callbacks = [monitor, detector] if first == "monitor" else [detector, monitor]
     model = Own()
     trainer = make_trainer(callbacks, max_epochs=1, log_every_n_steps=1)
-    detector.setup = lambda *_, **__: detector._frozen.extend(["layer"])
+    detector.setup = lambda *_, **__: detector._naming.frozen.extend(["layer"])
     trainer.fit(model, **loaders)
     assert "grad/classical_norm" in trainer.callback_metrics
     assert "grad/photonic_norm" not in trainer.callback_metrics

@@ -63,7 +63,7 @@ def test_curves_are_in_groups(board, make_model):
     assert layouts(events)[-1] == {
         "Loss": {"loss": ["(train|val)/loss$"], "learning rates": ["lr-"]},
         "Score": {"acc": ["(train|val)/acc$"]},
-        "Balance": {"what is trained": ["train/(stage|phase)$"]},
+        "Balance": {"what is trained": ["(train/stage|train/phase)$"]},
     }
     assert len(layouts(events)) == 1  # nothing new came in the second epoch
     assert set(events.Tags()["scalars"]) >= {"train/loss", "val/loss", "val/acc", "hp/val_loss"}
@@ -108,7 +108,9 @@ def test_a_chart_is_there_if_something_is_logged_for_it():
         "Precision": ["drift of probabilities"],
         "Profile": ["milliseconds"],
     }
-    assert charts({"overfit/val"})["Overfitting"] == {"loss on the probes": "overfit/(train|val)$"}
+    assert charts({"overfit/val"})["Overfitting"] == {
+        "loss on the probes": "(overfit/train|overfit/val)$"
+    }
     assert charts(set()) == {}
 
 

@@ -28,17 +28,19 @@ from hybridlit import (
     ResidualHybrid,
     SequentialHybrid,
 )
+from hybridlit.blocks import fusion, normalization, residual_gate
+from hybridlit.templates import schedule, stages, tasks
 
 __all__ = ["KINDS"]
 
-SCHEDULES = one_of("constant", "cosine", "plateau")
+SCHEDULES = one_of(*schedule.SCHEDULES)
 STAGE = Values(
-    lambda rng: [rng.choice(["classical", "photonic", "both"]), rng.randint(1, 5)],
+    lambda rng: [rng.choice(list(stages.COMPONENTS)), rng.randint(1, 5)],
     (["front", 1], ["both", 0], ["both"], "both", 3, ["both", 1.5]),
 )
 
 MODULE = {
-    "task": one_of("multiclass", "binary", "regression"),
+    "task": one_of(*tasks.TASKS),
     "classical_lr": real(1e-4, 0.1, (0.0, -1.0)),
     "quantum_lr": real(1e-4, 0.1, (0.0, -1.0)),
     "weight_decay": real(0.0, 0.1, (-0.1,)),
@@ -68,8 +70,8 @@ NETWORK = {
     "reservoir_mode": flag(),
     "checkpoint_quantum": flag(),
 }
-NORMALIZATION = one_of("sigmoid", "tanh", "minmax", "standard")
-FUSION = one_of("concat", "sum", "gated", "attention")
+NORMALIZATION = one_of(*normalization.NORMALIZATIONS)
+FUSION = one_of(*fusion.FUSIONS)
 DROPOUT = real(0.0, 0.9, (1.0, -0.1))
 WIDTH = or_none(whole(1, 8))
 WIDTHS = or_none(several(whole(1, 8)))
@@ -95,7 +97,7 @@ OWN = {
         "hidden_dims": WIDTHS,
         "quantum_dim": WIDTH,
         "normalization": NORMALIZATION,
-        "gate": one_of("zero", "gated"),
+        "gate": one_of(*residual_gate.GATES),
         "dropout": DROPOUT,
     },
     ParallelBankHybrid: {

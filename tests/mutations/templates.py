@@ -184,9 +184,36 @@ MUTATIONS = [
         "templates/test_residual.py",
         [
             (
-                "encoded = self.normalization(self.projection(signed))",
-                "encoded = self.normalization(self.projection(hidden))",
+                "encoded = self.encoded_features(signed)",
+                "encoded = self.encoded_features(hidden)",
                 "half of the phases are never used",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/quantum.py",
+        "templates/test_experiment.py",
+        [
+            (
+                "circuit = experiment_of(arguments) if experiment is None",
+                "circuit = experiment_of(arguments) if True",
+                "a builder does not get the experiment that it asks for",
+            ),
+            (
+                "if own != (value.lower() if isinstance(value, str) else value):",
+                "if own is None:",
+                "what contradicts an experiment is silently ignored",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/hyperparameters.py",
+        "templates/test_names.py",
+        [
+            (
+                "if value == NOW_QUANTUM_DIM:",
+                "if value in (NOW_QUANTUM_DIM, None):",
+                "a former name given as None is taken for one that is not given",
             ),
         ],
     ),

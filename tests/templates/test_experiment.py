@@ -30,6 +30,10 @@ ENCODING = [[[0.0, 0.0, 0.0], [1.0, 0.0, 0.5], [0.0, 2.0, 0.0]]]
 GIVEN = {
     "state": STATE,
     "encoding": dict(n_modes=3, n_photons=2, encoding=ENCODING, use_bandwidth_tuning=True),
+    "photons of the state": dict(circuit_type="series", n_modes=4, input_state=[0, 2, 0, 1]),
+    "radian": dict(
+        n_modes=3, n_photons=1, encoding=ENCODING, encoding_unit="radian", reservoir_mode=True
+    ),
     "unbunched": dict(circuit_type="SERIES", n_modes=5, n_photons=2, computation_space="unbunched"),
 }
 
@@ -174,8 +178,8 @@ def test_arms_and_batch_sizes_keep_to_it():
         model, data, retrained=["mlp", "single_photon"], seeds=2, max_epochs=1, baselines=False
     )
     assert {"mlp", "single_photon"} <= {arm.name for arm in study.retrained}
-    sample = torch.randn(4, 4), torch.tensor([0, 1, 2, 0])
-    assert find_batch_size(model, sample, max_batch=64).batch_size >= 1
+    found = find_batch_size(model, (torch.randn(4, 4), torch.arange(4) % 3), max_batch=64)
+    assert found.size == 64
 
 
 # --- YAML and the command line --------------------------------------------------------------------

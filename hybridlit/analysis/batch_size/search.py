@@ -270,9 +270,6 @@ def _verified(run: TrialSteps, memory: StepMemory, size: int, usable: int) -> tu
 
 # --- memory ---------------------------------------------------------------------------------------
 
-_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4}
-_BINARY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-
 
 def _in_bytes(budget: int | str) -> int:
     """Turn a number of bytes, or a string such as "2GiB" or "500 MB", into bytes."""
@@ -281,7 +278,8 @@ def _in_bytes(budget: int | str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", budget.lower())
     if not found or (found[3] and not found[2]) or not float(found[1]):
         raise ValueError(f"budget must be bytes or a string such as '2GiB', got {budget!r}")
-    return int(float(found[1]) * (_BINARY if found[3] else _UNITS)[found[2]])
+    unit = (1024 if found[3] else 1000) ** ("kmgt".index(found[2]) + 1 if found[2] else 0)
+    return int(float(found[1]) * unit)
 
 
 def _free(device: torch.device) -> int:

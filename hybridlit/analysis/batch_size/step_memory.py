@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.sizes import kept_bytes, scratch_bytes, table_bytes, transition_bytes
 
-__all__ = ["Bytes", "StepMemory", "bytes_in_use", "held_bytes", "measure_memory"]
+__all__ = ["Bytes", "StepMemory", "bytes_in_use", "called_circuits", "held_bytes", "nothing_kept"]
 
 Bytes = npt.NDArray[np.int64]
 
@@ -64,12 +63,12 @@ class _Circuit:
             return table_bytes(space)
         return transition_bytes(space, self.layer.phases.element_size())
 
-    def kept(self, rows: int, recompute: bool | None) -> int:
+    def kept(self, rows: int) -> int:
+        layer = self.layer
         if self.kernel == "torch":  # what it keeps are tensors, which are recorded
             return 0
-        space, dtype = self.layer.fock_space, self.layer.phases.dtype
-        batch, circuits = round(rows * self.per_row), self.layer.count or 1
-        return kept_bytes(space, batch, dtype, *self.shape, recompute, circuits)
+        batch, circuits, dtype = round(rows * self.per_row), layer.count or 1, layer.phases.dtype
+        return kept_bytes(layer.fock_space, batch, dtype, *self.shape, layer.recompute, circuits)
 
     def scratch(self) -> int:
         if self.kernel == "torch":
@@ -108,43 +107,13 @@ class StepMemory:
             few, more = few.max(keepdims=True), more.max(keepdims=True)
         slope = (more - few) / (second - first)
         step = int((few + slope * (rows - first)).max())
-        kept = sum(circuit.kept(rows, circuit.layer.recompute) for circuit in self.circuits)
+        kept = sum(circuit.kept(rows) for circuit in self.circuits)
         return self.held + step + kept + self.working
 
     @property
     def working(self) -> int:
         """Working memory of the compiled kernel; layers run one after another."""
         return self.threads * max((circuit.scratch() for circuit in self.circuits), default=0)
-
-
-def measure_memory(
-    model: nn.Module,
-    optimizer: Optimizer,
-    forward: Callable[[int], Any],
-    step: Callable[[int], None],
-    rows: tuple[int, int],
-    device: torch.device,
-) -> StepMemory:
-    """Measure a training step at two small batches.
-
-    Args:
-        model: The model; it is trained in the course of this.
-        optimizer: Its optimizer.
-        forward: Makes its forward pass with a number of rows.
-        step: Makes the whole step.
-        rows: The two batches, the smaller one first.
-        device: Where the model is.
-    """
-    circuits = _called_circuits(model, forward, rows[0])
-    with _nothing_kept(model):
-        found = []
-        for count in rows:
-            optimizer.zero_grad()
-            found.append(bytes_in_use(partial(step, count), device))
-    tables = {(c.kernel, c.layer.fock_space): c.tables for c in circuits}
-    held = held_bytes(model, optimizer) + sum(tables.values())
-    threads = torch.get_num_threads()
-    return StepMemory(held, rows, (found[0], found[1]), circuits, threads)
 
 
 def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
@@ -161,12 +130,10 @@ def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
 
 
 def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
-    """Record how much memory is in use during a training step that follows another one.
+    """Record how much memory of a device is in use during a training step that follows another.
 
-    Args:
-        step: Makes a step; it is called twice, since the release of memory can be recorded only
-            where its allocation was. No parameter may have a gradient before.
-        device: Whose memory; `cpu` or `cuda`.
+    The step is made twice, since the release of memory can be recorded only where its allocation
+    was. No parameter may have a gradient before.
 
     Returns:
         Bytes in use after each allocation and release of the second step, beyond those before it.
@@ -196,13 +163,13 @@ def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
     return np.cumsum([0, *(size for _, size in changes)], dtype=np.int64)
 
 
-def _called_circuits(
-    model: nn.Module, forward: Callable[[int], Any], rows: int
+def called_circuits(
+    model: nn.Module, forward: Callable[[], Any], rows: int
 ) -> tuple[_Circuit, ...]:
-    """The photonic layers that run in a forward pass and simulate amplitudes, one entry a call."""
-    layers = [layer for layer in _layers(model) if not layer._has_expectations]
+    """Return the photonic layers that simulate amplitudes in a forward pass, one entry a call."""
+    layers = [each for each in _layers(model) if each.ansatz.readout.expectation is None]
     with recorded(dict(enumerate(layers)), _size_and_each) as calls:
-        forward(rows)
+        forward()
     return tuple(
         _Circuit(
             layer,
@@ -225,7 +192,7 @@ def _layers(model: nn.Module) -> list[PhotonicCircuit]:
 
 
 @contextmanager
-def _nothing_kept(model: nn.Module) -> Iterator[None]:
+def nothing_kept(model: nn.Module) -> Iterator[None]:
     """Let photonic layers keep no intermediate states."""
     layers = _layers(model)
     before = [layer.recompute for layer in layers]

@@ -2,76 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from statistics import NormalDist
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hybridlit.analysis.evaluation import to_device_of
-from hybridlit.analysis.statistics import CONFIDENCE, Interval
-from hybridlit.components import model_parts, part_parameters, photonic_modules, split_parameters
 from hybridlit.templates import HybridModule
 
 __all__ = [
     "allocate_loss_change",
     "losses_of_both",
-    "mean_interval",
     "merged",
-    "modules_by",
     "row_losses",
-    "tensors_by",
 ]
-
-
-def tensors_by(model: nn.Module, by: str) -> dict[str, dict[str, Tensor]]:
-    """Split all that a model has learned, parameters and persistent buffers, by who owns it.
-
-    Args:
-        model: The model.
-        by: `"part"`: as `part_parameters` does; a buffer belongs to the part that it lies in.
-            `"component"`: `"classical"` and `"photonic"`, as `split_parameters` does; a buffer is
-            photonic if it lies in a photonic module.
-
-    Returns:
-        The model's own tensors by qualified name, by name of the owner; owners without parameters
-        are left out, and buffers of no other owner stand under `"other"` or `"classical"`.
-    """
-    parameters = part_parameters(model) if by == "part" else split_parameters(model)
-    split: dict[str, dict[str, Tensor]] = {
-        name: dict(own) for name, own in parameters.items() if own
-    }
-    owners = {
-        id(buffer): name
-        for name, modules in modules_by(model, by).items()
-        for module in modules
-        for buffer in module.buffers()
-        if name in split
-    }
-    rest = "other" if by == "part" else "classical"
-    kept = model.state_dict(keep_vars=True)
-    for name, buffer in model.named_buffers():
-        if name in kept:
-            split.setdefault(owners.get(id(buffer), rest), {})[name] = buffer
-    return split
-
-
-def modules_by(model: nn.Module, by: str) -> dict[str, list[nn.Module]]:
-    """Find the modules whose outputs are what an owner in `tensors_by` has to say.
-
-    Args:
-        model: The model.
-        by: `"part"`: each part is one module. `"component"`: all photonic modules together; what is
-            classical has no outputs of its own.
-
-    Returns:
-        Modules by name of the owner.
-    """
-    if by == "part":
-        return {name: [module] for name, module in model_parts(model).items()}
-    return {"photonic": list(photonic_modules(model).values())}
 
 
 def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Tensor:
@@ -104,16 +49,10 @@ def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Te
 def losses_of_both(
     model: nn.Module, first: list[Any], second: list[Any], groups: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """Evaluate a model on two sets of batches, in one pass where that is possible.
+    """Return `row_losses` of two sets of batches, in one pass where that is possible.
 
-    Args:
-        model: As for `row_losses`, in evaluation mode: rows of a batch do not depend on each other.
-        first: Batches whose losses are not kept apart, unless by `probe_losses`.
-        second: Batches whose losses are kept apart, as by `row_losses`.
-        groups: Into how many groups the rows of a batch of `second` are split.
-
-    Returns:
-        Losses of the first and of the second, each as from `row_losses`.
+    The model must be in evaluation mode, in which rows of a batch do not depend on each other. The
+    rows of `first` are one group for each batch, unless `probe_losses` keeps them apart.
     """
     if len(first) != 1 or len(second) != 1 or len(both := merged([*first, *second])) != 1:
         return row_losses(model, first, groups=1), row_losses(model, second, groups)
@@ -126,14 +65,7 @@ def losses_of_both(
 
 
 def merged(batches: list[Any]) -> list[Any]:
-    """Put batches of tensors of equal rows into one, which is faster; leave others as they are.
-
-    Args:
-        batches: Batches as a data loader yields them.
-
-    Returns:
-        One batch, or the same batches.
-    """
+    """Put batches of tensors of equal rows into one, which is faster; leave others as they are."""
     kinds = set()
     for batch in batches:
         if not isinstance(batch, (tuple, list)) or not all(isinstance(t, Tensor) for t in batch):
@@ -166,7 +98,7 @@ def allocate_loss_change(
     The model is as it was when the function returns or raises.
 
     Args:
-        tensors: The model's own tensors by qualified name, by part, as from `tensors_by`.
+        tensors: The model's own tensors by qualified name, by part, as from `owners.tensors_by`.
         start: Their earlier values by qualified name.
         losses: Evaluates the model as it is, to losses of shape (groups,).
         before: The losses at `start`, if they are known.
@@ -205,30 +137,6 @@ def allocate_loss_change(
         for part in moved:
             put(part, earlier=False)
     return after, changes
-
-
-def mean_interval(values: Tensor) -> Interval:
-    """Return Student's t interval of the mean at 95 % confidence, for 5 values and more.
-
-    Args:
-        values: Independent values of shape (groups,).
-
-    Returns:
-        The interval; infinitely wide for fewer than 5 values, which say too little.
-    """
-    mean, degrees = float(values.mean()), len(values) - 1
-    if degrees < 4:
-        return Interval(mean, -math.inf, math.inf)
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    # Abramowitz and Stegun 26.7.5: right to 0.3 % from 4 degrees of freedom on, and without scipy
-    quantile = (
-        z
-        + (z**3 + z) / (4 * degrees)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    )
-    half = quantile * float(values.std()) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
 
 
 def _on_device_of(model: nn.Module, batch: Any) -> Any:

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from hybridlit.analysis.loss_change.allocation import mean_interval
-from hybridlit.analysis.statistics import Interval
+from hybridlit.analysis.loss_change.allocation import merged, row_losses
+from hybridlit.analysis.loss_change.retraining import TrainedCopy, seed_torch
+from hybridlit.analysis.statistics import Interval, mean_interval
 
-__all__ = ["Verdict", "guilty_by_intervention"]
+__all__ = ["Verdict", "compared_copies", "guilty_by_intervention"]
+
+_LOOKS = 8
+_GROUPS = 64
 
 
 @dataclass(frozen=True)
@@ -112,3 +117,58 @@ def guilty_by_intervention(
             if all(mean_interval(other).low > matters for other in others):
                 return part, gain
     return None
+
+
+def compared_copies(
+    copies: Mapping[str | None, TrainedCopy],
+    train: list[Any],
+    val: list[Any],
+    steps: int,
+    min_cost: float,
+    last: Collection[str] = (),
+) -> Verdict:
+    """Train copies of a model side by side, until a look at them shows who is to blame.
+
+    Args:
+        copies: Copies from the same origin, by what is frozen; None: nothing.
+        train: Batches whose losses are reported.
+        val: Batches that they are judged by, eight times on the way.
+        steps: Most optimizer steps of each.
+        min_cost: The smallest difference of validation losses that matters, as a share of the
+            lowest one that the copy with nothing frozen has had.
+        last: As for `guilty_by_intervention`.
+
+    Returns:
+        The verdict.
+    """
+    train, val = merged(train), merged(val)
+    alone = copies[None]
+    lowest = float(_losses(alone, val).mean())
+    losses: dict[str | None, Tensor] = {}
+    guilty: tuple[str, Interval] | None = None
+    for look in sorted({-(-steps * look // _LOOKS) for look in range(1, _LOOKS + 1)}):
+        for part, copied in copies.items():
+            copied.train(look - copied.steps)
+            losses[part] = _losses(copied, val)
+        lowest = min(lowest, float(losses[None].mean()))
+        matters = min_cost * abs(lowest)
+        guilty = guilty_by_intervention(losses, lowest, matters, last)
+        if guilty is not None:
+            break
+    named, gain = guilty or (None, None)
+    return Verdict(
+        named=named,
+        overfits=float(losses[None].mean()) - lowest > matters,
+        start=alone.origin.step,
+        steps=alone.steps,
+        train={part: float(_losses(c, train).mean()) for part, c in copies.items()},
+        val={part: float(several.mean()) for part, several in losses.items()},
+        gain=gain,
+        draw=alone.draw,
+    )
+
+
+def _losses(copied: TrainedCopy, batches: list[Any]) -> Tensor:
+    """Evaluate a copy in evaluation mode, to the losses of groups of rows."""
+    seed_torch(0)
+    return row_losses(copied.model.eval(), batches, groups=_GROUPS)

@@ -56,13 +56,9 @@ def heat_map(
         legend: What the colours mean.
         scale: `"sequential"`; `"diverging"`, symmetric around 0; `"cyclic"`, whose ends are alike.
         low: Value of the first colour; None: the smallest, or for `"diverging"` minus `high`.
-        high: Value of the last colour; None: the largest, or for `"diverging"` the largest
-            magnitude.
+        high: Value of the last colour; None: the largest, or there the largest magnitude.
         width: Pixels that the cells should take together; a cell is 4 to 40 wide.
         height: Pixels that the cells should take together; a cell is 4 to 28 high.
-
-    Returns:
-        The picture.
 
     Raises:
         ValueError: If `values` is no matrix with cells, labels are too few or too many, or the
@@ -108,11 +104,11 @@ def heat_map(
     _write(image, column_title, (left + across // 2, foot + 2), small, "ma", ink=_FAINT)
 
     bar = left + across + 2 * _GAP
+    _write(image, legend, (bar + _BAR, top - 6), small, "rb", ink=_FAINT)
     ramp = _coloured(np.linspace(high, low, down)[:, None], scale, low, high).repeat(_BAR, 1)
     image.paste(Image.fromarray(ramp), (bar, top))
-    _write(image, ends[0], (bar + _BAR + 6, top), small, "lt")
-    _write(image, ends[1], (bar + _BAR + 6, top + down), small, "lb")
-    _write(image, legend, (bar + _BAR, top - 6), small, "rb", ink=_FAINT)
+    for end, beside, anchor in zip(ends, (top, top + down), ("lt", "lb"), strict=True):
+        _write(image, end, (bar + _BAR + 6, beside), small, anchor)
     return np.asarray(image)
 
 

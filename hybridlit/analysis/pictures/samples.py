@@ -157,13 +157,10 @@ class Probe:
         self.size = 0
 
     def add(self, pl_module: LightningModule, batch: Any, most: int) -> None:
-        """Copy a batch to the CPU, as far as there is room for it.
+        """Copy a batch, split by the model's `unpack` if it has one, as far as there is room.
 
-        Args:
-            pl_module: The model, whose method `unpack` splits a batch, if it has one.
-            batch: The batch.
-            most: Samples that the probe holds at most. Of inputs that are no tensor, the whole
-                batch is kept.
+        The probe holds `most` samples at most; of inputs that are no tensor, the whole batch is
+        kept.
 
         Raises:
             TypeError: If the batch is no pair and there is no `unpack`, or targets are no tensor.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -18,12 +19,11 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
-from torch.utils.hooks import RemovableHandle
 
 from hybridlit.analysis.evaluation import tensors_in
 from hybridlit.components import model_parts
 
-__all__ = ["OTHER", "PartTimer", "Span", "StepTimes", "labelled_parts"]
+__all__ = ["OTHER", "PartTimer", "Span", "StepTimes"]
 
 OTHER = "other"
 """What belongs to no part: modules without parameters, functions between parts, the loss."""
@@ -31,6 +31,7 @@ OTHER = "other"
 Phase = Literal["forward", "backward"]
 
 _TAKEN = (OTHER, "classical", "photonic")
+"""Labels that mean something else."""
 
 
 class Span(NamedTuple):
@@ -72,26 +73,6 @@ class StepTimes:
         )
 
 
-def labelled_parts(model: nn.Module) -> dict[str, nn.Module]:
-    """Return the parts of a network, as `model_parts`, under names that can be shown and logged.
-
-    That is the name of its type where the model itself is the only part; a part called `classical`,
-    `photonic` or `other` is labelled `classical_part`, ...
-    """
-    return {
-        f"{name}_part" if name in _TAKEN else name or type(module).__name__: module
-        for name, module in model_parts(model).items()
-    }
-
-
-class _Call(NamedTuple):
-    """What the graph of one call of a part lies between."""
-
-    part: str
-    inputs: list[Node]
-    outputs: list[Node]
-
-
 class PartTimer:
     """Stopwatch of the parts of a network.
 
@@ -113,18 +94,22 @@ class PartTimer:
         model: The network.
 
     Attributes:
-        parts: Its parts by label.
+        parts: Its parts, as `model_parts` finds them, by label: their name, or the name of its type
+            where the model itself is the only part; a part called `classical`, `photonic` or
+            `other` is labelled `classical_part`, ...
         running: Label of the part that runs now, or `OTHER`.
     """
 
     running: str
 
     def __init__(self, model: nn.Module) -> None:
-        self.parts = labelled_parts(model)
+        self.parts = {
+            f"{name}_part" if name in _TAKEN else name or type(module).__name__: module
+            for name, module in model_parts(model).items()
+        }
         first = next(model.parameters(), None)
         self._waits = first is not None and first.device.type not in ("cpu", "meta")
-        self._handles: list[RemovableHandle] = []
-        self._node_handles: list[RemovableHandle] = []
+        self._hooks, self._node_hooks = ExitStack(), ExitStack()
         self._phase: Phase | None = None
         self._reset()
 
@@ -137,17 +122,15 @@ class PartTimer:
     def attach(self) -> None:
         """Put hooks on the parts."""
         for label, module in self.parts.items():
-            before = module.register_forward_pre_hook(
-                partial(self._before_forward, label), with_kwargs=True
-            )
-            after = module.register_forward_hook(partial(self._after_forward, label))
-            self._handles += [before, after]
+            before, after = partial(self._before, label), partial(self._after, label)
+            handle = module.register_forward_pre_hook(before, with_kwargs=True)
+            self._hooks.callback(handle.remove)
+            self._hooks.callback(module.register_forward_hook(after).remove)
 
     def detach(self) -> None:
         """Remove all hooks, in the middle of a step as well."""
-        for handle in self._handles + self._node_handles:
-            handle.remove()
-        self._handles, self._node_handles = [], []
+        self._hooks.close()
+        self._node_hooks.close()
         self._phase = None
         self._reset()
 
@@ -166,7 +149,7 @@ class PartTimer:
             if node not in seen:
                 seen.add(node)
                 hook = partial(self._before_node, owner.get(node, OTHER))
-                self._node_handles.append(node.register_prehook(hook))
+                self._node_hooks.callback(node.register_prehook(hook).remove)
                 waiting += _next(node)
         self._graph_calls.clear()
         self._open("backward")
@@ -174,9 +157,7 @@ class PartTimer:
     def end_backward(self) -> None:
         """End the backward pass; what follows counts as forward pass again."""
         self._close()
-        for handle in self._node_handles:
-            handle.remove()
-        self._node_handles = []
+        self._node_hooks.close()
         self._open("forward")
 
     def finish(self) -> StepTimes:
@@ -194,8 +175,8 @@ class PartTimer:
     def _reset(self) -> None:
         self._spans: list[Span] = []
         self._calls = dict.fromkeys(self.parts, 0)
-        self._graph_calls: list[_Call] = []
-        self._inside: list[tuple[str, list[Node]]] = []
+        self._graph_calls: list[tuple[str, list[Node], list[Node]]] = []  # part, inputs, outputs
+        self._inside: list[list[Node]] = []
         self.running, self._since, self._passed = OTHER, 0.0, 0.0
         self._processor = 0.0
 
@@ -226,21 +207,19 @@ class PartTimer:
 
     # --- hooks ------------------------------------------------------------------------------------
 
-    def _before_forward(
-        self, label: str, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def _before(self, label: str, _: nn.Module, *given: Any) -> None:
         if self._phase == "forward":
-            self._inside.append((label, _nodes((args, kwargs))))
+            self._inside.append(_nodes(given))
             if len(self._inside) == 1:
                 self._calls[label] += 1
                 self._switch(label)
 
-    def _after_forward(self, label: str, _: nn.Module, __: Any, output: Any) -> None:
+    def _after(self, label: str, _: nn.Module, __: Any, output: Any) -> None:
         if self._phase == "forward" and self._inside:
-            inputs = self._inside.pop()[1]
+            inputs = self._inside.pop()
             if not self._inside:
                 self._switch(OTHER)
-                self._graph_calls.append(_Call(label, inputs, _nodes(output)))
+                self._graph_calls.append((label, inputs, _nodes(output)))
 
     def _before_node(self, part: str, _: Any) -> None:
         self._switch(part)

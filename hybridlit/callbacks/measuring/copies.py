@@ -21,11 +21,8 @@ Module = TypeVar("Module", bound=nn.Module)
 def copy_of(model: Module) -> Module:
     """Copy a model that may be in the middle of training.
 
-    Args:
-        model: The model. Activations that it keeps as attributes are copied without their graph.
-
-    Returns:
-        The copy; a LightningModule comes with its Trainer, but logs nothing.
+    Activations that it keeps as attributes are copied without their graph. A LightningModule comes
+    with its Trainer, but logs nothing.
     """
     activations = {
         id(value): value.detach().clone()
@@ -41,27 +38,15 @@ def copy_of(model: Module) -> Module:
 
 
 def has_forward(model: LightningModule) -> bool:
-    """Tell whether a LightningModule defines what it computes, not only how it is trained.
-
-    Args:
-        model: The module.
-
-    Returns:
-        Whether its class defines `forward`.
-    """
+    """Tell whether a LightningModule defines what it computes, not only how it is trained."""
     return is_overridden("forward", model, LightningModule)
 
 
 def inputs_of(model: LightningModule, batch: Any) -> Any:
-    """Return what `forward` takes of a batch.
+    """Return what `forward` takes of a batch of training data.
 
-    Args:
-        model: The module.
-        batch: A batch of the training data.
-
-    Returns:
-        What its `unpack(batch)` returns first, if it has that method, as a `HybridModule` does;
-        otherwise the first entry of a tuple or list, or the batch.
+    That is what its `unpack(batch)` returns first, if it has that method, as a `HybridModule` does;
+    otherwise the first entry of a tuple or list, or the batch.
     """
     unpack = getattr(model, "unpack", None)
     if callable(unpack):
@@ -70,15 +55,6 @@ def inputs_of(model: LightningModule, batch: Any) -> Any:
 
 
 def run_forward(model: LightningModule, batch: Any, precision: Precision) -> Any:
-    """Run a model on a batch as a Trainer of some precision would.
-
-    Args:
-        model: The module, converted to that precision.
-        batch: The batch, converted and on its device.
-        precision: The Trainer's precision plugin.
-
-    Returns:
-        The outputs.
-    """
+    """Run a model on a batch, both converted to a Trainer's precision, as that Trainer would."""
     with precision.forward_context():
         return model(inputs_of(model, batch))

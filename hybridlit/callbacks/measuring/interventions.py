@@ -1,7 +1,8 @@
-"""Freeze one part after the other, on copies that are trained again, and see which one mattered."""
+"""What is kept of a run to train copies of its model again, each with one part frozen."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -10,28 +11,20 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hybridlit.analysis.loss_change.allocation import merged, row_losses
-from hybridlit.analysis.loss_change.intervention import Verdict, guilty_by_intervention
+from hybridlit.analysis.evaluation import tensors_in
+from hybridlit.analysis.loss_change.intervention import Verdict, compared_copies
 from hybridlit.analysis.loss_change.retraining import (
     Origin,
     TrainedCopy,
     batches_in_turns,
     in_one,
-    seed_torch,
 )
 from hybridlit.callbacks.measuring.probes import full_precision, keep_first
-from hybridlit.callbacks.measuring.repeated_training import (
-    adopt,
-    present_moments,
-    repeated_training,
-)
+from hybridlit.callbacks.measuring.repeated_training import adopt, repeated_training
 from hybridlit.resume.packed import packed, unpacked
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["Interventions"]
-
-_LOOKS = 8
-_GROUPS = 64
 
 
 class _Kept(NamedTuple):
@@ -43,15 +36,18 @@ class _Kept(NamedTuple):
 
 
 class Interventions:
-    """What is needed to train copies of a model again from an earlier point of its run.
+    """What copies of a model begin with, are trained on and judged by.
 
     Args:
-        steps: Most optimizer steps that a copy takes, at least 1.
+        steps: Most optimizer steps that a copy takes, at least 0.
         batches: Number of batches of training and of validation to keep, at least 1.
+
+    Attributes:
+        most_steps: Most optimizer steps that a copy takes.
     """
 
     def __init__(self, steps: int, batches: int) -> None:
-        self._most_steps, self._most_batches = steps, batches
+        self.most_steps, self._most_batches = steps, batches
         self._origin: Origin | None = None
         self._batches: dict[str, list[Any]] = {"train": [], "val": []}
         self._shuffled = False
@@ -62,18 +58,16 @@ class Interventions:
     def state_dict(self) -> dict[str, Any]:
         """Return all that later copies depend on, in plain types and tensors."""
         if self._saved is None:
-            kept = {probe: in_one(batches) for probe, batches in self._batches.items()}
-            self._saved = {"kept": kept, "origin": None}
+            self._saved = {
+                "kept": {probe: in_one(batches) for probe, batches in self._batches.items()},
+                "origin": None,
+            }
             if self._origin is not None:
-                self._saved["origin"] = _packed(self._origin)
+                origin, values = self._origin, packed(self._origin.values)
+                self._saved["origin"] = [origin.step, values, origin.moments]
+        own = {"shuffled": self._shuffled, "spent": self._spent, "draw": self._draw}
         rates = [] if self._origin is None else list(self._origin.rates)
-        own = {
-            "rates": rates,
-            "shuffled": self._shuffled,
-            "spent": self._spent,
-            "draw": self._draw,
-        }
-        return {"interventions": self._saved | own}
+        return {"interventions": self._saved | own | {"rates": rates}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the state of a checkpoint; those of version 0.1 know of no copies."""
@@ -81,12 +75,9 @@ class Interventions:
             own = state["interventions"]
             self._batches = {probe: _apart(*kept) for probe, kept in own["kept"].items()}
             if own["origin"] is not None:
-                self._origin = _unpacked(own["origin"], list(own["rates"]))
-            self._shuffled, self._spent, self._draw = (
-                own["shuffled"],
-                own["spent"],
-                own.get("draw", 0),
-            )
+                step, values, moments = own["origin"]
+                self._origin = Origin(step, unpacked(values), moments, list(own["rates"]))
+            self._shuffled, self._spent, self._draw = own["shuffled"], own["spent"], own["draw"]
             self._saved = None
 
     @property
@@ -96,27 +87,17 @@ class Interventions:
 
     # --- what is kept -----------------------------------------------------------------------------
 
-    def begin(self, trainer: Trainer, model: LightningModule, values: dict[str, Tensor]) -> None:
-        """Let copies begin here, unless the start of the run is near enough.
-
-        Args:
-            trainer: The Trainer in a fit.
-            model: The model.
-            values: Its parameters and persistent buffers, by qualified name, which are kept.
-        """
+    def begin(self, trainer: Trainer, values: dict[str, Tensor]) -> None:
+        """Let copies begin here, with these values, unless the start of the run is near enough."""
         step = trainer.global_step
-        if self._origin is None or step > self._most_steps:
-            self._origin = Origin(step, values, present_moments(trainer, model))
+        if self._origin is None or step > self.most_steps:
+            states = [optimizer.state_dict()["state"] for optimizer in trainer.optimizers]
+            moments = copy.deepcopy(states[0]) if len(states) == 1 else {}
+            self._origin = Origin(step, values, moments)
             self._saved = None
 
     def keep(self, model: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Keep the first training batches, whether others follow, and the modes of modules.
-
-        Args:
-            model: The model, just before it is trained on the batch.
-            batch: The batch.
-            batch_idx: Its number in its epoch.
-        """
+        """Keep the first training batches, whether others follow, and the modes of modules."""
         if not self._shuffled and batch_idx == 0 and self._batches["train"]:
             self._shuffled = not _same(batch, self._batches["train"][0])
         self._keep("train", batch, batch_idx)
@@ -128,31 +109,18 @@ class Interventions:
         self._modes = {}
 
     def keep_validation(self, batch: Any, batch_idx: int) -> None:
-        """Keep the first validation batches.
-
-        Args:
-            batch: The batch.
-            batch_idx: Its number in its epoch.
-        """
+        """Keep the first validation batches."""
         self._keep("val", batch, batch_idx)
 
     def keep_rates(self, optimizer: Optimizer) -> None:
-        """Keep the learning rates of a step.
-
-        Args:
-            optimizer: The optimizer, just before it steps.
-        """
-        if self._origin is not None and len(self._origin.rates) < self._most_steps:
+        """Keep the learning rates of an optimizer that is about to step."""
+        if self._origin is not None and len(self._origin.rates) < self.most_steps:
             self._origin.rates.append([float(group["lr"]) for group in optimizer.param_groups])
 
     # --- what is done -----------------------------------------------------------------------------
 
     def affordable(self, step: int) -> bool:
-        """Tell whether the run has taken as many steps as all copies together.
-
-        Args:
-            step: Its optimizer steps.
-        """
+        """Tell whether the run has taken as many steps as all copies together."""
         return self._spent <= step
 
     def verdict(
@@ -164,7 +132,7 @@ class Interventions:
         min_cost: float,
         last: Collection[str],
     ) -> Verdict:
-        """Train copies with one part frozen each, and say who is to blame.
+        """Train copies with one part frozen each, and say who is to blame; see `compared_copies`.
 
         Where the copy with nothing frozen does not overfit as the run did, all are trained once
         more in another order of rows, if the data loader shuffles and batches are tuples of
@@ -175,99 +143,43 @@ class Interventions:
             model: The model; it is not touched.
             parts: Names of the parameters of the parts that are frozen in turn.
             frozen: Names of parameters that are frozen in all copies.
-            min_cost: The smallest difference of validation losses that matters, as a share of the
-                lowest one that the copy with nothing frozen has had.
+            min_cost: The smallest difference that matters.
             last: Parts that are named only if no other is.
-
-        Returns:
-            The verdict; `agree` has to be told of that of the first process.
         """
         kept = self._kept(trainer)
+        batches = kept.batches
+        again = kept.shuffled and bool(in_one(batches["train"])[1])
         with undisturbed(), full_precision(trainer, model):
-            again = kept.shuffled and bool(in_one(kept.batches["train"])[1])
             for draw in range(2 if again else 1):
-                found = self._trial(trainer, model, kept, parts, frozen, min_cost, last, draw)
+                copies: dict[str | None, TrainedCopy] = {
+                    part: self._copy(trainer, model, kept, {*frozen, *names}, draw)
+                    for part, names in [(None, ()), *parts.items()]
+                }
+                found = compared_copies(
+                    copies, batches["train"], batches["val"], self.most_steps, min_cost, last
+                )
                 if found.named is not None or found.overfits:
                     break
         return found
 
-    def _trial(
-        self,
-        trainer: Trainer,
-        model: LightningModule,
-        kept: _Kept,
-        parts: Mapping[str, Collection[str]],
-        frozen: Collection[str],
-        min_cost: float,
-        last: Collection[str],
-        draw: int,
-    ) -> Verdict:
-        rows = {probe: merged(batches) for probe, batches in kept.batches.items()}
-        arms: list[tuple[str | None, Collection[str]]] = [(None, ()), *parts.items()]
-        copies = {
-            part: self._copy(trainer, model, kept, {*frozen, *names}, draw) for part, names in arms
-        }
-        looks = sorted({-(-self._most_steps * look // _LOOKS) for look in range(1, _LOOKS + 1)})
-        val: dict[str | None, Tensor] = {}
-        lowest = float(_losses(copies[None], rows["val"]).mean())
-        for steps in looks:
-            for part, copied in copies.items():
-                copied.train(steps - copied.steps)
-                val[part] = _losses(copied, rows["val"])
-            lowest = min(lowest, float(val[None].mean()))
-            matters = min_cost * abs(lowest)
-            guilty = guilty_by_intervention(val, lowest, matters, last)
-            if guilty:
-                break
-        named, gain = guilty or (None, None)
-        return Verdict(
-            named=named,
-            overfits=float(val[None].mean()) - lowest > matters,
-            start=kept.origin.step,
-            steps=copies[None].steps,
-            train={
-                part: float(_losses(copied, rows["train"]).mean())
-                for part, copied in copies.items()
-            },
-            val={part: float(losses.mean()) for part, losses in val.items()},
-            gain=gain,
-            draw=draw,
-        )
-
     def agree(self, verdict: Verdict) -> None:
-        """Count the steps of a verdict, and let the model go on from such copies if it does.
-
-        Args:
-            verdict: That of the first process, in all of them.
-        """
+        """Count the steps of the first process's verdict, and go back to such copies if at all."""
         self._draw = verdict.draw
-        self._spent += len(verdict.val) * (verdict.steps + verdict.draw * self._most_steps)
+        self._spent += len(verdict.val) * (verdict.steps + verdict.draw * self.most_steps)
 
     def go_back(
         self, trainer: Trainer, model: LightningModule, frozen: Collection[str], steps: int
     ) -> None:
-        """Let the model go on from a copy that was trained with something frozen.
-
-        Args:
-            trainer: The Trainer in a fit.
-            model: The model; it and its optimizer are changed.
-            frozen: Names of the parameters that are frozen.
-            steps: Optimizer steps that the copy takes.
-        """
-        kept = self._kept(trainer)
+        """Let a model and its optimizer go on from a copy trained with something frozen."""
         with undisturbed(), full_precision(trainer, model):
-            copied = self._copy(trainer, model, kept, frozen, self._draw)
+            copied = self._copy(trainer, model, self._kept(trainer), frozen, self._draw)
             copied.train(steps)
         self._spent += steps
-        adopt(trainer, model, copied, kept.origin.values)
+        adopt(trainer, model, copied)
 
     def steps_since(self, step: int) -> int:
-        """Return how many steps a copy takes to be as far as the run.
-
-        Args:
-            step: The run's optimizer steps.
-        """
-        return 0 if self._origin is None else min(step - self._origin.step, self._most_steps)
+        """Return how many steps a copy takes to be as far as the run."""
+        return 0 if self._origin is None else min(step - self._origin.step, self.most_steps)
 
     def _keep(self, probe: str, batch: Any, batch_idx: int) -> None:
         if keep_first(self._batches[probe], batch, batch_idx, self._most_batches):
@@ -291,50 +203,13 @@ class Interventions:
         return repeated_training(trainer, model, kept.origin, batch, self._modes, frozen, draw)
 
 
-def _losses(copied: TrainedCopy, batches: list[Any]) -> Tensor:
-    """Evaluate a copy in evaluation mode, to the losses of groups of rows."""
-    seed_torch(0)
-    return row_losses(copied.model.eval(), batches, groups=_GROUPS)
-
-
-def _packed(origin: Origin) -> dict[str, Any]:
-    moments: dict[str, Tensor] = {}
-    plain: list[tuple[str, str, Any]] = []
-    for name, state in origin.moments.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                moments[f"{name}/{key}"] = value
-            else:
-                plain.append((name, key, value))
-    return {
-        "step": origin.step,
-        "values": packed(origin.values),
-        "moments": packed(moments),
-        "plain_moments": plain,
-    }
-
-
-def _unpacked(content: Mapping[str, Any], rates: list[list[float]]) -> Origin:
-    moments: dict[str, dict[str, Any]] = {}
-    for path, tensor in unpacked(content["moments"]).items():
-        name, _, key = path.rpartition("/")
-        moments.setdefault(name, {})[key] = tensor
-    for name, key, value in content["plain_moments"]:
-        moments.setdefault(name, {})[key] = value
-    return Origin(content["step"], unpacked(content["values"]), moments, rates)
-
-
 def _same(one: Any, other: Any) -> bool:
     """Tell whether the tensors of two batches are equal."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, Tensor):
-        return one.shape == other.shape and torch.equal(one.detach().cpu(), other)
-    if isinstance(one, Mapping):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    if isinstance(one, (tuple, list)):
-        return len(one) == len(other) and all(map(_same, one, other))
-    return True
+    mine, others = list(tensors_in(one)), list(tensors_in(other))
+    return len(mine) == len(others) and all(
+        a.shape == b.shape and torch.equal(a.detach().cpu(), b)
+        for a, b in zip(mine, others, strict=True)
+    )
 
 
 def _apart(batches: list[Any], rows: list[int]) -> list[Any]:

@@ -12,7 +12,6 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from hybridlit.analysis.loss_change.allocation import (
-    allocate_loss_change,
     losses_of_both,
     merged,
     row_losses,
@@ -25,11 +24,7 @@ __all__ = ["Probes", "evaluation", "full_precision", "keep_first"]
 
 
 class Probes:
-    """The first batches of training and of validation, which are looked at all through a run.
-
-    Args:
-        most: Number of batches of each, at least 1.
-    """
+    """The first batches of training and validation, `most` of each, for looks all through a run."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -45,25 +40,12 @@ class Probes:
         self._batches, self._complete = state["probes"], state["complete"]
 
     def keep(self, probe: str, batch: Any, batch_idx: int) -> None:
-        """Keep a batch if it is one of the first, and came before the first validation ended.
-
-        Args:
-            probe: `"train"` or `"val"`.
-            batch: The batch.
-            batch_idx: Its number in its epoch.
-        """
+        """Keep a batch of `"train"` or `"val"` if it is one of the first, before `ready`."""
         if not self._complete:
             keep_first(self._batches[probe], batch, batch_idx, self._most)
 
     def ready(self, trainer: Trainer) -> bool:
-        """Take the batches as they are from now on, those of the first process in all.
-
-        Args:
-            trainer: The Trainer, at the end of a validation.
-
-        Returns:
-            Whether there are batches of both.
-        """
+        """Take the batches of the first process from now on, and tell if there are some of both."""
         if not self._complete and all(self._batches.values()):
             found = {name: merged(batches) for name, batches in self._batches.items()}
             self._batches = trainer.strategy.broadcast(found)
@@ -71,73 +53,15 @@ class Probes:
         return self._complete
 
     def losses(self, model: nn.Module, groups: int = 16) -> dict[str, Tensor]:
-        """Evaluate both; of the validation losses the spread counts as well.
-
-        Args:
-            model: The model, within `evaluation`.
-            groups: Of how many groups of rows the validation losses are kept apart.
-
-        Returns:
-            Losses of shape (groups,).
-        """
+        """Evaluate both, within `evaluation`, to losses of groups of rows, of shape (groups,)."""
         seed_torch(0)  # what is random, such as shots, is the same on both sides
         both = losses_of_both(model, self._batches["train"], self._batches["val"], groups)
         return dict(zip(("train", "val"), both, strict=True))
 
-    def allocate(
-        self,
-        model: nn.Module,
-        tensors: Mapping[str, Mapping[str, Tensor]],
-        start: Mapping[str, Any],
-        step: int,
-    ) -> dict[str, Any]:
-        """Evaluate both, and divide the change since an earlier point among the parts.
-
-        Args:
-            model: The model, within `evaluation`.
-            tensors: What it has learned, by part, as from `tensors_by`.
-            start: What this returned as `"start"` then, with the `"values"` of the tensors; nothing
-                the first time.
-            step: Optimizer steps of the run.
-
-        Returns:
-            The losses as from `losses`; `"start"` for the next time; and, if there was an earlier
-            point, `"stretch"`: what the parts did since then.
-        """
-        rows = 0
-
-        def losses() -> Tensor:
-            nonlocal rows
-            found = self.losses(model)
-            rows = len(found["train"])
-            return torch.cat([found["train"], found["val"]])
-
-        measured: dict[str, Any] = {}
-        if start:
-            after, changes = allocate_loss_change(tensors, start["values"], losses, start["losses"])
-            measured["stretch"] = {
-                "steps": step - start["step"],
-                "level": float(start["losses"][rows:].mean()),
-                "train": {part: float(change[:rows].mean()) for part, change in changes.items()},
-                "val": {part: change[rows:].clone() for part, change in changes.items()},
-            }
-        else:
-            after = losses()
-        measured["start"] = {"step": step, "losses": after}
-        return measured | {"train": after[:rows], "val": after[rows:]}
-
     def gaps_without(
         self, model: nn.Module, modules: Mapping[str, Sequence[nn.Module]]
     ) -> dict[str, float]:
-        """Measure the gap with the outputs of a part replaced by their mean over the training rows.
-
-        Args:
-            model: The model, within `evaluation`.
-            modules: The modules of each part, as from `modules_by`.
-
-        Returns:
-            Validation loss - training loss, by part.
-        """
+        """Measure val - train, by part, with the part's outputs replaced by their training mean."""
 
         def gap() -> Tensor:
             found = self.losses(model, groups=1)
@@ -152,16 +76,13 @@ class Probes:
 
 
 def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
-    """Keep a batch if it is one of the first of the first epoch.
+    """Copy a batch to the CPU if it is one of the first of the first epoch; tell whether it is.
 
     Args:
         kept: Those kept so far; it grows.
         batch: The batch.
         batch_idx: Its number in its epoch.
         most: How many to keep.
-
-    Returns:
-        Whether it was kept.
     """
     # an epoch of fewer batches must not begin again in the next one
     if not batch_idx == len(kept) < most:
@@ -172,15 +93,7 @@ def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
 
 @contextmanager
 def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """Compute in the dtype of a model's parameters.
-
-    Args:
-        trainer: The Trainer, whose precision may autocast.
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
+    """Compute in the dtype of a model's parameters, even if the Trainer's precision autocasts."""
     autocast = torch.autocast(model.device.type, enabled=False)
     with trainer.precision_plugin.forward_context(), autocast:
         yield
@@ -188,14 +101,6 @@ def full_precision(trainer: Trainer, model: LightningModule) -> Iterator[None]:
 
 @contextmanager
 def evaluation(trainer: Trainer, model: LightningModule) -> Iterator[None]:
-    """Run a model in evaluation mode and full precision, and leave no trace.
-
-    Args:
-        trainer: The Trainer that trains it.
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
+    """Run a model in evaluation mode and full precision, and leave no trace."""
     with undisturbed(model, evaluation=True, silent=True), full_precision(trainer, model):
         yield

@@ -18,13 +18,7 @@ __all__ = ["StepSizes", "StepUnderWay", "gradient_scaler", "remaining_scale", "s
 
 
 class StepSizes(NamedTuple):
-    """Norms over some parameters.
-
-    Attributes:
-        gradient: Norm of their gradient.
-        step: Norm of their change.
-        weights: Norm of their values before it.
-    """
+    """Norms over some parameters: of their gradient, of their change, of their values before it."""
 
     gradient: float
     step: float
@@ -37,14 +31,11 @@ class StepUnderWay:
     Args:
         parameters: Parameters with gradients, at least one; sparse gradients are fine.
         scale: What the gradients are to be divided by.
-
-    Attributes:
-        count: Number of entries of all parameters.
     """
 
     def __init__(self, parameters: list[nn.Parameter], scale: float = 1.0) -> None:
-        self.count = sum(parameter.numel() for parameter in parameters)
-        self._scale = scale
+        self.count = sum(parameter.numel() for parameter in parameters)  # entries
+        self.scale = scale
         self._parameters = [parameter.detach() for parameter in parameters]
         self._before = [parameter.clone() for parameter in self._parameters]
         self._gradient = _norms([p.grad for p in parameters if p.grad is not None])
@@ -54,34 +45,25 @@ class StepUnderWay:
         changes = subtracted(self._parameters, self._before)
         return [*self._gradient, *_norms(changes), *_norms(self._before)]
 
-    def sizes(self, norms: list[float]) -> StepSizes:
-        """Return the sizes over all parameters, from the values of `norms`."""
-        tensors = len(self._parameters)
-        gradient, step, weights = (
-            math.hypot(*norms[i : i + tensors]) for i in range(0, 3 * tensors, tensors)
-        )
-        return StepSizes(gradient / self._scale, step, weights)
-
 
 def step_sizes(steps: Sequence[StepUnderWay]) -> list[StepSizes] | None:
-    """Return the sizes of steps, after the optimizer has taken them.
+    """Return the sizes of steps that were taken, or None if one of them is infinite or NaN.
 
-    Args:
-        steps: The steps; all that is on an accelerator is read from it at once.
-
-    Returns:
-        Their sizes, or None if one of them is infinite or NaN.
+    All that is on an accelerator is read from it at once.
     """
-    norms = [step.norms() for step in steps]
-    device = norms[0][0].device
-    values = torch.stack([n.to(device, torch.float32) for one in norms for n in one]).tolist()
+    found = [step.norms() for step in steps]
+    device = found[0][0].device
+    values = torch.stack([n.to(device, torch.float32) for one in found for n in one]).tolist()
     if not all(map(math.isfinite, values)):
         return None
-    ends = itertools.accumulate(map(len, norms))
-    return [
-        step.sizes(values[end - len(own) : end])
-        for step, own, end in zip(steps, norms, ends, strict=True)
-    ]
+    sizes, rest = [], iter(values)
+    for step, own in zip(steps, found, strict=True):
+        one = len(own) // 3
+        gradient, change, weights = (
+            math.hypot(*itertools.islice(rest, one)) for _ in StepSizes._fields
+        )
+        sizes.append(StepSizes(gradient / step.scale, change, weights))
+    return sizes
 
 
 def gradient_scaler(trainer: Trainer) -> Any:

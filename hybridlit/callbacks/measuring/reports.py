@@ -1,31 +1,54 @@
-"""What callbacks give to loggers: values at the step they belong to, and pictures."""
+"""What callbacks tell: values at the step they belong to, pictures, and what went wrong.
+
+A picture, a log or a report never ends a training: `training_goes_on` sees to it, for all of them.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
+from torch import Tensor
 
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.internals.lightning import log_now
 from hybridlit.internals.tensorboard import add_png
 
-__all__ = ["boards", "log_values", "show_picture"]
+__all__ = ["boards", "log_largest", "log_values", "named", "show_picture", "training_goes_on"]
+
+
+@contextmanager
+def training_goes_on(what: str | Callable[[Exception], object]) -> Iterator[None]:
+    """Turn an error in a block into a warning; Ctrl-C and the like pass.
+
+    Args:
+        what: What is left out after an error, for the warning; or what to do with the error.
+
+    Yields:
+        Nothing.
+    """
+    try:
+        yield
+    except Exception as error:
+        if callable(what):
+            what(error)
+        else:
+            rank_zero_warn(f"{what} is left out, and training goes on: {named(error)}")
+
+
+def named(error: Exception) -> str:
+    """Return an error in a few words."""
+    return f"{type(error).__name__}: {error}"
 
 
 def boards(trainer: Trainer) -> list[TensorBoardLogger]:
-    """Return the TensorBoard loggers of a run.
-
-    Args:
-        trainer: The Trainer.
-
-    Returns:
-        Those among its loggers.
-    """
+    """Return the TensorBoard loggers of a run."""
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
@@ -47,18 +70,17 @@ def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
     log_now(trainer, latest)
 
 
+def log_largest(model: LightningModule, values: Mapping[str, float | Tensor]) -> None:
+    """Log values once at the end of the epoch: the largest of it and of all processes."""
+    model.log_dict(dict(values), on_step=False, on_epoch=True, reduce_fx="max", sync_dist=True)
+
+
 def show_picture(board: TensorBoardLogger, tag: str, picture: Picture, step: int) -> None:
-    """Show a picture in TensorBoard.
+    """Show a picture, of shape (height, width, 3), in TensorBoard.
 
     As `SummaryWriter.add_image` does, in a half to two thirds of the time: that turns pixels into
     floats and back, and compresses harder, by a tenth to a third, than a training run should wait
     for.
-
-    Args:
-        board: The logger.
-        tag: The picture's name.
-        picture: Red, green and blue, shape (height, width, 3).
-        step: The step it belongs to.
     """
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG", compress_level=1)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hybridlit.analysis.recording import Call, copied, recorded, with_hooks
+from hybridlit.analysis.recording import Call, recorded, with_hooks
 
-__all__ = ["mean_outputs", "recorded_output", "replaced", "replaced_output"]
+__all__ = ["mean_outputs", "replaced"]
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -117,13 +117,3 @@ def _no_mean(calls: Sequence[_Rows], batches: Sequence[int] | None) -> str:
     if len(shapes) > 1 or (batches is not None and numbers != list(batches)):
         return "its output has not one row for each row of the batch"
     return "" if sum(numbers) else "it runs on no rows"
-
-
-replaced_output = replaced
-
-
-@contextmanager
-def recorded_output(module: nn.Module) -> Iterator[list[Any]]:
-    """Collect copies of what a module returns until the block ends."""
-    with recorded({"": module}, lambda call: copied(call.output)) as found:
-        yield found[""]

@@ -205,11 +205,8 @@ class Interventions:
 
 def _same(one: Any, other: Any) -> bool:
     """Tell whether the tensors of two batches are equal."""
-    mine, others = list(tensors_in(one)), list(tensors_in(other))
-    return len(mine) == len(others) and all(
-        a.shape == b.shape and torch.equal(a.detach().cpu(), b)
-        for a, b in zip(mine, others, strict=True)
-    )
+    mine, others = [tensor.cpu() for tensor in tensors_in(one)], list(tensors_in(other))
+    return len(mine) == len(others) and all(map(torch.equal, mine, others))
 
 
 def _apart(batches: list[Any], rows: list[int]) -> list[Any]:

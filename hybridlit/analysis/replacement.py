@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hybridlit.analysis.recording import Call, copied, recorded, with_hooks
+from hybridlit.analysis.recording import Call, recorded, with_hooks
 
-__all__ = ["mean_outputs", "recorded_output", "replaced", "replaced_output"]
+__all__ = ["mean_outputs", "replaced"]
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -103,13 +103,3 @@ def _sum_of_rows(call: Call) -> tuple[int, Tensor] | str:
         return f"it returns a {type(output).__name__}, not a tensor"
     # not every device knows float64
     return (len(output), output.detach().cpu().double().sum(0)) if output.dim() else _OTHER_ROWS
-
-
-replaced_output = replaced
-
-
-@contextmanager
-def recorded_output(module: nn.Module) -> Iterator[list[Any]]:
-    """Collect copies of what a module returns until the block ends."""
-    with recorded({"": module}, lambda call: copied(call.output)) as found:
-        yield found[""]

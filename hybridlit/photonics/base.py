@@ -135,6 +135,13 @@ class PhotonicCircuit(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw Haar-random interferometers, set every bandwidth to 1, and reset the readout."""
+        self.reset_phases()
+        reset = getattr(self.readout, "reset_parameters", None)  # the identity has none
+        if reset is not None:
+            reset()
+
+    def reset_phases(self) -> None:
+        """Draw Haar-random interferometers and set every bandwidth to 1; leave the readout."""
         drawn = haar_phases(
             self.phases.shape[:-3].numel() * (self.columns + 1),
             self.experiment.n_modes,
@@ -145,9 +152,6 @@ class PhotonicCircuit(nn.Module):
             self.phases.copy_(drawn.view_as(self.phases))
             if self.bandwidth is not None:
                 self.bandwidth.fill_(1.0)
-        reset = getattr(self.readout, "reset_parameters", None)  # the identity has none
-        if reset is not None:
-            reset()
 
     def extra_repr(self) -> str:
         """Return sizes, circuit and states for ``repr``."""

@@ -77,13 +77,13 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/ablation/part_means.py",
+        "analysis/ablation/parts.py",
         "analysis/test_measure.py",
         [
             (
-                "        count += rows",
-                "        count = rows",
-                "means over the training data are too large",
+                "rows.append(len(bench.measure.outputs(model, [batch])[0]))",
+                "rows.append(1)",
+                "parts with a row for each row have no mean",
             ),
         ],
     ),
@@ -113,9 +113,9 @@ MUTATIONS = [
         "analysis/test_mean_replacement.py",
         [
             (
-                "return torch.cat(tensors).mean(0)",
-                "return torch.stack([t.mean(0) for t in tensors]).mean(0)",
-                "a small batch counts like a full one",
+                "all(module in means for module in modules)",
+                "any(module in means for module in modules)",
+                "parts of which a half has a mean are not left out",
             ),
         ],
     ),

@@ -15,9 +15,8 @@ from hybridlit.analysis.recording import recorded
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, inputs_of, run_forward
-from hybridlit.callbacks.measuring.going_on import training_goes_on
-from hybridlit.callbacks.measuring.loggers import log_largest
 from hybridlit.callbacks.measuring.recomputation import recompute, stop_recomputing
+from hybridlit.callbacks.measuring.reports import log_largest, training_goes_on
 from hybridlit.callbacks.measuring.undoing import Undoing
 from hybridlit.checks import number
 from hybridlit.components import model_parts, photonic_modules

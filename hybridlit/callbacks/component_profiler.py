@@ -16,8 +16,7 @@ from hybridlit.analysis.profiling.profile import summarize
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.epochs import checked_epochs, say_missed
-from hybridlit.callbacks.measuring.going_on import training_goes_on
-from hybridlit.callbacks.measuring.loggers import boards
+from hybridlit.callbacks.measuring.reports import boards, training_goes_on
 from hybridlit.callbacks.measuring.undoing import Undoing
 from hybridlit.checks import integer
 

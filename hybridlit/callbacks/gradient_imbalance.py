@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.balance import Balance
-from hybridlit.callbacks.measuring.loggers import log_values
+from hybridlit.callbacks.measuring.reports import log_values
 from hybridlit.callbacks.measuring.scaled_rates import POWERS, ScaledRates
 from hybridlit.callbacks.measuring.step_sizes import (
     StepUnderWay,

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from hybridlit.analysis.recording import Call, recorded
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import copy_of, has_forward, run_forward
-from hybridlit.callbacks.measuring.going_on import training_goes_on
-from hybridlit.callbacks.measuring.loggers import log_largest
+from hybridlit.callbacks.measuring.reports import log_largest, training_goes_on
 from hybridlit.callbacks.measuring.step_sizes import gradient_scaler
 from hybridlit.checks import choice, integer, number
 from hybridlit.photonics import PhotonicCircuit

@@ -14,9 +14,9 @@ from hybridlit.analysis.loss_change.blame import suspected_parts
 from hybridlit.analysis.loss_change.owners import OWNERS, By, tensors_by
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.interventions import Interventions
-from hybridlit.callbacks.measuring.loggers import log_values
 from hybridlit.callbacks.measuring.naming import Action, Naming
 from hybridlit.callbacks.measuring.probes import Probes, evaluation
+from hybridlit.callbacks.measuring.reports import log_values
 from hybridlit.callbacks.measuring.stretches import Stretches
 from hybridlit.checks import choice, integer, number
 from hybridlit.templates import HybridModule
@@ -175,7 +175,7 @@ class OverfittingDetector(Callback):
         if trainer.val_dataloaders is not None and not sum(trainer.num_val_batches):
             raise ValueError(_NO_VALIDATION)
         if not self._interventions.begun:
-            self._interventions.begin(trainer, pl_module, self._stretches.values(pl_module))
+            self._interventions.begin(trainer, self._stretches.values(pl_module))
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -227,7 +227,7 @@ class OverfittingDetector(Callback):
         if finite and "start" in measured:
             values = self._stretches.values(pl_module)
             if val < self._lowest:
-                self._interventions.begin(trainer, pl_module, values)
+                self._interventions.begin(trainer, values)
             self._lowest = min(self._lowest, val)
             if self._stretches.end(measured, values):
                 logged |= self._judge(trainer, pl_module, val, ratio)

@@ -26,8 +26,7 @@ from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import has_forward
 from hybridlit.callbacks.measuring.epochs import checked_epochs, say_missed
-from hybridlit.callbacks.measuring.going_on import training_goes_on
-from hybridlit.callbacks.measuring.loggers import boards, show_picture
+from hybridlit.callbacks.measuring.reports import boards, show_picture, training_goes_on
 from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
@@ -74,13 +73,6 @@ class PhotonicInspector(Callback):
         ValueError: If an argument is out of range, or both `epochs` and `every_n_epochs` are given.
     """
 
-    _modules: dict[str, nn.Module]
-    _gradients: dict[str, Tensor]
-    _validated: bool
-    _epoch: int | None
-    _shown: int | None
-    _directory: Path | None
-
     @checked
     def __init__(
         self,
@@ -95,6 +87,15 @@ class PhotonicInspector(Callback):
         self.max_samples = integer(max_samples, "max_samples", 1)
         self.max_circuits = integer(max_circuits, "max_circuits", 1)
         self._begin()
+
+    def _begin(self) -> None:
+        self._modules: dict[str, nn.Module] = {}
+        self._gradients: dict[str, Tensor] = {}
+        self._training, self._validation = Probe("training"), Probe("validation")
+        self._validated = False
+        self._epoch: int | None = None
+        self._shown: int | None = None
+        self._directory: Path | None = None
 
     def shows(self, epoch: int) -> bool:
         """Tell whether an epoch is shown; the last is as well, unless `epochs` are given.
@@ -119,7 +120,7 @@ class PhotonicInspector(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the photonic modules, and where files go."""
         self._begin()
-        self._modules = photonic_modules(pl_module)
+        self._modules = {n or "model": m for n, m in photonic_modules(pl_module).items()}
         directory = trainer.log_dir  # asks all processes, so before those that draw nothing leave
         on_board = bool(boards(trainer))
         if (self.save or (self.save is None and not on_board)) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -141,10 +142,9 @@ class PhotonicInspector(Callback):
         if not trainer.is_global_zero:
             return
         batch_size = getattr(trainer.train_dataloader, "batch_size", None) or 1
-        for name, module in self._modules.items():
+        for place, module in self._modules.items():
             if not isinstance(module, PhotonicCircuit):
                 continue
-            place = name or "model"
             with training_goes_on(f"PhotonicInspector's text of {place}"):
                 for board in boards(trainer):
                     text = self._summary(module, batch_size)
@@ -206,12 +206,6 @@ class PhotonicInspector(Callback):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        self._modules, self._gradients = {}, {}
-        self._training, self._validation = Probe("training"), Probe("validation")
-        self._validated = False
-        self._epoch = self._shown = self._directory = None
-
     def _inspect(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._shown = self._epoch
         probe = self._validation if self._validation.batches else self._training
@@ -229,22 +223,21 @@ class PhotonicInspector(Callback):
                         pl_module(to_device_of(pl_module, inputs))
             groups = group_samples(torch.cat([targets for _, targets in probe.batches]))
             for name, module in self._modules.items():
-                with training_goes_on(f"what PhotonicInspector shows of {name or 'the model'}"):
+                with training_goes_on(f"what PhotonicInspector shows of {name}"):
                     rows = rows_of_calls(module, calls[name], groups)
                     self._show_module(trainer, name, module, rows, probe)
 
     def _show_module(
-        self, trainer: Trainer, name: str, module: nn.Module, rows: CallRows | None, probe: Probe
+        self, trainer: Trainer, place: str, module: nn.Module, rows: CallRows | None, probe: Probe
     ) -> None:
         if rows is None:
             rank_zero_warn(
-                f"PhotonicInspector cannot show what {name or 'the model'} does by class: "
-                "forward must call it once, with a tensor whose first dimension is the "
-                "batch, and it must return a real tensor"
+                f"PhotonicInspector cannot show what {place} does by class: forward must call it "
+                "once, with a tensor whose first dimension is the batch, and it must return a real "
+                "tensor"
             )
-        place = name or "model"
         title, samples = f"{place}, epoch {self._epoch}", f"{probe.size} {probe.name} samples"
-        gradient = self._gradients.get(name)
+        gradient = self._gradients.get(place)
         for what, picture in layer_pictures(
             module, rows, gradient, title, samples, self.max_circuits
         ):

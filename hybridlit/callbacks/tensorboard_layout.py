@@ -11,8 +11,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.trainer.states import TrainerFn
 
 from hybridlit.callbacks.log_keys import LogKey
-from hybridlit.callbacks.measuring.going_on import training_goes_on
-from hybridlit.callbacks.measuring.loggers import boards
+from hybridlit.callbacks.measuring.reports import boards, training_goes_on
 
 __all__ = ["TensorBoardLayout"]
 

@@ -23,8 +23,8 @@ from hybridlit.analysis.ablation.arms import (
     apply_arm,
     observed_widths,
 )
-from hybridlit.blocks.module_stack import ModuleStack
-from hybridlit.blocks.random_features import RandomFeatures
+from hybridlit.blocks.stand_ins import RandomFeatures
+from hybridlit.blocks.wrappers import ModuleStack
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 
 REPLACING = [arm for arm in ARMS if arm not in ("hybrid", "untrained")]

@@ -14,7 +14,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hybridlit import SequentialHybrid
-from hybridlit.callbacks.measuring.loggers import log_values, show_picture
+from hybridlit.callbacks.measuring.reports import log_values, show_picture
 
 
 def sequential():

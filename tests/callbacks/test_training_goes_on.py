@@ -1,15 +1,19 @@
 """A picture, a log or a report never ends a training."""
 
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
+import hybridlit.callbacks
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.callbacks import component_profiler, photonic_inspector, tensorboard_layout
 from hybridlit.callbacks.component_profiler import ComponentProfiler
-from hybridlit.callbacks.measuring.going_on import training_goes_on
+from hybridlit.callbacks.measuring.reports import training_goes_on
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 
@@ -81,3 +85,23 @@ def test_a_way_out_stays_a_way_out():
     for way in (KeyboardInterrupt, SystemExit):
         with pytest.raises(way), training_goes_on("nothing"):
             raise way
+
+
+def test_one_place_catches_errors():
+    """Everywhere else in the room, an `except` names what it expects."""
+    room = Path(hybridlit.callbacks.__file__).parent
+    found = {
+        path.name
+        for path in room.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
+    }
+    assert found == {"reports.py"}
+
+
+def test_something_else_can_be_done_with_the_error():
+    found = []
+    with training_goes_on(found.append):
+        fail()
+    assert isinstance(found[0], KeyError)

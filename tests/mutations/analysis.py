@@ -281,8 +281,8 @@ MUTATIONS = [
                 "::test_the_largest_batch_that_fits",
             ),
             (
-                '_BINARY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}',
-                "_BINARY = _UNITS",
+                "unit = (1024 if found[3] else 1000)",
+                "unit = 1000",
                 "GiB are GB",
                 "::test_budgets_in_words",
             ),

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hybridlit.analysis.recording import Call, recorded
-from hybridlit.blocks.matched import MatchedMLP
-from hybridlit.blocks.module_stack import ModuleStack
-from hybridlit.blocks.random_features import RandomFeatures
+from hybridlit.blocks.stand_ins import MatchedMLP, RandomFeatures
+from hybridlit.blocks.wrappers import ModuleStack
 from hybridlit.components import mark_photonic, photonic_modules, split_parameters
 from hybridlit.photonics import (
     PhotonicCircuit,

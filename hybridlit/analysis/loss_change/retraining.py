@@ -38,14 +38,14 @@ class Origin:
     Attributes:
         step: Optimizer steps that the run had taken.
         values: Parameters and persistent buffers by qualified name.
-        moments: What the optimizer knew of each parameter, by qualified name; nothing at the start.
+        moments: What the optimizer knew of each parameter, by its number; nothing at the start.
         rates: Learning rates of the optimizer's groups at the steps since then, as far as known;
             later steps have the last ones.
     """
 
     step: int
     values: dict[str, Tensor]
-    moments: dict[str, dict[str, Any]]
+    moments: dict[int, dict[str, Any]]
     rates: list[list[float]] = field(default_factory=list)
 
 
@@ -90,15 +90,8 @@ class TrainedCopy:
         with torch.no_grad():
             for name, value in self.origin.values.items():
                 tensors[name].copy_(value)
-        names = {id(tensor): name for name, tensor in tensors.items()}
-        groups = self.optimizer.param_groups
-        order = [names[id(p)] for group in groups for p in group["params"]]
-        moments = copy.deepcopy(self.origin.moments)
         self.optimizer.load_state_dict(  # which knows what belongs on the device of a parameter
-            {
-                "state": {i: moments[name] for i, name in enumerate(order) if name in moments},
-                "param_groups": self.optimizer.state_dict()["param_groups"],
-            }
+            self.optimizer.state_dict() | {"state": copy.deepcopy(self.origin.moments)}
         )
 
     def train(self, steps: int) -> None:

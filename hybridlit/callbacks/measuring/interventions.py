@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -19,11 +20,7 @@ from hybridlit.analysis.loss_change.retraining import (
     in_one,
 )
 from hybridlit.callbacks.measuring.probes import full_precision, keep_first
-from hybridlit.callbacks.measuring.repeated_training import (
-    adopt,
-    present_moments,
-    repeated_training,
-)
+from hybridlit.callbacks.measuring.repeated_training import adopt, repeated_training
 from hybridlit.resume.packed import packed, unpacked
 from hybridlit.undisturbed import undisturbed
 
@@ -90,11 +87,13 @@ class Interventions:
 
     # --- what is kept -----------------------------------------------------------------------------
 
-    def begin(self, trainer: Trainer, model: LightningModule, values: dict[str, Tensor]) -> None:
+    def begin(self, trainer: Trainer, values: dict[str, Tensor]) -> None:
         """Let copies begin here, with these values, unless the start of the run is near enough."""
         step = trainer.global_step
         if self._origin is None or step > self.most_steps:
-            self._origin = Origin(step, values, present_moments(trainer, model))
+            states = [optimizer.state_dict()["state"] for optimizer in trainer.optimizers]
+            moments = copy.deepcopy(states[0]) if len(states) == 1 else {}
+            self._origin = Origin(step, values, moments)
             self._saved = None
 
     def keep(self, model: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -172,12 +171,11 @@ class Interventions:
         self, trainer: Trainer, model: LightningModule, frozen: Collection[str], steps: int
     ) -> None:
         """Let a model and its optimizer go on from a copy trained with something frozen."""
-        kept = self._kept(trainer)
         with undisturbed(), full_precision(trainer, model):
-            copied = self._copy(trainer, model, kept, frozen, self._draw)
+            copied = self._copy(trainer, model, self._kept(trainer), frozen, self._draw)
             copied.train(steps)
         self._spent += steps
-        adopt(trainer, model, copied, kept.origin.values)
+        adopt(trainer, model, copied)
 
     def steps_since(self, step: int) -> int:
         """Return how many steps a copy takes to be as far as the run."""

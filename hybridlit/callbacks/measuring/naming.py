@@ -12,8 +12,8 @@ from torch import nn
 from hybridlit.analysis.loss_change.intervention import Verdict
 from hybridlit.analysis.loss_change.owners import OWNERS, By
 from hybridlit.blocks import Fusion
-from hybridlit.callbacks.measuring.going_on import named, training_goes_on
 from hybridlit.callbacks.measuring.interventions import Interventions
+from hybridlit.callbacks.measuring.reports import named, training_goes_on
 from hybridlit.components import split_parameters
 
 __all__ = ["Action", "Naming"]

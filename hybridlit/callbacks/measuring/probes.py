@@ -12,7 +12,6 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from hybridlit.analysis.loss_change.allocation import (
-    allocate_loss_change,
     losses_of_both,
     merged,
     row_losses,
@@ -58,48 +57,6 @@ class Probes:
         seed_torch(0)  # what is random, such as shots, is the same on both sides
         both = losses_of_both(model, self._batches["train"], self._batches["val"], groups)
         return dict(zip(("train", "val"), both, strict=True))
-
-    def allocate(
-        self,
-        model: nn.Module,
-        tensors: Mapping[str, Mapping[str, Tensor]],
-        start: Mapping[str, Any],
-        step: int,
-    ) -> dict[str, Any]:
-        """Evaluate both, and divide the change since an earlier point among the parts.
-
-        Args:
-            model: The model, within `evaluation`.
-            tensors: What it has learned, by part, as from `tensors_by`.
-            start: What this returned as `"start"` then, with the `"values"` of the tensors; nothing
-                the first time.
-            step: Optimizer steps of the run.
-
-        Returns:
-            The losses as from `losses`, `"start"` for the next time and, if there was an earlier
-            point, `"stretch"`: what the parts did since then.
-        """
-        rows = 0
-
-        def losses() -> Tensor:
-            nonlocal rows
-            found = self.losses(model)
-            rows = len(found["train"])
-            return torch.cat([found["train"], found["val"]])
-
-        measured: dict[str, Any] = {}
-        if start:
-            after, changes = allocate_loss_change(tensors, start["values"], losses, start["losses"])
-            measured["stretch"] = {
-                "steps": step - start["step"],
-                "level": float(start["losses"][rows:].mean()),
-                "train": {part: float(change[:rows].mean()) for part, change in changes.items()},
-                "val": {part: change[rows:].clone() for part, change in changes.items()},
-            }
-        else:
-            after = losses()
-        measured["start"] = {"step": step, "losses": after}
-        return measured | {"train": after[:rows], "val": after[rows:]}
 
     def gaps_without(
         self, model: nn.Module, modules: Mapping[str, Sequence[nn.Module]]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import GradClipAlgorithmType
-from lightning_utilities.core.apply_func import apply_to_collection
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, copied_optimizer
@@ -19,7 +18,7 @@ from hybridlit.components import split_parameters
 from hybridlit.optimizers import only_optimizer
 from hybridlit.templates.stages import ComponentsInTurn
 
-__all__ = ["adopt", "present_moments", "repeated_training"]
+__all__ = ["adopt", "repeated_training"]
 
 
 class _Moment(NamedTuple):
@@ -95,48 +94,24 @@ def repeated_training(
     )
 
 
-def present_moments(trainer: Trainer, model: nn.Module) -> dict[str, dict[str, Any]]:
-    """Copy what the optimizers of a run know of each parameter, by its qualified name."""
-    return {
-        name: apply_to_collection(
-            dict(optimizer.state[parameter]), Tensor, lambda t: t.detach().clone()
-        )
-        for optimizer in trainer.optimizers
-        for name, parameter in model.named_parameters()
-        if parameter in optimizer.state
-    }
-
-
-def adopt(trainer: Trainer, model: nn.Module, copied: TrainedCopy, names: Iterable[str]) -> None:
+def adopt(trainer: Trainer, model: nn.Module, copied: TrainedCopy) -> None:
     """Let a model go on from its copy: its values, and what the optimizer has learned.
 
     Args:
         trainer: The Trainer in a fit; with several processes all go on from the copy of the first.
         model: The model.
         copied: Its copy.
-        names: Qualified names of the parameters and buffers.
     """
-    own = dict(model.named_parameters()) | dict(model.named_buffers())
+    (optimizer,) = trainer.optimizers
     found = dict(copied.model.named_parameters()) | dict(copied.model.named_buffers())
-    parameters = dict(copied.model.named_parameters())
-    state = copied.optimizer.state
-    values, moments = trainer.strategy.broadcast(
+    values, state = trainer.strategy.broadcast(
         (
-            {name: found[name].detach() for name in names},
-            {
-                name: state[parameter]
-                for name, parameter in parameters.items()
-                if parameter in state
-            },
+            {name: found[name].detach() for name in copied.origin.values},
+            copied.optimizer.state_dict()["state"],
         )
     )
-    (optimizer,), device = trainer.optimizers, next(model.parameters()).device
+    own = dict(model.named_parameters()) | dict(model.named_buffers())
     with torch.no_grad():
         for name, value in values.items():
             own[name].copy_(value)
-    for name in parameters:
-        optimizer.state.pop(own[name], None)
-        if name in moments:  # from the first process, perhaps on its accelerator
-            optimizer.state[own[name]] = apply_to_collection(
-                moments[name], Tensor, lambda t: t if t.device.type == "cpu" else t.to(device)
-            )
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

@@ -31,14 +31,11 @@ class StepUnderWay:
     Args:
         parameters: Parameters with gradients, at least one; sparse gradients are fine.
         scale: What the gradients are to be divided by.
-
-    Attributes:
-        count: Number of entries of all parameters.
     """
 
     def __init__(self, parameters: list[nn.Parameter], scale: float = 1.0) -> None:
-        self.count = sum(parameter.numel() for parameter in parameters)
-        self._scale = scale
+        self.count = sum(parameter.numel() for parameter in parameters)  # entries
+        self.scale = scale
         self._parameters = [parameter.detach() for parameter in parameters]
         self._before = [parameter.clone() for parameter in self._parameters]
         self._gradient = _norms([p.grad for p in parameters if p.grad is not None])
@@ -47,12 +44,6 @@ class StepUnderWay:
         """Return the norms of each gradient, each change and each parameter, on their device."""
         changes = subtracted(self._parameters, self._before)
         return [*self._gradient, *_norms(changes), *_norms(self._before)]
-
-    def sizes(self, norms: list[float]) -> StepSizes:
-        """Return the sizes over all parameters, from the values of `norms`."""
-        one = len(norms) // 3
-        gradient, step, weights = (math.hypot(*norms[i * one : (i + 1) * one]) for i in range(3))
-        return StepSizes(gradient / self._scale, step, weights)
 
 
 def step_sizes(steps: Sequence[StepUnderWay]) -> list[StepSizes] | None:
@@ -65,11 +56,14 @@ def step_sizes(steps: Sequence[StepUnderWay]) -> list[StepSizes] | None:
     values = torch.stack([n.to(device, torch.float32) for one in found for n in one]).tolist()
     if not all(map(math.isfinite, values)):
         return None
-    rest = iter(values)
-    return [
-        step.sizes(list(itertools.islice(rest, len(own))))
-        for step, own in zip(steps, found, strict=True)
-    ]
+    sizes, rest = [], iter(values)
+    for step, own in zip(steps, found, strict=True):
+        one = len(own) // 3
+        gradient, change, weights = (
+            math.hypot(*itertools.islice(rest, one)) for _ in StepSizes._fields
+        )
+        sizes.append(StepSizes(gradient / step.scale, change, weights))
+    return sizes
 
 
 def gradient_scaler(trainer: Trainer) -> Any:

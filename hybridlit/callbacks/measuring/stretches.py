@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from hybridlit.analysis.loss_change.allocation import allocate_loss_change
 from hybridlit.analysis.loss_change.blame import PartCost, summed_costs
 from hybridlit.analysis.loss_change.owners import By, tensors_by
 from hybridlit.callbacks.measuring.probes import Probes
@@ -63,10 +65,36 @@ class Stretches:
         return not self._start or bool(step - self._start["step"] >= self._every)
 
     def measure(self, model: nn.Module, probes: Probes, step: int) -> dict[str, Any]:
-        """Evaluate a model within `evaluation`: as `Probes.losses` or, if due, `allocate` does."""
+        """Evaluate a model within `evaluation`; if due, divide the change since the last time.
+
+        Returns:
+            The losses as from `Probes.losses`; if due also `"start"`, for the stretch that begins,
+            and, if there was one, `"stretch"`: what the parts did in it.
+        """
         if not self.due(step):
             return dict(probes.losses(model, groups=1))
-        return probes.allocate(model, self.tensors(model), self._start, step)
+        rows = 0
+
+        def losses() -> Tensor:
+            nonlocal rows
+            found = probes.losses(model)
+            rows = len(found["train"])
+            return torch.cat([found["train"], found["val"]])
+
+        measured: dict[str, Any] = {}
+        if not (start := self._start):
+            after = losses()
+        else:
+            tensors, before = self.tensors(model), start["losses"]
+            after, changes = allocate_loss_change(tensors, start["values"], losses, before)
+            measured["stretch"] = {
+                "steps": step - start["step"],
+                "level": float(before[rows:].mean()),
+                "train": {part: float(change[:rows].mean()) for part, change in changes.items()},
+                "val": {part: change[rows:].clone() for part, change in changes.items()},
+            }
+        measured["start"] = {"step": step, "losses": after}
+        return measured | {"train": after[:rows], "val": after[rows:]}
 
     def end(self, measured: Mapping[str, Any], values: Mapping[str, Tensor]) -> bool:
         """Begin a stretch where a model was measured, with its values; tell whether one ended."""

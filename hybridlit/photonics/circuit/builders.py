@@ -66,9 +66,7 @@ def parallel_columns(features: int, modes: int) -> Encoding:
 
 
 def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
-    """Return an encoding that the user wrote out, a nested sequence, array or tensor, as an array.
-
-    The result is in units of pi; `unit` says what the argument is in, `"pi"` or `"radian"`.
+    """Return an encoding that the user wrote out, in `unit` (pi or radian), in units of pi.
 
     Raises:
         ValueError: if it is ragged, not finite, of another shape, or if some feature changes

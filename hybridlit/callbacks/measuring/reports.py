@@ -1,13 +1,18 @@
-"""What callbacks give to loggers: values at the step they belong to, and pictures."""
+"""What callbacks tell: values at the step they belong to, pictures, and what went wrong.
+
+A picture, a log or a report never ends a training: `training_goes_on` sees to it, for all of them.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
 from torch import Tensor
 
@@ -15,7 +20,31 @@ from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.internals.lightning import log_now
 from hybridlit.internals.tensorboard import add_png
 
-__all__ = ["boards", "log_largest", "log_values", "show_picture"]
+__all__ = ["boards", "log_largest", "log_values", "named", "show_picture", "training_goes_on"]
+
+
+@contextmanager
+def training_goes_on(what: str | Callable[[Exception], object]) -> Iterator[None]:
+    """Turn an error in a block into a warning; Ctrl-C and the like pass.
+
+    Args:
+        what: What is left out after an error, for the warning; or what to do with the error.
+
+    Yields:
+        Nothing.
+    """
+    try:
+        yield
+    except Exception as error:
+        if callable(what):
+            what(error)
+        else:
+            rank_zero_warn(f"{what} is left out, and training goes on: {named(error)}")
+
+
+def named(error: Exception) -> str:
+    """Return an error in a few words."""
+    return f"{type(error).__name__}: {error}"
 
 
 def boards(trainer: Trainer) -> list[TensorBoardLogger]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hybridlit.analysis.recording import Call, recorded, with_hooks
 
-__all__ = ["mean_outputs", "replaced"]
+__all__ = ["losses_without", "mean_outputs", "replaced"]
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -91,6 +91,31 @@ def mean_outputs(
         else:
             means[key] = torch.stack([total for _, total in sums]).sum(0) / sum(counts)
     return means, reasons
+
+
+def losses_without(
+    parts: Mapping[str, Sequence[nn.Module]],
+    reference: Callable[[], object],
+    losses: Callable[[], Tensor],
+) -> dict[str, Tensor]:
+    """Evaluate a model with one part at a time, all of its modules, replaced by its mean output.
+
+    The mean is taken while `reference` runs the model. Left out are parts with a module that the
+    model does not call, or that returns anything but tensors of shape (rows, ...) with equal rows.
+    """
+
+    def run() -> None:
+        reference()
+
+    means, _ = mean_outputs({m: m for modules in parts.values() for m in modules}, run)
+    found: dict[str, Tensor] = {}
+    for name, modules in parts.items():
+        if modules and all(module in means for module in modules):
+            with ExitStack() as replacing:
+                for module in modules:
+                    replacing.enter_context(replaced(module, means[module]))
+                found[name] = losses()
+    return found
 
 
 _OTHER_ROWS = "its output has not one row for each row of the batch"

@@ -21,7 +21,6 @@ from hybridlit.argument_types import checked
 from hybridlit.photonics import PhotonicCircuit
 
 __all__ = [
-    "COMPONENTS",
     "is_photonic",
     "mark_photonic",
     "model_parts",

@@ -127,7 +127,6 @@ MUTATIONS = [
                 "weight * self.in_features, bias)",
                 "outputs start far from 0",
             ),
-            ("offset = bias - weight.sum(2)", "offset = bias", "readouts of stacks differ"),
         ],
     ),
     *mutations_of(

@@ -109,7 +109,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/loss_change/mean_replacement.py",
+        "analysis/replacement.py",
         "analysis/test_mean_replacement.py",
         [
             (

@@ -60,6 +60,7 @@ class Arm:
         differs_too: What else differs from the model, if more does than the question asks for.
         learns: Whether classical layers that learn stand in for the photonic ones. They are trained
             with the settings of either component.
+        around: Whether it makes sense only if something goes around the photonic layers.
         note: What has to be said beside its row in the table.
     """
 
@@ -68,6 +69,7 @@ class Arm:
     question: Question | None = None
     differs_too: str | None = None
     learns: bool = False
+    around: bool = False
     note: str | None = None
 
 
@@ -276,6 +278,7 @@ ARMS: dict[str, Arm] = {
         "photonic outputs replaced by zero",
         _classical(lambda _, inputs, outputs: _Zeros(outputs)),
         Question.BESIDE,
+        around=True,
         note="The parameters of classical_only include those that lead to the photonic layers, "
         "which have nothing to learn from there.",
     ),

@@ -147,17 +147,15 @@ def compared(
 
 def _table(model: HybridModule, batches: Sequence[Any]) -> tuple[Array, Array]:
     """Inputs of shape (rows, features) and targets, classes of shape (rows,), of batches."""
-    inputs = torch.cat([_tensor(model.unpack(batch)[0]).cpu() for batch in batches])
+    found = [model.unpack(batch)[0] for batch in batches]
+    for each in found:
+        if not isinstance(each, Tensor):
+            raise TypeError(f"they are a {type(each).__name__}")
+    inputs = torch.cat([each.cpu() for each in found])
     targets = prepared_targets(model, batches)
     if model.task.classifies:
         targets = targets.flatten().long()
     return inputs.flatten(1).double().numpy(), targets.numpy()
-
-
-def _tensor(inputs: Any) -> Tensor:
-    if not isinstance(inputs, Tensor):
-        raise TypeError(f"they are a {type(inputs).__name__}")
-    return inputs
 
 
 def _tuned(
@@ -168,8 +166,8 @@ def _tuned(
 ) -> tuple[str, Any]:
     """Fit everything in a grid, and return the setting and the model that validate best."""
     if held_out is None:
-        names = list(grid)
-        grid = {names[len(names) // 2]: grid[names[len(names) // 2]]}
+        middle = list(grid)[len(grid) // 2]
+        grid = {middle: grid[middle]}
     best: tuple[float, str, Any] | None = None
     with lightning_silenced():  # of warnings, such as that an optimizer did not converge
         for name, candidate in grid.items():

@@ -21,12 +21,9 @@ def chosen_parts(
 ) -> dict[str, nn.Module]:
     """Return the parts of a model that were asked for, by name, or else `default`.
 
-    Raises:
-        TypeError: If `names` is one string.
-        ValueError: If there is none, or a name is in neither `model_parts` nor `photonic_modules`.
+    It is a ValueError if there are none, or a name is in neither `model_parts` nor
+    `photonic_modules`.
     """
-    if isinstance(names, str):
-        raise TypeError(f"parts must be given as a list of names, got the string {names!r}")
     known = model_parts(model) | photonic_modules(model)
     chosen = list(default) if names is None else list(names)
     known.pop("", None)  # the whole model is no part of it

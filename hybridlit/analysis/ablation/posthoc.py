@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,20 +53,14 @@ class PosthocArm:
     permutation_p_value: float | None = None
 
 
-@dataclass(frozen=True)
-class Posthoc:
-    """A trained model and what was replaced in it.
+class Posthoc(NamedTuple):
+    """The arms of a trained model, why others are missing, and fields of `AblationStudy`.
 
-    Attributes:
-        arms: The arms.
-        left_out: Why other parts or arms are missing, by name.
-        scored: Scores of the model; None if nothing was to be replaced.
-        constant: Score of the best constant answer; None if that is not known.
-        beats_constant: Whether the model is better, with 95 % confidence; None if not known.
+    `scored` is of the model as it is; None if nothing was to be replaced.
     """
 
     arms: tuple[PosthocArm, ...] = ()
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = {}
     scored: ScoredRows | None = None
     constant: float | None = None
     beats_constant: bool | None = None
@@ -93,13 +87,9 @@ def posthoc_arms(
     margin: float,
     advance: Callable[[], object],
 ) -> Posthoc:
-    """Replace the output of each part in turn, and compare the scores row by row.
+    """Replace the output of each part in turn, by name, and compare the scores row by row.
 
-    Args:
-        trained: The trained model.
-        parts: The parts by qualified name.
-        margin: The smallest difference that matters.
-        advance: Called after each arm.
+    Differences within `margin` do not matter; `advance` is called after each arm.
     """
     if not parts:
         return Posthoc()
@@ -107,6 +97,7 @@ def posthoc_arms(
     own, constant = bench.scored(model), bench.constant(model)
     learned = None if constant is None else beats([own], [constant])
     means, left_out = part_means(model, bench, parts)
+    arm: dict[str, Any]
     found: list[tuple[dict[str, Any], Evidence]] = []
     for name, part in parts.items():
         for kind, replacement in REPLACEMENTS.items():
@@ -119,9 +110,8 @@ def posthoc_arms(
                 except DoesNotApply as reason:
                     left_out[f"{name}: {kind}"] = str(reason)
                 else:
-                    arm = {"part": name, "replacement": kind} | _scores(
-                        own, runs, replacement.tests
-                    )
+                    arm = {"part": name, "replacement": kind}
+                    arm |= _scores(own, runs, replacement.tests)
                     found.append((arm, row_evidence([own], runs)))
             advance()
     # a model that has learned nothing relies on nothing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from hybridlit.analysis.ablation.arms import DoesNotApply, Widths, apply_arm, observed_widths
+from hybridlit.analysis.ablation.arms import ARMS, DoesNotApply, Widths, apply_arm, observed_widths
 from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compared, fit_baselines
 from hybridlit.analysis.ablation.evidence import beats, evidence, judged, may_catch_up
 from hybridlit.analysis.ablation.measure import Bench, Measure, ScoredRows
@@ -102,14 +102,13 @@ class RetrainedArm:
         return word if self.reason is None else f"{word}: {self.reason}"
 
 
-@dataclass(frozen=True)
-class Retrained:
+class Retrained(NamedTuple):
     """All that was trained from scratch, with the score of the best constant if that is known."""
 
     arms: tuple[RetrainedArm, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     constant: float | None = None
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = {}
 
 
 class Applicable(NamedTuple):
@@ -148,7 +147,7 @@ def applicable_arms(
     for arm in wanted:
         try:
             apply_arm(recipe.fresh_model(), arm, widths, recipe.photonic_stage)
-            if arm == "classical_only" and not _goes_around(recipe.model, measure, batches):
+            if ARMS[arm].around and not _goes_around(recipe.model, measure, batches):
                 raise DoesNotApply("nothing goes around the photonic layers")
             found.names.append(arm)
         except DoesNotApply as reason:

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from hybridlit.analysis.ablation.arms import ARMS, Widths, apply_arm
 from hybridlit.analysis.ablation.measure import Bench, ScoredRows
@@ -43,16 +43,10 @@ _SETTINGS = {
 """Arguments of a template: learning rate, weight decay, schedule and warm-up of its components."""
 
 
-@dataclass(frozen=True)
-class Training:
-    """What a training run took.
+class Training(NamedTuple):
+    """What a training took, and where it is monitored, that at each validation and at the best.
 
-    Attributes:
-        seconds: Duration of `Trainer.fit`.
-        epochs: Number of epochs.
-        best_epoch: The epoch of the best validation, from 1; None where nothing is monitored.
-        lowest: What was monitored at that validation.
-        history: What was monitored, validation by validation; infinite where it was not finite.
+    Epochs count from 1; what is monitored is infinite where it was not finite.
     """
 
     seconds: float
@@ -62,18 +56,11 @@ class Training:
     history: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Run:
-    """The best of the trainings of an arm with one seed.
+class Run(NamedTuple):
+    """The best of the trainings of an arm with one seed; the fields are as in `RetrainedArm`.
 
-    Attributes:
-        scored: Scores of the test rows, with the weights of its best validation.
-        training: What it took.
-        parameters: Number of parameters that an optimizer holds.
-        photonic_parameters: Number of these that are photonic.
-        rate: The optimizer settings it was trained with, a key of `Recipe.settings`; None if there
-            were no others.
-        histories: What was monitored in each of the trainings; empty without validations.
+    `histories` are of all these trainings; empty without validations. `rate` is None if there was
+    nothing to choose from.
     """
 
     scored: ScoredRows
@@ -121,10 +108,8 @@ class Recipe:
     @property
     def photonic_stage(self) -> bool:
         """Whether the model has a stage that asks for photonic parameters to train."""
-        if not isinstance(self.model, HybridModule):
-            return False
-        stages = self.model.hparams["stages"] or []
-        return any(component != "classical" for component, _ in stages)
+        stages = isinstance(self.model, HybridModule) and self.model.hparams["stages"]
+        return any(component != "classical" for component, _ in stages or [])
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -219,8 +204,8 @@ class Recipe:
         if best is None:
             return Training(seconds, trainer.current_epoch)
         best.load_into(model)
-        history = tuple(best.history)
-        return Training(seconds, trainer.current_epoch, best.epoch, best.lowest, history)
+        found = best.epoch, best.lowest, tuple(best.history)
+        return Training(seconds, trainer.current_epoch, *found)
 
 
 def best_of_trials(arm: str, widths: Mapping[str, Widths], recipe: Recipe, bench: Bench) -> Run:
@@ -275,9 +260,7 @@ class _BestWeights(Callback):
     """Keeps a copy of the weights whenever a validation is the best so far."""
 
     def __init__(self, monitor: str) -> None:
-        self.monitor = monitor
-        self.lowest = math.inf
-        self.epoch = 0
+        self.monitor, self.lowest, self.epoch = monitor, math.inf, 0
         self.history: list[float] = []
         self.state: dict[str, Tensor] | None = None
         self.seen: list[str] = []
@@ -313,7 +296,13 @@ def _check_alike(
             f"{source} must make a model of its own, but it shares {shared[:3] or 'everything'} "
             "with the model: make new modules, or copy them with copy.deepcopy"
         )
-    ours, theirs = _described(model, freezing), _described(fresh, freezing)
+    ours, theirs = (
+        {
+            name: f"of shape {tuple(p.shape)}{' (frozen)' * (freezing and not p.requires_grad)}"
+            for name, p in each.named_parameters()
+        }
+        for each in (model, fresh)
+    )
     for name in [*ours, *theirs]:
         if ours.get(name) != theirs.get(name):
             raise ValueError(
@@ -321,11 +310,3 @@ def _check_alike(
                 f"and {ours.get(name, 'missing')} in the model; give build=, a function without "
                 "arguments that makes the model as it was before training"
             )
-
-
-def _described(model: nn.Module, freezing: bool) -> dict[str, str]:
-    found = {}
-    for name, parameter in model.named_parameters():
-        frozen = " (frozen)" if freezing and not parameter.requires_grad else ""
-        found[name] = f"of shape {tuple(parameter.shape)}{frozen}"
-    return found

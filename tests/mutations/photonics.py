@@ -108,17 +108,6 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/readouts/expectations.py",
-        "photonics/test_distinguishable.py",
-        [
-            (
-                "mean[:, None] - (rows * photons) @ rows.mT",
-                "mean[:, None] - rows @ rows.mT",
-                "a photon is correlated with itself",
-            ),
-        ],
-    ),
-    *mutations_of(
         "photonics/readouts/linear.py",
         "photonics/test_readout.py",
         [

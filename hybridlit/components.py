@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 COMPONENTS = ("classical", "photonic")
+"""What a parameter can be part of."""
 
 _MARK = "_hybridlit_photonic"
 

@@ -38,7 +38,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from sklearn.svm import SVC, SVR
 
 from hybridlit import HybridModule, split_parameters
-from hybridlit.analysis.ablation.trials import may_catch_up
+from hybridlit.analysis.ablation.evidence import may_catch_up
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.statistics import interval, verdict
 from hybridlit.cli.training import HybridCLI

@@ -136,7 +136,6 @@ def test_subclasses_are_short_and_train():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_analysis_runs(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("scipy", reason="analysis extra")
     pytest.importorskip("matplotlib", reason="analysis extra")
     (analysis,) = blocks(ROOT / "hybridlit" / "analysis" / "README.md", "python")
     run(analysis, tmp_path, monkeypatch)

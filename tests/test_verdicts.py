@@ -3,8 +3,6 @@
 import pytest
 import verdicts
 
-pytest.importorskip("scipy", reason="analysis extra")
-
 
 @pytest.mark.slow
 def test_no_verdict_is_wrong(capsys):

@@ -123,14 +123,9 @@ def student_quantile(chance: float, freedom: int) -> float:
 
     Returns:
         The quantile, at least 0.
-
-    Raises:
-        ImportError: If scipy, of the extra `analysis`, is not installed.
     """
-    try:
-        from scipy.special import stdtrit  # a hundred times as fast as scipy.stats.t
-    except ImportError as error:
-        raise ImportError("intervals need scipy: pip install 'hybridlit[analysis]'") from error
+    from scipy.special import stdtrit  # a hundred times as fast as scipy.stats.t, and to import
+
     return -float(stdtrit(freedom, chance / 2))
 
 

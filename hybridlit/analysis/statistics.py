@@ -17,6 +17,7 @@ __all__ = [
     "Interval",
     "holm",
     "interval",
+    "mean_interval",
     "p_value",
     "row_interval",
     "verdict",
@@ -55,7 +56,7 @@ def interval(
     52, 2003) correct for that: the variance of the mean becomes (1/n + test/train) s^2, not s^2/n.
 
     Args:
-        values: One value a run, at least two.
+        values: One value a run, at least two, or a ValueError.
         test_per_train: Test rows for each training row; 0 leaves the correction out.
         of_rows: Another error of the mean that the values share and so do not show: that of the
             test rows, from `row_errors`, or a standard error that is known well. The half widths
@@ -63,13 +64,8 @@ def interval(
 
     Returns:
         The interval.
-
-    Raises:
-        ValueError: If there are fewer than two values.
-        ImportError: If scipy, of the extra `analysis`, is not installed.
     """
-    mean, spread = _mean_and_spread(values)
-    return _interval(mean, _Errors(spread, len(values), test_per_train, of_rows))
+    return _Errors.of(values, test_per_train, of_rows).interval(float(np.mean(values)))
 
 
 def p_value(
@@ -77,44 +73,41 @@ def p_value(
     test_per_train: float = 0.0,
     of_rows: RowErrors | float = 0.0,
 ) -> float:
-    """Return the two-sided p value of the test that the true mean is 0.
+    """Return the two-sided p value of the test that the true mean is 0, arguments as `interval`.
 
     It is the chance of error of the interval that just reaches 0, Student's t test if `of_rows` is
-    0; below 0.05 exactly where `interval` does not hold 0.
-
-    Args:
-        values: One value a run, at least two.
-        test_per_train: As for `interval`.
-        of_rows: As for `interval`.
-
-    Returns:
-        The p value, 0 to 1; values that are all the same give 1 if they are 0, and 0 otherwise.
-
-    Raises:
-        ValueError: If there are fewer than two values.
-        ImportError: If scipy, of the extra `analysis`, is not installed.
+    0; below 0.05 exactly where `interval` does not hold 0. Values that are all the same give 1 if
+    they are 0, and 0 otherwise.
     """
-    mean, spread = _mean_and_spread(values)
-    return _p_value(mean, _Errors(spread, len(values), test_per_train, of_rows))
+    return _Errors.of(values, test_per_train, of_rows).p_value(float(np.mean(values)))
 
 
 def row_interval(differences: npt.ArrayLike, shares: bool) -> tuple[Interval, float]:
-    """Return the interval of a mean over rows, of one run.
+    """Return the interval of a mean over rows, of one run, and the p value of a difference of 0.
 
     Args:
-        differences: Difference of two scores for each row, shape (rows,), at least two.
-        shares: As for `row_errors`, which says how the interval is made.
+        differences: As for `row_errors`, which says how the interval is made.
+        shares: As for `row_errors`.
 
     Returns:
-        The interval around the mean difference, and the two-sided p value for a difference of 0.
-
-    Raises:
-        ValueError: If there are fewer than two rows, or shares are out of range.
-        ImportError: If scipy, of the extra `analysis`, is not installed.
+        The interval around the mean difference, and the two-sided p value.
     """
     errors = _Errors(0.0, 2, 0.0, row_errors(differences, shares))
     mean = float(np.asarray(differences, dtype=float).mean())
-    return _interval(mean, errors), _p_value(mean, errors)
+    return errors.interval(mean), errors.p_value(mean)
+
+
+def mean_interval(values: npt.ArrayLike) -> Interval:
+    """Return Student's t interval of the mean of independent values, shape (groups,).
+
+    It is infinitely wide for fewer than 5 values, which say too little.
+    """
+    given = np.asarray(values, dtype=float)
+    mean, half = float(given.mean()), math.inf
+    if len(given) >= 5:
+        error = float(given.std(ddof=1)) / math.sqrt(len(given))
+        half = student_quantile(1 - CONFIDENCE, len(given) - 1) * error
+    return Interval(mean, mean - half, mean + half)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -122,13 +115,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Those that stay below 0.05 are all true discoveries with 95 % probability at least. That covers
     what is said to help or to hurt; `neutral` in `verdict` rests on the interval of each difference
-    by itself, so that one in forty differences as large as the margin passes for none.
-
-    Args:
-        p_values: One for each hypothesis.
-
-    Returns:
-        The corrected values in the same order, at most 1.
+    by itself, so that one in forty differences as large as the margin passes for none. The
+    corrected values, at most 1, come in the same order.
     """
     corrected = [0.0] * len(p_values)
     largest = 0.0
@@ -160,15 +148,7 @@ def verdict(difference: Interval, margin: float, p: float = 0.0) -> str:
         return "inconclusive"
     if difference.low > 0:
         return "helps"
-    if difference.high < 0:
-        return "hurts"
-    return "inconclusive"
-
-
-def _mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    if len(values) < 2:
-        raise ValueError(f"an interval needs at least 2 values, got {len(values)}: run more seeds")
-    return float(np.mean(values)), float(np.std(values, ddof=1))
+    return "hurts" if difference.high < 0 else "inconclusive"
 
 
 @dataclass(frozen=True)
@@ -185,9 +165,15 @@ class _Errors:
     test_per_train: float
     of_rows: RowErrors | float
 
-    @property
-    def shift(self) -> float:
-        return self.of_rows.shift if isinstance(self.of_rows, RowErrors) else 0.0
+    @classmethod
+    def of(
+        cls, values: Sequence[float], test_per_train: float, of_rows: RowErrors | float
+    ) -> _Errors:
+        if len(values) < 2:
+            raise ValueError(
+                f"an interval needs at least 2 values, got {len(values)}: run more seeds"
+            )
+        return cls(float(np.std(values, ddof=1)), len(values), test_per_train, of_rows)
 
     def half_widths(self, chance: float) -> tuple[float, float]:
         factor = self.spread * math.sqrt(1 / self.count + self.test_per_train)
@@ -198,26 +184,29 @@ class _Errors:
             below = above = -NormalDist().inv_cdf(chance / 2) * self.of_rows
         return math.hypot(of_runs, below), math.hypot(of_runs, above)
 
+    def center(self, mean: float) -> float:
+        return mean + (self.of_rows.shift if isinstance(self.of_rows, RowErrors) else 0.0)
 
-def _interval(mean: float, errors: _Errors) -> Interval:
-    below, above = errors.half_widths(1 - CONFIDENCE)
-    center = mean + errors.shift
-    return Interval(mean, min(mean, center - below), max(mean, center + above))
+    def interval(self, mean: float) -> Interval:
+        below, above = self.half_widths(1 - CONFIDENCE)
+        center = self.center(mean)
+        return Interval(mean, min(mean, center - below), max(mean, center + above))
 
+    def p_value(self, mean: float) -> float:
+        center = self.center(mean)
 
-def _p_value(mean: float, errors: _Errors) -> float:
-    center = mean + errors.shift
+        def reaches_zero(log_chance: float) -> bool:
+            below, above = self.half_widths(math.exp(log_chance))
+            return (below if center > 0 else above) >= abs(center)
 
-    def reaches_zero(log_chance: float) -> bool:
-        below, above = errors.half_widths(math.exp(log_chance))
-        return (below if center > 0 else above) >= abs(center)
-
-    if mean == 0 or reaches_zero(0.0):
-        return 1.0
-    low, high = _LOG_OF_NOTHING, 0.0
-    if not reaches_zero(low):
-        return 0.0
-    while high - low > 1e-9:  # half widths only ever grow as the chance falls
-        middle = (low + high) / 2
-        low, high = (middle, high) if reaches_zero(middle) else (low, middle)
-    return math.exp(low)
+        if mean == 0 or reaches_zero(0.0):
+            return 1.0
+        low, high = _LOG_OF_NOTHING, 0.0
+        if not reaches_zero(low):
+            return 0.0
+        # half widths only grow as the chance falls, in steps where rows are resampled: unlike a
+        # root finder, bisection says on which side of a step it ends
+        while high - low > 1e-9:
+            middle = (low + high) / 2
+            low, high = (middle, high) if reaches_zero(middle) else (low, middle)
+        return math.exp(low)

@@ -11,13 +11,11 @@ from hybridlit.blocks.fusion import (
     GatedFusion,
     SumFusion,
 )
-from hybridlit.blocks.gradient_scaling import GradientScaledQuantumLayer
-from hybridlit.blocks.matched import MatchedMLP
-from hybridlit.blocks.module_stack import ModuleStack
 from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationLayer, RowSafeBatchNorm1d
-from hybridlit.blocks.random_features import RandomFeatures
 from hybridlit.blocks.residual_gate import GainGate, InputGate
+from hybridlit.blocks.stand_ins import MatchedMLP, RandomFeatures
+from hybridlit.blocks.wrappers import GradientScaledQuantumLayer, ModuleStack
 
 __all__ = [
     "AttentionFusion",

@@ -241,10 +241,6 @@ def _shape_of_forward(
     return columns.new_empty(columns.shape[2], size)
 
 
-def _shape_of_backward(columns: Tensor, grad: Tensor, *settings: Any) -> Tensor:
-    return columns.new_empty(columns.shape)
-
-
 def _traced_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     (columns,) = ctx.saved_tensors
     operator = torch.ops.hybridlit.fock_amplitudes_backward
@@ -252,7 +248,10 @@ def _traced_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 torch.library.register_fake("hybridlit::fock_amplitudes", _shape_of_forward)
-torch.library.register_fake("hybridlit::fock_amplitudes_backward", _shape_of_backward)
+torch.library.register_fake(
+    "hybridlit::fock_amplitudes_backward",
+    lambda columns, *others: columns.new_empty(columns.shape),
+)
 torch.library.register_autograd(
     "hybridlit::fock_amplitudes", _traced_gradient, setup_context=_Amplitudes.setup_context
 )

@@ -9,6 +9,7 @@ there refuse torch.func's gradients.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -228,34 +229,24 @@ def _outcomes(data_phases: Tensor, occupied: list[int], space: str) -> Outcomes:
     return Outcomes(FockSpace(modes, len(occupied), ComputationSpace(space)))
 
 
-def _traced_forward(
-    phases: Tensor, data_phases: Tensor, occupied: list[int], space: str
-) -> tuple[Tensor, Tensor]:
-    how = tuple(occupied), _outcomes(data_phases, occupied, space)
-    try:
-        return _forward(phases, data_phases, *how)
-    except LargePhasesError:
-        return _forward(phases, _without_turns(data_phases), *how)
+def _on_plain_settings(
+    compute: Callable[..., tuple[Tensor, Tensor]],
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Compute for an operator, which may be in a graph made by 0.1.0 or later.
 
+    The layers of 0.1.0 took no whole turns off.
+    """
 
-def _traced_backward(
-    phases: Tensor,
-    data_phases: Tensor,
-    grad: Tensor,
-    grad_kept: Tensor,
-    occupied: list[int],
-    space: str,
-) -> tuple[Tensor, Tensor]:
-    how = tuple(occupied), _outcomes(data_phases, occupied, space)
-    try:
-        return _backward(phases, data_phases, grad, grad_kept, *how)
-    except LargePhasesError:
-        return _backward(phases, _without_turns(data_phases), grad, grad_kept, *how)
+    def operator(phases: Tensor, data_phases: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+        *grads, occupied, space = others
+        how = tuple(occupied), _outcomes(data_phases, occupied, space)
+        try:
+            return compute(phases, data_phases, *grads, *how)
+        except LargePhasesError:
+            left = torch.remainder(data_phases.double(), 2 * math.pi).to(data_phases.dtype)
+            return compute(phases, left, *grads, *how)
 
-
-def _without_turns(data_phases: Tensor) -> Tensor:
-    """What is left of phases in a graph made by 0.1.0, whose layers took no whole turns off."""
-    return torch.remainder(data_phases.double(), 2 * math.pi).to(data_phases.dtype)
+    return operator
 
 
 def _shape_of_forward(
@@ -275,8 +266,8 @@ def _traced_gradient(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor 
     return *operator(*ctx.saved_tensors, grad, grad_kept, ctx.inputs, ctx.outcomes), None, None
 
 
-_library.impl("probabilities", unrecorded()(_traced_forward), "CPU")
-_library.impl("probabilities_backward", _traced_backward, "CPU")
+_library.impl("probabilities", unrecorded()(_on_plain_settings(_forward)), "CPU")
+_library.impl("probabilities_backward", _on_plain_settings(_backward), "CPU")
 torch.library.register_fake("hybridlit::probabilities", _shape_of_forward)
 torch.library.register_fake("hybridlit::probabilities_backward", _shape_of_backward)
 # Its settings, a list and a word, are kept as they are.

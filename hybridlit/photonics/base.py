@@ -17,7 +17,7 @@ from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.circuit.data_phases import LinearMap, hides_terms, tuned, turned_back
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.description import description, differences
-from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment
+from hybridlit.photonics.experiment import Ansatz, Experiment
 from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
@@ -135,6 +135,13 @@ class PhotonicCircuit(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw Haar-random interferometers, set every bandwidth to 1, and reset the readout."""
+        self.reset_phases()
+        reset = getattr(self.readout, "reset_parameters", None)  # the identity has none
+        if reset is not None:
+            reset()
+
+    def reset_phases(self) -> None:
+        """Draw Haar-random interferometers and set every bandwidth to 1; leave the readout."""
         drawn = haar_phases(
             self.phases.shape[:-3].numel() * (self.columns + 1),
             self.experiment.n_modes,
@@ -145,19 +152,14 @@ class PhotonicCircuit(nn.Module):
             self.phases.copy_(drawn.view_as(self.phases))
             if self.bandwidth is not None:
                 self.bandwidth.fill_(1.0)
-        reset = getattr(self.readout, "reset_parameters", None)  # the identity has none
-        if reset is not None:
-            reset()
 
     def extra_repr(self) -> str:
         """Return sizes, circuit and states for ``repr``."""
         circuit = self.experiment
-        kind = (
-            "explicit" if circuit.circuit_type is None else CircuitType(circuit.circuit_type).value
-        )
         state = ",".join(str(photons) for photons in self.input_state)
         parts = [
-            f"input_size={self.input_size}, output_size={self.output_size}, circuit={kind}",
+            f"input_size={self.input_size}, output_size={self.output_size}, "
+            f"circuit={circuit.circuit_name}",
             f"modes={circuit.n_modes}, photons={circuit.n_photons}, data_columns={self.columns}",
             f"input_state=|{state}>, space={self.fock_space.space.value}",
             f"states={in_digits(self.fock_space.size)}, phases={self.phases.numel()}",

@@ -17,17 +17,14 @@ operations, for any device and any order of derivative.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.base import PhotonicCircuit
-from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
+from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.kernels.reference import transitions
 from hybridlit.photonics.layer import QuantumLayer, take_over
 from hybridlit.photonics.stack import QuantumLayerStack
-from hybridlit.photonics.tables import on_device
 
 __all__ = [
     "DistinguishableLayer",
@@ -49,10 +46,13 @@ def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:
     modes, photons = map(int, transfer.shape[:2])  # torch.jit.trace gives tensors
     state = transfer.new_ones(1, transfer.shape[2])
     for photon in range(photons):
-        target, possible = _transitions(modes, photon, space.space, transfer.dtype, transfer.device)
-        terms = transfer[:, photon, None] * state * possible
+        target, weight = transitions(modes, photon, space.space, transfer.dtype, transfer.device)
+        terms = transfer[:, photon, None] * state
+        if space.unbunched:
+            terms = terms * (weight > 0)
         size = FockSpace(modes, photon + 1, space.space).size
-        state = terms.new_zeros(size, transfer.shape[2]).index_add(0, target, terms.flatten(0, 1))
+        zeros = terms.new_zeros(size, transfer.shape[2])
+        state = zeros.index_add(0, target.flatten(), terms.flatten(0, 1))
     return state.T
 
 
@@ -135,17 +135,3 @@ class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
     def layers(self) -> list[QuantumLayer]:
         """Return the layers one by one, as copies."""
         return [DistinguishableLayer.from_layer(layer) for layer in super().layers()]
-
-
-@constant_in_graphs
-def _transitions(
-    modes: int, before: int, space: ComputationSpace, dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, ...]:
-    """Target states (modes * D,) of one more photon, and 1 or 0 (modes, D, 1) if there is one."""
-    real = np.float64 if dtype == torch.float64 else np.float32
-
-    def make() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]:
-        target = raising_table(modes, before, space)
-        return np.maximum(target, 0).ravel(), (target >= 0)[..., None].astype(real)
-
-    return on_device(("distinguishable", modes, before, space, dtype), make, device)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hybridlit.blocks.matched import MatchedMLP
-from hybridlit.blocks.module_stack import ModuleStack
+from hybridlit.blocks.stand_ins import MatchedMLP
+from hybridlit.blocks.wrappers import ModuleStack
 from hybridlit.checks import choice, enum_member
 from hybridlit.constructors import ConstructorCall, given_arguments, plain
 from hybridlit.photonics import Experiment, OutputMappingStrategy, QuantumLayer, QuantumLayerStack

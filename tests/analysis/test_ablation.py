@@ -29,8 +29,6 @@ from hybridlit import (
 from hybridlit.analysis.ablation import arms
 from hybridlit.analysis.ablation.retraining import seeded
 
-pytest.importorskip("scipy", reason="analysis extra")
-
 PHOTONIC = {
     SequentialHybrid: "quantum_layer",
     ParallelHybrid: "quantum_path",

@@ -15,9 +15,16 @@ from hybridlit import (
     photonic_modules,
     split_parameters,
 )
-from hybridlit.analysis.ablation.arms import ARMS, DoesNotApply, Widths, apply_arm, observed_widths
-from hybridlit.blocks.module_stack import ModuleStack
-from hybridlit.blocks.random_features import RandomFeatures
+from hybridlit.analysis.ablation.arms import (
+    ARMS,
+    DoesNotApply,
+    Question,
+    Widths,
+    apply_arm,
+    observed_widths,
+)
+from hybridlit.blocks.stand_ins import RandomFeatures
+from hybridlit.blocks.wrappers import ModuleStack
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 
 REPLACING = [arm for arm in ARMS if arm not in ("hybrid", "untrained")]
@@ -187,3 +194,28 @@ def test_other_modules_start_from_the_same_weights(arm):
 
     ours, theirs = fresh("hybrid"), fresh(arm)
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.mark.parametrize("arm", ["single_photon", "distinguishable", "mlp"])
+def test_an_experiment_given_whole_is_as_its_fields(arm):
+    def fresh(**circuit):
+        torch.manual_seed(5)
+        model = SequentialHybrid(5, 2, 3, **circuit)
+        apply_arm(model, arm, {"quantum_layer": Widths(2, 3)})
+        return model
+
+    by_fields = fresh(n_modes=4, n_photons=2, circuit_type="parallel")
+    whole = fresh(experiment=Experiment("parallel", 4, 2, use_bandwidth_tuning=True))
+    for one, other in zip(by_fields.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(one, other)
+    spread = fresh(experiment=Experiment("series", 4, input_state=(0, 1, 1, 0)))
+    if arm != "mlp":
+        state = {"single_photon": (0, 1, 0, 0), "distinguishable": (0, 1, 1, 0)}[arm]
+        assert spread.quantum_layer.input_state == state
+
+
+def test_every_arm_but_the_model_asks_a_question():
+    assert {arm.question for arm in ARMS.values()} == {None, *Question}
+    assert [name for name, arm in ARMS.items() if arm.make is None] == ["hybrid"]
+    assert all((arm.question is None) == (arm.make is None) for arm in ARMS.values())
+    assert all(arm.words for arm in ARMS.values())

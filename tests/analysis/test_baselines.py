@@ -10,7 +10,7 @@ from small_studies import make_data, quiet, small_model as make, study
 
 from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
 from hybridlit.analysis.ablation.baselines import baseline_names, fit_baselines
-from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.ablation.measure import Bench, Measure
 from hybridlit.analysis.splits import batches_of
 
 sklearn = pytest.importorskip("sklearn", reason="analysis extra")
@@ -24,8 +24,8 @@ def fitted(model, data, validates=True):
     assert not missing
     data.setup("fit")
     data.setup("test")
-    given = (names, model, measure, data, batches_of(data, "test"), 0, validates, lambda: None)
-    return fit_baselines(*given)
+    bench = Bench(measure, data, batches_of(data, "test"), 0)
+    return fit_baselines(names, model, bench, validates, lambda: None)
 
 
 def test_a_baseline_is_what_scikit_learn_gives():

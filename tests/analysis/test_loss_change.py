@@ -1,10 +1,7 @@
 """The changes of the parts add up to the change of the loss, and the model stays as it was."""
 
-import math
-
 import pytest
 import torch
-from scipy.stats import t as student
 from torch import nn
 
 from hybridlit import ParallelHybrid, SequentialHybrid
@@ -12,7 +9,6 @@ from hybridlit.analysis.evaluation import loss_function
 from hybridlit.analysis.loss_change.allocation import (
     allocate_loss_change,
     losses_of_both,
-    mean_interval,
     row_losses,
 )
 from hybridlit.analysis.loss_change.owners import OWNERS, tensors_by
@@ -228,18 +224,3 @@ def test_the_model_is_as_it_was_after_an_error():
         allocate_loss_change(tensors_by(model, "part"), start, losses)
     for name, value in copies(model).items():
         assert torch.equal(value, end[name]), name
-
-
-@pytest.mark.parametrize("rows", [5, 6, 10, 32, 300])
-def test_the_interval_is_students(rows):
-    values = torch.randn(rows, generator=torch.Generator().manual_seed(rows)).double()
-    found = mean_interval(values)
-    half = student.ppf(0.975, rows - 1) * values.std().item() / math.sqrt(rows)
-    assert found.mean == pytest.approx(values.mean().item())
-    assert found.high - found.mean == pytest.approx(half, rel=3e-3)
-    assert found.mean - found.low == pytest.approx(half, rel=3e-3)
-
-
-def test_few_values_say_nothing():
-    found = mean_interval(torch.tensor([1.0, 1.0, 1.0, 1.0]))
-    assert (found.low, found.mean, found.high) == (-math.inf, 1.0, math.inf)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hybridlit.analysis.loss_change.mean_replacement import losses_without
+from hybridlit.analysis.replacement import losses_without
 
 
 class Sum(nn.Module):

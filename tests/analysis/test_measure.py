@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from hybridlit import ArrayDataModule, SequentialHybrid
-from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.ablation.part_means import mean_outputs
-from hybridlit.analysis.ablation.posthoc import _permuted
+from hybridlit.analysis.ablation.measure import Bench, Measure
+from hybridlit.analysis.ablation.parts import part_means
+from hybridlit.analysis.ablation.posthoc import Trained, _permutation
 
 
 def rows_of(task, outputs, targets):
@@ -39,7 +39,9 @@ def test_outputs_are_exchanged_over_all_batches():
     measure, x = Measure(model), torch.randn(10, 3)
     batches = [(x[i : i + 4], torch.zeros(len(x[i : i + 4])).long()) for i in (0, 4, 8)]
     own, _ = measure.outputs(model, batches)
-    drawn = [run[1].tolist() for run in _permuted(model, measure, batches, model.classical_post, 5)]
+    trained = Trained(model, Bench(measure, None, batches, 0), permutations=5, draws=1)
+    runs = _permutation(trained, model.classical_post, torch.zeros(3))
+    drawn = [run.outputs.tolist() for run in runs]
     assert all(sorted(rows) == sorted(own.tolist()) for rows in drawn)  # each row's output once
     assert len({str(rows) for rows in drawn}) == 5
 
@@ -50,7 +52,7 @@ def test_mean_outputs_are_means_over_rows():
     data = ArrayDataModule(torch.randn(25, 3), torch.arange(25) % 3, batch_size=4)
     assert len(data.train[0]) == 15
     part = model.quantum_layer
-    means, reasons = mean_outputs(model, data, Measure(model), {"quantum_layer": part})
+    means, reasons = part_means(model, Bench(Measure(model), data, (), 0), {"quantum_layer": part})
     with torch.no_grad():
         expected = part(model.eval().classical_pre(data.train[0])).mean(0)
     assert reasons == {}

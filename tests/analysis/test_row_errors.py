@@ -9,8 +9,6 @@ from scipy.stats import multinomial, t
 from hybridlit.analysis.row_errors import row_errors
 from hybridlit.analysis.statistics import interval, p_value, row_interval
 
-pytest.importorskip("scipy", reason="analysis extra")
-
 
 def squares(generator, shape):
     """Squared errors of a model that is nearly right and of one that is not, as R2 has them."""

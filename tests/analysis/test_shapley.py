@@ -12,8 +12,6 @@ from torch import nn
 from hybridlit import ArrayDataModule, HybridModule, ParallelHybrid, SequentialHybrid
 from hybridlit.analysis.ablation.shapley import shapley_values
 
-pytest.importorskip("scipy", reason="analysis extra")
-
 # where the values are known exactly, all rows are in both splits
 pytestmark = pytest.mark.filterwarnings("ignore:.* are in the training data too:UserWarning")
 

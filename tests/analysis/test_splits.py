@@ -11,8 +11,6 @@ from hybridlit import ParallelHybrid
 from hybridlit.analysis.ablation.study import ablation_study
 from hybridlit.analysis.splits import loader_of, prepared
 
-pytest.importorskip("scipy", reason="analysis extra")
-
 
 class Resplit(LightningDataModule):
     """Draws another split whenever it is set up, and forgets it when it is torn down."""

@@ -1,19 +1,22 @@
 """Intervals and verdicts against known numbers."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
+from scipy.stats import t as student
 
 from hybridlit.analysis.row_errors import row_errors
 from hybridlit.analysis.statistics import (
     Interval,
     holm,
     interval,
+    mean_interval,
     p_value,
     row_interval,
     verdict,
 )
-
-pytest.importorskip("scipy", reason="analysis extra")
 
 
 def test_an_interval_is_students():
@@ -169,3 +172,18 @@ def test_row_errors():
     rows = [0.5, -0.5, 0.25, 0.0]
     assert row_errors(rows, shares=False).error == pytest.approx(np.std(rows, ddof=1) / 2)
     assert row_errors(np.zeros(98), shares=True).error == pytest.approx(1 / 100)
+
+
+@pytest.mark.parametrize("rows", [5, 6, 10, 32, 300])
+def test_the_interval_of_groups_is_students(rows):
+    values = torch.randn(rows, generator=torch.Generator().manual_seed(rows)).double()
+    found = mean_interval(values)
+    half = student.ppf(0.975, rows - 1) * values.std().item() / math.sqrt(rows)
+    assert found.mean == pytest.approx(values.mean().item())
+    assert found.high - found.mean == pytest.approx(half, rel=1e-12)
+    assert found.mean - found.low == pytest.approx(half, rel=1e-12)
+
+
+def test_few_values_say_nothing():
+    found = mean_interval(torch.tensor([1.0, 1.0, 1.0, 1.0]))
+    assert (found.low, found.mean, found.high) == (-math.inf, 1.0, math.inf)

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from hybridlit.analysis.ablation.evidence import last_gain, may_catch_up
 from hybridlit.analysis.ablation.retrained import RetrainedArm, _objection
-from hybridlit.analysis.ablation.trials import last_gain, may_catch_up
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from hybridlit import Experiment, QuantumLayer, photonic_modules, split_parameters
-from hybridlit.blocks.gradient_scaling import GradientScaledQuantumLayer
+from hybridlit.blocks.wrappers import GradientScaledQuantumLayer
 from hybridlit.templates import SequentialHybrid
 
 

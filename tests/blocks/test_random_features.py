@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from hybridlit.blocks.module_stack import ModuleStack
-from hybridlit.blocks.random_features import RandomFeatures
+from hybridlit.blocks.stand_ins import RandomFeatures
+from hybridlit.blocks.wrappers import ModuleStack
 
 
 def test_their_inner_products_are_a_gaussian_kernel():

@@ -77,13 +77,13 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/ablation/part_means.py",
+        "analysis/ablation/parts.py",
         "analysis/test_measure.py",
         [
             (
-                "        count += rows",
-                "        count = rows",
-                "means over the training data are too large",
+                "rows.append(len(bench.measure.outputs(model, [batch])[0]))",
+                "rows.append(1)",
+                "parts with a row for each row have no mean",
             ),
         ],
     ),
@@ -109,13 +109,13 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/loss_change/mean_replacement.py",
+        "analysis/replacement.py",
         "analysis/test_mean_replacement.py",
         [
             (
-                "return torch.cat(tensors).mean(0)",
-                "return torch.stack([t.mean(0) for t in tensors]).mean(0)",
-                "a small batch counts like a full one",
+                "all(module in means for module in modules)",
+                "any(module in means for module in modules)",
+                "parts of which a half has a mean are not left out",
             ),
         ],
     ),
@@ -281,8 +281,8 @@ MUTATIONS = [
                 "::test_the_largest_batch_that_fits",
             ),
             (
-                '_BINARY = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}',
-                "_BINARY = _UNITS",
+                "unit = (1024 if found[3] else 1000)",
+                "unit = 1000",
                 "GiB are GB",
                 "::test_budgets_in_words",
             ),

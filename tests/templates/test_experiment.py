@@ -179,7 +179,7 @@ def test_arms_and_batch_sizes_keep_to_it():
     )
     assert {"mlp", "single_photon"} <= {arm.name for arm in study.retrained}
     found = find_batch_size(model, (torch.randn(4, 4), torch.arange(4) % 3), max_batch=64)
-    assert found.batch_size == 64
+    assert found.size == 64
 
 
 # --- YAML and the command line --------------------------------------------------------------------

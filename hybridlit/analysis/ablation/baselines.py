@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from hybridlit.analysis.ablation.constant import prepared_targets
-from hybridlit.analysis.ablation.evidence import ScoredRows, evidence
-from hybridlit.analysis.ablation.measure import Measure
+from hybridlit.analysis.ablation.evidence import evidence, judged
+from hybridlit.analysis.ablation.measure import Bench, Measure, ScoredRows, prepared_targets
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import loader_of
-from hybridlit.analysis.statistics import Interval, holm, verdict
+from hybridlit.analysis.statistics import Interval
 from hybridlit.templates import HybridModule
 
 __all__ = ["Baseline", "BaselineRun", "baseline_names", "compared", "fit_baselines"]
@@ -56,15 +55,8 @@ class Baseline:
     verdict: str
 
 
-@dataclass(frozen=True)
-class BaselineRun:
-    """One baseline on one split.
-
-    Attributes:
-        scored: Scores of its test rows.
-        setting: The settings that validation chose.
-        seconds: Duration of the search.
-    """
+class BaselineRun(NamedTuple):
+    """One baseline on one split, the settings that validation chose, duration of the search."""
 
     scored: ScoredRows
     setting: str
@@ -72,15 +64,7 @@ class BaselineRun:
 
 
 def baseline_names(model: LightningModule, measure: Measure) -> tuple[list[str], dict[str, str]]:
-    """Return the baselines that suit a model.
-
-    Args:
-        model: The model, for its task.
-        measure: How a row is scored.
-
-    Returns:
-        Their names, and why they are missing, by name.
-    """
+    """Return the names of the baselines that suit a model, or why they are missing, by name."""
     if not isinstance(model, HybridModule) or measure.forward is not None:
         return [], {"baselines": "what the rows of this model's batches are is not known"}
     if measure.own_score:
@@ -98,10 +82,7 @@ def baseline_names(model: LightningModule, measure: Measure) -> tuple[list[str],
 def fit_baselines(
     names: Sequence[str],
     model: LightningModule,
-    measure: Measure,
-    datamodule: LightningDataModule,
-    test: Sequence[Any],
-    seed: int,
+    bench: Bench,
     validates: bool,
     advance: Callable[[], object],
 ) -> tuple[dict[str, BaselineRun], dict[str, str]]:
@@ -110,12 +91,8 @@ def fit_baselines(
     Args:
         names: Out of `baseline_names`.
         model: The model, for its task.
-        measure: How a row is scored.
-        datamodule: A datamodule that is set up.
-        test: The test batches.
-        seed: Of what is drawn.
-        validates: Whether validation data choose the settings; otherwise the middle of each grid is
-            taken.
+        bench: The data.
+        validates: Whether validation data choose the settings, or else the middle of each grid.
         advance: Called after each baseline.
 
     Returns:
@@ -128,19 +105,19 @@ def fit_baselines(
     assert isinstance(model, HybridModule)
     regression = not model.task.classifies
     try:
-        train = _table(model, list(loader_of(datamodule, "train")))
-        held_out = _table(model, list(loader_of(datamodule, "val"))) if validates else None
-        inputs, targets = _table(model, test)
+        train = _table(model, list(loader_of(bench.data, "train")))
+        held_out = _table(model, list(loader_of(bench.data, "val"))) if validates else None
+        inputs, targets = _table(model, bench.test)
     except (TypeError, ValueError, RuntimeError) as error:
         return runs, {"baselines": f"the inputs are no table of numbers: {error}"}
-    wanted = prepared_targets(model, test)
+    wanted = prepared_targets(model, bench.test)
     for name in names:
         start = time.perf_counter()
         try:
-            grid = _FAMILIES[model.task.classifies][name](len(train[0]), seed)
+            grid = _FAMILIES[model.task.classifies][name](regression, len(train[0]), bench.seed)
             setting, fitted = _tuned(grid, train, held_out, regression)
             answers = _answers(fitted, inputs, targets, model.hparams["output_dim"], regression)
-            scored = ScoredRows(measure.rows_of_predictions(model, answers, wanted))
+            scored = ScoredRows(bench.measure.rows_of_predictions(model, answers, wanted))
             runs[name] = BaselineRun(scored, setting, time.perf_counter() - start)
         except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
             reasons[name] = str(error).splitlines()[0]
@@ -154,44 +131,31 @@ def compared(
     margin: float,
     test_per_train: float = 0.0,
 ) -> tuple[Baseline, ...]:
-    """Compare the model with every baseline.
-
-    Args:
-        runs: Runs of each baseline, one for each run of the model.
-        reference: The runs of the model.
-        margin: The smallest difference that matters.
-        test_per_train: As for `evidence`.
-
-    Returns:
-        The baselines.
-    """
-    found = []
-    for name, own in runs.items():
-        proof = evidence(reference, [run.scored for run in own], test_per_train)
-        scores = tuple(float(run.scored.rows.mean()) for run in own)
-        settings = tuple(run.setting for run in own)
-        seconds = median(run.seconds for run in own)
-        found.append(Baseline(name, scores, settings, seconds, proof.difference, proof.p_value, ""))
-    judged = []
-    for each, p in zip(found, holm([each.p_value for each in found]), strict=True):
-        word = verdict(each.difference, margin, p)
-        judged.append(replace(each, p_value=p, verdict=_WORDS.get(word, word)))
-    return tuple(judged)
+    """Compare the runs of a model, `reference`, with those of every baseline, as `evidence`."""
+    proofs = [evidence(reference, [r.scored for r in own], test_per_train) for own in runs.values()]
+    return tuple(
+        Baseline(
+            name,
+            scores=tuple(run.scored.mean for run in own),
+            settings=tuple(run.setting for run in own),
+            seconds=median(run.seconds for run in own),
+            **judgement,
+        )
+        for (name, own), judgement in zip(runs.items(), judged(proofs, margin, _WORDS), strict=True)
+    )
 
 
 def _table(model: HybridModule, batches: Sequence[Any]) -> tuple[Array, Array]:
     """Inputs of shape (rows, features) and targets, classes of shape (rows,), of batches."""
-    inputs = torch.cat([_tensor(model.unpack(batch)[0]).cpu() for batch in batches])
+    found = [model.unpack(batch)[0] for batch in batches]
+    for each in found:
+        if not isinstance(each, Tensor):
+            raise TypeError(f"they are a {type(each).__name__}")
+    inputs = torch.cat([each.cpu() for each in found])
     targets = prepared_targets(model, batches)
     if model.task.classifies:
         targets = targets.flatten().long()
     return inputs.flatten(1).double().numpy(), targets.numpy()
-
-
-def _tensor(inputs: Any) -> Tensor:
-    if not isinstance(inputs, Tensor):
-        raise TypeError(f"they are a {type(inputs).__name__}")
-    return inputs
 
 
 def _tuned(
@@ -202,12 +166,12 @@ def _tuned(
 ) -> tuple[str, Any]:
     """Fit everything in a grid, and return the setting and the model that validate best."""
     if held_out is None:
-        names = list(grid)
-        grid = {names[len(names) // 2]: grid[names[len(names) // 2]]}
+        middle = list(grid)[len(grid) // 2]
+        grid = {middle: grid[middle]}
     best: tuple[float, str, Any] | None = None
     with lightning_silenced():  # of warnings, such as that an optimizer did not converge
         for name, candidate in grid.items():
-            fitted = candidate.fit(*train)
+            fitted = _standardized(candidate, targets=regression).fit(*train)
             quality = 0.0
             if held_out is not None:
                 answers = fitted.predict(held_out[0]).reshape(held_out[1].shape)
@@ -232,74 +196,48 @@ def _answers(fitted: Any, inputs: Array, targets: Array, width: int, regression:
     return torch.nn.functional.one_hot(found.long(), width).double()
 
 
-# --- grids: from the number of training rows and a seed to models by their settings ---------------
+# --- grids: from the task, the number of training rows and a seed to models by their settings -----
 
 
-def _classifiers() -> dict[str, Callable[[int, int], dict[str, Any]]]:
-    def logistic(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.linear_model import LogisticRegression
+def _linear(regression: bool, rows: int, seed: int) -> dict[str, Any]:
+    from sklearn.linear_model import LogisticRegression, Ridge
 
-        return {
-            f"C={c:g}": _standardized(LogisticRegression(C=c, max_iter=2000))
-            for c in (0.01, 1.0, 100.0)
-        }
-
-    def machine(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.svm import SVC
-
-        _check_size(rows)
-        return {f"C={c:g}": _standardized(SVC(C=c)) for c in (0.1, 1.0, 10.0, 100.0)}
-
-    def network(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.neural_network import MLPClassifier
-
-        return {
-            name: _standardized(MLPClassifier(**given)) for name, given in _networks(rows, seed)
-        }
-
-    return {"logistic regression": logistic, "SVC": machine, "MLP grid": network}
+    strengths = (0.01, 1.0, 100.0)
+    if regression:
+        return {f"alpha={a:g}": Ridge(alpha=a) for a in strengths}
+    return {f"C={c:g}": LogisticRegression(C=c, max_iter=2000) for c in strengths}
 
 
-def _regressors() -> dict[str, Callable[[int, int], dict[str, Any]]]:
-    def ridge(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.linear_model import Ridge
+def _machine(regression: bool, rows: int, seed: int) -> dict[str, Any]:
+    from sklearn.multioutput import MultiOutputRegressor
+    from sklearn.svm import SVC, SVR
 
-        return {f"alpha={a:g}": _standardized(Ridge(alpha=a), True) for a in (0.01, 1.0, 100.0)}
-
-    def machine(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.multioutput import MultiOutputRegressor
-        from sklearn.svm import SVR
-
-        _check_size(rows)
-        return {
-            f"C={c:g}": _standardized(MultiOutputRegressor(SVR(C=c)), True)
-            for c in (0.1, 1.0, 10.0, 100.0)
-        }
-
-    def network(rows: int, seed: int) -> dict[str, Any]:
-        from sklearn.neural_network import MLPRegressor
-
-        return {
-            name: _standardized(MLPRegressor(**given), True)
-            for name, given in _networks(rows, seed)
-        }
-
-    return {"ridge regression": ridge, "SVR": machine, "MLP grid": network}
+    if rows > _MOST_ROWS:
+        raise ValueError(f"{rows} training rows are too many for it, more than {_MOST_ROWS}")
+    strengths = (0.1, 1.0, 10.0, 100.0)
+    if regression:
+        return {f"C={c:g}": MultiOutputRegressor(SVR(C=c)) for c in strengths}
+    return {f"C={c:g}": SVC(C=c) for c in strengths}
 
 
-def _networks(rows: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _network(regression: bool, rows: int, seed: int) -> dict[str, Any]:
     """Two sizes and two weight decays; few rows go to a second-order method all at once."""
-    few = rows <= 1000
-    how = dict(solver="lbfgs", max_iter=1000) if few else dict(learning_rate_init=3e-3)
-    if not few:
-        how["max_iter"] = max(20, min(200, 1_000_000 // rows))
-    for hidden in ((32,), (64, 64)):
-        for alpha in (1e-3, 1.0):
-            name = f"{'x'.join(map(str, hidden))}, alpha={alpha:g}"
-            yield name, dict(hidden_layer_sizes=hidden, alpha=alpha, random_state=seed, **how)
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    how: dict[str, Any] = dict(solver="lbfgs", max_iter=1000)
+    if rows > 1000:
+        how = dict(learning_rate_init=3e-3, max_iter=max(20, min(200, 1_000_000 // rows)))
+    kind = MLPRegressor if regression else MLPClassifier
+    return {
+        f"{'x'.join(map(str, hidden))}, alpha={alpha:g}": kind(
+            hidden_layer_sizes=hidden, alpha=alpha, random_state=seed, **how
+        )
+        for hidden in ((32,), (64, 64))
+        for alpha in (1e-3, 1.0)
+    }
 
 
-def _standardized(model: Any, targets: bool = False) -> Any:
+def _standardized(model: Any, targets: bool) -> Any:
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -309,9 +247,8 @@ def _standardized(model: Any, targets: bool = False) -> Any:
     return make_pipeline(StandardScaler(), model)
 
 
-def _check_size(rows: int) -> None:
-    if rows > _MOST_ROWS:
-        raise ValueError(f"{rows} training rows are too many for it, more than {_MOST_ROWS}")
-
-
-_FAMILIES = {True: _classifiers(), False: _regressors()}
+_FAMILIES: dict[bool, dict[str, Callable[[bool, int, int], dict[str, Any]]]] = {
+    True: {"logistic regression": _linear, "SVC": _machine, "MLP grid": _network},
+    False: {"ridge regression": _linear, "SVR": _machine, "MLP grid": _network},
+}
+"""Baselines by whether the task has classes, and by name."""

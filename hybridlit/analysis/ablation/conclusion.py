@@ -5,37 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hybridlit.analysis.ablation.arms import ARMS, Question
+from hybridlit.analysis.ablation.baselines import Baseline
 from hybridlit.analysis.ablation.posthoc import PosthocArm
-from hybridlit.analysis.ablation.retrained import RetrainedArm
+from hybridlit.analysis.ablation.retrained import (
+    ARM_IMPROVING,
+    MODEL_IMPROVING,
+    REASONS,
+    RetrainedArm,
+)
+from hybridlit.words import plural
 
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
 
 __all__ = ["conclusion", "signed"]
-
-_QUESTIONS = {
-    "the photonic nonlinearity": ("linear", "mlp", "random_features"),
-    "training the photonic parameters": ("untrained",),
-    "interference between photons": ("distinguishable", "single_photon"),
-    "the photonic part beside the classical one": ("classical_only",),
-}
-"""What comparisons with retrained arms decide about."""
-
-_DIFFERS_TOO = {
-    "linear": "another number of parameters, too",
-    "single_photon": "fewer outcomes to read, too",
-}
-"""What else is not as in the model, in arms that differ from it in more than the question."""
-
-_REASONS = {
-    None: "cannot be told from the model",
-    "was still improving": "had not finished learning",
-    "the model was still improving": "had a model beside it that had not finished learning",
-    "no better than a constant": "cannot be judged, since neither it nor the model is surely "
-    "better than a constant answer",
-    "no validations": "may not have been trained to the end",
-}
-"""What is said of an arm about which nothing is known, by the reason in `RetrainedArm`."""
 
 _OFTEN = 0.25
 """Share of runs whose last epoch was the best from which on the training was too short."""
@@ -44,24 +28,25 @@ _OFTEN = 0.25
 def conclusion(study: AblationStudy) -> str:
     """Say what follows from an ablation study, and what does not.
 
-    Args:
-        study: The study.
-
-    Returns:
-        A sentence, or several as a list in Markdown: what speaks against the study first, then what
-        is decided.
+    That is a sentence, or several as a list in Markdown: what speaks against the study first, then
+    what is decided.
     """
     arms = [arm for arm in study.retrained if arm.verdict is not None]
     sentences = [f"Beware: {found}." for found in study.shared_rows]
+    score = f"{study.metric} {study.constant:.3f}" if study.constant is not None else ""
     nothing = bool(arms) and all(arm.beats_constant is False for arm in study.retrained)
     if nothing:
-        sentences.append(_nothing_learned(study))
+        sentences.append(
+            f"Nothing was learned: no arm is surely better than a constant answer ({score}), so "
+            "that these runs say nothing about their parts."
+        )
     sentences += _too_short(arms)
-    beside = _baselines(study)
-    prominent = any(arm.verdict == "helps" for arm in arms) and not _all_beaten(study)
+    rivals = [each for each in study.baselines if each.verdict != "model better"]
+    beside = _baselines(study, rivals)
+    prominent = any(arm.verdict == "helps" for arm in arms) and bool(rivals)
     sentences += beside * prominent
     if arms and all(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
-        sentences.append(_nothing_decided(arms, study.margin, study.test_rows))
+        sentences.append(_nothing_decided(arms, study))
     elif not nothing:
         sentences += _answers(arms, study.margin)
     sentences += beside * (not prominent)
@@ -74,8 +59,7 @@ def conclusion(study: AblationStudy) -> str:
         )
     if study.beats_constant is False:
         sentences.append(
-            f"The trained model itself is not surely better than a constant answer "
-            f"({study.metric} {study.constant:.3f})."
+            f"The trained model itself is not surely better than a constant answer ({score})."
         )
     sentences += _reliance(study.posthoc, study.margin)
     if len(sentences) > 1:
@@ -84,37 +68,22 @@ def conclusion(study: AblationStudy) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """Write a difference with its sign; what rounds to 0 is +0.
-
-    Args:
-        value: The difference.
-        digits: Digits after the point.
-
-    Returns:
-        Such as `+0.012`.
-    """
+    """Write a difference with its sign, such as `+0.012`; what rounds to 0 is +0."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"  # -0.0 + 0.0 is 0.0
-
-
-def _nothing_learned(study: AblationStudy) -> str:
-    return (
-        f"Nothing was learned: no arm is surely better than a constant answer ({study.metric} "
-        f"{study.constant:.3f}), so that these runs say nothing about their parts."
-    )
 
 
 def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:
     """Say which verdicts were held back since a training was too short."""
     sentences = []
     for arm in arms:
-        if arm.reason == "was still improving":
+        if arm.reason == ARM_IMPROVING:
             assert arm.difference is not None
             sentences.append(
                 f"{arm.name} was still improving when its training ended, in {sum(arm.improving)} "
                 f"of {len(arm.improving)} runs: that the model is better "
                 f"({signed(arm.difference.mean)}) may be no more than speed; raise max_epochs."
             )
-    slow = [arm.name for arm in arms if arm.reason == "the model was still improving"]
+    slow = [arm.name for arm in arms if arm.reason == MODEL_IMPROVING]
     if slow:
         sentences.append(
             f"The model was still improving when its training ended: that {_and(slow)} "
@@ -124,17 +93,12 @@ def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:
     return sentences
 
 
-def _all_beaten(study: AblationStudy) -> bool:
-    return all(each.verdict == "model better" for each in study.baselines)
-
-
-def _baselines(study: AblationStudy) -> list[str]:
-    """Say how the model stands beside classical models out of the box."""
+def _baselines(study: AblationStudy, rivals: Sequence[Baseline]) -> list[str]:
+    """Say how the model stands beside classical models out of the box, unbeaten ones first."""
     if not study.baselines:
         return []
-    if _all_beaten(study):
+    if not rivals:
         return [f"The model is better than {_and([each.name for each in study.baselines])}."]
-    rivals = [each for each in study.baselines if each.verdict != "model better"]
     best = min(rivals, key=lambda each: each.difference.mean)
     found = best.difference
     how = {
@@ -142,40 +106,36 @@ def _baselines(study: AblationStudy) -> list[str]:
         "alike": f"does as well as the model to within {study.margin:g}",
         "inconclusive": "cannot be told from the model",
     }[best.verdict]
+    needless = ": whatever a part is worth to this model, the task does not need the model"
     return [
         f"{best.name}, out of the box and tuned a little, {how} (model minus it: "
-        f"{signed(found.mean)}, {signed(found.low)} to {signed(found.high)}): whatever a part "
-        "is worth to this model, the task does not need the model."
-        if best.verdict != "inconclusive"
-        else f"{best.name}, out of the box and tuned a little, {how} (model minus it: "
-        f"{signed(found.mean)}, {signed(found.low)} to {signed(found.high)})."
+        f"{signed(found.mean)}, {signed(found.low)} to {signed(found.high)})"
+        f"{needless * (best.verdict != 'inconclusive')}."
     ]
 
 
-def _nothing_decided(arms: Sequence[RetrainedArm], margin: float, test_rows: int) -> str:
+def _nothing_decided(arms: Sequence[RetrainedArm], study: AblationStudy) -> str:
     found = [arm.difference for arm in arms if arm.difference is not None]
     narrowest = min((each.high - each.low) / 2 for each in found)
-    epochs = max(arm.epochs for arm in arms)
+    epochs = plural(max(arm.epochs for arm in arms), "epoch")
     return (
-        f"These runs ({len(arms[0].scores)} seeds, {test_rows} test rows, "
-        f"{epochs} epoch{'s' * (epochs != 1)}) decide nothing: no arm can be told from the model; "
-        f"the narrowest interval is ±{narrowest:.3f}, the margin {margin:g}. "
-        "More seeds or test rows would narrow them."
+        f"These runs ({len(arms[0].scores)} seeds, {study.test_rows} test rows, {epochs}) decide "
+        "nothing: no arm can be told from the model; the narrowest interval is "
+        f"±{narrowest:.3f}, the margin {study.margin:g}. More seeds or test rows would narrow them."
     )
 
 
 def _answers(arms: Sequence[RetrainedArm], margin: float) -> list[str]:
     """One sentence a question, those that are decided first."""
-    of_name = {arm.name: arm for arm in arms}
     decided, undecided = [], []
-    for question, names in _QUESTIONS.items():
-        asked = [of_name[name] for name in names if name in of_name]
+    for question in Question:
+        asked = [arm for arm in arms if ARMS[arm.name].question is question]
         if any(arm.verdict in ("neutral", "hurts") for arm in asked) or (
             asked and all(arm.verdict == "helps" for arm in asked)
         ):
-            decided.append(_decided(question, asked, margin))
+            decided.append(_decided(question.value, asked, margin))
         elif asked:
-            undecided.append(_open(question, asked))
+            undecided.append(_open(question.value, asked))
     if any(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
         undecided.append("To tell what these runs cannot takes more seeds or test rows.")
     return decided + undecided
@@ -187,7 +147,7 @@ def _decided(question: str, arms: list[RetrainedArm], margin: float) -> str:
     )
     if len(beaten) == len(arms):
         subject = question[0].upper() + question[1:]
-        surely = any(arm.name not in _DIFFERS_TOO for arm in arms)
+        surely = any(not ARMS[arm.name].differs_too for arm in arms)
         return (
             f"{subject} {'helps' if surely else 'may help'}: the model is better than "
             f"{_listed(arms)}."
@@ -215,7 +175,7 @@ def _unknown(arms: Sequence[RetrainedArm]) -> list[str]:
     words = []
     for reason in dict.fromkeys(arm.reason for arm in unknown):
         alike = [arm for arm in unknown if arm.reason == reason]
-        words.append(f"{_listed(alike)} {_REASONS[reason]}")
+        words.append(f"{_listed(alike)} {REASONS[reason]}")
     return words
 
 
@@ -262,17 +222,14 @@ def _listed(arms: Sequence[RetrainedArm]) -> str:
     named = []
     for arm in arms:
         assert arm.difference is not None
-        more = f"; {_DIFFERS_TOO[arm.name]}" if _confounded(arm) else ""
+        differs = ARMS[arm.name].differs_too
+        more = f"; {differs}" if differs and arm.verdict == "helps" else ""
         named.append(f"{arm.name} ({signed(arm.difference.mean)}{more})")
     return _and(named)
 
 
 def _and(named: Sequence[str]) -> str:
     return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
-
-
-def _confounded(arm: RetrainedArm) -> bool:
-    return arm.verdict == "helps" and arm.name in _DIFFERS_TOO
 
 
 def _do(arms: Sequence[RetrainedArm]) -> str:

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
 from hybridlit.analysis.evaluation import collect, to_device_of
+from hybridlit.analysis.splits import loader_of
 from hybridlit.templates import HybridModule
 
-__all__ = ["Forward", "Measure", "RowScore"]
+__all__ = ["Bench", "Forward", "Measure", "RowScore", "ScoredRows", "prepared_targets"]
 
 RowScore = Callable[[Tensor, Tensor], Tensor]
 """From (outputs, targets) of all test rows to one number a row, more is better, shape (rows,)."""
 
 Forward = Callable[[Any, Any], tuple[Tensor, Tensor]]
 """From (model, batch) to outputs and targets of the batch, each of shape (batch, ...)."""
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """The scores of one run.
+
+    Attributes:
+        rows: Score of each test row, shape (rows,).
+        outputs: What the model returned, shape (rows, ...); None for what is no network.
+    """
+
+    rows: npt.NDArray[np.float64]
+    outputs: Tensor | None = None
+
+    @property
+    def mean(self) -> float:
+        """The score of the run."""
+        return float(self.rows.mean())
+
+    def same_outputs(self, other: ScoredRows) -> bool:
+        """Whether both are networks that returned the very same: no row could tell them apart."""
+        one, two = self.outputs, other.outputs
+        return one is not None and two is not None and torch.equal(one, two)
 
 
 class Measure:
@@ -50,28 +75,29 @@ class Measure:
         score: RowScore | None = None,
         forward: Forward | None = None,
     ) -> None:
-        template = isinstance(model, HybridModule)
-        for name, given in (("score", score), ("forward", forward)):
-            if given is None and not template:
-                raise TypeError(
-                    f"{type(model).__name__} is no HybridModule: give {name}=, "
-                    + (
-                        "from (outputs, targets) to one number a row, more is better"
-                        if name == "score"
-                        else "from (model, batch) to (outputs, targets)"
-                    )
-                )
+        for name, given, what in (
+            ("score", score, "from (outputs, targets) to one number a row, more is better"),
+            ("forward", forward, "from (model, batch) to (outputs, targets)"),
+        ):
+            if given is None and not isinstance(model, HybridModule):
+                raise TypeError(f"{type(model).__name__} is no HybridModule: give {name}=, {what}")
         self._score, self.forward = score, forward
         self.own_score = score is not None
-        self.name = _name_of(score) if score is not None else "score"
-        if score is None and isinstance(model, HybridModule):
+        if score is not None:
+            self.name = getattr(score, "__name__", type(score).__name__)
+        elif isinstance(model, HybridModule):
             self.name = model.task.score
 
+    def __call__(self, model: LightningModule, batches: Sequence[Any]) -> ScoredRows:
+        """Run a model in evaluation mode, in which it is left, and score every row."""
+        outputs, targets = self.outputs(model, batches)
+        return ScoredRows(self.rows(model, outputs, targets), outputs)
+
     def outputs(self, model: LightningModule, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """Run a model in evaluation mode, without gradients.
+        """Run a model in evaluation mode, in which it is left, without gradients.
 
         Args:
-            model: The model; it is left in evaluation mode.
+            model: The model.
             batches: At least one batch.
 
         Returns:
@@ -91,26 +117,17 @@ class Measure:
     def rows(
         self, model: LightningModule, outputs: Tensor, targets: Tensor
     ) -> npt.NDArray[np.float64]:
-        """Score every row.
-
-        Args:
-            model: The model, for its `predictions`.
-            outputs: What it returned, shape (rows, ...).
-            targets: The prepared targets, shape (rows, ...).
-
-        Returns:
-            Shape (rows,).
+        """Score every row of outputs and prepared targets, (rows, ...), to shape (rows,).
 
         Raises:
             ValueError: If outputs or scores are not finite, or there is not one score a row.
         """
         if not bool(torch.isfinite(outputs).all()):
             raise ValueError("the model's outputs on the test data are not finite: it has diverged")
-        if self._score is not None:
-            scores = torch.as_tensor(self._score(outputs, targets)).detach()
-        else:
+        if self._score is None:
             assert isinstance(model, HybridModule)
             return self.rows_of_predictions(model, model.predictions(outputs), targets)
+        scores = torch.as_tensor(self._score(outputs, targets)).detach()
         if scores.shape != outputs.shape[:1]:
             raise ValueError(
                 f"score must return one number a row, shape ({len(outputs)},), got "
@@ -121,34 +138,55 @@ class Measure:
     def rows_of_predictions(
         self, model: HybridModule, predictions: Tensor, targets: Tensor
     ) -> npt.NDArray[np.float64]:
-        """Score every row of what a template, or anything beside it, predicts.
-
-        Args:
-            model: The model, for its task.
-            predictions: As the template's `predictions` returns them, shape (rows, output_dim).
-            targets: The prepared targets, shape (rows, ...).
-
-        Returns:
-            Shape (rows,).
-
-        Raises:
-            ValueError: If scores are not finite.
-        """
+        """Score every row, as `rows` does, of what a template's `predictions` looks like."""
         return _finite(model.task.row_scores(predictions, targets))
 
-    def __call__(
-        self, model: LightningModule, batches: Sequence[Any]
-    ) -> tuple[npt.NDArray[np.float64], Tensor]:
-        """Run and score: the scores of the rows, shape (rows,), and the outputs (rows, ...)."""
-        outputs, targets = self.outputs(model, batches)
-        return self.rows(model, outputs, targets), outputs
+
+class Bench(NamedTuple):
+    """What models are tested on, the same for all.
+
+    Attributes:
+        measure: How a row is scored.
+        data: A datamodule that is set up.
+        test: Its test batches.
+        seed: Of what is drawn.
+    """
+
+    measure: Measure
+    data: LightningDataModule
+    test: Sequence[Any]
+    seed: int
+
+    def scored(self, model: LightningModule) -> ScoredRows:
+        """Score a model on the test rows."""
+        return self.measure(model, self.test)
+
+    def constant(self, model: LightningModule) -> ScoredRows | None:
+        """Score the best constant: the most frequent class, or the mean, of the training data.
+
+        Its outputs are the class frequencies as logits, so that other scores than the accuracy can
+        be taken of it as well. None for a model that is no template or is run by a function of the
+        user's, since what its outputs mean is not known.
+        """
+        if not isinstance(model, HybridModule) or self.measure.forward is not None:
+            return None
+        answer = model.task.constant(prepared_targets(model, loader_of(self.data, "train")))
+        wanted = prepared_targets(model, self.test)
+        outputs = answer.to(torch.get_default_dtype()).expand(len(wanted), -1)
+        return ScoredRows(self.measure.rows(model, outputs, wanted))
+
+
+def prepared_targets(model: HybridModule, batches: Iterable[Any]) -> Tensor:
+    """Return targets as the loss takes them, (rows,) or (rows, output_dim), on the CPU."""
+    found = []
+    for batch in batches:
+        given = model.unpack(batch)[1]
+        outputs = torch.zeros(len(given), model.hparams["output_dim"])
+        found.append(model.prepare_targets(outputs, given.cpu()))
+    return torch.cat(found)
 
 
 def _finite(scores: Tensor) -> npt.NDArray[np.float64]:
     if not bool(torch.isfinite(scores).all()):
         raise ValueError("the scores of the test rows must be finite, got NaN or infinity")
     return scores.double().cpu().numpy()
-
-
-def _name_of(score: RowScore) -> str:
-    return getattr(score, "__name__", type(score).__name__)

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from hybridlit.analysis.ablation.constant import constant_predictor
-from hybridlit.analysis.ablation.evidence import ScoredRows, beats
-from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.ablation.part_means import mean_outputs, replaced_by
-from hybridlit.analysis.ablation.redraw import cannot_draw, draw_anew
-from hybridlit.analysis.replacement import recorded_output, replaced_output
-from hybridlit.analysis.splits import batches_of
-from hybridlit.analysis.statistics import Interval, holm, row_interval, verdict
+from hybridlit.analysis.ablation.arms import DoesNotApply
+from hybridlit.analysis.ablation.evidence import Evidence, beats, judged, row_evidence
+from hybridlit.analysis.ablation.measure import Bench, ScoredRows
+from hybridlit.analysis.ablation.parts import cannot_draw, draw_anew, part_means
+from hybridlit.analysis.recording import copied, recorded
+from hybridlit.analysis.replacement import replaced
+from hybridlit.analysis.statistics import Interval
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["REPLACEMENTS", "Posthoc", "PosthocArm", "posthoc_arms"]
-
-REPLACEMENTS = {
-    "zero": "output replaced by zero",
-    "mean": "output replaced by its mean over the training data",
-    "permutation": "outputs exchanged between the test rows at random",
-    "reinitialised": "parameters drawn anew, all else as trained",
-}
-"""What the post-hoc arms do, by name."""
+__all__ = ["REPLACEMENTS", "Posthoc", "PosthocArm", "Trained", "posthoc_arms"]
 
 _WORDS = {"helps": "relies on", "neutral": "does not rely on", "hurts": "better without"}
 """What a trained model does with a part; whether the part helps, only training without it tells."""
-
-Rows = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -65,140 +53,104 @@ class PosthocArm:
     permutation_p_value: float | None = None
 
 
-@dataclass(frozen=True)
-class Posthoc:
-    """A trained model and what was replaced in it.
+class Posthoc(NamedTuple):
+    """The arms of a trained model, why others are missing, and fields of `AblationStudy`.
 
-    Attributes:
-        arms: The arms.
-        left_out: Why other parts or arms are missing, by name.
-        scored: Scores of the model; None if nothing was to be replaced.
-        constant: Score of the best constant answer; None if that is not known.
-        beats_constant: Whether the model is better, with 95 % confidence; None if not known.
+    `scored` is of the model as it is; None if nothing was to be replaced.
     """
 
     arms: tuple[PosthocArm, ...] = ()
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = {}
     scored: ScoredRows | None = None
     constant: float | None = None
     beats_constant: bool | None = None
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, within `undisturbed`, and how often outputs and parameters are drawn."""
+
+    model: LightningModule
+    bench: Bench
+    permutations: int
+    draws: int
+
+    def with_output(self, part: nn.Module, by: Tensor | Callable[[Tensor], Tensor]) -> ScoredRows:
+        """Score the model with the output of a part replaced."""
+        with replaced(part, by):
+            return self.bench.scored(self.model)
+
+
 def posthoc_arms(
-    model: LightningModule,
-    datamodule: LightningDataModule,
-    measure: Measure,
+    trained: Trained,
     parts: Mapping[str, nn.Module],
-    *,
     margin: float,
-    permutations: int,
-    draws: int,
     advance: Callable[[], object],
 ) -> Posthoc:
-    """Replace the output of each part in turn, and compare the scores row by row.
+    """Replace the output of each part in turn, by name, and compare the scores row by row.
 
-    Args:
-        model: The trained model; call this inside `undisturbed`.
-        datamodule: A datamodule that is set up.
-        measure: How a row is scored.
-        parts: The parts by qualified name.
-        margin: The smallest difference that matters.
-        permutations: Number of permutations.
-        draws: Number of draws of a part's parameters.
-        advance: Called after each arm.
-
-    Returns:
-        The arms, why others were left out, and the scores of the model and of a constant.
+    Differences within `margin` do not matter; `advance` is called after each arm.
     """
     if not parts:
         return Posthoc()
-    test = batches_of(datamodule, "test")
-    scored = ScoredRows(*measure(model, test))
-    rows, outputs = scored.rows, scored.outputs
-    assert outputs is not None
-    constant = constant_predictor(model, measure, datamodule, test)
-    learned = None if constant is None else beats([scored], [constant])
-    means, without_mean = mean_outputs(model, datamodule, measure, parts)
-    arms: list[PosthocArm] = []
-    left_out: dict[str, str] = {}
-
-    def compare(part: str, replacement: str, runs: Iterator[tuple[Rows, Tensor]]) -> None:
-        scores, same = [], True
-        for other, other_outputs in runs:
-            scores.append(other)
-            same &= torch.equal(other_outputs, outputs)
-        drawn = np.stack(scores)
-        found, p = _over_rows(rows, drawn, same)
-        chance = None
-        if replacement == "permutation":
-            as_good = np.count_nonzero(drawn.mean(1) >= rows.mean() - 1e-12)
-            chance = (1 + int(as_good)) / (1 + len(drawn))
-        score = float(drawn.mean())
-        arms.append(PosthocArm(part, replacement, score, len(drawn), found, p, "", chance))
-        advance()
-
+    model, bench = trained.model, trained.bench
+    own, constant = bench.scored(model), bench.constant(model)
+    learned = None if constant is None else beats([own], [constant])
+    means, left_out = part_means(model, bench, parts)
+    arm: dict[str, Any]
+    found: list[tuple[dict[str, Any], Evidence]] = []
     for name, part in parts.items():
-        if name in without_mean:
-            left_out[name] = without_mean[name]
-            for _ in REPLACEMENTS:
-                advance()
-            continue
-        by_mean = replaced_by(means[name])
-        compare(name, "zero", _replaced(model, measure, test, part, torch.zeros_like))
-        compare(name, "mean", _replaced(model, measure, test, part, by_mean))
-        compare(name, "permutation", _permuted(model, measure, test, part, permutations))
-        fixed = cannot_draw(part)
-        if fixed is None:
-            compare(name, "reinitialised", _reinitialised(model, measure, test, part, draws))
-        else:
-            left_out[f"{name}: reinitialised"] = (
-                f"{fixed} has parameters and no reset_parameters() to draw them"
-            )
+        for kind, replacement in REPLACEMENTS.items():
+            if name in means:
+                try:
+                    runs = [
+                        own if run.same_outputs(own) else ScoredRows(run.rows)  # to save memory
+                        for run in replacement.runs(trained, part, means[name])
+                    ]
+                except DoesNotApply as reason:
+                    left_out[f"{name}: {kind}"] = str(reason)
+                else:
+                    arm = {"part": name, "replacement": kind}
+                    arm |= _scores(own, runs, replacement.tests)
+                    found.append((arm, row_evidence([own], runs)))
             advance()
-    corrected = holm([arm.p_value for arm in arms])
-    judged = []
-    for arm, p in zip(arms, corrected, strict=True):
-        word = verdict(arm.difference, margin, p)
-        if word == "neutral" and learned is False:
-            word = "inconclusive"  # a model that has learned nothing relies on nothing
-        judged.append(replace(arm, p_value=p, verdict=_WORDS.get(word, word)))
-    score = None if constant is None else float(constant.rows.mean())
-    return Posthoc(tuple(judged), left_out, scored, score, learned)
+    # a model that has learned nothing relies on nothing
+    words = _WORDS | ({"neutral": "inconclusive"} if learned is False else {})
+    judgements = judged([proof for _, proof in found], margin, words)
+    arms = [PosthocArm(**arm, **each) for (arm, _), each in zip(found, judgements, strict=True)]
+    score = None if constant is None else constant.mean
+    return Posthoc(tuple(arms), left_out, own, score, learned)
 
 
-def _over_rows(rows: Rows, drawn: Rows, same_outputs: bool) -> tuple[Interval, float]:
-    """Interval and p value of the mean difference between the model and its replacements."""
-    if same_outputs:  # the very same numbers: no row of any data could tell
-        return Interval(0.0, 0.0, 0.0), 1.0
-    shares = bool(np.isin(rows, (0, 1)).all() and np.isin(drawn, (0, 1)).all())
-    return row_interval(rows - drawn.mean(0), shares)
+def _scores(own: ScoredRows, runs: Sequence[ScoredRows], tests: bool) -> dict[str, Any]:
+    drawn = np.stack([run.rows for run in runs])
+    found: dict[str, Any] = {"score": float(drawn.mean()), "draws": len(runs)}
+    if tests:
+        as_good = np.count_nonzero(drawn.mean(1) >= own.rows.mean() - 1e-12)
+        found["permutation_p_value"] = (1 + int(as_good)) / (1 + len(drawn))
+    return found
 
 
+# --- replacements ---------------------------------------------------------------------------------
 # Nothing is yielded inside a block that must be left again: an error in whoever asks for the next
 # run would leave a generator waiting in it.
 
 
-def _replaced(
-    model: LightningModule,
-    measure: Measure,
-    test: Sequence[Any],
-    part: nn.Module,
-    replacement: Callable[[Tensor], Tensor],
-) -> Iterator[tuple[Rows, Tensor]]:
-    with replaced_output(part, replacement):
-        result = measure(model, test)
-    yield result
+def _zero(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRows]:
+    yield trained.with_output(part, torch.zeros_like)
 
 
-def _permuted(
-    model: LightningModule, measure: Measure, test: Sequence[Any], part: nn.Module, count: int
-) -> Iterator[tuple[Rows, Tensor]]:
-    with recorded_output(part) as recorded:
-        measure.outputs(model, test)
-    outputs = torch.cat(recorded)
-    for _ in range(count):
+def _mean(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRows]:
+    yield trained.with_output(part, mean)
+
+
+def _permutation(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRows]:
+    with recorded({"": part}, lambda call: copied(call.output)) as calls:
+        trained.bench.measure.outputs(trained.model, trained.bench.test)
+    outputs = torch.cat(calls[""])
+    for _ in range(trained.permutations):
         order = torch.randperm(len(outputs)).to(outputs.device)
-        yield from _replaced(model, measure, test, part, _in_turn(outputs[order]))
+        yield trained.with_output(part, _in_turn(outputs[order]))
 
 
 def _in_turn(rows: Tensor) -> Callable[[Tensor], Tensor]:
@@ -213,13 +165,33 @@ def _in_turn(rows: Tensor) -> Callable[[Tensor], Tensor]:
     return replacement
 
 
-def _reinitialised(
-    model: LightningModule, measure: Measure, test: Sequence[Any], part: nn.Module, count: int
-) -> Iterator[tuple[Rows, Tensor]]:
-    for _ in range(count):
+def _reinitialised(trained: Trained, part: nn.Module, mean: Tensor) -> Iterator[ScoredRows]:
+    fixed = cannot_draw(part)
+    if fixed is not None:
+        raise DoesNotApply(f"{fixed} has parameters and no reset_parameters() to draw them")
+    for _ in range(trained.draws):
         seed = int(torch.randint(2**31, ()))  # the generator is given back, so move it here
         with undisturbed(part, whole=True):
             torch.manual_seed(seed)
             draw_anew(part)
-            result = measure(model, test)
-        yield result
+            scored = trained.bench.scored(trained.model)
+        yield scored
+
+
+class _Replacement(NamedTuple):
+    """What it is; runs by model, part and mean output; and whether they test a hypothesis."""
+
+    words: str
+    runs: Callable[[Trained, nn.Module, Tensor], Iterator[ScoredRows]]
+    tests: bool = False
+
+
+REPLACEMENTS = {
+    "zero": _Replacement("output replaced by zero", _zero),
+    "mean": _Replacement("output replaced by its mean over the training data", _mean),
+    "permutation": _Replacement(
+        "outputs exchanged between the test rows at random", _permutation, tests=True
+    ),
+    "reinitialised": _Replacement("parameters drawn anew, all else as trained", _reinitialised),
+}
+"""The post-hoc arms, by name."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hybridlit.analysis.ablation.baselines import Baseline
 from hybridlit.analysis.ablation.conclusion import conclusion
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import RetrainedArm
-from hybridlit.analysis.ablation.tables import aligned, effort, piped, report
+from hybridlit.analysis.ablation.tables import effort, plain_values, report
 from hybridlit.analysis.statistics import Interval
+from hybridlit.words import aligned, piped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +34,8 @@ _COLORS = {
 }
 
 
-_Row = tuple[str, Interval, str, str | None]
-"""Name, difference, verdict and what speaks against saying more."""
+_Row = tuple[str, Interval | None, str, str]
+"""Name, difference, verdict, and how that is said."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,7 @@ class AblationStudy:
         return conclusion(self)
 
     def arm(self, name: str) -> RetrainedArm:
-        """Return a retrained arm.
-
-        Args:
-            name: A key of `ARMS`.
-
-        Returns:
-            The arm.
+        """Return a retrained arm, a key of `ARMS`.
 
         Raises:
             KeyError: If the study has no such arm; the message says why, if that is known.
@@ -103,26 +97,12 @@ class AblationStudy:
         return report(self, aligned, "", True)
 
     def to_markdown(self, conclusion: bool = True) -> str:
-        """Return tables and conclusion in Markdown.
-
-        Args:
-            conclusion: Whether to end with the conclusion.
-
-        Returns:
-            The text, which ends with a line break.
-        """
+        """Return tables and, unless it is not wanted, conclusion in Markdown."""
         return report(self, piped, "### ", conclusion) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values.
-
-        Returns:
-            Dictionaries, lists, strings, numbers and None, as JSON has them; None where an interval
-            has no end.
-        """
-        written = json.dumps(asdict(self))
-        found: dict[str, Any] = json.loads(written, parse_constant=lambda _: None)
-        return found | {"conclusion": self.conclusion}
+        """Return everything as JSON has it; None where an interval has no end."""
+        return plain_values(self) | {"conclusion": self.conclusion}
 
     def figure(self) -> Figure:
         """Draw the difference of every arm with its interval, against 0 and the margin.
@@ -139,7 +119,7 @@ class AblationStudy:
             raise ImportError(
                 "figure() needs matplotlib: pip install 'hybridlit[analysis]'"
             ) from error
-        groups = [group for group in self._differences() if group[1]]
+        groups = self._differences()
         heights = [len(rows) + 1.5 for _, rows in groups] or [1.0]
         figure = Figure(figsize=(8, 0.34 * sum(heights) + 1.1), layout="constrained")
         panels = figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0]
@@ -153,39 +133,29 @@ class AblationStudy:
 
     def _differences(self) -> list[tuple[str, list[_Row]]]:
         """Names, differences and verdicts of the arms of each kind."""
-        retrained: list[_Row] = [
-            (arm.name, arm.difference, arm.verdict, arm.reason)
-            for arm in self.retrained
-            if arm.difference is not None and arm.verdict is not None
-        ]
-        baselines: list[_Row] = [
-            (each.name, each.difference, each.verdict, None) for each in self.baselines
-        ]
-        posthoc: list[_Row] = [
-            (f"{arm.part}: {arm.replacement}", arm.difference, arm.verdict, None)
+        retrained = [(a.name, a.difference, a.verdict or "", a.said) for a in self.retrained[1:]]
+        baselines = [(b.name, b.difference, b.verdict, b.verdict) for b in self.baselines]
+        posthoc = [
+            (f"{arm.part}: {arm.replacement}", arm.difference, arm.verdict, arm.verdict)
             for arm in self.posthoc
         ]
-        return [
-            (f"trained again, {effort(self)}", retrained),
-            ("classical baselines", baselines),
-            (f"trained model, {self.test_rows} test rows", posthoc),
+        groups: list[tuple[str, list[_Row]]] = [
+            (f"trained again, {effort(self)}", [*retrained]),
+            ("classical baselines", [*baselines]),
+            (f"trained model, {self.test_rows} test rows", [*posthoc]),
         ]
+        return [group for group in groups if group[1]]
 
     def _draw(self, axes: Axes, title: str, rows: list[_Row]) -> None:
         axes.axvspan(-self.margin, self.margin, color="tab:blue", alpha=0.12, lw=0)
         axes.axvline(0.0, color="black", lw=0.8)
-        for height, (_, found, word, reason) in enumerate(rows):
+        for height, (_, found, word, said) in enumerate(rows):
+            assert found is not None  # of the reference alone, which is no row
             color = _COLORS[word]
             axes.plot([found.low, found.high], [height, height], color=color, lw=2)
             axes.plot([found.mean], [height], "o", color=color, ms=6)
-            beside = (1.01, height)
-            axes.annotate(
-                word if reason is None else f"{word}: {reason}",
-                beside,
-                xycoords=axes.get_yaxis_transform(),
-                color=color,
-                va="center",
-            )
+            beside = axes.get_yaxis_transform()
+            axes.annotate(said, (1.01, height), xycoords=beside, color=color, va="center")
         axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_title(title, fontsize=10, loc="left")

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from statistics import fmean, median
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from hybridlit.analysis.ablation.arms import (
-    STAND_INS,
-    DoesNotApply,
-    Widths,
-    apply_arm,
-    observed_widths,
-)
+from hybridlit.analysis.ablation.arms import ARMS, DoesNotApply, Widths, apply_arm, observed_widths
 from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compared, fit_baselines
-from hybridlit.analysis.ablation.constant import constant_predictor
-from hybridlit.analysis.ablation.evidence import ScoredRows, beats, evidence
-from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.ablation.retraining import Recipe, Training
-from hybridlit.analysis.ablation.trials import best_of_trials, may_catch_up
-from hybridlit.analysis.replacement import replaced_output
+from hybridlit.analysis.ablation.evidence import beats, evidence, judged, may_catch_up
+from hybridlit.analysis.ablation.measure import Bench, Measure, ScoredRows
+from hybridlit.analysis.ablation.retraining import Recipe, Run, best_of_trials
+from hybridlit.analysis.replacement import replaced
 from hybridlit.analysis.splits import batches_of, count_rows, first_batches
-from hybridlit.analysis.statistics import Interval, holm, verdict
-from hybridlit.components import photonic_modules, split_parameters
+from hybridlit.analysis.statistics import Interval
+from hybridlit.components import photonic_modules
 
-__all__ = ["Applicable", "Retrained", "RetrainedArm", "applicable_arms", "retrained_arms"]
+__all__ = [
+    "ARM_IMPROVING",
+    "MODEL_IMPROVING",
+    "REASONS",
+    "Applicable",
+    "DataOf",
+    "Retrained",
+    "RetrainedArm",
+    "applicable_arms",
+    "retrained_arms",
+]
 
 DataOf = Callable[[int], AbstractContextManager[LightningDataModule]]
 
 _MANY = 0.5
 """Share of runs that were still improving from which on a verdict is held back."""
+
+ARM_IMPROVING, MODEL_IMPROVING = "was still improving", "the model was still improving"
+_UNJUDGED, _UNWATCHED = "no better than a constant", "no validations"
+
+REASONS = {
+    None: "cannot be told from the model",
+    ARM_IMPROVING: "had not finished learning",
+    MODEL_IMPROVING: "had a model beside it that had not finished learning",
+    _UNJUDGED: "cannot be judged, since neither it nor the model is surely better than a constant "
+    "answer",
+    _UNWATCHED: "may not have been trained to the end",
+}
+"""Why nothing is known of an arm, `RetrainedArm.reason`, and what is said of it then."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ class RetrainedArm:
         p_value: Of a difference of 0, corrected by Holm for the other retrained arms.
         verdict: What the difference means: is the photonic layer better than what stands in for it?
         reason: Why nothing is said to help, to hurt or to make no difference though the numbers
-            would allow it; None if nothing was held back.
+            would allow it, a key of `REASONS`; None if nothing was held back.
         improving: Whether the arm was still improving when its training ended, fast enough to catch
             up with the hybrid model, see `may_catch_up`, seed by seed; empty without validations.
         beats_constant: Whether it is better than the best constant answer, see `beats`; None where
@@ -79,82 +95,64 @@ class RetrainedArm:
     improving: tuple[bool, ...] = ()
     beats_constant: bool | None = None
 
+    @property
+    def said(self) -> str:
+        """The verdict, and what speaks against saying more; "reference" for the hybrid model."""
+        word = self.verdict or "reference"
+        return word if self.reason is None else f"{word}: {self.reason}"
 
-@dataclass(frozen=True)
-class Retrained:
-    """Everything that was trained from scratch, on the same rows.
 
-    Attributes:
-        arms: The arms, `"hybrid"` first.
-        baselines: Classical models of scikit-learn.
-        constant: Mean score of the best constant answer; None where that is not known.
-        left_out: Why baselines are missing, by name.
-    """
+class Retrained(NamedTuple):
+    """All that was trained from scratch, with the score of the best constant if that is known."""
 
     arms: tuple[RetrainedArm, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     constant: float | None = None
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True)
-class _Run:
-    scored: ScoredRows
-    training: Training
-    parameters: int
-    photonic_parameters: int
-    rate: str | None
-    histories: tuple[tuple[float, ...], ...]
+class Applicable(NamedTuple):
+    """Arms that make sense for a model, widths of its photonic modules, reasons of other arms."""
 
-
-@dataclass(frozen=True)
-class Applicable:
-    """The arms that make sense for a model.
-
-    Attributes:
-        names: Keys of `ARMS`.
-        widths: Widths of the model's photonic modules.
-        left_out: Why other arms are missing, by name.
-    """
-
-    names: tuple[str, ...]
+    names: list[str]
     widths: dict[str, Widths]
     left_out: dict[str, str]
+
+
+@dataclass
+class _Runs:
+    """Runs of everything, seed by seed, and test rows for each training row of their splits."""
+
+    arms: dict[str, list[Run]]
+    baselines: dict[str, list[BaselineRun]]
+    constants: list[ScoredRows] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def scored(self, arm: str) -> list[ScoredRows]:
+        return [run.scored for run in self.arms[arm]]
 
 
 def applicable_arms(
     wanted: Sequence[str], recipe: Recipe, measure: Measure, datamodule: LightningDataModule
 ) -> Applicable:
-    """Find out which arms make sense, by making a model of each.
-
-    Args:
-        wanted: Keys of `ARMS`.
-        recipe: How a model is made.
-        measure: How a model is run.
-        datamodule: A datamodule that is set up.
-
-    Returns:
-        The arms.
-
-    Raises:
-        ValueError: If there are no training data.
-    """
+    """Find out which arms make sense, by making a model of each."""
     if not wanted:
-        return Applicable((), {}, {})
+        return Applicable([], {}, {})
     batches = first_batches(datamodule, "train", 2)
     if not batches:
         raise ValueError(f"{type(datamodule).__name__} has no training data")
     widths = observed_widths(recipe.model, lambda: measure.outputs(recipe.model, batches))
-    names, left_out = [], {}
+    found = Applicable([], widths, {})
     for arm in wanted:
         try:
             apply_arm(recipe.fresh_model(), arm, widths, recipe.photonic_stage)
-            if arm == "classical_only" and not _goes_around(recipe.model, measure, batches):
+            if ARMS[arm].around and not _goes_around(recipe.model, measure, batches):
                 raise DoesNotApply("nothing goes around the photonic layers")
-            names.append(arm)
+            found.names.append(arm)
         except DoesNotApply as reason:
-            left_out[arm] = str(reason)
-    return Applicable(tuple(names), widths, left_out)
+            found.left_out[arm] = str(reason)
+    return found
 
 
 def retrained_arms(
@@ -183,123 +181,85 @@ def retrained_arms(
         advance: Called after each run.
 
     Returns:
-        The arms and what they are compared with.
-
-    Raises:
-        RuntimeError: If a run fails; the message names arm and seed.
+        The arms and what they are compared with. A run that fails is a RuntimeError, which names
+        arm and seed.
     """
     if not arms.names:
         return Retrained()
-    runs: dict[str, list[_Run]] = {arm: [] for arm in arms.names}
-    fitted: dict[str, list[BaselineRun]] = {name: [] for name in baselines}
-    constants, shares = [], []
-    left_out: dict[str, str] = {}
+    runs = _Runs({arm: [] for arm in arms.names}, {name: [] for name in baselines})
     for seed in seeds:  # seeds outside: whatever else the machine does hits all arms alike
-        with data_of(seed) as datamodule:
-            test = batches_of(datamodule, "test")
+        with data_of(seed) as data:
+            bench = Bench(measure, data, batches_of(data, "test"), seed)
             if splits_vary:
-                shares.append(count_rows(datamodule, "test") / count_rows(datamodule, "train"))
-            constants.append(constant_predictor(recipe.model, measure, datamodule, test))
-            for arm in arms.names:
+                runs.shares.append(count_rows(data, "test") / count_rows(data, "train"))
+            constant = bench.constant(recipe.model)
+            runs.constants += [] if constant is None else [constant]
+            for arm, own in runs.arms.items():
                 try:
-                    run = _run(arm, arms.widths, seed, recipe, measure, datamodule, test)
+                    own.append(best_of_trials(arm, arms.widths, recipe, bench))
                 except Exception as error:
                     raise RuntimeError(
                         f"arm {arm!r} failed with seed {seed}: {type(error).__name__}: {error}"
                     ) from error
-                runs[arm].append(run)
                 advance()
-            validates = recipe.validates(datamodule)
-            given = (baselines, recipe.model, measure, datamodule, test, seed, validates, advance)
-            found, reasons = fit_baselines(*given)
-            left_out |= reasons
+            validates = recipe.validates(data)
+            found, reasons = fit_baselines(baselines, recipe.model, bench, validates, advance)
+            runs.left_out |= reasons
             for name, baseline in found.items():
-                fitted[name].append(baseline)
-    share = fmean(shares) if shares else 0.0
-    scored = {arm: [run.scored for run in own] for arm, own in runs.items()}
-    known = [each for each in constants if each is not None]
-    reference, *others = (_summary(arm, runs[arm], known, share) for arm in arms.names)
-    proofs = [evidence(scored["hybrid"], scored[arm.name], share) for arm in others]
-    p_values = holm([proof.p_value for proof in proofs])
-    judged = []
-    for other, proof, p in zip(others, proofs, p_values, strict=True):
-        behind, ahead = runs[other.name], runs["hybrid"]
-        known_of = replace(other, improving=_improving(behind, ahead))
-        word = verdict(proof.difference, margin, p)
-        reason = _objection(word, known_of, reference, _improving(ahead, behind))
-        judged.append(
-            replace(
-                known_of,
-                difference=proof.difference,
-                p_value=p,
-                verdict="inconclusive" if reason else word,
-                reason=reason,
-            )
-        )
-    complete = {name: own for name, own in fitted.items() if len(own) == len(seeds)}
+                runs.baselines[name].append(baseline)
+    share = fmean(runs.shares) if runs.shares else 0.0
+    complete = {name: own for name, own in runs.baselines.items() if len(own) == len(seeds)}
     return Retrained(
-        (reference, *judged),
-        compared(complete, scored["hybrid"], margin, share),
-        fmean(float(each.rows.mean()) for each in known) if known else None,
-        left_out,
+        _compared(runs, share, margin),
+        compared(complete, runs.scored("hybrid"), margin, share),
+        fmean(each.mean for each in runs.constants) if runs.constants else None,
+        runs.left_out,
     )
 
 
-def _run(
-    arm: str,
-    widths: dict[str, Widths],
-    seed: int,
-    recipe: Recipe,
-    measure: Measure,
-    datamodule: LightningDataModule,
-    test: list[object],
-) -> _Run:
-    """Train an arm at every setting, and score the best."""
-    trained = best_of_trials(arm, widths, seed, recipe, datamodule)
-    counts = {
-        component: sum(p.numel() for p in parameters.values() if p.requires_grad)
-        for component, parameters in split_parameters(trained.model).items()
-    }
-    photonic = 0 if arm in STAND_INS else counts["photonic"]  # marked for its settings only
-    return _Run(
-        ScoredRows(*measure(trained.model, test)),
-        trained.training,
-        sum(counts.values()),
-        photonic,
-        trained.setting if trained.choices > 1 else None,
-        trained.histories,
-    )
-
-
-def _goes_around(model: LightningModule, measure: Measure, batches: list[object]) -> bool:
+def _goes_around(model: LightningModule, measure: Measure, batches: Sequence[Any]) -> bool:
     """Whether the outputs depend on the inputs with all photonic outputs at zero."""
     with ExitStack() as stack:
         for module in photonic_modules(model).values():
-            stack.enter_context(replaced_output(module, torch.zeros_like))
+            stack.enter_context(replaced(module, torch.zeros_like))
         outputs, _ = measure.outputs(model, batches)
     return not torch.allclose(outputs, outputs[:1].expand_as(outputs), rtol=1e-5, atol=1e-6)
 
 
-def _summary(
-    arm: str, runs: Sequence[_Run], constants: Sequence[ScoredRows], share: float
-) -> RetrainedArm:
-    scored = [run.scored for run in runs]
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+def _compared(runs: _Runs, share: float, margin: float) -> tuple[RetrainedArm, ...]:
+    """The arms, `"hybrid"` first, each with what its comparison with that means."""
+    ahead, names = runs.arms["hybrid"], [name for name in runs.arms if name != "hybrid"]
+    hybrid = _summary("hybrid", runs, share)
+    proofs = [evidence(runs.scored("hybrid"), runs.scored(name), share) for name in names]
+    arms = [hybrid]
+    for name, judgement in zip(names, judged(proofs, margin), strict=True):
+        behind = runs.arms[name]
+        arm = replace(_summary(name, runs, share), improving=_improving(behind, ahead), **judgement)
+        reason = _objection(judgement["verdict"], arm, hybrid, _improving(ahead, behind))
+        arms.append(replace(arm, verdict="inconclusive", reason=reason) if reason else arm)
+    return tuple(arms)
+
+
+def _summary(arm: str, runs: _Runs, share: float, improving: tuple[bool, ...] = ()) -> RetrainedArm:
+    scored, own = runs.scored(arm), runs.arms[arm]
+    trainings = [run.training for run in own]
     return RetrainedArm(
         name=arm,
-        scores=tuple(float(each.rows.mean()) for each in scored),
-        parameters=runs[0].parameters,
-        photonic_parameters=runs[0].photonic_parameters,
-        seconds=median(run.training.seconds for run in runs),
-        epochs=max(run.training.epochs for run in runs),
-        best_epochs=tuple(
-            run.training.best_epoch for run in runs if run.training.best_epoch is not None
-        ),
-        rates=tuple(run.rate for run in runs if run.rate is not None),
-        beats_constant=beats(scored, constants, share) if constants else None,
+        scores=tuple(each.mean for each in scored),
+        parameters=own[0].parameters,
+        photonic_parameters=own[0].photonic_parameters,
+        seconds=median(each.seconds for each in trainings),
+        epochs=max(each.epochs for each in trainings),
+        best_epochs=tuple(e.best_epoch for e in trainings if e.best_epoch is not None),
+        rates=tuple(run.rate for run in own if run.rate is not None),
+        beats_constant=beats(scored, runs.constants, share) if runs.constants else None,
     )
 
 
-def _improving(runs: Sequence[_Run], rivals: Sequence[_Run]) -> tuple[bool, ...]:
+def _improving(runs: Sequence[Run], rivals: Sequence[Run]) -> tuple[bool, ...]:
     return tuple(
         may_catch_up(run.histories, rival.histories)
         for run, rival in zip(runs, rivals, strict=True)
@@ -313,12 +273,12 @@ def _objection(
     """Say why a verdict would not survive a sceptic, if so; `improving` is of the hybrid model."""
     winners = {"helps": [hybrid], "hurts": [arm], "neutral": [hybrid, arm]}.get(word, [])
     if winners and all(each.beats_constant is False for each in winners):
-        return "no better than a constant"
+        return _UNJUDGED
     loser = {"helps": arm.improving, "hurts": improving}.get(word)
     if loser is None:
         return None
     if not loser:
-        return "no validations"
+        return _UNWATCHED
     if sum(loser) < _MANY * len(loser):
         return None
-    return "was still improving" if word == "helps" else "the model was still improving"
+    return ARM_IMPROVING if word == "helps" else MODEL_IMPROVING

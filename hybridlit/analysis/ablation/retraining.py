@@ -1,4 +1,9 @@
-"""Trains a fresh model of a given kind, quietly, and keeps the weights of its best validation."""
+"""How arms are trained: fresh models, every optimizer setting, quietly; validation chooses.
+
+A learning rate that suits one arm may be far too small for another one: the photonic model then
+wins because the other has not finished. So all arms, the model itself among them, have the same
+search.
+"""
 
 from __future__ import annotations
 
@@ -9,50 +14,65 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
+from hybridlit.analysis.ablation.arms import ARMS, Widths, apply_arm
+from hybridlit.analysis.ablation.measure import Bench, ScoredRows
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import first_batches
+from hybridlit.components import split_parameters
 from hybridlit.templates import HybridModule
 from hybridlit.templates.hyperparameters import PlainHyperparameters
 from hybridlit.templates.schedule import schedules_by_group
 
-__all__ = ["Build", "Recipe", "Training", "seeded"]
+__all__ = ["Build", "Recipe", "Run", "Training", "best_of_trials", "seeded"]
 
 Build = Callable[[], LightningModule]
 """Makes an untrained model."""
 
+_OPTIMIZED_BY = ("lr", "weight_decay", "schedule", "warmup_epochs")
+_SETTINGS = {
+    "classical": ("classical_lr", *_OPTIMIZED_BY[1:]),
+    "photonic": tuple(f"quantum_{name}" for name in _OPTIMIZED_BY),
+}
+"""Arguments of a template: learning rate, weight decay, schedule and warm-up of its components."""
 
-@dataclass(frozen=True)
-class Training:
-    """What a training run took.
 
-    Attributes:
-        seconds: Duration of `Trainer.fit`.
-        epochs: Number of epochs.
-        best_epoch: The epoch of the best validation, from 1; None where nothing is monitored.
-        lowest: What was monitored at that validation.
-        history: What was monitored, validation by validation; infinite where it was not finite.
+class Training(NamedTuple):
+    """What a training took, and where it is monitored, that at each validation and at the best.
+
+    Epochs count from 1; what is monitored is infinite where it was not finite.
     """
 
     seconds: float
     epochs: int
     best_epoch: int | None = None
-    lowest: float | None = None
+    lowest: float = math.inf
     history: tuple[float, ...] = ()
 
 
-def seeded(seed: int) -> None:
-    """Seed the generators of torch, numpy and Python.
+class Run(NamedTuple):
+    """The best of the trainings of an arm with one seed; the fields are as in `RetrainedArm`.
 
-    Args:
-        seed: The seed.
+    `histories` are of all these trainings; empty without validations. `rate` is None if there was
+    nothing to choose from.
     """
+
+    scored: ScoredRows
+    training: Training
+    parameters: int
+    photonic_parameters: int
+    rate: str | None
+    histories: tuple[tuple[float, ...], ...]
+
+
+def seeded(seed: int) -> None:
+    """Seed the generators of torch, numpy and Python."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
@@ -60,10 +80,10 @@ def seeded(seed: int) -> None:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How every arm is made and trained, so that they differ in nothing else.
+    """How models of a study are made and trained.
 
     Attributes:
-        model: The model that is compared; it is only looked at.
+        model: The model that arms are compared with; it is only looked at.
         build: Makes an untrained one like it; None: the class of a template is called with the
             arguments that `model` was constructed with.
         max_epochs: Number of epochs.
@@ -88,10 +108,8 @@ class Recipe:
     @property
     def photonic_stage(self) -> bool:
         """Whether the model has a stage that asks for photonic parameters to train."""
-        if not isinstance(self.model, HybridModule):
-            return False
-        stages = self.model.hparams["stages"] or []
-        return any(component != "classical" for component, _ in stages)
+        stages = isinstance(self.model, HybridModule) and self.model.hparams["stages"]
+        return any(component != "classical" for component, _ in stages or [])
 
     @property
     def settings(self) -> dict[str, dict[str, Any]]:
@@ -101,42 +119,26 @@ class Recipe:
         decay and schedule of classical ones, and `"photonic"` the other way round. Only `"own"` for
         models that are no template, or whose parameters are all optimized alike.
         """
-        found: dict[str, dict[str, Any]] = {"own": {}}
-        if isinstance(self.model, HybridModule):
-            given, schedules = self.model.hparams, schedules_by_group(self.model.hparams)
-            decays = {"classical": given["weight_decay"], "photonic": given["quantum_weight_decay"]}
-            rates = {"classical": given["classical_lr"], "photonic": given["quantum_lr"]}
-            for group, (schedule, warmup) in schedules.items():
-                found[group] = dict(
-                    classical_lr=rates[group],
-                    quantum_lr=rates[group],
-                    weight_decay=decays[group],
-                    quantum_weight_decay=decays[group],
-                    schedule=schedule,
-                    quantum_schedule=schedule,
-                    warmup_epochs=warmup,
-                    quantum_warmup_epochs=warmup,
-                )
-            if found["classical"] == found["photonic"]:
-                return {"own": {}}
-        return found
+        if not isinstance(self.model, HybridModule):
+            return {"own": {}}
+        given, found = self.model.hparams, {}
+        for group, (schedule, warmup) in schedules_by_group(given).items():
+            rate, decay = (given[name] for name in _SETTINGS[group][:2])
+            values = rate, decay, schedule, warmup
+            found[group] = {
+                name: value
+                for names in _SETTINGS.values()
+                for name, value in zip(names, values, strict=True)
+            }
+        alike = found["classical"] == found["photonic"]
+        return {"own": {}} if alike else {"own": {}} | found
 
     def validates(self, datamodule: LightningDataModule) -> bool:
-        """Whether there is anything to choose weights, settings and baselines by.
-
-        Args:
-            datamodule: A datamodule that is set up.
-
-        Returns:
-            Whether something is monitored and there are validation data.
-        """
+        """Whether there is anything to choose weights, settings and baselines by."""
         return self.monitor is not None and bool(first_batches(datamodule, "val", 1))
 
     def fresh_model(self) -> LightningModule:
-        """Make an untrained model like the given one.
-
-        Returns:
-            A model that shares nothing with it.
+        """Make an untrained model like the given one, which shares nothing with it.
 
         Raises:
             TypeError: If `build` is missing, or makes something else.
@@ -158,15 +160,16 @@ class Recipe:
         _check_alike(model, fresh, source, freezing=build is None)
         return fresh
 
+    def arm(self, arm: str, widths: Mapping[str, Widths], setting: str) -> LightningModule:
+        """Make an untrained model of an arm, a key of `ARMS`, with a setting of `settings`."""
+        model, settings = self.fresh_model(), self.settings
+        if settings[setting]:
+            model.hparams.update(settings[setting])
+        apply_arm(model, arm, widths, self.photonic_stage, marked=len(settings) > 1)
+        return model
+
     def train(self, model: LightningModule, datamodule: LightningDataModule) -> Training:
         """Train a fresh model, and load the weights that it had at its best validation.
-
-        Args:
-            model: What `fresh_model` made, whatever was exchanged in it.
-            datamodule: Training and validation data, set up.
-
-        Returns:
-            What it took.
 
         Raises:
             KeyboardInterrupt: At Ctrl-C, which Lightning alone would turn into the end of Python.
@@ -201,17 +204,63 @@ class Recipe:
         if best is None:
             return Training(seconds, trainer.current_epoch)
         best.load_into(model)
-        history = tuple(best.history)
-        return Training(seconds, trainer.current_epoch, best.epoch, best.lowest, history)
+        found = best.epoch, best.lowest, tuple(best.history)
+        return Training(seconds, trainer.current_epoch, *found)
+
+
+def best_of_trials(arm: str, widths: Mapping[str, Widths], recipe: Recipe, bench: Bench) -> Run:
+    """Train an arm with each of the settings, and score the one with the lowest validation.
+
+    A training that fails, since it diverges at a rate for instance, is no candidate; the error is
+    raised if all do. Without validation data there is nothing to choose by, the test data least of
+    all: arms have the model's settings, and what learns in the place of photonic layers those of
+    classical parameters. The seed decides weights and order of the data.
+    """
+    names = _settings(arm, widths, recipe)
+    choices, learns = len(names), ARMS[arm].learns
+    if not recipe.validates(bench.data):
+        names = ["classical"] if learns and "classical" in names else names[:1]
+    found: list[tuple[LightningModule, Training, str]] = []
+    failure: Exception | None = None
+    for name in names:
+        seeded(bench.seed)  # so that arms start from the same weights wherever they share a module
+        model = recipe.arm(arm, widths, name)
+        seeded(bench.seed)  # again: what the arm drew must not move dropout or batches
+        try:
+            found.append((model, recipe.train(model, bench.data), name))
+        except (RuntimeError, ValueError) as error:
+            failure = error
+    if not found:
+        assert failure is not None
+        raise failure
+    model, training, name = min(found, key=lambda each: each[1].lowest)
+    counts = {
+        component: sum(p.numel() for p in parameters.values() if p.requires_grad)
+        for component, parameters in split_parameters(model).items()
+    }
+    return Run(
+        bench.scored(model),
+        training,
+        sum(counts.values()),
+        0 if learns else counts["photonic"],  # what learns is marked for its settings only
+        name if choices > 1 else None,
+        tuple(each.history for _, each, _ in found if each.history),
+    )
+
+
+def _settings(arm: str, widths: Mapping[str, Widths], recipe: Recipe) -> list[str]:
+    """The settings that differ for an arm: what trains no photonic parameter has two."""
+    names = list(recipe.settings)
+    parameters = split_parameters(recipe.arm(arm, widths, "own")).values()
+    components = sum(any(p.requires_grad for p in own.values()) for own in parameters)
+    return names if components > 1 or len(names) == 1 else names[1:]
 
 
 class _BestWeights(Callback):
     """Keeps a copy of the weights whenever a validation is the best so far."""
 
     def __init__(self, monitor: str) -> None:
-        self.monitor = monitor
-        self.lowest = math.inf
-        self.epoch = 0
+        self.monitor, self.lowest, self.epoch = monitor, math.inf, 0
         self.history: list[float] = []
         self.state: dict[str, Tensor] | None = None
         self.seen: list[str] = []
@@ -240,17 +289,20 @@ def _check_alike(
     model: LightningModule, fresh: LightningModule, source: str, freezing: bool
 ) -> None:
     tensors = {id(t) for t in [*model.parameters(), *model.buffers()]}
-    shared = [
-        name
-        for name, tensor in [*fresh.named_parameters(), *fresh.named_buffers()]
-        if id(tensor) in tensors
-    ]
+    named = [*fresh.named_parameters(), *fresh.named_buffers()]
+    shared = [name for name, tensor in named if id(tensor) in tensors]
     if shared or fresh is model:
         raise ValueError(
             f"{source} must make a model of its own, but it shares {shared[:3] or 'everything'} "
             "with the model: make new modules, or copy them with copy.deepcopy"
         )
-    ours, theirs = _described(model, freezing), _described(fresh, freezing)
+    ours, theirs = (
+        {
+            name: f"of shape {tuple(p.shape)}{' (frozen)' * (freezing and not p.requires_grad)}"
+            for name, p in each.named_parameters()
+        }
+        for each in (model, fresh)
+    )
     for name in [*ours, *theirs]:
         if ours.get(name) != theirs.get(name):
             raise ValueError(
@@ -258,11 +310,3 @@ def _check_alike(
                 f"and {ours.get(name, 'missing')} in the model; give build=, a function without "
                 "arguments that makes the model as it was before training"
             )
-
-
-def _described(model: nn.Module, freezing: bool) -> dict[str, str]:
-    found = {}
-    for name, parameter in model.named_parameters():
-        frozen = " (frozen)" if freezing and not parameter.requires_grad else ""
-        found[name] = f"of shape {tuple(parameter.shape)}{frozen}"
-    return found

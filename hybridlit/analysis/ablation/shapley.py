@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
 from typing import Any
@@ -14,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from lightning.pytorch import LightningDataModule, LightningModule
 
-from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
-from hybridlit.analysis.ablation.part_means import chosen_parts, mean_outputs, replaced_by
-from hybridlit.analysis.replacement import replaced_output
+from hybridlit.analysis.ablation.measure import Bench, Forward, Measure, RowScore
+from hybridlit.analysis.ablation.parts import chosen_parts, part_means
+from hybridlit.analysis.ablation.tables import plain_values
+from hybridlit.analysis.replacement import replaced
 from hybridlit.analysis.splits import batches_of, prepared, warn_of_shared_rows
 from hybridlit.analysis.statistics import Interval, row_interval
 from hybridlit.argument_types import checked
@@ -77,15 +77,8 @@ class Shapley:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values.
-
-        Returns:
-            Dictionaries, strings, numbers and None, as JSON has them; None where an interval has no
-            end.
-        """
-        written = json.dumps(asdict(self) | {"interaction": self.interaction})
-        found: dict[str, Any] = json.loads(written, parse_constant=lambda _: None)
-        return found
+        """Return everything as JSON has it; None where an interval has no end."""
+        return plain_values(self) | {"interaction": self.interaction}
 
 
 @checked
@@ -125,7 +118,6 @@ def shapley_values(
         ValueError: If there are more than four parts, a name is unknown, one part lies within
             another, a part does not give one output for each row, or there are fewer than two test
             rows.
-        ImportError: If scipy, of the extra `analysis`, is not installed.
 
     Example:
         >>> from hybridlit import ParallelHybrid, SklearnDataModule
@@ -152,7 +144,7 @@ def shapley_values(
     scored: dict[str, Rows] = {}
     with undisturbed(model, whole=True), prepared(datamodule) as data:
         warn_of_shared_rows(data)
-        means, reasons = mean_outputs(model, data, measure, chosen)
+        means, reasons = part_means(model, Bench(measure, data, (), 0), chosen)
         for name, reason in reasons.items():
             raise ValueError(f"part {name!r} cannot be replaced: {reason}")
         test = batches_of(data, "test")
@@ -160,8 +152,8 @@ def shapley_values(
             with ExitStack() as stack:
                 for name, part in chosen.items():
                     if name not in active:
-                        stack.enter_context(replaced_output(part, replaced_by(means[name])))
-                scored[_key(active)] = measure(model, test)[0]
+                        stack.enter_context(replaced(part, means[name]))
+                scored[_key(active)] = measure(model, test).rows
     return _divided(measure.name, list(chosen), scored)
 
 

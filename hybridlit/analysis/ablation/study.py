@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
 from tqdm.auto import tqdm
 
 from hybridlit.analysis.ablation.arms import ARMS
-from hybridlit.analysis.ablation.baselines import (
-    Baseline,
-    BaselineRun,
-    baseline_names,
-    compared,
-    fit_baselines,
-)
-from hybridlit.analysis.ablation.measure import Forward, Measure, RowScore
-from hybridlit.analysis.ablation.part_means import chosen_parts
-from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, Posthoc, posthoc_arms
+from hybridlit.analysis.ablation.baselines import Baseline, baseline_names, compared, fit_baselines
+from hybridlit.analysis.ablation.measure import Bench, Forward, Measure, RowScore
+from hybridlit.analysis.ablation.parts import chosen_parts
+from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, Trained, posthoc_arms
 from hybridlit.analysis.ablation.result import AblationStudy
-from hybridlit.analysis.ablation.retrained import applicable_arms, retrained_arms
+from hybridlit.analysis.ablation.retrained import DataOf, applicable_arms, retrained_arms
 from hybridlit.analysis.ablation.retraining import Build, Recipe, seeded
-from hybridlit.analysis.row_errors import student_quantile
 from hybridlit.analysis.splits import batches_of, count_rows, prepared, warn_of_shared_rows
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, integer, number
@@ -151,7 +143,6 @@ def ablation_study(
         ValueError: If an argument is out of range or unknown, the model has no photonic layer, or
             there are fewer than two test rows.
         RuntimeError: If an arm cannot be trained; the message names arm and seed.
-        ImportError: If scipy, of the extra `analysis`, is not installed.
 
     Example:
         >>> from hybridlit import ParallelHybrid, SklearnDataModule
@@ -172,8 +163,6 @@ def ablation_study(
     number(margin, "margin", above=0.0)
     integer(permutations, "permutations", 30)
     integer(draws, "draws", 1)
-    if not isinstance(model, LightningModule):
-        raise TypeError(f"model must be a LightningModule, got {type(model).__name__}")
     measure = Measure(model, score, forward)
     wanted = _arms(retrained)
     numbers = _seeds(seeds, 2 if wanted else 1)
@@ -185,22 +174,9 @@ def ablation_study(
     parts = chosen_parts(model, components, photonic_modules(model)) if posthoc else {}
     epochs = _epochs(model, max_epochs) if wanted else 0
     recipe = Recipe(model, build, epochs, monitor, dict(trainer_options or {}))
-    fixed_split = isinstance(datamodule, LightningDataModule)
-    if not fixed_split and not callable(datamodule):
-        raise TypeError(
-            "datamodule must be a LightningDataModule, or a function from a seed to one, got "
-            f"{type(datamodule).__name__}"
-        )
-    student_quantile(0.5, 1)  # asks for scipy before hours of training, not after
-    rivals, without = baseline_names(model, measure) if baselines else ([], {})
-    if not wanted and not parts:
-        rivals, without = [], {}
-
-    def data_of(seed: int) -> AbstractContextManager[LightningDataModule]:
-        if isinstance(datamodule, LightningDataModule):
-            return prepared(datamodule)
-        return prepared(datamodule(seed))
-
+    data_of, splits_vary = _data_of(datamodule)
+    compares = baselines and bool(wanted or parts)
+    rivals, left_out = baseline_names(model, measure) if compares else ([], {})
     with undisturbed(model, whole=True), tqdm(desc="ablation", disable=not progress) as bar:
         with data_of(numbers[0]) as data:
             test_rows = _test_rows(data)
@@ -208,27 +184,20 @@ def ablation_study(
             shared = warn_of_shared_rows(data)
             seeded(numbers[0])
             arms = applicable_arms(wanted, recipe, measure, data)
-            runs = len(arms.names) + len(rivals)
-            bar.reset(
-                total=len(REPLACEMENTS) * len(parts)
-                + (len(numbers) * runs if wanted else len(rivals))
-            )
+            each = len(arms.names) + len(rivals) if wanted else 0
+            alone = 0 if wanted else len(rivals)
+            bar.reset(total=len(REPLACEMENTS) * len(parts) + len(numbers) * each + alone)
             seeded(numbers[0])
-            trained = posthoc_arms(
-                model,
-                data,
-                measure,
-                parts,
-                margin=margin,
-                permutations=permutations,
-                draws=draws,
-                advance=bar.update,
-            )
+            bench = Bench(measure, data, batches_of(data, "test") if parts else (), numbers[0])
+            trained = Trained(model, bench, permutations, draws)
+            found = posthoc_arms(trained, parts, margin, bar.update)
             beside: tuple[Baseline, ...] = ()
-            if rivals and not wanted:
-                given = (rivals, model, measure, data, batches_of(data, "test"), numbers[0])
-                found, reasons = fit_baselines(*given, recipe.validates(data), bar.update)
-                beside, without = _beside(trained, found, margin), without | reasons
+            if not wanted and found.scored is not None:  # beside the model, on its one split
+                validates = recipe.validates(data)
+                runs, reasons = fit_baselines(rivals, model, bench, validates, bar.update)
+                left_out |= reasons
+                pairs = {name: [run] for name, run in runs.items()}
+                beside = compared(pairs, [found.scored], margin)
         again = retrained_arms(
             arms,
             recipe,
@@ -236,7 +205,7 @@ def ablation_study(
             data_of,
             numbers,
             baselines=rivals,
-            splits_vary=not fixed_split,
+            splits_vary=splits_vary,
             margin=margin,
             advance=bar.update,
         )
@@ -245,23 +214,24 @@ def ablation_study(
         metric=measure.name,
         margin=float(margin),
         seeds=tuple(numbers),
-        splits_vary=not fixed_split,
-        score=None if trained.scored is None else float(trained.scored.rows.mean()),
+        splits_vary=splits_vary,
+        score=None if found.scored is None else found.scored.mean,
         test_rows=test_rows,
-        posthoc=trained.arms,
+        posthoc=found.arms,
         retrained=again.arms,
-        left_out=arms.left_out | trained.left_out | without | again.left_out,
+        left_out={**arms.left_out, **found.left_out, **left_out, **again.left_out},
         baselines=again.baselines or beside,
-        constant=trained.constant if again.constant is None else again.constant,
-        beats_constant=trained.beats_constant,
+        constant=found.constant if again.constant is None else again.constant,
+        beats_constant=found.beats_constant,
         shared_rows=tuple(shared),
     )
 
 
-def _beside(trained: Posthoc, found: dict[str, BaselineRun], margin: float) -> tuple[Baseline, ...]:
-    """Baselines beside the trained model, on the one split that it was trained on."""
-    assert trained.scored is not None
-    return compared({name: [run] for name, run in found.items()}, [trained.scored], margin)
+def _data_of(datamodule: Data) -> tuple[DataOf, bool]:
+    """From a seed to its data, set up within a context; and whether seeds have their own splits."""
+    if isinstance(datamodule, LightningDataModule):
+        return lambda seed: prepared(datamodule), False
+    return lambda seed: prepared(datamodule(seed)), True
 
 
 def _test_rows(data: LightningDataModule) -> int:
@@ -274,8 +244,6 @@ def _test_rows(data: LightningDataModule) -> int:
 def _arms(retrained: bool | Sequence[str]) -> list[str]:
     if isinstance(retrained, bool):
         return list(ARMS) if retrained else []
-    if isinstance(retrained, str):
-        raise TypeError(f"retrained must be a bool or a list of arms, got the string {retrained!r}")
     for arm in retrained:
         choice(arm, "each entry of retrained", ARMS)
     return [arm for arm in ARMS if arm == "hybrid" or arm in retrained] if retrained else []

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.conclusion import signed
 from hybridlit.analysis.statistics import Interval
+from hybridlit.words import plural
 
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
 
-__all__ = ["Table", "aligned", "effort", "piped", "report"]
+__all__ = ["Table", "effort", "plain_values", "report"]
 
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 """From headings and rows to text."""
 
 
 def report(study: AblationStudy, table: Table, heading: str, conclusion: bool) -> str:
-    """Return everything that a study found as text.
-
-    Args:
-        study: The study.
-        table: How a table is written.
-        heading: What a heading begins with.
-        conclusion: Whether to end with the conclusion.
-
-    Returns:
-        The text.
-    """
+    """Return everything that a study found as text, headings with `heading` before them."""
     blocks = []
     if study.retrained:
         splits = "a split each" if study.splits_vary else "one split"
@@ -57,50 +51,16 @@ def report(study: AblationStudy, table: Table, heading: str, conclusion: bool) -
 
 
 def effort(study: AblationStudy) -> str:
-    """Return how long was trained, in words.
-
-    Args:
-        study: The study.
-
-    Returns:
-        Such as `"5 seeds, 40 epochs"`.
-    """
+    """Return how long was trained, such as 5 seeds, 40 epochs."""
     epochs = max((arm.epochs for arm in study.retrained), default=0)
-    return f"{len(study.seeds)} seeds, {epochs} epoch{'s' * (epochs != 1)}"
+    return f"{len(study.seeds)} seeds, {plural(epochs, 'epoch')}"
 
 
-def piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table in Markdown.
-
-    Args:
-        head: The headings.
-        rows: The cells of each row.
-
-    Returns:
-        The table.
-    """
-    lines = [head, ["---"] * len(head), *rows]
-    bars = ([cell.replace("|", "\\|") for cell in cells] for cells in lines)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in bars)
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table for a terminal.
-
-    Args:
-        head: The headings.
-        rows: The cells of each row.
-
-    Returns:
-        The table.
-    """
-    lines = [head, *rows]
-    widths = [max(len(cells[column]) for cells in lines) for column in range(len(head))]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        for cells in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)
+def plain_values(record: Any) -> dict[str, Any]:
+    """Return a dataclass as JSON has it: None for numbers that are not finite."""
+    written = json.dumps(asdict(record))
+    found: dict[str, Any] = json.loads(written, parse_constant=lambda _: None)
+    return found
 
 
 def _notes(study: AblationStudy) -> list[str]:
@@ -120,12 +80,7 @@ def _notes(study: AblationStudy) -> list[str]:
     nothing = [arm.name for arm in study.retrained if arm.beats_constant is False]
     if nothing:
         notes.append(f"Not surely better than a constant answer: {', '.join(nothing)}.")
-    if any(arm.name == "classical_only" for arm in study.retrained):
-        notes.append(
-            "The parameters of classical_only include those that lead to the photonic layers, "
-            "which have nothing to learn from there."
-        )
-    return notes
+    return notes + [note for arm in study.retrained if (note := ARMS[arm.name].note)]
 
 
 def _retrained_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
@@ -135,26 +90,18 @@ def _retrained_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
         parameters = f"{arm.parameters} ({arm.photonic_parameters} photonic)"
         compared = ["", "", "reference"]
         if arm.difference is not None and arm.p_value is not None and arm.verdict is not None:
-            word = arm.verdict if arm.reason is None else f"{arm.verdict}: {arm.reason}"
-            compared = [_shown(arm.difference), _chance(arm.p_value), word]
+            compared = [_shown(arm.difference), _chance(arm.p_value), arm.said]
         rows.append([arm.name, _spread(arm.scores), *compared, parameters, f"{arm.seconds:.1f}"])
     return head, rows
 
 
 def _baseline_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
     head = ["baseline", study.metric, "model - it", "p (Holm)", "verdict", "chosen", "seconds"]
-    rows = [
-        [
-            each.name,
-            _spread(each.scores),
-            _shown(each.difference),
-            _chance(each.p_value),
-            each.verdict,
-            _most_of(each.settings),
-            f"{each.seconds:.1f}",
-        ]
-        for each in study.baselines
-    ]
+    rows = []
+    for each in study.baselines:
+        found = _shown(each.difference), _chance(each.p_value), each.verdict
+        search = _most_of(each.settings), f"{each.seconds:.1f}"
+        rows.append([each.name, _spread(each.scores), *found, *search])
     if study.constant is not None:
         rows.append(["constant answer", f"{study.constant:.3f}", *[""] * 5])
     return head, rows
@@ -169,9 +116,8 @@ def _posthoc_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
             name += f" ({arm.draws} draws, p {_chance(arm.permutation_p_value)})"
         elif arm.draws > 1:
             name += f" ({arm.draws} draws)"
-        shown = _shown(arm.difference)
-        cells = [arm.part, name, f"{arm.score:.3f}", shown, _chance(arm.p_value), arm.verdict]
-        rows.append(cells)
+        found = _shown(arm.difference), _chance(arm.p_value), arm.verdict
+        rows.append([arm.part, name, f"{arm.score:.3f}", *found])
     return head, rows
 
 

@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.sizes import kept_bytes, scratch_bytes, table_bytes, transition_bytes
 
-__all__ = ["Bytes", "StepMemory", "bytes_in_use", "held_bytes", "measure_memory"]
+__all__ = ["Bytes", "StepMemory", "bytes_in_use", "called_circuits", "held_bytes", "nothing_kept"]
 
 Bytes = npt.NDArray[np.int64]
 
@@ -117,31 +116,6 @@ class StepMemory:
         return self.threads * max((circuit.scratch() for circuit in self.circuits), default=0)
 
 
-def measure_memory(
-    model: nn.Module,
-    optimizer: Optimizer,
-    forward: Callable[[int], Any],
-    step: Callable[[int], None],
-    rows: tuple[int, int],
-    device: torch.device,
-) -> StepMemory:
-    """Measure a training step at two small batches, the smaller one first.
-
-    `forward` makes a forward pass with a number of rows, `step` the whole step; the model is
-    trained in the course of this.
-    """
-    circuits = _called_circuits(model, forward, rows[0])
-    with _nothing_kept(model):
-        found = []
-        for count in rows:
-            optimizer.zero_grad()
-            found.append(bytes_in_use(partial(step, count), device))
-    tables = {(c.kernel, c.layer.fock_space): c.tables for c in circuits}
-    held = held_bytes(model, optimizer) + sum(tables.values())
-    threads = torch.get_num_threads()
-    return StepMemory(held, rows, (found[0], found[1]), circuits, threads)
-
-
 def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
     """Return the bytes of a model between two steps, as it is now.
 
@@ -189,13 +163,13 @@ def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
     return np.cumsum([0, *(size for _, size in changes)], dtype=np.int64)
 
 
-def _called_circuits(
-    model: nn.Module, forward: Callable[[int], Any], rows: int
+def called_circuits(
+    model: nn.Module, forward: Callable[[], Any], rows: int
 ) -> tuple[_Circuit, ...]:
-    """The photonic layers that run in a forward pass and simulate amplitudes, one entry a call."""
-    layers = [layer for layer in _layers(model) if not layer._has_expectations]
+    """Return the photonic layers that simulate amplitudes in a forward pass, one entry a call."""
+    layers = [each for each in _layers(model) if each.ansatz.readout.expectation is None]
     with recorded(dict(enumerate(layers)), _size_and_each) as calls:
-        forward(rows)
+        forward()
     return tuple(
         _Circuit(
             layer,
@@ -218,7 +192,7 @@ def _layers(model: nn.Module) -> list[PhotonicCircuit]:
 
 
 @contextmanager
-def _nothing_kept(model: nn.Module) -> Iterator[None]:
+def nothing_kept(model: nn.Module) -> Iterator[None]:
     """Let photonic layers keep no intermediate states."""
     layers = _layers(model)
     before = [layer.recompute for layer in layers]

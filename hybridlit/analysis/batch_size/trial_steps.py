@@ -16,7 +16,14 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hybridlit.analysis.batch_size.step_memory import StepMemory, bytes_in_use, measure_memory
+from hybridlit.analysis.batch_size.step_memory import (
+    Bytes,
+    StepMemory,
+    bytes_in_use,
+    called_circuits,
+    held_bytes,
+    nothing_kept,
+)
 from hybridlit.analysis.evaluation import LossFunction, loss_function, tensors_in, to_device_of
 from hybridlit.checks import choice
 from hybridlit.undisturbed import undisturbed
@@ -86,9 +93,7 @@ class TrialSteps:
 
         What the recorded allocations do not hold comes from `memory`.
         """
-        self.optimizer.zero_grad()
-        step = int(bytes_in_use(partial(self.step, rows), self.device).max())
-        return memory.held + step + memory.working
+        return memory.held + int(self._in_use(rows).max()) + memory.working
 
     def seconds(self, rows: int) -> float:
         """Measure the seconds of a step: the median of three, after one that is not counted."""
@@ -100,11 +105,20 @@ class TrialSteps:
         return float(np.median(taken[1:]))
 
     def _memory(self, rows: int) -> StepMemory:
-        def forward(rows: int) -> Tensor:
-            return self.loss(self.model, self._batch(rows))
+        """Measure steps with so many rows, and twice as many."""
+        # alone: activation checkpoints call layers in the backward pass again
+        circuits = called_circuits(
+            self.model, lambda: self.loss(self.model, self._batch(rows)), rows
+        )
+        with nothing_kept(self.model):
+            in_use = self._in_use(rows), self._in_use(2 * rows)
+        tables = {(c.kernel, c.layer.fock_space): c.tables for c in circuits}
+        held = held_bytes(self.model, self.optimizer) + sum(tables.values())
+        return StepMemory(held, (rows, 2 * rows), in_use, circuits, torch.get_num_threads())
 
-        both = rows, 2 * rows
-        return measure_memory(self.model, self.optimizer, forward, self.step, both, self.device)
+    def _in_use(self, rows: int) -> Bytes:
+        self.optimizer.zero_grad()
+        return bytes_in_use(partial(self.step, rows), self.device)
 
     def _batch(self, rows: int) -> Any:
         return apply_to_collection(self.sample, Tensor, _repeated, rows)

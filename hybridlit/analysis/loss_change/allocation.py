@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from statistics import NormalDist
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hybridlit.analysis.evaluation import to_device_of
-from hybridlit.analysis.statistics import CONFIDENCE, Interval
 from hybridlit.templates import HybridModule
 
 __all__ = [
     "allocate_loss_change",
     "losses_of_both",
-    "mean_interval",
     "merged",
     "row_losses",
 ]
@@ -53,16 +49,10 @@ def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Te
 def losses_of_both(
     model: nn.Module, first: list[Any], second: list[Any], groups: int = 16
 ) -> tuple[Tensor, Tensor]:
-    """Evaluate a model on two sets of batches, in one pass where that is possible.
+    """Return `row_losses` of two sets of batches, in one pass where that is possible.
 
-    Args:
-        model: As for `row_losses`, in evaluation mode: rows of a batch do not depend on each other.
-        first: Batches whose losses are not kept apart, unless by `probe_losses`.
-        second: Batches whose losses are kept apart, as by `row_losses`.
-        groups: Into how many groups the rows of a batch of `second` are split.
-
-    Returns:
-        Losses of the first and of the second, each as from `row_losses`.
+    The model must be in evaluation mode, in which rows of a batch do not depend on each other. The
+    rows of `first` are one group for each batch, unless `probe_losses` keeps them apart.
     """
     if len(first) != 1 or len(second) != 1 or len(both := merged([*first, *second])) != 1:
         return row_losses(model, first, groups=1), row_losses(model, second, groups)
@@ -75,14 +65,7 @@ def losses_of_both(
 
 
 def merged(batches: list[Any]) -> list[Any]:
-    """Put batches of tensors of equal rows into one, which is faster; leave others as they are.
-
-    Args:
-        batches: Batches as a data loader yields them.
-
-    Returns:
-        One batch, or the same batches.
-    """
+    """Put batches of tensors of equal rows into one, which is faster; leave others as they are."""
     kinds = set()
     for batch in batches:
         if not isinstance(batch, (tuple, list)) or not all(isinstance(t, Tensor) for t in batch):
@@ -154,30 +137,6 @@ def allocate_loss_change(
         for part in moved:
             put(part, earlier=False)
     return after, changes
-
-
-def mean_interval(values: Tensor) -> Interval:
-    """Return Student's t interval of the mean at 95 % confidence, for 5 values and more.
-
-    Args:
-        values: Independent values of shape (groups,).
-
-    Returns:
-        The interval; infinitely wide for fewer than 5 values, which say too little.
-    """
-    mean, degrees = float(values.mean()), len(values) - 1
-    if degrees < 4:
-        return Interval(mean, -math.inf, math.inf)
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    # Abramowitz and Stegun 26.7.5: right to 0.3 % from 4 degrees of freedom on, and without scipy
-    quantile = (
-        z
-        + (z**3 + z) / (4 * degrees)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    )
-    half = quantile * float(values.std()) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
 
 
 def _on_device_of(model: nn.Module, batch: Any) -> Any:

@@ -8,20 +8,14 @@ from typing import Any
 
 import torch
 
-from hybridlit.analysis.loss_change.allocation import mean_interval
-from hybridlit.analysis.statistics import Interval
+from hybridlit.analysis.statistics import Interval, mean_interval
 
 __all__ = ["PartCost", "summed_costs", "suspected_parts"]
 
 
 @dataclass(frozen=True)
 class PartCost:
-    """What a part of a model did to the losses.
-
-    Attributes:
-        train: Change of the training loss, below 0 if the part lowered it.
-        val: Change of the validation loss, with its interval over rows.
-    """
+    """Changes of training and validation loss by a part, below 0 if it lowered them."""
 
     train: float
     val: Interval
@@ -29,12 +23,8 @@ class PartCost:
     def overfitting_ratio(self, floor: float) -> float:
         """Return the overfitting-to-generalization ratio (Wang, Tran and Feiszli, CVPR 2020).
 
-        Args:
-            floor: The smallest denominator, above 0.
-
-        Returns:
-            `O / max(G, floor)`, where `O = val - train` is by how much the gap grew, and `G = -val`
-            by how much the validation loss fell.
+        It is `O / max(G, floor)`, where `O = val - train` is by how much the gap grew, `G = -val`
+        by how much the validation loss fell, and `floor` is above 0.
         """
         return (self.val.mean - self.train) / max(-self.val.mean, floor)
 
@@ -61,12 +51,7 @@ def summed_costs(stretches: Sequence[Mapping[str, Any]]) -> dict[str, PartCost]:
 def suspected_parts(costs: Mapping[str, PartCost], matters: float) -> list[str]:
     """Find the parts that lowered the training loss and raised the validation loss.
 
-    Args:
-        costs: What the parts did.
-        matters: The smallest rise that matters, at least 0.
-
-    Returns:
-        Parts whose whole interval lies above `matters`, the costliest first.
+    By more than `matters`, at least 0, with all of the interval; the costliest come first.
     """
     found = [part for part, cost in costs.items() if cost.train < 0 and cost.val.low > matters]
     return sorted(found, key=lambda part: -costs[part].val.mean)

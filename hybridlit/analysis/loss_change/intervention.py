@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from hybridlit.analysis.loss_change.allocation import mean_interval, merged, row_losses
+from hybridlit.analysis.loss_change.allocation import merged, row_losses
 from hybridlit.analysis.loss_change.retraining import TrainedCopy, seed_torch
-from hybridlit.analysis.statistics import Interval
+from hybridlit.analysis.statistics import Interval, mean_interval
 
 __all__ = ["Verdict", "compared_copies", "guilty_by_intervention"]
 

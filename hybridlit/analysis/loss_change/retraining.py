@@ -95,14 +95,7 @@ class TrainedCopy:
         )
 
     def train(self, steps: int) -> None:
-        """Take further optimizer steps.
-
-        Args:
-            steps: How many.
-
-        Raises:
-            RuntimeError: If the loss does not depend on what is to be trained.
-        """
+        """Take further optimizer steps."""
         for name, module in self.model.named_modules():
             module.training = self.modes.get(name, True)
         for _ in range(steps):
@@ -132,7 +125,7 @@ class TrainedCopy:
 
 
 def batches_in_turns(batches: list[Any], shuffled: bool, draw: int = 0) -> Callable[[int], Any]:
-    """Take a few batches again and again.
+    """Take a few batches again and again: from a number, from 0 on, to always the same batch.
 
     Args:
         batches: At least one batch.
@@ -140,9 +133,6 @@ def batches_in_turns(batches: list[Any], shuffled: bool, draw: int = 0) -> Calla
             shuffles does: with batch normalization it matters who is in a batch with whom. Batches
             that are no tuples of tensors with equal rows stay as they are.
         draw: Which order they are dealt out in, from 0 on.
-
-    Returns:
-        A function from a number, from 0 on, to the batch, which is always the same for a number.
     """
     together, rows = in_one(batches)
     if not shuffled or not rows:
@@ -158,29 +148,13 @@ def batches_in_turns(batches: list[Any], shuffled: bool, draw: int = 0) -> Calla
 
 
 def in_one(batches: list[Any]) -> tuple[list[Any], list[int]]:
-    """Put batches together where that is possible.
-
-    Args:
-        batches: Batches as a data loader yields them.
-
-    Returns:
-        What `merged` returns, and how many rows each batch had; no numbers if they stay apart.
-    """
+    """Return `merged` batches, and how many rows each had; no numbers if they stay apart."""
     together = merged(batches)
     return together, [] if together is batches else [len(batch[0]) for batch in batches]
 
 
 def copied_optimizer(optimizer: Optimizer, model: nn.Module, copied: nn.Module) -> Optimizer:
-    """Copy an optimizer for the copy of its model, without what it has learned.
-
-    Args:
-        optimizer: The optimizer of `model`.
-        model: The model.
-        copied: Its copy, with the same parameters in the same order.
-
-    Returns:
-        The optimizer of the copy, with the same settings and an empty state.
-    """
+    """Copy the optimizer of a model for its copy: the same settings, and nothing learned."""
     memo: dict[int, Any] = {
         id(p): q for p, q in zip(model.parameters(), copied.parameters(), strict=True)
     }
@@ -189,40 +163,21 @@ def copied_optimizer(optimizer: Optimizer, model: nn.Module, copied: nn.Module) 
 
 
 def training_loss(model: nn.Module) -> LossFunction:
-    """Return the loss that copies of a model are trained with.
-
-    Args:
-        model: A `HybridModule`, or any module with a method `probe_losses(batch)` that returns the
-            loss of each row.
-
-    Returns:
-        The mean of `probe_losses`, or else what a `HybridModule` trains with.
-
-    Raises:
-        TypeError: If the loss of the model is unknown.
-    """
+    """Return the mean of the model's `probe_losses`, or else the loss of a `HybridModule`."""
     if callable(getattr(model, "probe_losses", None)):
         return lambda model, batch: model.probe_losses(batch).mean()
     return loss_function(model)
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the generators of torch (CPU and accelerators), numpy and Python.
-
-    Args:
-        seed: From 0 on.
-    """
+    """Seed the generators of `seed_torch`, numpy and Python."""
     random.seed(seed)
     np.random.seed(seed)
     seed_torch(seed)
 
 
 def seed_torch(seed: int) -> None:
-    """Seed the generators of torch (CPU and, once CUDA is in use, all its devices).
-
-    Args:
-        seed: From 0 on.
-    """
+    """Seed the generators of torch (CPU and, once CUDA is in use, all its devices)."""
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():  # else a seed of the user's waits for its beginning
         torch.cuda.manual_seed_all(seed)

@@ -104,11 +104,11 @@ def heat_map(
     _write(image, column_title, (left + across // 2, foot + 2), small, "ma", ink=_FAINT)
 
     bar = left + across + 2 * _GAP
+    _write(image, legend, (bar + _BAR, top - 6), small, "rb", ink=_FAINT)
     ramp = _coloured(np.linspace(high, low, down)[:, None], scale, low, high).repeat(_BAR, 1)
     image.paste(Image.fromarray(ramp), (bar, top))
-    _write(image, ends[0], (bar + _BAR + 6, top), small, "lt")
-    _write(image, ends[1], (bar + _BAR + 6, top + down), small, "lb")
-    _write(image, legend, (bar + _BAR, top - 6), small, "rb", ink=_FAINT)
+    for end, beside, anchor in zip(ends, (top, top + down), ("lt", "lb"), strict=True):
+        _write(image, end, (bar + _BAR + 6, beside), small, anchor)
     return np.asarray(image)
 
 

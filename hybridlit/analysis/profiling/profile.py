@@ -147,16 +147,44 @@ def summarize(
             f"none of the parts {list(timer.parts)} ran in the forward pass: profile a model "
             "before it is compiled, and let the loss call the model"
         )
+    totals = [step.seconds() for step in hooked]
+    middle = Timing.of(totals).median / 1e3
+    typical = min(hooked, key=lambda step: abs(step.seconds() - middle))
+    given = sum(step.processor_seconds for step in hooked)
+    device = next((p.device.type for p in model.parameters()), "cpu")
+    return ComponentProfile(
+        model=type(model).__name__,
+        parts=_parts(timer, model, hooked, backward, saved, outputs),
+        step=Timing.of(list(plain)),
+        hooked=Timing.of(totals),
+        steps=len(hooked),
+        rows=rows,
+        device=device,
+        backward=backward,
+        spans=typical.spans,
+        waiting=max(0.0, 1 - given / sum(totals)) if device == "cpu" else 0.0,
+    )
+
+
+def _parts(
+    timer: PartTimer,
+    model: nn.Module,
+    hooked: Sequence[StepTimes],
+    backward: bool,
+    saved: Mapping[str, int] | None,
+    outputs: Mapping[str, int] | None,
+) -> tuple[PartProfile, ...]:
+    """What each part takes, and what belongs to none."""
     labels = [*timer.parts, OTHER]
     forward = {n: Timing.of([step.seconds(n, "forward") for step in hooked]) for n in labels}
     back = {n: Timing.of([step.seconds(n, "backward") for step in hooked]) for n in labels}
     whole = sum(timing.median for times in (forward, back) for timing in times.values())
-    counted: set[int] = set()
+    counted: set[nn.Parameter] = set()
     parts = []
     for label in labels:
         module = timer.parts.get(label, model)
-        own = [p for p in module.parameters() if id(p) not in counted]
-        counted.update(map(id, own))
+        own = [p for p in module.parameters() if p not in counted]
+        counted.update(own)
         component = "photonic" if photonic_modules(module) else "classical"
         parts.append(
             PartProfile(
@@ -172,23 +200,7 @@ def summarize(
                 output_bytes=None if outputs is None or label == OTHER else outputs.get(label, 0),
             )
         )
-    totals = [step.seconds() for step in hooked]
-    middle = Timing.of(totals).median / 1e3
-    typical = min(hooked, key=lambda step: abs(step.seconds() - middle))
-    given = sum(step.processor_seconds for step in hooked)
-    device = next((p.device.type for p in model.parameters()), "cpu")
-    return ComponentProfile(
-        model=type(model).__name__,
-        parts=tuple(parts),
-        step=Timing.of(list(plain)),
-        hooked=Timing.of(totals),
-        steps=len(hooked),
-        rows=rows,
-        device=device,
-        backward=backward,
-        spans=typical.spans,
-        waiting=max(0.0, 1 - given / sum(totals)) if device == "cpu" else 0.0,
-    )
+    return tuple(parts)
 
 
 def _plain(

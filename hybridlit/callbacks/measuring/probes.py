@@ -16,8 +16,8 @@ from hybridlit.analysis.loss_change.allocation import (
     merged,
     row_losses,
 )
-from hybridlit.analysis.loss_change.mean_replacement import losses_without
 from hybridlit.analysis.loss_change.retraining import seed_torch
+from hybridlit.analysis.replacement import losses_without
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["Probes", "evaluation", "full_precision", "keep_first"]

@@ -9,7 +9,7 @@ re-uploading, Pérez-Salinas et al., Quantum 4, 226 (2020)).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain, combinations, islice
 
 import numpy as np
@@ -17,7 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Encoding", "explicit", "parallel", "parallel_columns", "series"]
+from hybridlit.photonics.vocabulary import Vocabulary
+
+__all__ = ["CircuitType", "Encoding", "explicit", "parallel", "parallel_columns", "series"]
 
 Encoding = npt.NDArray[np.float64]
 """Phases in units of pi for each unit of a feature, shape (columns, modes, features).
@@ -65,10 +67,23 @@ def parallel_columns(features: int, modes: int) -> Encoding:
     return np.eye(features)[:, None, :] * np.arange(1.0, modes + 1)[None, :, None]
 
 
-def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
-    """Return an encoding that the user wrote out, a nested sequence, array or tensor, as an array.
+class CircuitType(Vocabulary):
+    """Where the data enter a circuit; a rule for each.
 
-    The result is in units of pi; `unit` says what the argument is in, `"pi"` or `"radian"`.
+    Attributes:
+        row: From numbers of features and modes to phases in units of pi for each unit of a
+            feature, shape (columns, modes, features).
+    """
+
+    row: Callable[[int, int], Encoding]
+
+    SERIES = "series", series
+    PARALLEL = "parallel", parallel
+    PARALLEL_COLUMNS = "parallel_columns", parallel_columns
+
+
+def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
+    """Return an encoding that the user wrote out, in `unit` (pi or radian), in units of pi.
 
     Raises:
         ValueError: if it is ragged, not finite, of another shape, or if some feature changes

@@ -22,10 +22,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.fock import ComputationSpace, FockSpace, raising_table
 from hybridlit.photonics.tables import on_device
 
-__all__ = ["CHUNK", "backward", "layers"]
+__all__ = ["CHUNK", "backward", "layers", "transitions"]
 
 CHUNK = 2**24  # complex numbers gathered at a time: bounds the transient at 128 MiB in complex64
 
@@ -39,9 +40,9 @@ def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) ->
         space: which states are kept.
     """
     modes, _, batch = columns.shape
-    states = [columns.new_ones(1, batch)]
+    states, real = [columns.new_ones(1, batch)], columns.dtype.to_real()
     for photon in range(len(occupied)):
-        target, weight = _transitions(modes, photon, space, columns)
+        target, weight = transitions(modes, photon, space, real, columns.device)
         column = columns[:, photon] / _share(occupied, photon)
         state = columns.new_zeros(FockSpace(modes, photon + 1, space).size, batch)
         for part in _chunks(modes, states[-1]):
@@ -54,17 +55,17 @@ def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) ->
 def backward(
     columns: Tensor, grad: Tensor, occupied: Sequence[int], space: ComputationSpace
 ) -> Tensor:
-    """Return the gradient of the columns from that of the last state, read downwards.
+    """Return the gradient of the columns from that of the last state: the recursion read downwards.
 
     `grad` has shape (D, batch); other arguments as for `layers`.
     """
     modes = columns.shape[0]
-    states = layers(columns, occupied[:-1], space)
+    states, real = layers(columns, occupied[:-1], space), columns.dtype.to_real()
     result = columns.new_empty(columns.shape)
     # Conjugates are computed, not marked: a compiled graph runs operators where marks do not count.
     for photon in reversed(range(len(occupied))):
         below = states.pop().conj_physical()
-        target, weight = _transitions(modes, photon, space, columns)
+        target, weight = transitions(modes, photon, space, real, columns.device)
         column = (columns[:, photon] / _share(occupied, photon)).conj_physical()
         grad_below = torch.zeros_like(below)
         for part in _chunks(modes, below):
@@ -86,11 +87,15 @@ def _chunks(modes: int, state: Tensor) -> list[slice]:
     return [slice(first, first + step) for first in range(0, modes, step)]
 
 
-def _transitions(
-    modes: int, before: int, space: ComputationSpace, like: Tensor
+@constant_in_graphs
+def transitions(
+    modes: int, before: int, space: ComputationSpace, real: torch.dtype, device: torch.device
 ) -> tuple[Tensor, ...]:
-    """Target states (modes, D) of one more photon, and the square roots (modes, D, 1) of theirs."""
-    dtype = np.float64 if like.dtype == torch.complex128 else np.float32
+    """Target states (modes, D) of one more photon, and the square roots (modes, D, 1) of theirs.
+
+    The latter are 0 where a mode is full.
+    """
+    dtype = np.float64 if real == torch.float64 else np.float32
 
     def make() -> Iterator[npt.NDArray[Any]]:
         target = raising_table(modes, before, space)
@@ -101,5 +106,5 @@ def _transitions(
         del weight
         yield np.maximum(target, 0, out=target)
 
-    weight, target = on_device(("transitions", modes, before, space, dtype), make, like.device)
+    weight, target = on_device(("transitions", modes, before, space, dtype), make, device)
     return target, weight

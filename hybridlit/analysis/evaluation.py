@@ -33,25 +33,37 @@ def loss_function(model: nn.Module, loss: LossFunction | None = None) -> LossFun
     )
 
 
-def collect(model: HybridModule, batches: Iterable[Any]) -> tuple[Tensor, Tensor]:
-    """Run a model over batches as it is, without gradients.
+def collect(
+    model: nn.Module,
+    batches: Iterable[Any],
+    forward: Callable[[Any, Any], tuple[Tensor, Tensor]] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run a model over at least one batch as it is, without gradients.
+
+    Args:
+        model: The model.
+        batches: Batches as its data loader yields them.
+        forward: From (model, batch) to outputs and targets; None: what a `HybridModule` returns,
+            and its prepared targets.
 
     Returns:
-        Outputs of shape (rows, output_dim) and prepared targets, on the CPU.
-
-    Raises:
-        ValueError: If there are no batches.
+        Outputs and targets of shape (rows, ...), on the CPU.
     """
     outputs, targets = [], []
     with torch.no_grad():
         for batch in batches:
-            inputs, given = model.unpack(to_device_of(model, batch))
-            result = model(inputs)
+            result, wanted = (forward or _run_template)(model, to_device_of(model, batch))
             outputs.append(result.cpu())
-            targets.append(model.prepare_targets(result, given).cpu())
+            targets.append(wanted.cpu())
     if not outputs:
         raise ValueError("batches must hold at least one batch, got none")
     return torch.cat(outputs), torch.cat(targets)
+
+
+def _run_template(model: Any, batch: Any) -> tuple[Tensor, Tensor]:
+    inputs, given = model.unpack(batch)
+    outputs = model(inputs)
+    return outputs, model.prepare_targets(outputs, given)
 
 
 def to_device_of(model: nn.Module, batch: Any) -> Any:
@@ -75,6 +87,4 @@ def rows_in(batch: Any) -> int | None:
 
 
 def _loss_of_a_template(model: HybridModule, batch: Any) -> Tensor:
-    inputs, given = model.unpack(batch)
-    outputs = model(inputs)
-    return model.loss(outputs, model.prepare_targets(outputs, given))
+    return model.loss(*_run_template(model, batch))

@@ -31,13 +31,7 @@ _LOG_OF_NOTHING = math.log(1e-300)
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with the interval in which the true mean lies at 95 % confidence.
-
-    Attributes:
-        mean: The mean.
-        low: Lower end.
-        high: Upper end.
-    """
+    """A mean, and the ends of the interval in which the true mean lies at 95 % confidence."""
 
     mean: float
     low: float
@@ -85,12 +79,7 @@ def p_value(
 def row_interval(differences: npt.ArrayLike, shares: bool) -> tuple[Interval, float]:
     """Return the interval of a mean over rows, of one run, and the p value of a difference of 0.
 
-    Args:
-        differences: As for `row_errors`, which says how the interval is made.
-        shares: As for `row_errors`.
-
-    Returns:
-        The interval around the mean difference, and the two-sided p value.
+    Arguments are those of `row_errors`, which says how the interval is made.
     """
     errors = _Errors(0.0, 2, 0.0, row_errors(differences, shares))
     mean = float(np.asarray(differences, dtype=float).mean())

@@ -732,6 +732,8 @@ def test_text_and_markdown(found):
     text, markdown = str(found), found.to_markdown()
     for name in ("hybrid", "linear", "untrained", "permutation (30 draws, p ", "Conclusion"):
         assert name in text and name in markdown
+    assert "linear: photonic layers replaced by linear ones; untrained: photonic parameters" in text
+    assert "zero: output replaced by zero; mean: output replaced by its mean over the" in markdown
     assert found.conclusion in text and max(map(len, text.split("\n\n")[1].splitlines())) < 140
     assert found.conclusion not in found.to_markdown(conclusion=False)
     assert found.to_markdown(conclusion=False) in markdown + "\n"

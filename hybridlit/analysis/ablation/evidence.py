@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,14 +25,8 @@ _NOTICEABLE = 0.01
 """A gain there that counts, relative to all that the training has gained."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """The difference between two kinds of runs.
-
-    Attributes:
-        difference: Its mean, with an interval.
-        p_value: Of a difference of 0, not corrected for other comparisons.
-    """
+class Evidence(NamedTuple):
+    """The difference between two kinds of runs; the p value is corrected for no others."""
 
     difference: Interval
     p_value: float
@@ -118,9 +111,6 @@ def may_catch_up(histories: Sequence[Sequence[float]], rivals: Sequence[Sequence
     Args:
         histories: What was monitored in each training of the arm, less is better.
         rivals: The same of the other arm.
-
-    Returns:
-        Whether that is so of any of its trainings.
     """
     wanted = min(min(history) for history in rivals)
     gains = [(min(history), last_gain(history)) for history in histories]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor
 
-from hybridlit.analysis.evaluation import collect, to_device_of
+from hybridlit.analysis.evaluation import collect
 from hybridlit.analysis.splits import loader_of
 from hybridlit.templates import HybridModule
 
@@ -25,14 +24,8 @@ Forward = Callable[[Any, Any], tuple[Tensor, Tensor]]
 """From (model, batch) to outputs and targets of the batch, each of shape (batch, ...)."""
 
 
-@dataclass(frozen=True)
-class ScoredRows:
-    """The scores of one run.
-
-    Attributes:
-        rows: Score of each test row, shape (rows,).
-        outputs: What the model returned, shape (rows, ...); None for what is no network.
-    """
+class ScoredRows(NamedTuple):
+    """Scores of the test rows, shape (rows,), and outputs (rows, ...); None if of no network."""
 
     rows: npt.NDArray[np.float64]
     outputs: Tensor | None = None
@@ -55,18 +48,15 @@ class Measure:
     Regression scores :math:`1 - e^2 / \mathrm{Var}(y)`, averaged over outputs, whose mean is R2.
 
     Args:
-        model: The model, for the task of a `HybridModule`.
-        score: Another score, more is better; it is called with what the model returns and the
-            prepared targets.
-        forward: How a model that is no `HybridModule` is run on a batch.
+        model: The model, for the task of a `HybridModule`. Any other needs the next two, or it is a
+            TypeError.
+        score: Another score, more is better, of what the model returns and the prepared targets.
+        forward: How a model is run on a batch.
 
     Attributes:
         name: `"acc"`, `"r2"` or the name of the function `score`.
         forward: The function given, or None.
         own_score: Whether `score` was given.
-
-    Raises:
-        TypeError: If the model is no `HybridModule` and an argument is missing.
     """
 
     def __init__(
@@ -94,25 +84,8 @@ class Measure:
         return ScoredRows(self.rows(model, outputs, targets), outputs)
 
     def outputs(self, model: LightningModule, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """Run a model in evaluation mode, in which it is left, without gradients.
-
-        Args:
-            model: The model.
-            batches: At least one batch.
-
-        Returns:
-            Outputs and targets of shape (rows, ...), on the CPU.
-        """
-        model.eval()
-        if self.forward is None:
-            assert isinstance(model, HybridModule)  # the constructor has asked for the rest
-            return collect(model, batches)
-        pairs = []
-        with torch.no_grad():
-            for batch in batches:
-                outputs, targets = self.forward(model, to_device_of(model, batch))
-                pairs.append((outputs.cpu(), targets.cpu()))
-        return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+        """Return what `collect` does in evaluation mode, in which the model is left."""
+        return collect(model.eval(), batches, self.forward)
 
     def rows(
         self, model: LightningModule, outputs: Tensor, targets: Tensor
@@ -143,14 +116,7 @@ class Measure:
 
 
 class Bench(NamedTuple):
-    """What models are tested on, the same for all.
-
-    Attributes:
-        measure: How a row is scored.
-        data: A datamodule that is set up.
-        test: Its test batches.
-        seed: Of what is drawn.
-    """
+    """What models are tested on: a datamodule that is set up, its test batches, and a seed."""
 
     measure: Measure
     data: LightningDataModule

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.conclusion import signed
+from hybridlit.analysis.ablation.posthoc import REPLACEMENTS
 from hybridlit.analysis.statistics import Interval
 from hybridlit.words import plural
 
@@ -42,6 +43,8 @@ def report(study: AblationStudy, table: Table, heading: str, conclusion: bool) -
             f"{heading}{study.model} as trained: {study.metric} {study.score:.4f} on "
             f"{study.test_rows} test rows\n\n" + table(*_posthoc_table(study))
         )
+        kinds = dict.fromkeys(arm.replacement for arm in study.posthoc)
+        blocks.append(_legend({kind: REPLACEMENTS[kind].words for kind in kinds}))
     if study.left_out:
         reasons = "\n".join(f"- {name}: {reason}" for name, reason in study.left_out.items())
         blocks.append(f"{heading}Left out\n\n{reasons}")
@@ -65,7 +68,7 @@ def plain_values(record: Any) -> dict[str, Any]:
 
 def _notes(study: AblationStudy) -> list[str]:
     """What the table of the retrained arms does not say by itself."""
-    notes = []
+    notes = [_legend({arm.name: ARMS[arm.name].words for arm in study.retrained})]
     chosen = [
         f"{arm.name} {_most_of(arm.rates)}"
         for arm in study.retrained
@@ -81,6 +84,10 @@ def _notes(study: AblationStudy) -> list[str]:
     if nothing:
         notes.append(f"Not surely better than a constant answer: {', '.join(nothing)}.")
     return notes + [note for arm in study.retrained if (note := ARMS[arm.name].note)]
+
+
+def _legend(words: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {meaning}" for name, meaning in words.items()) + "."
 
 
 def _retrained_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:

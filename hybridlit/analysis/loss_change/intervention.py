@@ -48,11 +48,7 @@ class Verdict:
     draw: int = 0
 
     def sentence(self) -> str:
-        """Say it in plain words.
-
-        Returns:
-            A sentence without its full stop.
-        """
+        """Say it in plain words, without a full stop."""
         again = f"trained again from step {self.start} on for {self.steps} steps"
         if self.draw:
             again += ", in a second order of rows since nothing showed in the first"
@@ -137,9 +133,6 @@ def compared_copies(
         min_cost: The smallest difference of validation losses that matters, as a share of the
             lowest one that the copy with nothing frozen has had.
         last: As for `guilty_by_intervention`.
-
-    Returns:
-        The verdict.
     """
     train, val = merged(train), merged(val)
     alone = copies[None]

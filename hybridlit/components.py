@@ -21,7 +21,6 @@ from hybridlit.argument_types import checked
 from hybridlit.photonics import PhotonicCircuit
 
 __all__ = [
-    "COMPONENTS",
     "is_photonic",
     "mark_photonic",
     "model_parts",
@@ -31,6 +30,7 @@ __all__ = [
 ]
 
 COMPONENTS = ("classical", "photonic")
+"""What a parameter can be part of."""
 
 _MARK = "_hybridlit_photonic"
 

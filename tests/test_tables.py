@@ -27,7 +27,7 @@ TABLES = {
     "scaling": (scaling.SCALINGS, scaling.ScalingName),
     "dataset": (scikit.DATASETS, scikit.DatasetName),
     "shape": (mnist.SHAPES, mnist.ShapeName),
-    "component": (stages.COMPONENTS, stages.Component),
+    "component": (stages.STAGES, stages.Component),
     "core": (CORES, CoreName),
 }
 SOURCES = sorted(Path(hybridlit.__file__).parent.rglob("*.py"))

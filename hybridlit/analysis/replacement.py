@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -58,14 +58,6 @@ def replaced(module: nn.Module, by: Tensor | Callable[[Tensor], Tensor]) -> Iter
         yield
 
 
-class _Rows(NamedTuple):
-    """The output of one call, summed over its rows; None for what has no rows, and why."""
-
-    number: int
-    total: Tensor | None
-    reason: str = ""
-
-
 def mean_outputs(
     modules: Mapping[Key, nn.Module], run: Callable[[], Sequence[int] | None]
 ) -> tuple[dict[Key, Tensor], dict[Key, str]]:
@@ -80,16 +72,24 @@ def mean_outputs(
         Means of shape (...) on the CPU, in float64, and the reasons of those modules that have no
         mean.
     """
-    with recorded(modules, _rows_of) as calls:
+    with recorded(modules, _sum_of_rows) as calls:
         batches = run()
     means, reasons = {}, {}
     for key, found in calls.items():
-        reason = _no_mean(found, batches)
-        if reason:
-            reasons[key] = reason
+        sums = [each for each in found if not isinstance(each, str)]
+        counts = [rows for rows, _ in sums]
+        if not found:
+            reasons[key] = "it is not called in the forward pass"
+        elif batches is not None and len(found) != len(batches):
+            reasons[key] = f"it is called {len(found) / len(batches):g} times for each batch"
+        elif len(sums) < len(found):
+            reasons[key] = next(each for each in found if isinstance(each, str))
+        elif batches is not None and counts != list(batches):
+            reasons[key] = _OTHER_ROWS
+        elif len({total.shape for _, total in sums}) > 1 or not sum(counts):
+            reasons[key] = _OTHER_ROWS
         else:
-            totals = [rows.total for rows in found if rows.total is not None]
-            means[key] = torch.stack(totals).sum(0) / sum(rows.number for rows in found)
+            means[key] = torch.stack([total for _, total in sums]).sum(0) / sum(counts)
     return means, reasons
 
 
@@ -118,27 +118,13 @@ def losses_without(
     return found
 
 
-def _rows_of(call: Call) -> _Rows:
+_OTHER_ROWS = "its output has not one row for each row of the batch"
+
+
+def _sum_of_rows(call: Call) -> tuple[int, Tensor] | str:
+    """The rows of an output and their sum, or why it has no rows."""
     output = call.output
     if not isinstance(output, Tensor):
-        return _Rows(0, None, f"it returns a {type(output).__name__}, not a tensor")
-    if not output.dim():
-        return _Rows(0, None, "its output has not one row for each row of the batch")
+        return f"it returns a {type(output).__name__}, not a tensor"
     # not every device knows float64
-    return _Rows(len(output), output.detach().cpu().double().sum(0))
-
-
-def _no_mean(calls: Sequence[_Rows], batches: Sequence[int] | None) -> str:
-    """Why a module has no mean output; empty if it has one."""
-    if not calls:
-        return "it is not called in the forward pass"
-    if batches is not None and len(calls) != len(batches):
-        return f"it is called {len(calls) / len(batches):g} times for each batch"
-    for call in calls:
-        if call.total is None:
-            return call.reason
-    shapes = {call.total.shape for call in calls if call.total is not None}
-    numbers = [call.number for call in calls]
-    if len(shapes) > 1 or (batches is not None and numbers != list(batches)):
-        return "its output has not one row for each row of the batch"
-    return "" if sum(numbers) else "it runs on no rows"
+    return (len(output), output.detach().cpu().double().sum(0)) if output.dim() else _OTHER_ROWS

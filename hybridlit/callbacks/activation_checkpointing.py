@@ -46,13 +46,9 @@ class ActivationCheckpointing(Undoing):
     Recomputation costs time: on a small model some 0.3 ms a part and step, a fifth of the step. If
     the first batch shows that it would save less than `min_saved_mib`, it is turned off, and said.
 
-    Logged in the first epoch, measured once on a copy of the model and the first training batch;
-    several processes log the largest of their values:
-
-    - `checkpointing/kept_bytes`: what the forward pass keeps for the backward pass, parameters and
-      the batch itself not counted.
-    - `checkpointing/saved_bytes`: how much more it would be without this callback; 0 if it turned
-      itself off.
+    Logged in the first epoch, measured once on a copy of the model and the first training batch,
+    the largest values of all processes: `checkpointing/kept_bytes` and `checkpointing/saved_bytes`,
+    0 if it turned itself off.
 
     Args:
         components: What to checkpoint: `"photonic"` for every photonic layer, `"classical"` for

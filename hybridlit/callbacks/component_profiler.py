@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,10 @@ class ComponentProfiler(Undoing):
     Training is bit for bit the same with and without this callback.
 
     Logged at the end of an epoch, as means over its measurements and all processes:
-
-    - `profile/<part>_forward_ms`, `profile/<part>_backward_ms`: medians in milliseconds;
-    - `profile/<part>_share`: share of the sum of all of these;
-    - `profile/classical_share`, `profile/photonic_share`, `profile/other_share`: sums of them;
-    - `profile/step_ms`: median of the steps without hooks.
-
-    A TensorBoard logger gets the table as the text `profile`. A trace of one step, which
-    chrome://tracing and Perfetto open, goes to `profile/` of the log directory.
+    `profile/<part>_forward_ms`, `profile/<part>_backward_ms`, `profile/<part>_share`,
+    `profile/<component>_share` and `profile/step_ms`. A TensorBoard logger gets the table as the
+    text `profile`. A trace of one step, which chrome://tracing and Perfetto open, goes to
+    `profile/` of the log directory.
 
     Args:
         epochs: The epochs in which to measure, from 0; None: the first and the last, or what
@@ -201,52 +198,48 @@ class _Measurement:
     """Some steps that are skipped, then steps with hooks and without in turn."""
 
     def __init__(self, timer: PartTimer, warmup: int, steps: int) -> None:
-        self._timer, self._skipped, self._steps = timer, warmup, steps
+        self._timer = timer
+        self._coming = [None] * warmup + [True, False] * steps  # whether with hooks
+        self._hooks: bool | None = None
         self._plain: list[float] = []
         self._hooked: list[StepTimes] = []
-        self._batches = -1
         self._rows: int | None = None
-        self._start = 0.0
-        self._end: float | None = None
+        self._start, self._end = 0.0, math.nan
 
     @property
     def complete(self) -> bool:
-        return self._batches + 1 >= self._skipped + 2 * self._steps
+        return not self._coming
 
     @property
     def usable(self) -> bool:
         return bool(self._plain and self._hooked)
 
-    @property
-    def _is_hooked(self) -> bool:
-        return self._batches >= self._skipped and (self._batches - self._skipped) % 2 == 0
-
     def begin_step(self, batch: Any) -> None:
-        self._batches += 1
-        self._end = None
+        self._hooks, self._end = self._coming.pop(0), math.nan
         if self._rows is None:
             self._rows = rows_in(batch)
-        if self._is_hooked:
+        if self._hooks:
             self._timer.attach()
             self._timer.start()
         self._start = self._timer.now()
 
     def begin_backward(self, loss: Tensor) -> None:
-        if self._is_hooked:
+        if self._hooks:
             self._timer.begin_backward(loss)
 
     def end_backward(self) -> None:
-        if self._is_hooked:
+        if self._hooks:
             self._timer.end_backward()
         self._end = self._timer.now()
 
     def end_step(self) -> None:
-        if self._is_hooked:
-            if self._end is not None:  # without a backward pass it was no training step
-                self._hooked.append(self._timer.finish())
-            self._timer.detach()
-        elif self._batches >= self._skipped and self._end is not None:
+        trained = not math.isnan(self._end)  # without a backward pass it was no training step
+        if self._hooks and trained:
+            self._hooked.append(self._timer.finish())
+        elif self._hooks is False and trained:
             self._plain.append(self._end - self._start)
+        if self._hooks:
+            self._timer.detach()
 
     def profile(self, model: LightningModule) -> ComponentProfile:
         return summarize(

@@ -74,10 +74,8 @@ class GradientImbalanceMonitor(Undoing):
     (FSDP, DeepSpeed) a process would measure its own share only.
 
     Logged every `log_every_n_steps` of the Trainer, the latest values since the last time:
-    `grad/<component>_norm`, `grad/<component>_rms`, `grad/ratio` and `grad/ratio_smooth` (photonic
-    / classical); of the steps taken `update/classical` (relative), `update/photonic` (turns) and
-    `update/ratio_smooth` (photonic / classical, as it would be without rebalancing); with
-    `action="rebalance"` also `update/rebalance`, the f of the step.
+    `grad/<component>_norm`, `grad/<component>_rms`, `grad/ratio`, `grad/ratio_smooth`; of the steps
+    taken `update/<component>`, `update/ratio_smooth` and, if asked for, `update/rebalance`.
 
     Args:
         high: Largest smoothed ratio without a warning; more than 4 times `low`.

@@ -44,17 +44,10 @@ class MixedPrecision(Callback):
     without it. If a tolerance is exceeded, this is told once, or training stops. A model that
     cannot be measured is told once as well; only with `on_drift="stop"` it is an error.
 
-    Logged, each once an epoch, the largest value of all processes, and infinity for what is not
-    finite:
-
-    - `precision/probability_drift`: largest |sum p - 1| over all samples and circuits of the
-      measured batches. Circuits whose outputs are expectations, and foreign photonic modules, have
-      no probabilities.
-    - `precision/shadow_error`: largest |y - y64| / |y64|, Euclidean norms over the outputs y of a
-      measured batch.
-    - `precision/loss_scale`: of `16-mixed`, at the end of the epoch.
-    - `precision/skipped_steps`: of `16-mixed`, steps skipped for an overflow since training began,
-      also across checkpoints.
+    Logged once an epoch, the largest value of all processes, infinity for what is not finite:
+    `precision/probability_drift` (not of circuits whose outputs are expectations, nor of foreign
+    photonic modules, which have no probabilities), `precision/shadow_error` and, of `16-mixed`,
+    `precision/loss_scale` and `precision/skipped_steps`.
 
     Args:
         core: Precision of the photonic circuits, `"float32"` or `"float64"`; None: as they are,

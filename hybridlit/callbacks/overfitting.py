@@ -45,20 +45,11 @@ class OverfittingDetector(Callback):
     Training is the same bit for bit with and without this callback, unless it freezes. A resumed
     run logs and decides as the uninterrupted one.
 
-    Logged at each validation, for `EarlyStopping(monitor="overfit/gap")` and the like:
-    `overfit/train` and `overfit/val`, the losses of the probes; `overfit/gap` = val - train;
-    `overfit/ratio` = 1 + gap / max(abs(train), 1e-8), which is val / train for positive losses, and
-    above 1 exactly if the gap is positive for any others.
-
-    Logged each time that a stretch ends, from the sums over the window: for each part
-    `overfit/<part>_train` = A_train and `overfit/<part>_val` = A_val, what it did to either loss;
-    `overfit/<part>_val_low`, the lower end of its interval (not for probes of fewer than 5 groups
-    of rows); `overfit/<part>_ogr`, the overfitting-to-generalization ratio (Wang, Tran and Feiszli,
-    CVPR 2020) `O / max(G, 0.01 * abs(val))` with `O = A_val - A_train` and `G = -A_val`;
-    `overfit/trend`, the slope of the gap a validation over the last `window` of them; and
-    `overfit/alarm`, 1 during an alarm, and then `overfit/<part>_gap_without`, the gap with each
-    part's output replaced by its mean over the training probe: what of the gap goes, came through
-    this part. (Where all of the signal passes through a part, nothing is left but a constant.)
+    Logged at each validation: `overfit/train`, `overfit/val`, `overfit/gap` = val - train and
+    `overfit/ratio`, which `EarlyStopping` and the like can monitor; each time that a stretch ends:
+    `overfit/trend`, `overfit/alarm`, `overfit/<part>_train`, `overfit/<part>_val`,
+    `overfit/<part>_val_low` (not for probes of fewer than 5 groups of rows), `overfit/<part>_ogr`
+    and, during an alarm, `overfit/<part>_gap_without`. README.md in `callbacks/` defines them.
 
     Args:
         threshold: Smallest ratio val / train at which a model can be said to overfit, at least 1.

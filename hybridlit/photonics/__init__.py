@@ -7,16 +7,15 @@ the modules `layer`, `stack` and `distinguishable`.
 
 from hybridlit.photonics.amplitudes import amplitudes
 from hybridlit.photonics.base import PhotonicCircuit
+from hybridlit.photonics.circuit.builders import CircuitType
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 from hybridlit.photonics.experiment import (
     Ansatz,
     AnsatzFactory,
-    CircuitType,
     CircuitTypeName as CircuitTypeName,
     Experiment,
     ReadoutName as ReadoutName,
     SpaceName as SpaceName,
-    StatePattern,
     StatePatternName as StatePatternName,
 )
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
@@ -24,6 +23,7 @@ from hybridlit.photonics.kernels.choice import use_kernel
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.stack import QuantumLayerStack
+from hybridlit.photonics.states import StatePattern
 
 __all__ = [
     "Ansatz",

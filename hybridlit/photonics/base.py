@@ -17,7 +17,7 @@ from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.circuit.data_phases import LinearMap, hides_terms, tuned, turned_back
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.description import description, differences
-from hybridlit.photonics.experiment import Ansatz, CircuitType, Experiment
+from hybridlit.photonics.experiment import Ansatz, Experiment
 from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import cells, haar_phases
@@ -156,12 +156,10 @@ class PhotonicCircuit(nn.Module):
     def extra_repr(self) -> str:
         """Return sizes, circuit and states for ``repr``."""
         circuit = self.experiment
-        kind = (
-            "explicit" if circuit.circuit_type is None else CircuitType(circuit.circuit_type).value
-        )
         state = ",".join(str(photons) for photons in self.input_state)
         parts = [
-            f"input_size={self.input_size}, output_size={self.output_size}, circuit={kind}",
+            f"input_size={self.input_size}, output_size={self.output_size}, "
+            f"circuit={circuit.circuit_name}",
             f"modes={circuit.n_modes}, photons={circuit.n_photons}, data_columns={self.columns}",
             f"input_state=|{state}>, space={self.fock_space.space.value}",
             f"states={in_digits(self.fock_space.size)}, phases={self.phases.numel()}",

@@ -26,12 +26,12 @@ class Cost:
     """What one training step of a layer's probabilities takes.
 
     Attributes:
-        states: number of outcomes D.
-        parameters: trainable photonic parameters; a readout's weights come on top.
-        multiply_adds: complex multiply-adds of the amplitude recursion for one sample.
-        peak_bytes: memory at the peak of a forward and backward pass, above what was in use before.
-        kernel: ``"compiled"`` or ``"torch"``.
-        seconds: time of a forward and backward pass on one thread, or None if not calibrated.
+        states: Number of outcomes D.
+        parameters: Trainable photonic parameters; a readout's weights come on top.
+        multiply_adds: Complex multiply-adds of the amplitude recursion for one sample.
+        peak_bytes: Memory at the peak of a forward and backward pass, above what was in use before.
+        kernel: `"compiled"` or `"torch"`.
+        seconds: Time of a forward and backward pass on one thread, or None if not calibrated.
     """
 
     states: int
@@ -42,16 +42,14 @@ class Cost:
     seconds: float | None = None
 
     def __str__(self) -> str:
-        time_taken = "not calibrated" if self.seconds is None else f"{_in_seconds(self.seconds)}"
-        return "\n".join(
-            [
-                f"states             {in_digits(self.states)}",
-                f"photonic phases    {self.parameters:,}",
-                f"multiply-adds      {in_digits(self.multiply_adds)} a sample, complex, forward",
-                f"peak memory        {in_bytes(self.peak_bytes)}, forward and backward",
-                f"time of a step     {time_taken}, forward and backward, one thread",
-                f"kernel             {self.kernel}",
-            ]
+        taken = "not calibrated" if self.seconds is None else _in_seconds(self.seconds)
+        return (
+            f"states             {in_digits(self.states)}\n"
+            f"photonic phases    {self.parameters:,}\n"
+            f"multiply-adds      {in_digits(self.multiply_adds)} a sample, complex, forward\n"
+            f"peak memory        {in_bytes(self.peak_bytes)}, forward and backward\n"
+            f"time of a step     {taken}, forward and backward, one thread\n"
+            f"kernel             {self.kernel}"
         )
 
 
@@ -68,22 +66,22 @@ def estimate(
     """Estimate a forward and backward pass through a layer's probabilities.
 
     Args:
-        experiment: the circuit.
-        input_size: number of features, at least 1.
-        batch_size: samples in a step, at least 1.
-        dtype: ``torch.float32`` or ``torch.float64``.
-        device: where it would run.
-        calibrate: measure this machine for about a second, once a process, to estimate time; only
+        experiment: The circuit.
+        input_size: Number of features, at least 1.
+        batch_size: Samples in a step, at least 1.
+        dtype: `torch.float32` or `torch.float64`.
+        device: Where it would run.
+        calibrate: Measure this machine for about a second, once a process, to estimate time; only
             for the compiled kernel.
-        circuits: circuits simulated as one, as those of a stack, which share their tables; only
+        circuits: Circuits simulated as one, as those of a stack, which share their tables; only
             the memory is that of all of them.
 
     Returns:
         The estimate.
 
     Raises:
-        TypeError: if a number is no integer.
-        ValueError: if a number is out of range, or the dtype another one.
+        TypeError: If a number is no integer.
+        ValueError: If a number is out of range, or the dtype another one.
 
     Example:
         >>> cost = estimate(Experiment("series", 24, 12), 23, 16, calibrate=False)
@@ -180,10 +178,8 @@ def _calibration(dtype: torch.dtype) -> tuple[float, list[int], list[float]]:
         for modes, photons, batch, kind in _PROBES:
             experiment = Experiment("series", modes, photons, computation_space=kind)
             layer = QuantumLayer(
-                modes - 1,
-                experiment=experiment,
-                output_mapping_strategy="none",
-            ).to(dtype)
+                modes - 1, experiment=experiment, output_mapping_strategy="none", dtype=dtype
+            )
             x = torch.rand(batch, modes - 1, dtype=dtype)
             weights = torch.rand(batch, layer.output_size, dtype=dtype)
             times.append(_median_step(layer, x, weights))

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 from hybridlit.internals.torch import metadata
-from hybridlit.photonics.experiment import Ansatz, CircuitType
+from hybridlit.photonics.experiment import Ansatz
 
 __all__ = ["circuits_in", "description", "differences"]
 
@@ -23,13 +23,12 @@ def description(ansatz: Ansatz) -> dict[str, str]:
     circuit = ansatz.experiment
     factors = circuit.encoding_for(ansatz.input_size) + 0.0  # no negative zeros
     hashed = hashlib.sha256(factors.astype("<f8").tobytes()).hexdigest()
-    kind = "explicit" if circuit.circuit_type is None else CircuitType(circuit.circuit_type).value
     return {
         "input_state": str(circuit.occupation),
         "computation_space": circuit.fock_space.space.value,
         "output_mapping_strategy": ansatz.readout.equals or ansatz.strategy.value,
         "encoding": f"{factors.shape}:{hashed[:16]}",
-        "circuit_type": kind,
+        "circuit_type": circuit.circuit_name,
     }
 
 

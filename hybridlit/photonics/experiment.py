@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -12,82 +12,21 @@ import torch
 from torch import Tensor
 
 from hybridlit.checks import boolean, choice, enum_member, integer, precision
-from hybridlit.photonics.circuit import builders as encodings
+from hybridlit.photonics.circuit.builders import CircuitType, Encoding, explicit
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.readouts.row import Readout
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
-from hybridlit.photonics.vocabulary import Vocabulary
+from hybridlit.photonics.states import StatePattern
 
 __all__ = [
     "Ansatz",
     "AnsatzFactory",
-    "CircuitType",
     "CircuitTypeName",
     "Experiment",
     "ReadoutName",
     "SpaceName",
-    "StatePattern",
     "StatePatternName",
 ]
-
-
-class CircuitType(Vocabulary):
-    """Where the data enter a circuit; see `hybridlit.photonics.circuit.builders`.
-
-    Attributes:
-        row: From numbers of features and modes to phases in units of pi for each unit of a
-            feature, shape (columns, modes, features).
-    """
-
-    row: Callable[[int, int], encodings.Encoding]
-
-    SERIES = "series", encodings.series
-    PARALLEL = "parallel", encodings.parallel
-    PARALLEL_COLUMNS = "parallel_columns", encodings.parallel_columns
-
-
-def _every_second(modes: int, photons: int) -> list[int]:
-    return [*range(0, modes, 2), *range(1, modes, 2)][:photons]
-
-
-def _spread(modes: int, photons: int) -> list[int]:
-    return [modes // 2] if photons == 1 else [i * modes // photons for i in range(photons)]
-
-
-def _first(modes: int, photons: int) -> list[int]:
-    return list(range(photons))
-
-
-class StatePattern(Vocabulary):
-    """Which modes hold the input photons; more photons than modes fill all modes evenly first.
-
-    PERIODIC (also DEFAULT) fills every second mode, then the empty ones from the left; SPACED
-    spreads the photons evenly; SEQUENTIAL fills the first modes.
-
-    Attributes:
-        row: From numbers of modes and of photons, fewer than these, to the modes that hold one.
-    """
-
-    row: Callable[[int, int], list[int]]
-
-    DEFAULT = "default", _every_second
-    PERIODIC = "periodic", _every_second
-    SPACED = "spaced", _spread
-    SEQUENTIAL = "sequential", _first
-
-    def occupation(self, modes: int, photons: int) -> tuple[int, ...]:
-        """Return the photons in each mode.
-
-        Args:
-            modes: Number of modes.
-            photons: Number of photons, in all of them.
-
-        Returns:
-            One number a mode.
-        """
-        full_rounds, rest = divmod(photons, modes)
-        chosen = self.row(modes, rest)
-        return tuple(full_rounds + (mode in chosen) for mode in range(modes))
 
 
 if TYPE_CHECKING:
@@ -171,9 +110,11 @@ class Experiment:
             self._set("circuit_type", enum_member(CircuitType, self.circuit_type, "circuit_type"))
         choice(self.encoding_unit, "encoding_unit", get_args(EncodingUnit))
         if self.encoding is not None:
-            array = encodings.explicit(self.encoding, self.n_modes, self.encoding_unit)
+            array = explicit(self.encoding, self.n_modes, self.encoding_unit)
             self._set("encoding", tuple(tuple(map(tuple, column)) for column in array.tolist()))
             self._set("encoding_unit", "pi")
+        elif self.encoding_unit != "pi":
+            raise ValueError("encoding_unit='radian' needs an encoding; circuit types have factors")
 
     def _set_input(self) -> None:
         """Normalise the input state, and the number of photons, which follows from it."""
@@ -207,11 +148,16 @@ class Experiment:
         return StatePattern(self.state_pattern).occupation(self.n_modes, self.n_photons)
 
     @property
+    def circuit_name(self) -> str:
+        """The circuit type, or `"explicit"`."""
+        return "explicit" if self.circuit_type is None else CircuitType(self.circuit_type).value
+
+    @property
     def fock_space(self) -> FockSpace:
         """The outcomes."""
         return FockSpace(self.n_modes, self.n_photons, ComputationSpace(self.computation_space))
 
-    def encoding_for(self, features: int) -> encodings.Encoding:
+    def encoding_for(self, features: int) -> Encoding:
         """Return the encoding of a number of features.
 
         Args:

@@ -46,13 +46,13 @@ class FockSpace:
     :math:`\binom{m+n-1}{n}` for all Fock states and :math:`\binom{m}{n}` for the unbunched ones.
 
     Args:
-        modes: number of modes m, at least 1.
-        photons: number of photons n, at least 0; at most ``modes`` if unbunched.
-        space: ``"fock"`` for all states, ``"unbunched"`` for those of 0 and 1 only.
+        modes: Number of modes m, at least 1.
+        photons: Number of photons n, at least 0; at most `modes` if unbunched.
+        space: `"fock"` for all states, `"unbunched"` for those of 0 and 1 only.
 
     Raises:
-        TypeError: if a number is not an integer.
-        ValueError: if a number is out of range or the space unknown.
+        TypeError: If a number is not an integer.
+        ValueError: If a number is out of range or the space unknown.
 
     Example:
         >>> space = FockSpace(modes=3, photons=2)
@@ -119,7 +119,7 @@ class FockSpace:
         :math:`\sum_{j: s_j=0} \binom{M_j}{r_j - 1}` if unbunched.
 
         Args:
-            states: occupation numbers, shape (..., modes), each row a state of this space.
+            states: Occupation numbers, shape (..., modes), each row a state of this space.
 
         Returns:
             Ranks, shape (...), int64.
@@ -139,21 +139,18 @@ class FockSpace:
         """Return the position of one state in the basis.
 
         Args:
-            state: occupation numbers, one a mode.
+            state: Occupation numbers, one a mode.
 
         Returns:
-            Its rank, 0 to ``size - 1``.
+            Its rank, 0 to `size - 1`.
 
         Raises:
-            ValueError: if it is not a state of this space.
+            ValueError: If it is not a state of this space.
         """
         occupation = tuple(operator.index(number) for number in state)
-        largest = 1 if self.unbunched else self.photons
-        if (
-            len(occupation) != self.modes
-            or sum(occupation) != self.photons
-            or not all(0 <= number <= largest for number in occupation)
-        ):
+        possible = range((1 if self.unbunched else self.photons) + 1)
+        fits = len(occupation) == self.modes and all(number in possible for number in occupation)
+        if not fits or sum(occupation) != self.photons:
             raise ValueError(f"state must be one of {self!r}, got {occupation}")
         return int(self.rank(occupation))
 
@@ -166,9 +163,7 @@ class FockSpace:
     @overload
     def __getitem__(self, position: slice) -> list[tuple[int, ...]]: ...
 
-    def __getitem__(
-        self, position: SupportsIndex | slice
-    ) -> tuple[int, ...] | list[tuple[int, ...]]:
+    def __getitem__(self, position: Any) -> tuple[int, ...] | list[tuple[int, ...]]:
         if isinstance(position, slice):
             return [tuple(state) for state in self.states[position].tolist()]
         return tuple(self.states[operator.index(position)].tolist())
@@ -204,16 +199,10 @@ def _states_before(modes: int, photons: int, unbunched: bool) -> IntArray:
 
 
 def raising_table(modes: int, photons: int, space: ComputationSpace) -> IntArray:
-    """Ranks that the states of ``photons`` photons get when one photon is added to each mode.
+    """Return the ranks that the states of `photons` photons get by one photon more in each mode.
 
-    Args:
-        modes: number of modes.
-        photons: photons before the addition.
-        space: the space of both states.
-
-    Returns:
-        Shape (modes, D), entry [i, t] the rank of state t plus a photon in mode i, in the space of
-        ``photons + 1``; -1 where mode i is full (unbunched only).
+    Shape (modes, D), entry [i, t] the rank of state t plus a photon in mode i, in the space of
+    `photons + 1`; -1 where mode i is full (unbunched only).
     """
     lower = FockSpace(modes, photons, space)
     before = _states_before(modes, photons + 1, lower.unbunched)
@@ -227,7 +216,7 @@ def raising_table(modes: int, photons: int, space: ComputationSpace) -> IntArray
 
 
 def _raised(states: IntArray, before: IntArray, photons: int, unbunched: bool) -> IntArray:
-    """Some rows of :func:`raising_table`, transposed: shape (states, modes)."""
+    """Some rows of `raising_table`, transposed: shape (states, modes)."""
     at_mode = np.arange(states.shape[1])
     behind = photons - np.cumsum(states, axis=1)
     # A photon added to mode i raises the number of photons left at every mode up to i, so the new

@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from hybridlit.checks import enum_member, integer
 from hybridlit.photonics.base import PhotonicCircuit
-from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, CircuitType, Experiment
+from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment
 from hybridlit.photonics.fock import ComputationSpace
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
@@ -230,7 +230,7 @@ def resolved_ansatz(
 
 def _experiment(circuit: Mapping[str, Any]) -> Experiment:
     _refuse_unknown(circuit)
-    default = {} if circuit.get("encoding") is not None else {"circuit_type": CircuitType.SERIES}
+    default = {} if circuit.get("encoding") is not None else {"circuit_type": "series"}
     return Experiment(**{**default, **circuit})
 
 

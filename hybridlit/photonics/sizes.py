@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from typing import Any
 
 import torch
 
@@ -32,15 +33,7 @@ __all__ = [
 
 
 def states_up_to(space: FockSpace, photons: int | None = None) -> int:
-    """Return the number of states of 0, 1, ... photons together, in closed form where there is one.
-
-    Args:
-        space: the outcomes.
-        photons: the most photons; None: those of the space.
-
-    Returns:
-        Their number; 0 for -1 photons.
-    """
+    """Return the number of states of 0, 1, ... photons together, by default those of the space."""
     most = space.photons if photons is None else photons
     if not space.unbunched:
         return math.comb(space.modes + most, space.modes) if most >= 0 else 0
@@ -50,11 +43,7 @@ def states_up_to(space: FockSpace, photons: int | None = None) -> int:
 def multiply_adds(space: FockSpace) -> int:
     """Return the complex multiply-adds of the amplitude recursion for one sample.
 
-    Args:
-        space: the outcomes.
-
-    Returns:
-        The sum over photons k of modes that can take one more, times states of k photons.
+    That is the sum over photons k of modes that can take one more, times states of k photons.
     """
     if space.unbunched:
         return sum(math.comb(space.modes, k) * (space.modes - k) for k in range(space.photons))
@@ -76,16 +65,16 @@ def peak_bytes(
     """Return the memory of a first forward and backward pass at its peak.
 
     Args:
-        space: the outcomes.
-        batch: samples of all circuits.
-        dtype: real dtype.
-        kernel: ``"compiled"`` or ``"torch"``.
-        recompute: as for the layer, for the compiled kernel.
-        columns: columns of data phases.
-        inputs: occupied input modes; None: as many as there can be.
-        circuits: circuits simulated as one.
-        meshes_in_torch: whether torch operations make the interferometers as well, as they do on
-            other devices than the CPU, and everywhere under ``use_kernel("torch")``.
+        space: The outcomes.
+        batch: Samples of all circuits.
+        dtype: Real dtype.
+        kernel: `"compiled"` or `"torch"`.
+        recompute: As for the layer, for the compiled kernel.
+        columns: Columns of data phases.
+        inputs: Occupied input modes; None: as many as there can be.
+        circuits: Circuits simulated as one.
+        meshes_in_torch: Whether torch operations make the interferometers as well, as they do on
+            other devices than the CPU, and everywhere under `use_kernel("torch")`.
 
     Returns:
         Bytes above what was in use before, with the gradient of the probabilities.
@@ -114,7 +103,7 @@ def _peak_in_torch(
     space: FockSpace, batch: int, item: int, columns: int, circuits: int, meshes_in_torch: bool
 ) -> int:
     modes, photons = space.modes, space.photons
-    lower = _below(space)
+    lower = states_up_to(space, photons - 1) - states_up_to(space, photons - 2)
     outcomes = batch * space.size * item
     phases = batch * modes * item
     of_photons = 2 * photons * phases  # the columns of U(x) at the photons
@@ -140,35 +129,16 @@ def _peak_in_torch(
     return max(tables + 8 * largest, tables + meshes + max(moments))
 
 
-def _below(space: FockSpace) -> int:
-    """States of one photon less."""
-    if not space.photons:
-        return 0
-    return FockSpace(space.modes, space.photons - 1, space.space).size
-
-
 def table_bytes(space: FockSpace) -> int:
-    """Return the memory of the compiled kernel's tables, which all layers of a shape share.
-
-    Args:
-        space: the outcomes.
-
-    Returns:
-        Bytes.
-    """
+    """Return the bytes of the compiled kernel's tables, which all layers of a shape share."""
     links = 4 * (2 * multiply_adds(space) + states_up_to(space))
     return links + (0 if space.unbunched else 8 * space.size)
 
 
 def transition_bytes(space: FockSpace, item: int) -> int:
-    """Return the memory of the tables of the recursion in torch operations, which layers share.
+    """Return the bytes of the tables of the recursion in torch operations, which layers share.
 
-    Args:
-        space: the outcomes.
-        item: bytes of a real number.
-
-    Returns:
-        Bytes: a target and a weight for each mode and each state of fewer photons.
+    A target and a weight, of `item` bytes, for each mode and each state of fewer photons.
     """
     return space.modes * states_up_to(space, space.photons - 1) * (8 + item)
 
@@ -182,44 +152,19 @@ def kept_bytes(
     recompute: bool | None = None,
     circuits: int = 1,
 ) -> int:
-    """Return what the compiled kernel keeps of its intermediate states for the backward pass.
+    """Return the bytes of intermediate states that the compiled kernel keeps for the backward pass.
 
-    Args:
-        space: the outcomes.
-        batch: samples of each circuit.
-        dtype: real dtype.
-        columns: columns of data phases.
-        inputs: occupied input modes.
-        recompute: as for the layer; None keeps the states while all of them fit into 5 MiB.
-        circuits: circuits simulated as one.
-
-    Returns:
-        Bytes.
+    Arguments are those of `peak_bytes`, but for the samples of each circuit. Without `recompute`
+    the states are kept while all of them fit into 5 MiB.
     """
-    if recompute:
+    width, tile = _width(dtype), _tile_bytes(space, columns, inputs)
+    if recompute or (recompute is None and -(-circuits * batch // width) * tile > KEEP_BYTES):
         return 0
-    width = _width(dtype)
-
-    def of(rows: int) -> int:
-        return -(-rows // width) * _tile_bytes(space, columns, inputs)
-
-    if recompute is None and of(circuits * batch) > KEEP_BYTES:
-        return 0
-    return circuits * of(batch)
+    return circuits * -(-batch // width) * tile
 
 
 def scratch_bytes(space: FockSpace, dtype: torch.dtype, columns: int, inputs: int) -> int:
-    """Return the compiled kernel's working memory in a backward pass that simulates again.
-
-    Args:
-        space: the outcomes.
-        dtype: real dtype.
-        columns: columns of data phases.
-        inputs: occupied input modes.
-
-    Returns:
-        Bytes for each thread.
-    """
+    """Return the compiled kernel's bytes for each thread in a pass that simulates again."""
     width, modes = _width(dtype), space.modes
     pitch = -(-modes // width) * width
     vectors = 4 * inputs * modes + 2 * (columns + 1) * modes**2
@@ -252,37 +197,29 @@ def require_memory(
     """Refuse a simulation that cannot fit into the memory of this machine.
 
     Args:
-        space: the outcomes.
-        batch: samples of all circuits.
-        dtype: real dtype.
-        device: where it would run; only the CPU's memory is known beforehand.
-        more: bytes needed beside the simulation, in proportion to the outcomes.
-        recompute: as for :func:`peak_bytes`.
-        columns: columns of data phases.
-        circuits: circuits simulated as one.
+        space: As for `peak_bytes`, and so are those that are not here.
+        batch: Samples of all circuits.
+        dtype: Real dtype.
+        device: Where it would run; only the CPU's memory is known beforehand.
+        more: Bytes needed beside the simulation, in proportion to the outcomes.
+        recompute: Whether to simulate again.
+        columns: Columns of data phases.
+        circuits: Circuits simulated as one.
 
     Returns:
         Bytes that would be left at the peak; 0 on other devices.
 
     Raises:
-        MemoryError: with the estimate and what would fit.
+        MemoryError: With the estimate and what would fit.
     """
     if device != "cpu":
         return 0
     free, forced = available_memory(), chosen_kernel() == "torch"
 
     def left(outcomes: FockSpace, batch: int) -> int:
-        in_torch = forced or compiled_refuses(outcomes, device, dtype)
-        needed = peak_bytes(
-            outcomes,
-            batch,
-            dtype,
-            "torch" if in_torch else "compiled",
-            recompute,
-            columns=columns,
-            circuits=circuits,
-            meshes_in_torch=forced,
-        )
+        kernel = "torch" if forced or compiled_refuses(outcomes, device, dtype) else "compiled"
+        given: dict[str, Any] = dict(columns=columns, circuits=circuits, meshes_in_torch=forced)
+        needed = peak_bytes(outcomes, batch, dtype, kernel, recompute, **given)
         return free - needed - more * outcomes.size // space.size
 
     found = left(space, batch)

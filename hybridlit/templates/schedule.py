@@ -28,6 +28,7 @@ __all__ = [
     "ScheduleName",
     "accumulated_batches",
     "check_schedules",
+    "group_schedules",
     "learning_rate_factor",
     "schedule_groups",
     "schedules_by_group",
@@ -251,7 +252,7 @@ class PlateauWatch(Callback):
                 "schedule='plateau' follows val/loss, and Trainer(barebones=True) logs nothing: "
                 "leave barebones out, or choose schedule='cosine' or 'constant'"
             )
-        _group_schedules(trainer)
+        self._schedules(trainer)
         batches = trainer.num_val_batches
         if not trainer.enable_validation or (batches and not any(batches)):
             raise ValueError(
@@ -270,20 +271,23 @@ class PlateauWatch(Callback):
                 f"ever fall: log it in validation_step, where there is only "
                 f"{sorted(trainer.callback_metrics)}, or choose schedule='cosine' or 'constant'"
             )
-        for scheduler in _group_schedules(trainer):
-            scheduler.observe(value.item())
+        self._schedules(trainer).observe(value.item())
+
+    def _schedules(self, trainer: Trainer) -> GroupSchedules:
+        found = group_schedules(trainer)
+        if found is None:
+            raise ValueError(
+                "schedule='plateau' needs the schedules that configure_optimizers of the template "
+                "makes, and this model overrides it, or a callback has put others in their place: "
+                "return your own scheduler there and leave schedule='constant'"
+            )
+        return found
 
 
-def _group_schedules(trainer: Trainer) -> list[GroupSchedules]:
-    configured = [config.scheduler for config in trainer.lr_scheduler_configs]
-    found = [scheduler for scheduler in configured if isinstance(scheduler, GroupSchedules)]
-    if not found:
-        raise ValueError(
-            "schedule='plateau' needs the schedules that configure_optimizers of the template "
-            "makes, and this model overrides it, or a callback has put others in their place: "
-            "return your own scheduler there and leave schedule='constant'"
-        )
-    return found
+def group_schedules(trainer: Trainer) -> GroupSchedules | None:
+    """Return the schedules of a run, unless its model or a callback has put others there."""
+    found = [config.scheduler for config in trainer.lr_scheduler_configs]
+    return next((each for each in found if isinstance(each, GroupSchedules)), None)
 
 
 def schedule_groups(

@@ -33,7 +33,7 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch.utils.data import DataLoader
 
 from hybridlit.constructors import plain
-from hybridlit.templates.schedule import GroupSchedules, RunLength, schedules_by_group
+from hybridlit.templates.schedule import RunLength, group_schedules, schedules_by_group
 
 __all__ = ["SETTINGS_KEY", "SettingsWatch", "training_settings"]
 
@@ -134,7 +134,7 @@ class SettingsWatch(Callback):
         if saved is not None:
             _restore_frozen(trainer, pl_module, saved.get("frozen"))
         now = _settings(trainer, pl_module)
-        schedules = _group_schedules(trainer)
+        schedules = group_schedules(trainer)
         if schedules is not None and math.isfinite(schedules.total):
             now["steps"] = RunLength.of(trainer).total
         before = self._in_use if saved is None else training_settings(saved["model"])
@@ -157,7 +157,7 @@ class SettingsWatch(Callback):
         now = training_settings(pl_module.hparams)
         if self.of_template and now != self._in_use:
             # without schedules every rate is constant, whatever a finder has made of it
-            scheduled = _group_schedules(trainer) is not None
+            scheduled = group_schedules(trainer) is not None
             anew = _to_begin_anew(self._in_use, now) if scheduled else set(_COMPONENTS)
             _take_up(trainer, pl_module, anew)
         self._in_use = now
@@ -227,24 +227,17 @@ def _take_up(trainer: Trainer, pl_module: LightningModule, anew: Collection[str 
                 group["lr"] = own.get("initial_lr", own["lr"])
                 if "initial_lr" in own:
                     group["initial_lr"] = own["initial_lr"]
-    schedules = _group_schedules(trainer)
+    schedules = group_schedules(trainer)
     if schedules is not None and isinstance(made, dict):
         begin = [position for position, g in enumerate(groups) if g.get("name") in anew]
         schedules.go_on(made["lr_scheduler"]["scheduler"], trainer.global_step, begin)
-
-
-def _group_schedules(trainer: Trainer) -> GroupSchedules | None:
-    for config in trainer.lr_scheduler_configs:
-        if isinstance(config.scheduler, GroupSchedules):
-            return config.scheduler
-    return None
 
 
 # --- what there is to compare ---------------------------------------------------------------------
 
 
 def _settings(trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-    schedules = _group_schedules(trainer)
+    schedules = group_schedules(trainer)
     total = math.inf if schedules is None else schedules.total
     accumulated: Any = trainer.accumulate_grad_batches
     for callback in trainer.callbacks:  # type: ignore[attr-defined]

@@ -12,11 +12,11 @@ from torch import nn
 from torch.optim import LBFGS
 
 from hybridlit.checks import choice, integer
-from hybridlit.components import split_parameters
+from hybridlit.components import COMPONENTS, split_parameters
 from hybridlit.optimizers import trainable_parameters
 
 __all__ = [
-    "COMPONENTS",
+    "STAGES",
     "Component",
     "ComponentsInTurn",
     "Stage",
@@ -24,21 +24,17 @@ __all__ = [
     "check_stages",
 ]
 
-COMPONENTS = {
-    "classical": ("classical",),
-    "photonic": ("photonic",),
-    "both": ("classical", "photonic"),
-}
+STAGES = {component: (component,) for component in COMPONENTS} | {"both": COMPONENTS}
 """What a stage trains, by name."""
 
 if TYPE_CHECKING:
     Component: TypeAlias = str
 else:
-    Component = Literal[tuple(COMPONENTS)]
+    Component = Literal[tuple(STAGES)]
 
 
 class Stage(NamedTuple):
-    """A part of a run: a name of `COMPONENTS`, and the first epoch, from 0."""
+    """A part of a run: a name of `STAGES`, and the first epoch, from 0."""
 
     component: str
     start: int
@@ -58,7 +54,7 @@ def check_stages(stages: Sequence[tuple[Component, int]]) -> list[Stage]:
         if not isinstance(stage, (list, tuple)) or len(stage) != 2:
             raise TypeError(f"stages[{position}] must be a pair [component, epochs], got {stage!r}")
         component, epochs = stage
-        choice(component, f"the component of stages[{position}]", COMPONENTS)
+        choice(component, f"the component of stages[{position}]", STAGES)
         placed.append(Stage(component, start))
         start += integer(epochs, f"the epochs of stages[{position}]", 1)
     return placed
@@ -133,12 +129,12 @@ class StagedTraining(ComponentsInTurn):
         return sum(epoch >= stage.start for stage in self.stages)
 
     def component(self, epoch: int) -> str:
-        """Return what is trained in an epoch, from 0: a name of `COMPONENTS`."""
+        """Return what is trained in an epoch, from 0: a name of `STAGES`."""
         return self.stages[self.number(epoch) - 1].component
 
     def trained(self, trainer: Trainer) -> Collection[str]:
         """Return the components that the stage of the current epoch trains."""
-        return COMPONENTS[self.component(trainer.current_epoch)]
+        return STAGES[self.component(trainer.current_epoch)]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse stages that could train nothing; say which ones this run does not reach."""
@@ -150,7 +146,7 @@ class StagedTraining(ComponentsInTurn):
             )
         trainable = trainable_parameters(pl_module)
         for stage in self.stages:
-            for component in COMPONENTS[stage.component]:
+            for component in STAGES[stage.component]:
                 if not trainable[component]:
                     raise ValueError(
                         f"a stage trains {stage.component!r}, and the model has no trainable "

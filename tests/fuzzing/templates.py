@@ -35,7 +35,7 @@ __all__ = ["KINDS"]
 
 SCHEDULES = one_of(*schedule.SCHEDULES)
 STAGE = Values(
-    lambda rng: [rng.choice(list(stages.COMPONENTS)), rng.randint(1, 5)],
+    lambda rng: [rng.choice(list(stages.STAGES)), rng.randint(1, 5)],
     (["front", 1], ["both", 0], ["both"], "both", 3, ["both", 1.5]),
 )
 

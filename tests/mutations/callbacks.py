@@ -189,8 +189,8 @@ MUTATIONS = [
                 "::test_several_measurements_of_an_epoch_are_averaged",
             ),
             (
-                "return self._batches + 1 >= self._skipped + 2 * self._steps",
-                "return self._batches + 1 >= self._skipped + self._steps",
+                "[True, False] * steps",
+                "[True, False] * (steps // 2)",
                 "half as many steps are measured",
                 "::test_steps_with_hooks_and_without_take_turns",
             ),

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from hybridlit.photonics import DistinguishableLayer, Experiment, QuantumLayer
-from hybridlit.photonics.experiment import CircuitType, OutputMappingStrategy, StatePattern
+from hybridlit.photonics import (
+    CircuitType,
+    DistinguishableLayer,
+    Experiment,
+    OutputMappingStrategy,
+    QuantumLayer,
+    StatePattern,
+)
 from hybridlit.templates import ParallelBankHybrid, ParallelHybrid, ResidualHybrid, SequentialHybrid
 
 GROUPINGS = ("grouping", "lexgrouping", "modgrouping")

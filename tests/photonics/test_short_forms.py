@@ -219,6 +219,8 @@ def test_encodings_in_radians_are_the_same_circuit():
     other = Experiment(n_modes=4, n_photons=2, encoding=radians, encoding_unit="radian")
     assert other == plain and replace(other, n_photons=3).encoding == plain.encoding
     assert description(Ansatz(other, 2, 3)) == description(Ansatz(plain, 2, 3))
+    with pytest.raises(ValueError, match="needs an encoding"):
+        Experiment("series", 4, 2, encoding_unit="radian")
     with pytest.raises(ValueError, match=r"encoding_unit must be one of \['pi', 'radian'\]"):
         Experiment(n_modes=4, n_photons=2, encoding=ENCODING, encoding_unit="degree")
 

@@ -9,8 +9,9 @@ from hybridlit.analysis.ablation.baselines import Baseline
 from hybridlit.analysis.ablation.conclusion import conclusion
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import RetrainedArm
-from hybridlit.analysis.ablation.tables import aligned, effort, piped, plain_values, report
+from hybridlit.analysis.ablation.tables import effort, plain_values, report
 from hybridlit.analysis.statistics import Interval
+from hybridlit.words import aligned, piped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

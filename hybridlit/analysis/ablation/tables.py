@@ -18,7 +18,7 @@ from hybridlit.words import plural
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
 
-__all__ = ["Table", "aligned", "effort", "piped", "plain_values", "report"]
+__all__ = ["Table", "effort", "plain_values", "report"]
 
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 """From headings and rows to text."""
@@ -57,24 +57,6 @@ def effort(study: AblationStudy) -> str:
     """Return how long was trained, such as 5 seeds, 40 epochs."""
     epochs = max((arm.epochs for arm in study.retrained), default=0)
     return f"{len(study.seeds)} seeds, {plural(epochs, 'epoch')}"
-
-
-def piped(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    bars = ([cell.replace("|", "\\|") for cell in cells] for cells in lines)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in bars)
-
-
-def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Write a table for a terminal."""
-    lines = [head, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        for cells in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)
 
 
 def plain_values(record: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -215,7 +215,7 @@ class ComponentProfile:
         path.write_text(json.dumps(content), encoding="utf-8")
         return path
 
-    def _text(self, table: Callable[[Sequence[str], Sequence[Sequence[str]], int], str]) -> str:
+    def _text(self, table: Callable[..., str]) -> str:
         head, *rows = self._table()
         return "\n".join([self._heading(), "", table(head, rows, 2), "", *self._remarks()])
 

@@ -63,8 +63,8 @@ class Interventions:
                 "origin": None,
             }
             if self._origin is not None:
-                origin, values = self._origin, packed(self._origin.values)
-                self._saved["origin"] = [origin.step, values, origin.moments]
+                saved = {"values": packed(self._origin.values), "moments": self._origin.moments}
+                self._saved["origin"] = saved | {"step": self._origin.step}
         own = {"shuffled": self._shuffled, "spent": self._spent, "draw": self._draw}
         rates = [] if self._origin is None else list(self._origin.rates)
         return {"interventions": self._saved | own | {"rates": rates}}
@@ -75,8 +75,8 @@ class Interventions:
             own = state["interventions"]
             self._batches = {probe: _apart(*kept) for probe, kept in own["kept"].items()}
             if own["origin"] is not None:
-                step, values, moments = own["origin"]
-                self._origin = Origin(step, unpacked(values), moments, list(own["rates"]))
+                saved = own["origin"] | {"values": unpacked(own["origin"]["values"])}
+                self._origin = Origin(**saved, rates=list(own["rates"]))
             self._shuffled, self._spent, self._draw = own["shuffled"], own["spent"], own["draw"]
             self._saved = None
 
@@ -205,11 +205,8 @@ class Interventions:
 
 def _same(one: Any, other: Any) -> bool:
     """Tell whether the tensors of two batches are equal."""
-    mine, others = list(tensors_in(one)), list(tensors_in(other))
-    return len(mine) == len(others) and all(
-        a.shape == b.shape and torch.equal(a.detach().cpu(), b)
-        for a, b in zip(mine, others, strict=True)
-    )
+    mine, others = [tensor.cpu() for tensor in tensors_in(one)], list(tensors_in(other))
+    return len(mine) == len(others) and all(map(torch.equal, mine, others))
 
 
 def _apart(batches: list[Any], rows: list[int]) -> list[Any]:

@@ -9,7 +9,7 @@ re-uploading, Pérez-Salinas et al., Quantum 4, 226 (2020)).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain, combinations, islice
 
 import numpy as np
@@ -17,7 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Encoding", "explicit", "parallel", "parallel_columns", "series"]
+from hybridlit.photonics.vocabulary import Vocabulary
+
+__all__ = ["CircuitType", "Encoding", "explicit", "parallel", "parallel_columns", "series"]
 
 Encoding = npt.NDArray[np.float64]
 """Phases in units of pi for each unit of a feature, shape (columns, modes, features).
@@ -63,6 +65,21 @@ def parallel_columns(features: int, modes: int) -> Encoding:
     Equal phases on all modes would be a global phase, which nothing can detect.
     """
     return np.eye(features)[:, None, :] * np.arange(1.0, modes + 1)[None, :, None]
+
+
+class CircuitType(Vocabulary):
+    """Where the data enter a circuit; a rule for each.
+
+    Attributes:
+        row: From numbers of features and modes to phases in units of pi for each unit of a
+            feature, shape (columns, modes, features).
+    """
+
+    row: Callable[[int, int], Encoding]
+
+    SERIES = "series", series
+    PARALLEL = "parallel", parallel
+    PARALLEL_COLUMNS = "parallel_columns", parallel_columns
 
 
 def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:

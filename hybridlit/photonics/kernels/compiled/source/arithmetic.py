@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -54,130 +55,119 @@ for _function, _instruction in (
 
 
 @operation
-def splat(typingctx: Any, scalar: Any, like: Any) -> Any:
+def splat(scalar: Any, like: Any) -> Any:
     """Return a vector of the type of ``like`` (vector or pointer) filled with ``scalar``."""
     kind = like if isinstance(like, Lanes) else lanes_of(like.dtype)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return splat_value(builder, llvm_vector(kind), args[0])
-
-    return signature(kind, kind.scalar, like), codegen
+    vector = llvm_vector(kind)
+    of_types = signature(kind, kind.scalar, like)
+    return of_types, lambda builder, number, _: splat_value(builder, vector, number)
 
 
-def _multiply_add(kind: Any, negate: bool) -> Any:
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[0].type
-        operands = [builder.fneg(args[0]) if negate else args[0], *args[1:]]
-        return llvm_call(builder, f"llvm.fmuladd.{suffix(vector)}", vector, operands)
-
-    return signature(kind, kind, kind, kind), codegen
+def _calling(name: str, kind: Any) -> Callable[..., Any]:
+    """What emits a call of an intrinsic of LLVM from vectors of one type to another."""
+    vector = llvm_vector(kind)
+    whole = f"llvm.{name}.{suffix(vector)}"
+    return lambda builder, *operands: llvm_call(builder, whole, vector, list(operands))
 
 
 @operation
-def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+def fma(a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c``, fused where the machine can."""
-    return _multiply_add(a, negate=False)
+    return signature(a, a, a, a), _calling("fmuladd", a)
 
 
 @operation
-def fnma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+def fnma(a: Any, b: Any, c: Any) -> Any:
     """Return ``c - a * b``, fused where the machine can."""
-    return _multiply_add(a, negate=True)
-
-
-def _define_unary(name: str, doc: str) -> Any:
-    def unary(typingctx: Any, value: Any) -> Any:
-        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            vector = args[0].type
-            return llvm_call(builder, f"llvm.{name}.{suffix(vector)}", vector, list(args))
-
-        return signature(value, value), codegen
-
-    unary.__name__ = name
-    unary.__doc__ = doc
-    return operation(unary)
-
-
-rint = _define_unary("rint", "Round every lane to the nearest integer.")
-floor = _define_unary("floor", "Round every lane down.")
+    call = _calling("fmuladd", a)
+    return signature(a, a, a, a), lambda builder, x, *others: call(
+        builder, builder.fneg(x), *others
+    )
 
 
 @operation
-def lane_sum(typingctx: Any, value: Any) -> Any:
+def rint(value: Any) -> Any:
+    """Round every lane to the nearest integer."""
+    return signature(value, value), _calling("rint", value)
+
+
+@operation
+def floor(value: Any) -> Any:
+    """Round every lane down."""
+    return signature(value, value), _calling("floor", value)
+
+
+@operation
+def lane_sum(value: Any) -> Any:
     """Return the sum of all lanes."""
+    vector = llvm_vector(value)
+    name = f"llvm.vector.reduce.fadd.{suffix(vector)}"
+    start = ir.Constant(vector.element, -0.0)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[0].type
-        return llvm_call(
-            builder,
-            f"llvm.vector.reduce.fadd.{suffix(vector)}",
-            vector.element,
-            [ir.Constant(vector.element, -0.0), args[0]],
-            fastmath=("reassoc",),
-        )
+    def emit(builder: Any, lanes: Any) -> Any:
+        return llvm_call(builder, name, vector.element, [start, lanes], fastmath=("reassoc",))
 
-    return signature(value.scalar, value), codegen
+    return signature(value.scalar, value), emit
 
 
 @operation
-def any_unusable(typingctx: Any, value: Any, bound: Any) -> Any:
+def any_unusable(value: Any, bound: Any) -> Any:
     """Return whether a lane is NaN, infinite or at least ``bound`` in size."""
+    vector, size = llvm_vector(value), _calling("fabs", value)
+    packed = ir.IntType(value.count)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[0].type
-        size = llvm_call(builder, f"llvm.fabs.{suffix(vector)}", vector, [args[0]])
-        bad = builder.fcmp_unordered(">=", size, splat_value(builder, vector, args[1]))
-        packed = builder.bitcast(bad, ir.IntType(vector.count))
-        return builder.icmp_unsigned("!=", packed, ir.Constant(packed.type, 0))
+    def emit(builder: Any, lanes: Any, most: Any) -> Any:
+        bad = builder.fcmp_unordered(">=", size(builder, lanes), splat_value(builder, vector, most))
+        return builder.icmp_unsigned("!=", builder.bitcast(bad, packed), ir.Constant(packed, 0))
 
-    return signature(types.boolean, value, value.scalar), codegen
+    return signature(types.boolean, value, value.scalar), emit
 
 
 @operation
-def reciprocal_above(typingctx: Any, value: Any, bound: Any) -> Any:
+def reciprocal_above(value: Any, bound: Any) -> Any:
     """Return ``1 / value`` in lanes with ``value >= bound`` and 0 in the others."""
+    vector = llvm_vector(value)
+    one = ir.Constant(vector, [1.0] * vector.count)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[0].type
-        one = ir.Constant(vector, [1.0] * vector.count)
-        kept = builder.fcmp_unordered(">=", args[0], splat_value(builder, vector, args[1]))
-        return builder.select(kept, builder.fdiv(one, args[0]), ir.Constant(vector, None))
+    def emit(builder: Any, lanes: Any, least: Any) -> Any:
+        kept = builder.fcmp_unordered(">=", lanes, splat_value(builder, vector, least))
+        return builder.select(kept, builder.fdiv(one, lanes), ir.Constant(vector, None))
 
-    return signature(value, value, value.scalar), codegen
+    return signature(value, value, value.scalar), emit
 
 
-def _converted(kind: Lanes, instruction: str) -> Any:
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        target = llvm_vector(kind)
-        same = args[0].type == target
-        return args[0] if same else getattr(builder, instruction)(args[0], target)
+def _converted(kind: Lanes, instruction: str) -> Callable[..., Any]:
+    target = llvm_vector(kind)
 
-    return codegen
+    def emit(builder: Any, lanes: Any, *_: Any) -> Any:
+        return lanes if lanes.type == target else getattr(builder, instruction)(lanes, target)
+
+    return emit
 
 
 @operation
-def widen(typingctx: Any, value: Any) -> Any:
+def widen(value: Any) -> Any:
     """Return the same lanes in float64."""
     kind = Lanes(types.float64, value.count)
     return signature(kind, value), _converted(kind, "fpext")
 
 
 @operation
-def narrow(typingctx: Any, value: Any, like: Any) -> Any:
+def narrow(value: Any, like: Any) -> Any:
     """Return float64 lanes rounded to the type of ``like``."""
     return signature(like, value, like), _converted(like, "fptrunc")
 
 
 @operation
-def transpose_square(typingctx: Any, target: Any) -> Any:
+def transpose_square(target: Any) -> Any:
     """Transpose, in place, the (lanes, lanes) block of scalars at ``target``."""
-    kind = lanes_of(target.dtype)
+    vector = llvm_vector(lanes_of(target.dtype))
+    count, size = vector.count, element_bytes(vector)
+    masks = ir.VectorType(ir.IntType(32), count)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = llvm_vector(kind)
-        count, size = kind.count, element_bytes(vector)
+    def emit(builder: Any, block: Any) -> None:
         places = [
-            vector_pointer(builder, args[0], ir.Constant(ir.IntType(64), i * count), vector)
+            vector_pointer(builder, block, ir.Constant(ir.IntType(64), i * count), vector)
             for i in range(count)
         ]
         rows = [builder.load(place, align=size) for place in places]
@@ -186,20 +176,16 @@ def transpose_square(typingctx: Any, target: Any) -> Any:
         while step < count:
             low = [i if not i & step else count + i - step for i in range(count)]
             high = [i + step if not i & step else count + i for i in range(count)]
-            masks = [
-                ir.Constant(ir.VectorType(ir.IntType(32), count), mask) for mask in (low, high)
-            ]
             for i in range(count):
                 if not i & step:
                     a, b = rows[i], rows[i + step]
-                    rows[i] = builder.shuffle_vector(a, b, masks[0])
-                    rows[i + step] = builder.shuffle_vector(a, b, masks[1])
+                    rows[i] = builder.shuffle_vector(a, b, ir.Constant(masks, low))
+                    rows[i + step] = builder.shuffle_vector(a, b, ir.Constant(masks, high))
             step *= 2
         for row, place in zip(rows, places, strict=True):
             builder.store(row, place, align=size)
-        return context.get_dummy_value()
 
-    return signature(types.void, target), codegen
+    return signature(types.void, target), emit
 
 
 # ----------------------------------------------------------------------- complex numbers

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -30,21 +31,29 @@ def compiled(function: F) -> F:
     return cast(F, njit(nogil=True)(function))
 
 
-def operation(implementation: Callable[..., Any]) -> Any:
-    """Make a numba intrinsic, which compiled functions call with one argument less."""
-    return intrinsic(implementation)
+def operation(typed: Callable[..., tuple[Any, Callable[..., Any]]]) -> Any:
+    """Make an intrinsic of compiled functions.
+
+    From the types of its arguments the function makes a signature, and another function, which
+    emits its code from a builder and the values of the arguments.
+    """
+
+    def typing(typingctx: Any, *kinds: Any) -> Any:
+        signature, emit = typed(*kinds)
+
+        def codegen(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            result = emit(builder, *values)
+            return context.get_dummy_value() if result is None else result
+
+        return signature, codegen
+
+    typing.__name__, typing.__doc__ = typed.__name__, typed.__doc__
+    parameters = inspect.signature(typed).parameters.values()
+    context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    typing.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+    return intrinsic(typing)
 
 
 def object_code(function: Callable[..., Any], itemsize: int, symbol: str) -> tuple[int, bytes]:
-    """Compile an entry point to an object file that needs neither numba nor the interpreter.
-
-    Args:
-        function: the entry point.
-        itemsize: bytes of a number, which ``like`` stands for.
-        symbol: name for the function ``int64_t symbol(const int64_t *arguments)``. It returns -1
-            if the entry point raised an exception, 0 if it returns nothing.
-
-    Returns:
-        The number of arguments, and the file.
-    """
+    """Compile an entry point, whose `like` is a number of so many bytes, as `numba.object_code`."""
     return numba.object_code(function, LIKE[itemsize], symbol)

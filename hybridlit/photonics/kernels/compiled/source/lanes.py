@@ -82,6 +82,10 @@ def element_bytes(vector: ir.VectorType) -> int:
     return 4 if isinstance(vector.element, ir.FloatType) else 8
 
 
+def _alignment(vector: ir.VectorType) -> ir.Constant:
+    return ir.Constant(ir.IntType(32), element_bytes(vector))
+
+
 def vector_pointer(builder: Any, pointer: Any, offset: Any, vector: ir.VectorType) -> Any:
     """Emit the address of the vector that starts ``offset`` scalars behind ``pointer``."""
     return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
@@ -94,124 +98,99 @@ def _head_mask(builder: Any, vector: ir.VectorType, count: Any) -> Any:
     return builder.icmp_signed("<", ir.Constant(ints, list(range(vector.count))), wanted)
 
 
-# ---------------------------------------------------------------- pointers and scalars
+# --- pointers and scalars -------------------------------------------------------------------------
 
 
 @operation
-def pointer(typingctx: Any, address: Any, like: Any) -> Any:
+def pointer(address: Any, like: Any) -> Any:
     """Return the int64 ``address`` as a pointer to scalars of the type of ``like``."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(sig.return_type))
-
-    return signature(types.CPointer(like), types.int64, like), codegen
+    integer = isinstance(like, types.Integer)
+    element = ir.IntType(like.bitwidth) if integer else llvm_vector(lanes_of(like)).element
+    kind = signature(types.CPointer(like), types.int64, like)
+    return kind, lambda builder, at, _: builder.inttoptr(at, element.as_pointer())
 
 
 @operation
-def load(typingctx: Any, source: Any, offset: Any) -> Any:
+def load(source: Any, offset: Any) -> Any:
     """Return the scalar ``source[offset]``."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.load(builder.gep(args[0], [args[1]]))
-
-    return signature(source.dtype, source, types.intp), codegen
+    kind = signature(source.dtype, source, types.intp)
+    return kind, lambda builder, place, at: builder.load(builder.gep(place, [at]))
 
 
 @operation
-def store(typingctx: Any, target: Any, offset: Any, value: Any) -> Any:
+def store(target: Any, offset: Any, value: Any) -> Any:
     """Write the scalar ``value`` to ``target[offset]``."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        builder.store(args[2], builder.gep(args[0], [args[1]]))
-        return context.get_dummy_value()
+    def emit(builder: Any, place: Any, at: Any, scalar: Any) -> None:
+        builder.store(scalar, builder.gep(place, [at]))
 
-    return signature(types.void, target, types.intp, target.dtype), codegen
+    return signature(types.void, target, types.intp, target.dtype), emit
 
 
 @operation
-def shift(typingctx: Any, source: Any, offset: Any) -> Any:
+def shift(source: Any, offset: Any) -> Any:
     """Return ``source + offset`` (in scalars)."""
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.gep(args[0], [args[1]])
-
-    return signature(source, source, types.intp), codegen
+    return signature(source, source, types.intp), lambda builder, at, by: builder.gep(at, [by])
 
 
 @operation
-def lane_count(typingctx: Any, source: Any) -> Any:
+def lane_count(source: Any) -> Any:
     """Return how many lanes a vector loaded from the pointer ``source`` has."""
-    count = lanes_of(source.dtype).count
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return ir.Constant(ir.IntType(64), count)
-
-    return signature(types.int64, source), codegen
+    count = ir.Constant(ir.IntType(64), lanes_of(source.dtype).count)
+    return signature(types.int64, source), lambda builder, place: count
 
 
-# ------------------------------------------------------------------ vector load, store
+# --- vector load, store ---------------------------------------------------------------------------
 
 
 @operation
-def vload(typingctx: Any, source: Any, offset: Any) -> Any:
+def vload(source: Any, offset: Any) -> Any:
     """Load the vector that starts at ``source[offset]`` (any alignment)."""
     kind = lanes_of(source.dtype)
+    vector = llvm_vector(kind)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = llvm_vector(kind)
-        place = vector_pointer(builder, args[0], args[1], vector)
-        return builder.load(place, align=element_bytes(vector))
+    def emit(builder: Any, place: Any, at: Any) -> Any:
+        return builder.load(vector_pointer(builder, place, at, vector), align=element_bytes(vector))
 
-    return signature(kind, source, types.intp), codegen
+    return signature(kind, source, types.intp), emit
 
 
 @operation
-def vstore(typingctx: Any, target: Any, offset: Any, value: Any) -> Any:
+def vstore(target: Any, offset: Any, value: Any) -> Any:
     """Write a vector to ``target[offset:]`` (any alignment)."""
+    vector = llvm_vector(value)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[2].type
-        place = vector_pointer(builder, args[0], args[1], vector)
-        builder.store(args[2], place, align=element_bytes(vector))
-        return context.get_dummy_value()
+    def emit(builder: Any, place: Any, at: Any, lanes: Any) -> None:
+        goal = vector_pointer(builder, place, at, vector)
+        builder.store(lanes, goal, align=element_bytes(vector))
 
-    return signature(types.void, target, types.intp, value), codegen
+    return signature(types.void, target, types.intp, value), emit
 
 
 @operation
-def vload_head(typingctx: Any, source: Any, offset: Any, count: Any) -> Any:
+def vload_head(source: Any, offset: Any, count: Any) -> Any:
     """Load the first ``count`` lanes from ``source[offset:]``, zeros in the others."""
     kind = lanes_of(source.dtype)
+    vector = llvm_vector(kind)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = llvm_vector(kind)
-        place = vector_pointer(builder, args[0], args[1], vector)
-        operands = [
-            place,
-            ir.Constant(ir.IntType(32), element_bytes(vector)),
-            _head_mask(builder, vector, args[2]),
-            ir.Constant(vector, None),
-        ]
+    def emit(builder: Any, place: Any, at: Any, lanes: Any) -> Any:
+        goal = vector_pointer(builder, place, at, vector)
+        rest = ir.Constant(vector, None)
+        operands = [goal, _alignment(vector), _head_mask(builder, vector, lanes), rest]
         return llvm_call(builder, f"llvm.masked.load.{suffix(vector)}.p0", vector, operands)
 
-    return signature(kind, source, types.intp, types.intp), codegen
+    return signature(kind, source, types.intp, types.intp), emit
 
 
 @operation
-def vstore_head(typingctx: Any, target: Any, offset: Any, value: Any, count: Any) -> Any:
+def vstore_head(target: Any, offset: Any, value: Any, count: Any) -> Any:
     """Write the first ``count`` lanes of ``value`` to ``target[offset:]``."""
+    vector = llvm_vector(value)
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        vector = args[2].type
-        place = vector_pointer(builder, args[0], args[1], vector)
-        operands = [
-            args[2],
-            place,
-            ir.Constant(ir.IntType(32), element_bytes(vector)),
-            _head_mask(builder, vector, args[3]),
-        ]
+    def emit(builder: Any, place: Any, at: Any, lanes: Any, wanted: Any) -> None:
+        goal = vector_pointer(builder, place, at, vector)
+        operands = [lanes, goal, _alignment(vector), _head_mask(builder, vector, wanted)]
         name = f"llvm.masked.store.{suffix(vector)}.p0"
         llvm_call(builder, name, ir.VoidType(), operands)
-        return context.get_dummy_value()
 
-    return signature(types.void, target, types.intp, value, types.intp), codegen
+    return signature(types.void, target, types.intp, value, types.intp), emit

@@ -79,8 +79,6 @@ class ActivationCheckpointing(Undoing):
         self._active: dict[str, nn.Module] = {}
         self._measured = False
 
-    # --- hooks ------------------------------------------------------------------------------------
-
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse unknown names, before anything is changed."""
         self._chosen(pl_module)
@@ -122,8 +120,6 @@ class ActivationCheckpointing(Undoing):
         kept, without = measured
         kept = self._decide(trainer, pl_module, kept, without)
         log_largest(pl_module, {LogKey.KEPT(): float(kept), LogKey.SAVED(): float(without - kept)})
-
-    # --- inside -----------------------------------------------------------------------------------
 
     def _chosen(self, model: nn.Module) -> dict[str, nn.Module]:
         """Return the modules by name, none of them inside another one."""

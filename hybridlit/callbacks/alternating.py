@@ -18,16 +18,14 @@ class AlternatingTraining(ComponentsInTurn):
     """Train the classical component for some optimizer steps, then the photonic one, and so on.
 
     What a phase does not train stays bit for bit as it is: weights, weight decay, moments and step
-    counters of the optimizer, and gradient clipping does not see it. (Optimizers that, like all of
-    `torch.optim`, skip parameters without a gradient.) Its gradients are computed nevertheless and
-    then taken away, so a step costs what it always costs, and nothing else of a run changes: the
-    forward pass, accumulated gradients, mixed precision, several processes. Learning rate schedules
-    run on through the phases of the other component.
+    counters of the optimizer (if it skips parameters without a gradient, as all of `torch.optim`
+    do), and gradient clipping does not see it. Its gradients are computed nevertheless and then
+    taken away, so a step costs what it always costs, and nothing else of a run changes: forward
+    pass, accumulated gradients, mixed precision, several processes. Learning rate schedules run on.
 
-    The phase depends on the number of optimizer steps alone, not on the batch, so it never changes
-    amid accumulated batches, and a resumed run goes on amid a cycle. Stages of whole epochs
-    (`StagedTraining`, `stages` of the templates) are refused beside it: run them in a fit of their
-    own, before this one.
+    The phase depends on the number of optimizer steps alone, so it never changes amid accumulated
+    batches, and a resumed run goes on amid a cycle. Stages of whole epochs (`StagedTraining`,
+    `stages` of the templates) are refused beside it: run them in a fit of their own, before this.
 
     Logged every `log_every_n_steps` of the Trainer: `train/phase`, the share of photonic steps
     among as many latest ones (0 or 1 where each step is logged).
@@ -52,14 +50,7 @@ class AlternatingTraining(ComponentsInTurn):
         self.quantum_steps = integer(quantum_steps, "quantum_steps", 1)
 
     def phase(self, step: int) -> str:
-        """Return what an optimizer step trains.
-
-        Args:
-            step: Number of optimizer steps taken before it.
-
-        Returns:
-            `"classical"` or `"photonic"`.
-        """
+        """Return what an optimizer step trains, from the number of steps taken before it."""
         position = step % (self.classical_steps + self.quantum_steps)
         return "classical" if position < self.classical_steps else "photonic"
 

@@ -77,22 +77,17 @@ class ComponentProfiler(Undoing):
         self._directory: Path | None = None
 
     def measures_epoch(self, epoch: int, max_epochs: int | None) -> bool:
-        """Tell whether to measure at the beginning of an epoch.
+        """Tell whether to measure at the beginning of an epoch; never with `every_n_steps`.
 
         Args:
             epoch: The epoch, from 0.
             max_epochs: Number of epochs of the run; None or -1 if it is not known.
-
-        Returns:
-            Whether it is chosen; never with `every_n_steps`.
         """
         if self.every_n_steps is not None:
             return False
         if self.epochs is not None:
             return epoch in self.epochs
         return epoch == 0 or epoch + 1 == max_epochs
-
-    # --- hooks ------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the parts, and where traces go."""
@@ -146,8 +141,6 @@ class ComponentProfiler(Undoing):
         self._found = []
         means = {name: sum(several) / len(several) for name, several in values.items()}
         pl_module.log_dict(means, on_step=False, on_epoch=True, sync_dist=True)
-
-    # --- inside -----------------------------------------------------------------------------------
 
     def _is_due(self, trainer: Trainer) -> bool:
         if self.every_n_steps is None:

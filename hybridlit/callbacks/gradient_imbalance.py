@@ -156,8 +156,6 @@ class GradientImbalanceMonitor(Undoing):
         wanted = min(max(ratio, self.update_low), self.update_high) / ratio
         return min(max(wanted, 1 / self.max_rebalance), self.max_rebalance)
 
-    # --- Lightning --------------------------------------------------------------------------------
-
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse optimizers that cannot be watched, or not be rebalanced."""
         optimizer = only_optimizer(trainer, pl_module, "GradientImbalanceMonitor")
@@ -218,8 +216,6 @@ class GradientImbalanceMonitor(Undoing):
         self._next, self._values = dict(state_dict["next"]), dict(state_dict["values"])
         self._nonfinite = state_dict["nonfinite"]
         self._balance.load_state_dict(state_dict)
-
-    # --- inside -----------------------------------------------------------------------------------
 
     def _measure(self, trainer: Trainer) -> dict[str, float]:
         """Return the values to be logged of the step that the optimizer has taken."""

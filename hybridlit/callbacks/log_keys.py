@@ -23,6 +23,8 @@ _DETECTOR, _MONITOR = "OverfittingDetector", "GradientImbalanceMonitor"
 _PRECISION, _SPARING = "MixedPrecision", "ActivationCheckpointing"
 _PROFILER, _INSPECTOR = "ComponentProfiler", "PhotonicInspector"
 _BALANCE, _OVERFITTING, _PROFILE = "Balance", "Overfitting", "Profile"
+_PARTS, _OGR = "what each part does to the validation loss", "overfitting-to-generalization ratio"
+_KEPT = "bytes kept for the backward pass"
 
 
 class LogKey(Enum):
@@ -61,29 +63,23 @@ class LogKey(Enum):
     ALARM = "overfit/alarm", _DETECTOR
     GAP_WITHOUT = "overfit/<part>_gap_without", _DETECTOR, _OVERFITTING, "gap without a part"
     PART_TRAIN = "overfit/<part>_train", _DETECTOR
-    PART_VAL = (
-        "overfit/<part>_val", _DETECTOR, _OVERFITTING, "what each part does to the validation loss"
-    )  # fmt: skip
+    PART_VAL = "overfit/<part>_val", _DETECTOR, _OVERFITTING, _PARTS
     PART_VAL_LOW = "overfit/<part>_val_low", _DETECTOR
-    PART_OGR = (
-        "overfit/<part>_ogr", _DETECTOR, _OVERFITTING, "overfitting-to-generalization ratio"
-    )  # fmt: skip
+    PART_OGR = "overfit/<part>_ogr", _DETECTOR, _OVERFITTING, _OGR
 
     DRIFT = "precision/probability_drift", _PRECISION, "Precision", "drift of probabilities"
     SHADOW = "precision/shadow_error", _PRECISION, "Precision", "error against float64"
     LOSS_SCALE = "precision/loss_scale", _PRECISION, "Precision", "loss scale"
     SKIPPED = "precision/skipped_steps", _PRECISION, "Precision", "skipped steps"
 
-    SHARE = (
-        "profile/<component>_share", _PROFILER, _PROFILE, "share of each component in the time"
-    )  # fmt: skip
+    SHARE = "profile/<component>_share", _PROFILER, _PROFILE, "share of each component in the time"
     PART_SHARE = "profile/<part>_share", _PROFILER
     FORWARD = "profile/<part>_forward_ms", _PROFILER, _PROFILE, "milliseconds"
     BACKWARD = "profile/<part>_backward_ms", _PROFILER, _PROFILE, "milliseconds"
     STEP = "profile/step_ms", _PROFILER, _PROFILE, "milliseconds"
     TABLE = "profile", _PROFILER
-    KEPT = "checkpointing/kept_bytes", _SPARING, _PROFILE, "bytes kept for the backward pass"
-    SAVED = "checkpointing/saved_bytes", _SPARING, _PROFILE, "bytes kept for the backward pass"
+    KEPT = "checkpointing/kept_bytes", _SPARING, _PROFILE, _KEPT
+    SAVED = "checkpointing/saved_bytes", _SPARING, _PROFILE, _KEPT
 
     SCORE = "hp/<metric>", "TensorBoardLayout"
     CIRCUIT = "photonics/<module>", _INSPECTOR

@@ -94,8 +94,6 @@ class MixedPrecision(Callback):
         self._measured: float = -1
         self._scale = 0.0
 
-    # --- before training --------------------------------------------------------------------------
-
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Cast the circuits, and say what this precision means; refuse what it cannot train."""
         precision, circuits = str(trainer.precision), _circuits(pl_module)
@@ -153,8 +151,6 @@ class MixedPrecision(Callback):
         if scaler is not None:
             self._scale = scaler.get_scale()
 
-    # --- in training ------------------------------------------------------------------------------
-
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
@@ -199,8 +195,6 @@ class MixedPrecision(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the number of skipped steps."""
         self.skipped_steps = state_dict["skipped_steps"]
-
-    # --- inside -----------------------------------------------------------------------------------
 
     def _give_up(self, model: LightningModule, error: Exception) -> None:
         """Say that a model cannot be measured; where a drift is to stop training, stop it."""

@@ -138,8 +138,6 @@ class OverfittingDetector(Callback):
         for part in (self._stretches, self._naming, self._probes, self._interventions):
             part.load_state_dict(state_dict)
 
-    # --- hooks ------------------------------------------------------------------------------------
-
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run; the state of a checkpoint is loaded after this."""
         if stage == "fit":
@@ -228,8 +226,6 @@ class OverfittingDetector(Callback):
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take away the gradients of frozen parts, before anything looks at them."""
         self._naming.take_gradients(pl_module)
-
-    # --- inside -----------------------------------------------------------------------------------
 
     def _judge(
         self, trainer: Trainer, model: LightningModule, val: float, ratio: float

@@ -98,14 +98,7 @@ class PhotonicInspector(Callback):
         self._directory: Path | None = None
 
     def shows(self, epoch: int) -> bool:
-        """Tell whether an epoch is shown; the last is as well, unless `epochs` are given.
-
-        Args:
-            epoch: The epoch, from 0.
-
-        Returns:
-            Whether it is one of those that the arguments choose.
-        """
+        """Tell whether an epoch is chosen; the last is shown as well, unless `epochs` are given."""
         if self.epochs is not None:
             return epoch in self.epochs
         if self.every_n_epochs is not None:
@@ -114,8 +107,6 @@ class PhotonicInspector(Callback):
         return number == 1 or (
             number >= 64 and number & (number - 1) == 0 and number.bit_length() % 2 == 1
         )
-
-    # --- hooks ------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the photonic modules, and where files go."""
@@ -203,8 +194,6 @@ class PhotonicInspector(Callback):
         if self.epochs is None and self._epoch is not None and self._shown != self._epoch:
             self._inspect(trainer, pl_module)
         self._begin()
-
-    # --- inside -----------------------------------------------------------------------------------
 
     def _inspect(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._shown = self._epoch

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from hybridlit.checks import enum_member, integer
 from hybridlit.photonics.vocabulary import Vocabulary
 
-__all__ = ["ComputationSpace", "FockSpace", "raising_table"]
+__all__ = ["ComputationSpace", "FockSpace", "raising_table", "states_before"]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -125,7 +125,7 @@ class FockSpace:
             Ranks, shape (...), int64.
         """
         occupation = np.asarray(states, dtype=np.int64)
-        before = _states_before(self.modes, self.photons, self.unbunched)
+        before = states_before(self.modes, self.photons, self.unbunched)
         behind = self.photons - np.cumsum(occupation, axis=-1)
         at_mode = np.arange(self.modes)
         if self.unbunched:
@@ -184,7 +184,7 @@ class FockSpace:
 
 
 @lru_cache(maxsize=128)
-def _states_before(modes: int, photons: int, unbunched: bool) -> IntArray:
+def states_before(modes: int, photons: int, unbunched: bool) -> IntArray:
     """Rank's term for each mode and number of photons left, shape (modes, photons + 1)."""
     table = np.zeros((modes, photons + 1), dtype=np.int64)
     for mode in range(modes):
@@ -205,7 +205,7 @@ def raising_table(modes: int, photons: int, space: ComputationSpace) -> IntArray
     `photons + 1`; -1 where mode i is full (unbunched only).
     """
     lower = FockSpace(modes, photons, space)
-    before = _states_before(modes, photons + 1, lower.unbunched)
+    before = states_before(modes, photons + 1, lower.unbunched)
     states = lower.states
     table = np.empty((modes, len(states)), dtype=np.int64)
     step = max(1, 2**16 // modes)  # states at a time, so that what lies between takes no memory

@@ -13,7 +13,9 @@ import hybridlit.callbacks
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.callbacks import component_profiler, photonic_inspector, tensorboard_layout
 from hybridlit.callbacks.component_profiler import ComponentProfiler
+from hybridlit.callbacks.measuring import reports
 from hybridlit.callbacks.measuring.reports import training_goes_on
+from hybridlit.callbacks.overfitting import OverfittingDetector
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 
@@ -51,6 +53,7 @@ FAULTS = {
         (ComponentProfile, "save_trace", no_space),
     ),
     "table": (lambda: ComponentProfiler(warmup=0, steps=1), (SummaryWriter, "add_text", no_space)),
+    "values": (OverfittingDetector, (reports, "log_now", no_space)),
     "charts": (TensorBoardLayout, (SummaryWriter, "add_custom_scalars", no_space)),
     "scores": (TensorBoardLayout, (tensorboard_layout, "_scores", fail)),
     "arguments": (TensorBoardLayout, (tensorboard_layout, "_arguments", fail)),

@@ -19,7 +19,6 @@ class Balance:
         high: The largest one.
         smoothing: Weight of the past in the averages.
         patience: Smoothed ratios outside, in a row, that make an imbalance.
-
     """
 
     def __init__(self, low: float, high: float, smoothing: float, patience: int) -> None:

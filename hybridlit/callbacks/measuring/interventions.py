@@ -85,8 +85,6 @@ class Interventions:
         """Whether copies can begin somewhere."""
         return self._origin is not None
 
-    # --- what is kept -----------------------------------------------------------------------------
-
     def begin(self, trainer: Trainer, values: dict[str, Tensor]) -> None:
         """Let copies begin here, with these values, unless the start of the run is near enough."""
         step = trainer.global_step
@@ -116,8 +114,6 @@ class Interventions:
         """Keep the learning rates of an optimizer that is about to step."""
         if self._origin is not None and len(self._origin.rates) < self.most_steps:
             self._origin.rates.append([float(group["lr"]) for group in optimizer.param_groups])
-
-    # --- what is done -----------------------------------------------------------------------------
 
     def affordable(self, step: int) -> bool:
         """Tell whether the run has taken as many steps as all copies together."""

@@ -43,37 +43,13 @@ def repeated_training(
     what `StagedTraining` and `AlternatingTraining` leave alone. Not repeated is what a module of
     one's own does in `training_step` beside its loss, and what other callbacks do to gradients.
 
-    Args:
-        trainer: The Trainer in a fit.
-        model: The module that it trains.
-        origin: Where the copy begins.
-        batch: From a number, from 0 on, to a training batch.
-        modes: Which modules are in training mode in training, by qualified name.
-        frozen: Qualified names of the parameters that stay as they are.
-        draw: Which random numbers are drawn, from 0 on.
+    All but the Trainer and the module that it trains is as for `TrainedCopy`.
 
     Raises:
         ValueError: If the Trainer does not optimize with one optimizer, once a step.
     """
     optimizer = only_optimizer(trainer, model, "repeating a stretch of training")
     copied = copy_of(model)
-    components = {name: list(own) for name, own in split_parameters(model).items()}
-    others: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    turns = [callback for callback in others if isinstance(callback, ComponentsInTurn)]
-    batches_an_epoch = float(trainer.num_training_batches)
-    accumulated = trainer.accumulate_grad_batches
-
-    def idle(step: int) -> set[str]:
-        epoch = trainer.current_epoch
-        if math.isfinite(batches_an_epoch):
-            epoch = step // math.ceil(batches_an_epoch / accumulated)
-        moment = cast("Trainer", _Moment(step, epoch))
-        return {
-            name
-            for turn in turns
-            for component in components.keys() - set(turn.trained(moment))
-            for name in components[component]
-        }
 
     def clip(optimizer: Optimizer) -> None:
         algorithm = GradClipAlgorithmType(trainer.gradient_clip_algorithm or "norm")
@@ -86,21 +62,38 @@ def repeated_training(
         origin,
         batch,
         frozen=frozen,
-        idle=idle,
+        idle=_idle(trainer, model),
         modes=modes,
-        accumulated=accumulated,
+        accumulated=trainer.accumulate_grad_batches,
         clip=clip,
         draw=draw,
     )
 
 
+def _idle(trainer: Trainer, model: LightningModule) -> Callable[[int], set[str]]:
+    """Return which parameters rest at a step of the run, since only the others have their turn."""
+    components = {name: list(own) for name, own in split_parameters(model).items()}
+    others: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    turns = [callback for callback in others if isinstance(callback, ComponentsInTurn)]
+    steps = float(trainer.num_training_batches) / trainer.accumulate_grad_batches  # an epoch
+
+    def idle(step: int) -> set[str]:
+        epoch = step // math.ceil(steps) if math.isfinite(steps) else trainer.current_epoch
+        moment = cast("Trainer", _Moment(step, epoch))
+        return {
+            name
+            for turn in turns
+            for component in components.keys() - set(turn.trained(moment))
+            for name in components[component]
+        }
+
+    return idle
+
+
 def adopt(trainer: Trainer, model: nn.Module, copied: TrainedCopy) -> None:
     """Let a model go on from its copy: its values, and what the optimizer has learned.
 
-    Args:
-        trainer: The Trainer in a fit; with several processes all go on from the copy of the first.
-        model: The model.
-        copied: Its copy.
+    With several processes all go on from the copy of the first.
     """
     (optimizer,) = trainer.optimizers
     found = dict(copied.model.named_parameters()) | dict(copied.model.named_buffers())

@@ -67,7 +67,8 @@ def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
     tensors = torch.tensor(list(values.values()), device=trainer.strategy.root_device).unbind()
     latest = dict(zip(values, tensors, strict=True))
     trainer.callback_metrics.update(latest)
-    log_now(trainer, latest)
+    with training_goes_on(f"what loggers get of {', '.join(values)}"):
+        log_now(trainer, latest)
 
 
 def log_largest(model: LightningModule, values: Mapping[str, float | Tensor]) -> None:

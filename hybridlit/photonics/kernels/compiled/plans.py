@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from hybridlit.photonics.fock import states_before
 from hybridlit.photonics.kernels.compiled import layout
 from hybridlit.photonics.kernels.compiled.layout import BITS, CHUNK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
@@ -21,16 +22,6 @@ MOST_PHOTONS = {torch.float32: 33, torch.float64: 150}
 MOST_MODES, MOST_STATES = 1 << BITS, (1 << 31 - BITS) - 1
 #: States beyond which a plan's tables take more than some tens of megabytes.
 LARGE_STATES = 300_000
-
-
-def rank_weights(modes: int, photons: int, unbunched: bool) -> npt.NDArray[np.int64]:
-    """Return w (modes, photons + 2), the terms of the rank sum (see :mod:`source.tables`)."""
-    weights = np.zeros((modes, photons + 2), dtype=np.int64)
-    for j in range(modes):
-        rest = modes - j - 1
-        for r in range(1, photons + 2):
-            weights[j, r] = comb(rest, r - 1) if unbunched else comb(r - 1 + rest, rest)
-    return weights
 
 
 class Plan:
@@ -87,7 +78,7 @@ class Plan:
         self.layers: dict[tuple[int, int], Any] = {}
         #: The address of the child links once a backward pass has needed them, until then 0.
         self.children_at = 0
-        self._rank_weights = rank_weights(modes, photons, unbunched)
+        self._rank_weights = states_before(modes, photons + 1, unbunched)
         self.parents = self._links(-1, self._parent_total)
         self.weights = self._output_weights()
         # Addresses are looked up once; the arrays above keep the memory alive.

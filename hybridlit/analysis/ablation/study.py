@@ -163,14 +163,8 @@ def ablation_study(
     number(margin, "margin", above=0.0)
     integer(permutations, "permutations", 30)
     integer(draws, "draws", 1)
-    measure = Measure(model, score, forward)
-    wanted = _arms(retrained)
+    measure, wanted = Measure(model, score, forward), _arms(retrained, model)
     numbers = _seeds(seeds, 2 if wanted else 1)
-    if wanted and not photonic_modules(model):
-        raise ValueError(
-            f"{type(model).__name__} holds no photonic layer, so there is nothing to replace: "
-            "declare one with mark_photonic, or give retrained=False and components=[...]"
-        )
     parts = chosen_parts(model, components, photonic_modules(model)) if posthoc else {}
     epochs = _epochs(model, max_epochs) if wanted else 0
     recipe = Recipe(model, build, epochs, monitor, dict(trainer_options or {}))
@@ -193,11 +187,11 @@ def ablation_study(
             found = posthoc_arms(trained, parts, margin, bar.update)
             beside: tuple[Baseline, ...] = ()
             if not wanted and found.scored is not None:  # beside the model, on its one split
-                validates = recipe.validates(data)
-                runs, reasons = fit_baselines(rivals, model, bench, validates, bar.update)
+                runs, reasons = fit_baselines(
+                    rivals, model, bench, recipe.validates(data), bar.update
+                )
                 left_out |= reasons
-                pairs = {name: [run] for name, run in runs.items()}
-                beside = compared(pairs, [found.scored], margin)
+                beside = compared({n: [run] for n, run in runs.items()}, [found.scored], margin)
         again = retrained_arms(
             arms,
             recipe,
@@ -241,12 +235,18 @@ def _test_rows(data: LightningDataModule) -> int:
     return rows
 
 
-def _arms(retrained: bool | Sequence[str]) -> list[str]:
-    if isinstance(retrained, bool):
-        return list(ARMS) if retrained else []
-    for arm in retrained:
+def _arms(retrained: bool | Sequence[str], model: LightningModule) -> list[str]:
+    if not retrained:
+        return []
+    named = list(ARMS) if retrained is True else ["hybrid", *retrained]
+    for arm in named:
         choice(arm, "each entry of retrained", ARMS)
-    return [arm for arm in ARMS if arm == "hybrid" or arm in retrained] if retrained else []
+    if not photonic_modules(model):
+        raise ValueError(
+            f"{type(model).__name__} holds no photonic layer, so there is nothing to replace: "
+            "declare one with mark_photonic, or give retrained=False and components=[...]"
+        )
+    return [arm for arm in ARMS if arm in named]
 
 
 def _seeds(seeds: int | Sequence[int], least: int) -> list[int]:

@@ -18,6 +18,7 @@ import hybridlit
 from hybridlit import SequentialHybrid, SklearnDataModule
 from hybridlit.cli import main
 from hybridlit.cli.loading import load_model, unimported_name
+from hybridlit.internals.lightning import INSTANTIATES
 
 MODEL = ["--model=SequentialHybrid", "--model.input_dim=4", "--model.quantum_dim=2"]
 MODEL += ["--model.output_dim=3", "--model.n_modes=4", "--model.n_photons=2"]
@@ -538,6 +539,15 @@ def test_a_checkpoint_cannot_have_code_imported_as_a_whole_model(foreign):
     torch.save(content, path)
     with pytest.raises(SystemExit, match=r"asks for trap\.Mine"):
         main(["test", *MODEL, *DATA, *SHORT, "--ckpt_path", path])
+    assert "trap" not in sys.modules
+
+
+def test_what_fit_has_made_loads_where_nothing_else_has_run(foreign, monkeypatch):
+    path = foreign(_class_path="hybridlit.SequentialHybrid", _instantiator=INSTANTIATES)
+    monkeypatch.delitem(sys.modules, "lightning.pytorch.cli")  # as in a new process
+    assert type(load_model(path)) is SequentialHybrid
+    with pytest.raises(ValueError, match=r"asks for the class trap\.make"):
+        load_model(foreign(_instantiator="trap.make", _class_path="hybridlit.SequentialHybrid"))
     assert "trap" not in sys.modules
 
 

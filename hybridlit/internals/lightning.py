@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASS_PATH",
+    "INSTANTIATES",
     "INSTANTIATOR",
     "attached_trainer",
     "batch_ended",
@@ -226,3 +227,6 @@ CLASS_PATH = "_class_path"
 
 INSTANTIATOR = "_instantiator"
 """Hyperparameter that only a model made by `LightningCLI` has; see `CLASS_PATH`."""
+
+INSTANTIATES = "lightning.pytorch.cli.instantiate_module"
+"""What `LightningCLI` writes there: Lightning's own function, which imports nothing foreign."""

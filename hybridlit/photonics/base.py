@@ -95,7 +95,7 @@ class PhotonicCircuit(nn.Module):
             raise ValueError(f"dtype must be {ansatz.dtype} as in the ansatz, got {dtype}")
         try:
             place = torch.empty(0, device=device).device
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # torch asserts that it has CUDA
             raise ValueError(f"device must be one of torch's, got {device!r}: {error}") from error
         if not self._has_expectations:
             # A readout's weights and their gradient stand beside the simulation.
@@ -136,6 +136,9 @@ class PhotonicCircuit(nn.Module):
     def reset_parameters(self) -> None:
         """Draw Haar-random interferometers, set every bandwidth to 1, and reset the readout."""
         self.reset_phases()
+        self._reset_readout()
+
+    def _reset_readout(self) -> None:
         reset = getattr(self.readout, "reset_parameters", None)  # the identity has none
         if reset is not None:
             reset()
@@ -364,6 +367,10 @@ class PhotonicCircuit(nn.Module):
                 "nothing of the circuit, to take the numbers over all the same"
             )
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+        if self.encoding.device != self.phases.device:  # assigned to a layer on the meta device
+            self._set_constants()
+            self.readout.to_empty(device=self.phases.device)
+            self._reset_readout()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow ``.to()``, ``.half()`` and the like, but never below float32."""
@@ -373,6 +380,9 @@ class PhotonicCircuit(nn.Module):
             low = result.dtype in (torch.float16, torch.bfloat16)
             return tensor.to(result.device) if low else result
 
+        empty = self.phases.is_meta
         super()._apply(floored, recurse)  # type: ignore[no-untyped-call]
         self._set_constants()  # cast ones would keep float32's error
+        if empty and not self.phases.is_meta:
+            self._reset_readout()  # its tables, which are in no state dict
         return self

@@ -117,6 +117,8 @@ class DistinguishableLayer(_Distinguishable, QuantumLayer):
 class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
     """A `QuantumLayerStack` whose photons do not interfere with one another."""
 
+    _one = DistinguishableLayer
+
     @classmethod
     def from_stack(cls, stack: QuantumLayerStack) -> DistinguishableLayerStack:
         """Copy a stack, with phases, bandwidths and readouts, and take the interference away.
@@ -131,7 +133,3 @@ class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
         made = cls(stack.count, stack.input_size, ansatz=stack.ansatz, recompute=stack.recompute)
         take_over(made, stack, stack.state_dict())
         return made
-
-    def layers(self) -> list[QuantumLayer]:
-        """Return the layers one by one, as copies."""
-        return [DistinguishableLayer.from_layer(layer) for layer in super().layers()]

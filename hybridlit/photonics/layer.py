@@ -96,6 +96,7 @@ class QuantumLayer(PhotonicCircuit):
         output_size: int | None = None,
         *,
         output_mapping_strategy: OutputMappingStrategy | str | None = None,
+        recompute: bool | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         **circuit: Any,
@@ -111,7 +112,8 @@ class QuantumLayer(PhotonicCircuit):
             output_size: Number of outputs; None: the probabilities of all outcomes.
             output_mapping_strategy: How probabilities become outputs; None: `"modgrouping"`, or
                 `"none"` if there are as many outputs as outcomes.
-            device: As for the layer, and so are the others.
+            recompute: As for the layer, and so are the others.
+            device: Where parameters and buffers are.
             dtype: In which it computes.
             **circuit: Fields of an `Experiment` that differ from these.
 
@@ -126,9 +128,10 @@ class QuantumLayer(PhotonicCircuit):
             >>> QuantumLayer.simple(4, 3).fock_space
             FockSpace(modes=5, photons=3, space=<ComputationSpace.UNBUNCHED: 'unbunched'>)
         """
-        modes = circuit.setdefault("n_modes", min(integer(input_size, "input_size", 1) + 1, 20))
-        if "input_state" not in circuit and isinstance(modes, int):
-            circuit.setdefault("n_photons", (modes + 1) // 2)
+        usual = min(integer(input_size, "input_size", 1) + 1, 20)
+        modes = integer(circuit.setdefault("n_modes", usual), "n_modes", 2)
+        if circuit.get("input_state") is None and circuit.get("n_photons") is None:
+            circuit["n_photons"] = (modes + 1) // 2
         circuit.setdefault("computation_space", ComputationSpace.UNBUNCHED)
         experiment = _experiment(circuit)
         if output_mapping_strategy is None:
@@ -139,6 +142,7 @@ class QuantumLayer(PhotonicCircuit):
             output_size,
             experiment=experiment,
             output_mapping_strategy=output_mapping_strategy,
+            recompute=recompute,
             device=device,
             dtype=dtype,
         )
@@ -236,9 +240,12 @@ def _experiment(circuit: Mapping[str, Any]) -> Experiment:
 
 def _refuse_unknown(circuit: Mapping[str, Any]) -> None:
     known = [field.name for field in fields(Experiment)]
+    others = [
+        name for name in signature(QuantumLayer).parameters if name not in ("circuit", *circuit)
+    ]
     for name in circuit:
         if name not in known:
-            near = get_close_matches(name, [*known, *signature(QuantumLayer).parameters], 1)
+            near = get_close_matches(name, [*known, *others], 1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
             raise TypeError(
                 f"unexpected argument {name!r}{meant}; beside those of the layer it may be a field "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -45,6 +45,8 @@ class QuantumLayerStack(PhotonicCircuit):
         torch.Size([16, 3, 8])
     """
 
+    _one: ClassVar[type[QuantumLayer]] = QuantumLayer
+
     def __init__(
         self,
         count: int,
@@ -75,9 +77,16 @@ class QuantumLayerStack(PhotonicCircuit):
             A stack whose layer k computes what `layers[k]` does.
 
         Raises:
+            TypeError: If one is no layer, or its photons are not of the stack's kind.
             ValueError: If there is none, or two differ in more than the values of their parameters.
         """
         layers = list(layers)
+        for layer in layers:
+            if getattr(type(layer), "_probabilities", None) is not cls._one._probabilities:
+                raise TypeError(
+                    f"layers of a {cls.__name__} must be of the kind {cls._one.__name__}, got "
+                    f"{type(layer).__name__}"
+                )
         kinds = {_kind(layer) for layer in layers}
         if len(kinds) != 1:
             raise ValueError(
@@ -96,7 +105,7 @@ class QuantumLayerStack(PhotonicCircuit):
         """Return the layers one by one, as copies."""
         made = []
         for index in range(len(self.phases)):
-            layer = QuantumLayer(self.input_size, ansatz=self.ansatz, recompute=self.recompute)
+            layer = self._one(self.input_size, ansatz=self.ansatz, recompute=self.recompute)
             take_over(layer, self, {k: value[index] for k, value in self.state_dict().items()})
             made.append(layer)
         return made

@@ -83,8 +83,13 @@ MUTATIONS = [
     ),
     *mutations_of(
         "photonics/readouts/expectations.py",
-        "photonics/test_correlations.py",
+        "photonics/test_correlations.py photonics/test_distinguishable.py",
         [
+            (
+                "mean[:, None] - (rows * photons) @ rows.mT",
+                "mean[:, None] - rows @ rows.mT",
+                "a photon is correlated with itself",
+            ),
             (
                 "(weights * (photons * (photons + 1))) @ weights.mT",
                 "(weights * (photons * photons)) @ weights.mT",
@@ -109,8 +114,9 @@ MUTATIONS = [
     ),
     *mutations_of(
         "photonics/readouts/linear.py",
-        "photonics/test_readout.py",
+        "photonics/test_readout.py photonics/test_stack.py",
         [
+            ("offset = bias - weight.sum(2)", "offset = bias", "readouts of stacks differ"),
             (
                 "weight * self.in_features, bias - weight.sum(1))",
                 "weight * self.in_features, bias)",

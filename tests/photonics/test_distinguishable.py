@@ -173,3 +173,18 @@ def test_bad_features_are_refused_as_by_a_layer():
         layer(torch.full((2, 3), torch.nan, dtype=torch.float64))
     with pytest.raises(ValueError, match="input_size=3"):
         layer(torch.rand(2, 4, dtype=torch.float64))
+
+
+def test_a_stack_is_made_of_layers_with_its_own_kind_of_photons():
+    layer = QuantumLayer(2, 3, n_modes=4, n_photons=2)
+    classical, x = DistinguishableLayer.from_layer(layer), torch.rand(5, 2)
+    stack = DistinguishableLayerStack.from_layers([classical])
+    torch.testing.assert_close(stack(x)[:, 0], classical(x))
+    assert [type(one) for one in stack.layers()] == [DistinguishableLayer]
+    for kind, wrong in [
+        (QuantumLayerStack, classical),
+        (DistinguishableLayerStack, layer),
+        (QuantumLayerStack, torch.nn.Identity()),
+    ]:
+        with pytest.raises(TypeError, match=f"kind .*Layer, got {type(wrong).__name__}"):
+            kind.from_layers([wrong])

@@ -101,6 +101,15 @@ def test_simple_layers_take_what_layers_take():
         QuantumLayer.simple(4, 1)
     with pytest.raises(TypeError, match="did you mean 'n_photons'"):
         QuantumLayer.simple(4, photons=1)
+    assert QuantumLayer.simple(4, 3, recompute=True).recompute is True
+    assert QuantumLayer.simple(4, n_modes=np.int64(6), input_state=None).experiment.n_photons == 3
+
+
+@pytest.mark.parametrize("name", ["experiment", "ansatz", "circuit"])
+def test_no_argument_is_said_to_be_a_misspelling_of_itself(name):
+    with pytest.raises(TypeError, match=f"unexpected argument '{name}'") as refused:
+        QuantumLayer.simple(4, 3, **{name: None})
+    assert f"did you mean '{name}'" not in str(refused.value)
 
 
 # --- precision and device -------------------------------------------------------------------------
@@ -151,6 +160,31 @@ def test_other_precisions_are_refused(make, dtype, error, message):
 def test_an_unknown_device_is_refused():
     with pytest.raises(ValueError, match="device must be one of torch's, got 'gpu'"):
         QuantumLayer(3, 4, **CIRCUIT, device="gpu")
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    def empty(*_, **__):
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr("hybridlit.photonics.base.torch.empty", empty)
+    with pytest.raises(ValueError, match=r"device must be .*'cuda': Torch not compiled with CUDA"):
+        QuantumLayer(3, 4, **CIRCUIT, device="cuda")
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("make", KINDS)
+@pytest.mark.parametrize("mapping", ["linear", "modgrouping", "mode_expectations"])
+def test_a_layer_without_memory_takes_a_state(make, mapping, assign):
+    sizes = (3,) if mapping == "mode_expectations" else (3, 4)
+    given = dict(CIRCUIT, output_mapping_strategy=mapping)
+    trained, layer = make(*sizes, **given), make(*sizes, **given, device="meta")
+    if not assign:
+        layer.to_empty(device="cpu")
+        for buffer in layer.readout.buffers():
+            assert buffer.max() < 4  # no outcome is in a group that is not there
+    layer.load_state_dict(trained.state_dict(), assign=assign)
+    x = torch.rand(5, 3)
+    torch.testing.assert_close(layer(x), trained(x), rtol=0, atol=0)
 
 
 def test_copies_keep_precision_device_and_what_is_trained():
@@ -211,6 +245,19 @@ def test_encodings_are_tensors_or_arrays_as_well(kind):
     other = Experiment(n_modes=4, n_photons=2, encoding=kind(ENCODING))
     assert other == plain and hash(other) == hash(plain)
     assert pickle.loads(pickle.dumps(other)) == plain and "tensor" not in repr(other)
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        np.array(ENCODING) * (1 + 1j),
+        torch.tensor(ENCODING, dtype=torch.complex64),
+        torch.ones(1, 4, 2, device="meta"),
+    ],
+)
+def test_encodings_without_real_values_are_refused(encoding):
+    with pytest.raises(ValueError, match="an array or a tensor, real and of shape"):
+        Experiment(n_modes=4, n_photons=2, encoding=encoding)
 
 
 def test_encodings_in_radians_are_the_same_circuit():

@@ -89,14 +89,19 @@ def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
         ValueError: if it is ragged, not finite, of another shape, or if some feature changes
             nothing but a global phase, to the precision of float32.
     """
-    if isinstance(encoding, Tensor):
-        encoding = encoding.detach().to("cpu", torch.float64).numpy()
     try:
+        if isinstance(encoding, Tensor):
+            encoding = (
+                encoding.detach().cpu().to(torch.promote_types(encoding.dtype, torch.float64))
+            )
+            encoding = encoding.numpy()
+        if isinstance(encoding, np.ndarray) and np.iscomplexobj(encoding):
+            raise TypeError
         array = np.array(encoding, dtype=np.float64) / {"pi": 1.0, "radian": math.pi}[unit]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # a tensor without memory is a RuntimeError
         raise ValueError(
-            "encoding must be a nested list of numbers of shape (columns, modes, features) with "
-            f"rows of equal length, got {encoding!r}"
+            "encoding must be a nested list of numbers, an array or a tensor, real and of shape "
+            f"(columns, modes, features) with rows of equal length, got {encoding!r}"
         ) from None
     if array.ndim != 3 or 0 in array.shape or array.shape[1] != modes:
         raise ValueError(

@@ -21,7 +21,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
-from hybridlit.internals.lightning import CLASS_PATH
+from hybridlit.internals.lightning import CLASS_PATH, MODEL_MAKER
 from hybridlit.templates import HybridModule
 from hybridlit.templates.hyperparameters import unknown_argument
 
@@ -92,7 +92,7 @@ def load_model(
             "it: give template, such as 'SequentialHybrid' or 'mypackage.models.Mine'"
         )
     _importable()
-    foreign = unimported_name(kept) if template is None else None
+    foreign = unimported_name(kept, [MODEL_MAKER]) if template is None else None
     if foreign is not None:
         # a file must not decide what code is run
         raise ValueError(

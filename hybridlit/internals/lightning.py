@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CLASS_PATH",
     "INSTANTIATOR",
+    "MODEL_MAKER",
     "attached_trainer",
     "batch_ended",
     "batch_index",
@@ -226,3 +227,6 @@ CLASS_PATH = "_class_path"
 
 INSTANTIATOR = "_instantiator"
 """Hyperparameter that only a model made by `LightningCLI` has; see `CLASS_PATH`."""
+
+MODEL_MAKER = "lightning.pytorch.cli.instantiate_module"
+"""What `LightningCLI` notes there, a function of Lightning's own; see `CLASS_PATH`."""

@@ -16,7 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchmetrics import MeanMetric
 
-from hybridlit.internals.lightning import CLASS_PATH, INSTANTIATOR
+from hybridlit.internals.lightning import CLASS_PATH, INSTANTIATOR, MODEL_MAKER
 from hybridlit.internals.numba import (
     AbstractTemplate,
     infer_global,
@@ -87,7 +87,7 @@ def test_the_command_line_notes_the_class_of_a_model(tmp_path):
         args={"model": {"class_path": f"{__name__}.Model", "init_args": {"width": 3}}},
     )  # fmt: skip
     assert cli.model.hparams[CLASS_PATH] == f"{__name__}.Model"
-    assert INSTANTIATOR in cli.model.hparams
+    assert cli.model.hparams[INSTANTIATOR] == MODEL_MAKER
     assert dict(Model(3).hparams) == {"width": 3}
 
 

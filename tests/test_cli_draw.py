@@ -1,5 +1,6 @@
 """`hybridlit draw`, and models and data from recipes and checkpoints."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -146,9 +147,16 @@ def test_a_checkpoint_without_its_class_needs_one(bare, capsys):
     assert "5 modes" in capsys.readouterr().out
 
 
+def test_a_process_of_its_own_draws_a_checkpoint_of_fit(run):
+    command = [sys.executable, "-m", "hybridlit", "draw", "--ckpt", str(run)]
+    drawn = subprocess.run(command, capture_output=True, text=True)
+    assert drawn.returncode == 0 and "modes" in drawn.stdout, drawn.stderr
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
+        ({"_instantiator": "trap.make"}, r"trap\.make"),
         ({"_class_path": "trap.Mine"}, r"trap\.Mine"),
         ({"front": {"class_path": "trap.Front"}}, r"trap\.Front"),
         ({"front": ["{class_path: 'trap.Front'}"]}, r"trap\.Front"),

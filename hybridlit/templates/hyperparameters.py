@@ -86,10 +86,14 @@ class PlainHyperparameters(LightningModule):
         self._read_here = {name for call in calls if call.is_ours for name in call.arguments}
         self.remove_ignored_hparams(sorted(self._ignored))
 
-    def keep_plain(self, name: str, value: Any) -> None:
-        """Record a plain value in the place of an argument that a template has made it of."""
+    def keep_plain(self, name: str, value: Any, own: bool) -> None:
+        """Record a plain value in the place of an argument that a template has made it of.
+
+        `own` says that it is what the class itself was given. Otherwise a subclass has made it of
+        an argument of its own, which its constructor will be given again.
+        """
         self.hparams[name] = value
-        if name in self._own_arguments:
+        if own:
             self._own_arguments[name] = self._stored[name] = value
             self._left_out = [other for other in self._left_out if other != name]
 

@@ -130,8 +130,10 @@ class HybridNetwork(HybridModule):
         super().__init__(output_dim=output_dim, **training)
         if experiment is not None:
             whole = as_experiment(experiment)
-            refuse_contradictions(whole, constructor_calls(self, inspect.currentframe()))
-            self.keep_plain("experiment", fields_of(whole))
+            calls = constructor_calls(self, inspect.currentframe())
+            refuse_contradictions(whole, calls)
+            own = calls[-1].arguments.get("experiment") is experiment
+            self.keep_plain("experiment", fields_of(whole), own)
             for name in CIRCUIT_ARGUMENTS:  # what builders and reports find
                 self.hparams[name] = plain(getattr(whole, name))
         self._input_shape = self.feature_shape = _input_shape(input_dim, input_shape)
@@ -254,6 +256,15 @@ class HybridNetwork(HybridModule):
                 + ("; use x.permute(0, 3, 1, 2)" if list(x.shape[1:]) == last else "")
             )
         super().check_features(x)
+
+    @property
+    def hparams_initial(self) -> Any:
+        """The hyperparameters for loggers; those of the circuit are those of the experiment."""
+        initial = super().hparams_initial
+        if self.hparams["experiment"] is not None:
+            names = [name for name in CIRCUIT_ARGUMENTS if name in initial]
+            initial.update({name: self.hparams[name] for name in names})
+        return initial
 
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation mode; a frozen front stays in evaluation mode."""

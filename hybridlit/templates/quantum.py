@@ -56,7 +56,13 @@ def as_experiment(given: Experiment | Mapping[str, Any]) -> Experiment:
                 f"the class_path of experiment must be hybridlit.Experiment, got "
                 f"{given['class_path']!r}"
             )
+        others = [name for name in given if name not in ("class_path", "init_args")]
         given = given.get("init_args") or {}
+        if others or not isinstance(given, Mapping):
+            raise ValueError(
+                "experiment must hold its fields by name in init_args, beside class_path, got "
+                + (f"{others[0]!r} beside it" if others else f"init_args={given!r}")
+            )
     known = [field.name for field in fields(Experiment)]
     for name in given:
         if name not in known:

@@ -139,9 +139,50 @@ def test_defaults_of_a_template_of_the_users_contradict_nothing():
         Fixed(4, 3, 2, experiment=STATE)
 
 
+class Bigger(SequentialHybrid):
+    def __init__(self, *args, experiment, **kwargs):
+        wider = {**experiment, "n_modes": experiment["n_modes"] + 1}
+        super().__init__(*args, experiment=wider, **kwargs)
+
+
+class ByName(SequentialHybrid):
+    def __init__(self, *args, experiment="state", **kwargs):
+        super().__init__(*args, experiment=Experiment(**GIVEN[experiment]), **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [(Bigger, dict(circuit_type="series", n_modes=3, n_photons=1)), (ByName, "state")],
+)
+def test_a_subclass_gets_back_what_it_makes_its_experiment_of(kind, own, tmp_path, make_trainer):
+    model = kind(4, 3, 2, experiment=own)
+    trainer = make_trainer()
+    trainer.strategy.connect(model)
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    restored = kind.load_from_checkpoint(tmp_path / "model.ckpt")
+    assert circuit(restored).experiment == circuit(model).experiment
+    assert restored.hparams["experiment"]["n_modes"] == 4 == restored.hparams["n_modes"]
+
+
+def test_loggers_get_the_circuit_that_there_is(make):
+    initial = make(experiment=GIVEN["unbunched"]).hparams_initial
+    assert (initial["n_modes"], initial["n_photons"]) == (5, 2)
+    assert initial["computation_space"] == "unbunched" == initial["experiment"]["computation_space"]
+
+
 @pytest.mark.parametrize(
     ("experiment", "error", "message"),
     [
+        (
+            {"class_path": "hybridlit.Experiment", "init_arg": STATE},
+            ValueError,
+            "in init_args, beside class_path, got 'init_arg' beside it",
+        ),
+        (
+            {"class_path": "hybridlit.Experiment", "init_args": [1]},
+            ValueError,
+            r"in init_args, .* got init_args=\[1\]",
+        ),
         (STATE | {"n_mode": 3}, TypeError, r"no field 'n_mode' \(did you mean 'n_modes'\?\)"),
         (STATE | {"n_modes": 5}, ValueError, "input_state must hold"),
         ({"class_path": "torch.nn.Linear"}, ValueError, "must be hybridlit.Experiment, got 'torch"),

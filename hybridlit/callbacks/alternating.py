@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.checks import integer
 from hybridlit.optimizers import only_optimizer, trainable_parameters
 from hybridlit.templates.stages import ComponentsInTurn
@@ -89,4 +90,4 @@ class AlternatingTraining(ComponentsInTurn):
             # a single step of each interval would show cycles that are none
             steps = range(trainer.global_step + 1 - interval, trainer.global_step + 1)
             share = sum(self.phase(step) == "photonic" for step in steps) / interval
-            pl_module.log("train/phase", share, on_step=True, on_epoch=False)
+            pl_module.log(LogKey.PHASE(), share, on_step=True, on_epoch=False)

@@ -132,7 +132,7 @@ class HybridCheckpoint(BestCheckpoints):
         self._begin_fit()
 
     def _begin_fit(self) -> None:
-        self._due = False
+        self._validated = self._due = False
         self._first_step = None
         self._saved: int | None = None  # the step of the last save with nothing half done
         self._settled = False  # while saving: everybody else has done with this validation or epoch

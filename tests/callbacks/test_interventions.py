@@ -1,5 +1,7 @@
 """Copies repeat the training of a model exactly; what cannot be repeated names nobody."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -7,11 +9,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
-from hybridlit.analysis.loss_change.retraining import TrainedCopy, batches_in_turns
+from hybridlit.analysis.loss_change.retraining import TrainedCopy, batches_in_turns, in_one
 from hybridlit.callbacks.alternating import AlternatingTraining
-from hybridlit.callbacks.measuring.interventions import Interventions
+from hybridlit.callbacks.measuring.interventions import Interventions, _by_number
 from hybridlit.callbacks.measuring.repeated_training import repeated_training
 from hybridlit.callbacks.overfitting import OverfittingDetector
+from hybridlit.resume.packed import packed
 
 
 @pytest.fixture
@@ -285,3 +288,39 @@ def test_a_part_that_cannot_go_back_is_frozen_as_it_is(make_trainer, monkeypatch
     with pytest.warns(UserWarning, match=r"classical_path is frozen as it is, .*out of memory"):
         trainer.fit(Wide(), memorizing())
     assert detector.frozen[0] == "classical_path" and trainer.current_epoch == 20
+
+
+def test_moments_by_name_from_before_are_those_of_the_parameters():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    groups = [model[1].weight, model[0].weight, model[0].bias, model[1].bias]  # in another order
+    optimizer = torch.optim.Adam([{"params": groups[:1]}, {"params": groups[1:]}])
+    model(torch.rand(5, 2)).sum().backward()
+    optimizer.step()
+    names = {id(p): name for name, p in model.named_parameters()}
+    wanted = optimizer.state_dict()["state"]
+    tensors = {
+        f"{names[id(p)]}/{key}": wanted[i][key]
+        for i, p in enumerate(groups)
+        for key in ("exp_avg", "exp_avg_sq")
+    }
+    origin = {
+        "step": 1,
+        "values": packed({"a": torch.ones(1)}),
+        "moments": packed(tensors),
+        "plain_moments": [(names[id(p)], "step", wanted[i]["step"]) for i, p in enumerate(groups)],
+    }
+    batches = [(torch.rand(2, 2), torch.zeros(2))]
+    kept = {"train": in_one(batches), "val": in_one(batches)}
+    state = {"kept": kept, "origin": origin, "rates": [[0.1]], "shuffled": False, "spent": 3}
+    loaded = Interventions(5, 5)
+    loaded.load_state_dict({"interventions": state})
+    again = Interventions(5, 5)
+    again.load_state_dict(loaded.state_dict())
+    trainer = SimpleNamespace(optimizers=[optimizer])
+    for one in (loaded, again):
+        found = _by_number(one._origin.moments, trainer, model)
+        assert found.keys() == wanted.keys() and one._origin.rates == [[0.1]]
+        for number, own in wanted.items():
+            assert own.keys() == found[number].keys()
+            assert all(torch.equal(own[key], found[number][key]) for key in own)

@@ -243,6 +243,18 @@ def test_nothing_is_saved_twice_or_before_the_first_step(tmp_path, fit):
     assert "interrupted.ckpt" not in names(tmp_path / "c")
 
 
+def test_an_ended_fit_leaves_no_validation_behind(tmp_path, fit):
+    class Fails(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            raise OSError("after the validation, before it is looked at")
+
+    kept = HybridCheckpoint(dirpath=str(tmp_path / "c"), on_exception=False)
+    with pytest.raises(OSError, match="before it is looked at"):
+        fit(Fails(), kept, model=Scores([1.0]), loaders=loaders(), max_epochs=1)
+    fit(kept, model=Scores([]), loaders=dict(train_dataloaders=rows()), max_epochs=1)
+    assert names(tmp_path / "c") == ["last.ckpt"]
+
+
 def test_an_interruption_without_a_new_step_saves_nothing(tmp_path, fit):
     for number, hook in enumerate(("on_train_batch_start", "on_after_backward")):
         kept = HybridCheckpoint(last_share=None, dirpath=str(tmp_path / f"c{number}"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hybridlit.analysis.profiling.part_times import OTHER, Span
+from hybridlit.components import COMPONENTS
 from hybridlit.words import aligned, in_bytes, piped
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class ComponentProfile:
     @property
     def shares(self) -> dict[str, float]:
         """Shares of `"classical"`, `"photonic"` and `"other"`, which sum to 1."""
-        shares = dict.fromkeys(("classical", "photonic", OTHER), 0.0)
+        shares = dict.fromkeys((*COMPONENTS, OTHER), 0.0)
         for part in self.parts:
             shares[part.component] += part.share
         return shares

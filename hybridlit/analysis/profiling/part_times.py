@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from hybridlit.analysis.evaluation import tensors_in
-from hybridlit.components import model_parts
+from hybridlit.components import COMPONENTS, model_parts
 
 __all__ = ["OTHER", "PartTimer", "Span", "StepTimes"]
 
@@ -30,7 +30,7 @@ OTHER = "other"
 
 Phase = Literal["forward", "backward"]
 
-_TAKEN = (OTHER, "classical", "photonic")
+_TAKEN = (OTHER, *COMPONENTS)
 """Labels that mean something else."""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hybridlit.analysis.evaluation import tensors_in
@@ -76,8 +77,11 @@ class Interventions:
             self._batches = {probe: _apart(*kept) for probe, kept in own["kept"].items()}
             if own["origin"] is not None:
                 saved = own["origin"] | {"values": unpacked(own["origin"]["values"])}
+                if "plain_moments" in saved:
+                    saved["moments"] = _by_name(saved["moments"], saved.pop("plain_moments"))
                 self._origin = Origin(**saved, rates=list(own["rates"]))
-            self._shuffled, self._spent, self._draw = own["shuffled"], own["spent"], own["draw"]
+            self._shuffled, self._spent = own["shuffled"], own["spent"]
+            self._draw = own.get("draw", 0)
             self._saved = None
 
     @property
@@ -196,7 +200,30 @@ class Interventions:
         draw: int,
     ) -> TrainedCopy:
         batch = batches_in_turns(kept.batches["train"], kept.shuffled, draw)
-        return repeated_training(trainer, model, kept.origin, batch, self._modes, frozen, draw)
+        moments = _by_number(kept.origin.moments, trainer, model)
+        origin = replace(kept.origin, moments=moments)
+        return repeated_training(trainer, model, origin, batch, self._modes, frozen, draw)
+
+
+def _by_name(tensors: Mapping[str, Any], plain: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+    """Return moments as checkpoints from before 0.2 hold them, by names of parameters."""
+    moments: dict[Any, dict[str, Any]] = {}
+    for path, tensor in unpacked(tensors).items():
+        name, _, key = path.rpartition("/")
+        moments.setdefault(name, {})[key] = tensor
+    for name, key, value in plain:
+        moments.setdefault(name, {})[key] = value
+    return moments
+
+
+def _by_number(
+    moments: Mapping[Any, dict[str, Any]], trainer: Trainer, model: nn.Module
+) -> dict[int, dict[str, Any]]:
+    """Return moments by the numbers of parameters in the optimizer, also if they are by name."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = (group for optimizer in trainer.optimizers for group in optimizer.param_groups)
+    numbered = {names.get(id(p)): i for i, p in enumerate(p for g in groups for p in g["params"])}
+    return {numbered.get(key, key): state for key, state in moments.items()}
 
 
 def _same(one: Any, other: Any) -> bool:

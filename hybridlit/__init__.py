@@ -1,8 +1,8 @@
 """Hybrid classical and photonic-quantum models: Lightning templates over one simulation core.
 
-Names are loaded on first use, so that ``import hybridlit`` and ``import hybridlit.photonics`` cost
+Names are loaded on first use, so that `import hybridlit` and `import hybridlit.photonics` cost
 no more than torch: only the templates, callbacks and the command line import Lightning. The list of
-them is ``__init__.pyi``, which type checkers read as well.
+them is `__init__.pyi`, which type checkers read as well.
 """
 
 import lazy_loader

@@ -166,7 +166,7 @@ def kinds(annotation):
 
 def kind_of(text):
     for pattern, kind in [
-        (r"Literal|[A-Z]\w*Name$|EncodingUnit$", "Literal"),
+        (r"Literal|[A-Z]\w*Name$|EncodingUnit$|Action$|By$|OnDrift$", "Literal"),
         (r"Sequence\[int\]$|list\[int\]$", "Sequence[int]"),
         (r"Sequence\[|list\[", "Sequence"),
         (r"tuple\[", "tuple"),

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 ROOT = Path(__file__).parents[1]
 RECIPE = {
     "seed_everything": 0,
-    "trainer": {"accelerator": "cpu", "max_epochs": 2, "log_every_n_steps": 1},
+    "trainer": {"accelerator": "cpu", "max_epochs": 2, "callbacks": ["PhotonicInspector"]},
     "model": {
         "class_path": "SequentialHybrid",
         "init_args": {
@@ -82,11 +83,18 @@ def test_the_file_and_the_row_are_all_there_is_to_write(extended):
     run(extended, "-m", "ruff", "check", "hybridlit/photonics/readouts")
     (extended / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     run(extended, "-m", "hybridlit", "fit", "--config", "recipe.yaml")
-    (checkpoint,) = (extended / "lightning_logs").rglob("*.ckpt")
-    assert list((extended / "lightning_logs").rglob("events.out.tfevents*"))
+    (run_folder,) = (extended / "runs" / "recipe").iterdir()
+    events = EventAccumulator(str(run_folder), size_guidance={"images": 0}).Reload()
+    assert events.Tags()["images"]
     assert "mean parities" in run(extended, "-m", "hybridlit", "draw", "--config", "recipe.yaml")
-    run(extended, "-m", "hybridlit", "plan", "4", "2")
-    report = ["analyze", "--ckpt", str(checkpoint), "--arms", "[linear]"]
+    run(extended, "-m", "hybridlit", "plan", "--modes", "4", "--photons", "2")
+    report = [
+        "analyze",
+        "--ckpt",
+        str(run_folder / "checkpoints" / "last.ckpt"),
+        "--arms",
+        "[linear]",
+    ]
     run(extended, "-m", "hybridlit", *report, "--seeds", "2", "--out", "report.md")
     assert "mean parities" in (extended / "report.md").read_text()
 

@@ -1,12 +1,12 @@
 r"""Unitary -> Fock amplitudes, and their gradient.
 
 The amplitude of outcome t for input s is
-:math:`\mathrm{perm}(U[t, s]) / \sqrt{\prod t! \prod s!}`, where ``U[t, s]`` repeats row j
+:math:`\mathrm{perm}(U[t, s]) / \sqrt{\prod t! \prod s!}`, where `U[t, s]` repeats row j
 :math:`t_j` times and column k :math:`s_k` times (Scheel, quant-ph/0406127). All outcomes together
 cost about n D complex multiply-adds, far less than a permanent each.
 
-The recursion is one operator, ``torch.ops.hybridlit.fock_amplitudes``, with a hand-written
-gradient: autograd, ``torch.compile``, ``torch.export`` and ``torch.func`` see one node.
+The recursion is one operator, `torch.ops.hybridlit.fock_amplitudes`, with a hand-written
+gradient: autograd, `torch.compile`, `torch.export` and `torch.func` see one node.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def amplitudes(
     """Return the amplitudes of all outcomes of a Fock state sent through interferometers.
 
     Args:
-        unitary: ``[out, in]``, shape (..., modes, modes), complex64 or complex128. Need not be
+        unitary: `[out, in]`, shape (..., modes, modes), complex64 or complex128. Need not be
             unitary: any transfer matrix has these amplitudes.
-        input_state: photons in each input mode.
-        space: ``"fock"`` for all outcomes, ``"unbunched"`` for those with at most one photon a
+        input_state: Photons in each input mode.
+        space: `"fock"` for all outcomes, `"unbunched"` for those with at most one photon a
             mode; unbunched amplitudes are not renormalised.
 
     Returns:
         Amplitudes in descending lexicographic order of the outcomes, shape (..., D).
 
     Raises:
-        TypeError: if ``unitary`` is not complex, or an occupation not an integer.
-        ValueError: if shapes do not fit or the state names no mode.
+        TypeError: If `unitary` is not complex, or an occupation not an integer.
+        ValueError: If shapes do not fit or the state names no mode.
 
     Example:
         >>> splitter = torch.tensor([[1, 1j], [1j, 1]], dtype=torch.complex128) / 2**0.5
@@ -98,9 +98,9 @@ def amplitudes_from_columns(
     """Return the amplitudes (batch, D) of all outcomes from the occupied columns alone.
 
     Args:
-        columns: column `occupied[k]` of each unitary, shape (modes, photons, batch), complex.
-        occupied: the input mode of each photon, in the order of computation.
-        space: which outcomes.
+        columns: Column `occupied[k]` of each unitary, shape (modes, photons, batch), complex.
+        occupied: The input mode of each photon, in the order of computation.
+        space: Which outcomes.
     """
     settings = list(occupied), space.value, chosen_kernel()
     if recording():
@@ -144,7 +144,7 @@ def _backward(
 def _second_derivative(
     columns: Tensor, above: Tensor, grad: Tensor, occupied: list[int], space: str
 ) -> tuple[Tensor, Tensor]:
-    """Pull ``grad`` back through ``_backward`` by differentiating the plain recursion twice."""
+    """Pull `grad` back through `_backward` by differentiating the plain recursion twice."""
 
     def gradient(columns: Tensor, above: Tensor) -> Tensor:
         pull = torch.func.vjp(lambda value: _in_torch(value, occupied, space), columns)[1]
@@ -211,7 +211,7 @@ class _AmplitudesGradient(torch.autograd.Function):
 
 
 def _with_batch(tensor: Tensor, mapped: int | None, size: int, batch: int) -> Tensor:
-    """Merge the dimension that ``torch.func.vmap`` maps over into dimension ``batch``."""
+    """Merge the dimension that `torch.func.vmap` maps over into dimension `batch`."""
     if mapped is None:
         moved = tensor.unsqueeze(batch + 1).expand(
             *tensor.shape[: batch + 1], size, *tensor.shape[batch + 1 :]

@@ -41,8 +41,8 @@ class PhotonicCircuit(nn.Module):
     own parameters are the photonic ones; a readout's weights belong to a child module.
 
     A state dict says of which circuit it is, beside the tensors, where torch keeps the versions of
-    modules. One of another circuit is refused with a ValueError, even with ``strict=False``. One
-    that does not say (an older one, a copy by ``dict(state)``, a safetensors file) is taken.
+    modules. One of another circuit is refused with a ValueError, even with `strict=False`. One
+    that does not say (an older one, a copy by `dict(state)`, a safetensors file) is taken.
 
     Args:
         ansatz: Experiment and sizes.
@@ -157,7 +157,7 @@ class PhotonicCircuit(nn.Module):
                 self.bandwidth.fill_(1.0)
 
     def extra_repr(self) -> str:
-        """Return sizes, circuit and states for ``repr``."""
+        """Return sizes, circuit and states for `repr`."""
         circuit = self.experiment
         state = ",".join(str(photons) for photons in self.input_state)
         parts = [
@@ -175,7 +175,7 @@ class PhotonicCircuit(nn.Module):
         return ", ".join(parts)
 
     def __prepare_scriptable__(self) -> Self:
-        """Refuse ``torch.jit.script``, which asks every module for this."""
+        """Refuse `torch.jit.script`, which asks every module for this."""
         raise NotImplementedError(
             "photonic layers cannot be compiled by torch.jit.script; use "
             "torch.export.export(layer, (x,)), or torch.jit.trace where TorchScript has to be"
@@ -187,14 +187,14 @@ class PhotonicCircuit(nn.Module):
         """Return the outputs.
 
         Args:
-            x: features, shape (..., input_size), real floating.
+            x: Features, shape (..., input_size), real floating.
 
         Returns:
             Shape (..., output_size); of a stack (..., count, output_size).
 
         Raises:
-            TypeError: if `x` is no floating tensor, or float64 in a float32 layer.
-            ValueError: if its width is wrong or, on the CPU, if a feature is not finite or a sample
+            TypeError: If `x` is no floating tensor, or float64 in a float32 layer.
+            ValueError: If its width is wrong or, on the CPU, if a feature is not finite or a sample
                 has next to no unbunched outcome.
         """
         return self._read(x, self._outputs)
@@ -203,11 +203,11 @@ class PhotonicCircuit(nn.Module):
         """Check features once, and read outcomes outside autocast.
 
         Args:
-            x: features, shape (..., input_size); with `each` (..., count, input_size).
-            read: from rows of features (batch, input_size), or (count, batch, input_size) for a
+            x: Features, shape (..., input_size); with `each` (..., count, input_size).
+            read: From rows of features (batch, input_size), or (count, batch, input_size) for a
                 stack whose circuits get features of their own, to results of rows, `count` first in
                 any stack.
-            each: whether the circuits of a stack get features of their own.
+            each: Whether the circuits of a stack get features of their own.
 
         Returns:
             Shape (..., *outputs), of a stack (..., count, *outputs), in the dtype of `x`; under
@@ -373,7 +373,7 @@ class PhotonicCircuit(nn.Module):
             self._reset_readout()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Follow ``.to()``, ``.half()`` and the like, but never below float32."""
+        """Follow `.to()`, `.half()` and the like, but never below float32."""
 
         def floored(tensor: Tensor) -> Tensor:
             result = fn(tensor)

@@ -15,7 +15,7 @@ def description(ansatz: Ansatz) -> dict[str, str]:
     """Return what parameters alone do not tell of a circuit, for a state dict.
 
     Args:
-        ansatz: experiment and sizes.
+        ansatz: Experiment and sizes.
 
     Returns:
         Plain strings by name; the encoding as its shape and the start of a hash.
@@ -36,8 +36,8 @@ def differences(saved: Mapping[str, str] | None, own: Mapping[str, str]) -> str:
     """Say how two circuits differ, in words; nothing where they compute the same.
 
     Args:
-        saved: a :func:`description`, or None if there is none.
-        own: another one.
+        saved: A `description`, or None if there is none.
+        own: Another one.
 
     Returns:
         Empty if they do not differ or one is unknown. A circuit type and an explicit encoding of
@@ -56,10 +56,10 @@ def circuits_in(state: Mapping[str, object]) -> dict[str, Mapping[str, str]]:
     """Return the descriptions that a state dict holds beside its tensors.
 
     Args:
-        state: a module's state dict; any other mapping holds none.
+        state: A module's state dict; any other mapping holds none.
 
     Returns:
-        A :func:`description` by the name of the module.
+        A `description` by the name of the module.
     """
     modules = metadata(state) or {}
     return {name: entry["circuit"] for name, entry in modules.items() if "circuit" in entry}

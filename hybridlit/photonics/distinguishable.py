@@ -5,7 +5,7 @@ others do. So the outcome t of an input s has probability
 
 .. math:: p(t) = \mathrm{perm}(|U[t, s]|^2) / \prod_j t_j!
 
-where ``U[t, s]`` repeats row j :math:`t_j` times and column k :math:`s_k` times (Aaronson and
+where `U[t, s]` repeats row j :math:`t_j` times and column k :math:`s_k` times (Aaronson and
 Arkhipov, Quantum Inf. Comput. 14, 1383 (2014)). Photons of one input mode are told apart as well,
 so there is no :math:`\prod s!`. Each single photon still interferes with itself. A permanent of
 non-negative numbers has no cancellation, and is easy to sample and to approximate; a circuit that
@@ -37,11 +37,11 @@ def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:
     """Return the probabilities of all outcomes of photons that do not interfere with one another.
 
     Args:
-        transfer: probability that photon k leaves at mode j, shape (modes, photons, batch), real.
-        space: the outcomes; unbunched ones are not renormalised.
+        transfer: Probability that photon k leaves at mode j, shape (modes, photons, batch), real.
+        space: The outcomes; unbunched ones are not renormalised.
 
     Returns:
-        Shape (batch, D); each row sums to 1 in the Fock space if the columns of ``transfer`` do.
+        Shape (batch, D); each row sums to 1 in the Fock space if the columns of `transfer` do.
     """
     modes, photons = map(int, transfer.shape[:2])  # torch.jit.trace gives tensors
     state = transfer.new_ones(1, transfer.shape[2])
@@ -60,7 +60,7 @@ class _Distinguishable(PhotonicCircuit):
     """Replaces what a circuit says about its photons, and nothing else."""
 
     def extra_repr(self) -> str:
-        """Return sizes, circuit and states for ``repr``."""
+        """Return sizes, circuit and states for `repr`."""
         without_kernel = super().extra_repr().rpartition(", kernel=")[0]
         return f"{without_kernel}, distinguishable photons"
 

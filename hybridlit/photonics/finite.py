@@ -25,11 +25,11 @@ def require_finite(x: Tensor, name: str) -> None:
     """Raise for NaN and infinity, if looking costs no synchronisation.
 
     Args:
-        x: values of samples, shape (batch, ...), or of one sample.
-        name: what to call it.
+        x: Values of samples, shape (batch, ...), or of one sample.
+        name: What to call it.
 
     Raises:
-        ValueError: with the rows of the first dimension.
+        ValueError: With the rows of the first dimension.
     """
     if not can_look_at(x) or bool(torch.isfinite(x).all()):
         return

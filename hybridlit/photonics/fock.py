@@ -40,7 +40,7 @@ class ComputationSpace(Vocabulary):
 
 @dataclass(frozen=True)
 class FockSpace:
-    r"""The basis of ``photons`` indistinguishable photons in ``modes`` modes.
+    r"""The basis of `photons` indistinguishable photons in `modes` modes.
 
     Behaves as a sequence of occupation tuples in descending lexicographic order. Its size is
     :math:`\binom{m+n-1}{n}` for all Fock states and :math:`\binom{m}{n}` for the unbunched ones.

@@ -52,10 +52,10 @@ def haar_phases(
     al., New J. Phys. 19, 033007 (2017); Pai et al., Phys. Rev. Applied 11, 064044 (2019)).
 
     Args:
-        meshes: number of meshes.
-        modes: number of modes m.
-        dtype: a real floating dtype.
-        device: where to draw, from torch's generator of that device.
+        meshes: Number of meshes.
+        modes: Number of modes m.
+        dtype: A real floating dtype.
+        device: Where to draw, from torch's generator of that device.
 
     Returns:
         Phases (a, b) in radians, a in [0, pi], b in [0, 2 pi), shape (meshes, m (m - 1) / 2, 2).
@@ -79,7 +79,7 @@ def unitaries(phases: Tensor) -> Tensor:
             of a circuit has b before its splitters, the others behind.
 
     Returns:
-        Unitaries ``[out, in]``, shape (..., meshes, modes, modes), complex.
+        Unitaries `[out, in]`, shape (..., meshes, modes, modes), complex.
     """
     plain = recording() or forward_mode() or transforming()
     if serves_any(phases) and not plain:

@@ -1,4 +1,4 @@
-"""The photonic layer as an ordinary ``nn.Module``."""
+"""The photonic layer as an ordinary `nn.Module`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class QuantumLayer(PhotonicCircuit):
     Features are expected in [0, 1], where they give phases of 0 to pi for a factor of 1; others are
     legal, since phases are periodic, and never clamped.
 
-    The layer is a precision island: it computes in float32, or in float64 after ``.double()``,
+    The layer is a precision island: it computes in float32, or in float64 after `.double()`,
     whatever the precision around it, and its parameters are real. Outside autocast the outputs have
-    the dtype of ``x``.
+    the dtype of `x`.
 
     NaN or infinite features raise on the CPU, and so do samples whose unbunched outcomes are too
     rare to be told from rounding errors, even in float64, which takes over where float32 fails. On

@@ -25,12 +25,12 @@ class Outcomes:
     """The outcomes that have a probability, in the order of a space.
 
     Args:
-        space: their basis.
+        space: Their basis.
 
     Attributes:
-        space: their basis, a sequence of occupation tuples.
-        size: their number D.
-        selected: whether they are post-selected: others can happen, and are dropped.
+        space: Their basis, a sequence of occupation tuples.
+        size: Their number D.
+        selected: Whether they are post-selected: others can happen, and are dropped.
     """
 
     def __init__(self, space: FockSpace) -> None:
@@ -48,7 +48,7 @@ class Outcomes:
         some thousandths.
 
         Args:
-            dtype: real dtype of the computation.
+            dtype: Real dtype of the computation.
 
         Returns:
             A probability.
@@ -61,15 +61,15 @@ class Outcomes:
         """Return what is left of probabilities given that an outcome is kept, and the chance of it.
 
         Args:
-            weights: probabilities of the outcomes among all there are, shape (..., batch, D).
-            least: the success probability that is needed; `least_kept` by default.
+            weights: Probabilities of the outcomes among all there are, shape (..., batch, D).
+            least: The success probability that is needed; `least_kept` by default.
 
         Returns:
             Shape (..., batch, D), each row of sum 1, and success probabilities, shape (..., batch);
             the weights themselves and None where nothing is dropped.
 
         Raises:
-            RareOutcomesError: as `checked`.
+            RareOutcomesError: As `checked`.
         """
         if not self.selected:
             return weights, None
@@ -80,14 +80,14 @@ class Outcomes:
         """Raise where post-selection leaves too little to know, if looking is free.
 
         Args:
-            kept: success probability of each sample, shape (..., batch).
-            least: what is needed; `least_kept` by default.
+            kept: Success probability of each sample, shape (..., batch).
+            least: What is needed; `least_kept` by default.
 
         Returns:
             The same; where nothing could be looked at, with NaN for what is too little.
 
         Raises:
-            RareOutcomesError: if a sample has no more than `least`.
+            RareOutcomesError: If a sample has no more than `least`.
         """
         if least is None:
             least = self.least_kept(kept.dtype)

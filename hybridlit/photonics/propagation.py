@@ -23,14 +23,14 @@ def circuit_columns(circuit: Lowered) -> Tensor:
     """Return columns of each circuit's unitary for each sample.
 
     Args:
-        circuit: with the input modes whose columns are wanted.
+        circuit: With the input modes whose columns are wanted.
 
     Returns:
         Shape (modes, inputs, ..., batch), complex.
 
     Raises:
-        LargePhasesError: on the CPU, if a data phase is not below 25 radians.
-        ValueError: on the CPU, if a phase is not finite.
+        LargePhasesError: On the CPU, if a data phase is not below 25 radians.
+        ValueError: On the CPU, if a phase is not finite.
     """
     phases, data_phases, inputs = circuit
     if can_look_at(data_phases) and not bool((data_phases.detach().abs() < PHASE_BOUND).all()):

@@ -31,9 +31,9 @@ def probabilities(
     """Return the probabilities of outcomes and the probability that they have together.
 
     Args:
-        circuit: with an input mode for each photon, in the order of computation.
-        outcomes: those wanted; where others are dropped, probabilities sum to 1 all the same.
-        recompute: simulate again for the gradient instead of keeping intermediate states; None
+        circuit: With an input mode for each photon, in the order of computation.
+        outcomes: Those wanted; where others are dropped, probabilities sum to 1 all the same.
+        recompute: Simulate again for the gradient instead of keeping intermediate states; None
             keeps them while they are small.
 
     Returns:
@@ -41,9 +41,9 @@ def probabilities(
         (..., batch): the post-selection's success probability; None where nothing is dropped.
 
     Raises:
-        MemoryError: on the CPU, if the simulation cannot fit into memory.
-        LargePhasesError: on the CPU, if a data phase is not below 25 radians.
-        ValueError: on the CPU, if a phase is not finite, or if the unbunched outcomes of some
+        MemoryError: On the CPU, if the simulation cannot fit into memory.
+        LargePhasesError: On the CPU, if a data phase is not below 25 radians.
+        ValueError: On the CPU, if a phase is not finite, or if the unbunched outcomes of some
             sample are too rare even for float64, in which a batch with rare ones is computed. On
             other devices such a sample becomes NaN.
     """

@@ -10,15 +10,15 @@ __all__ = ["recording", "refuse_onnx", "unrecorded"]
 
 
 def recording() -> bool:
-    """Return whether ``torch.compile``, ``torch.export`` or ``torch.jit.trace`` is at work."""
+    """Return whether `torch.compile`, `torch.export` or `torch.jit.trace` is at work."""
     return torch.compiler.is_compiling() or is_tracing()
 
 
 def refuse_onnx() -> None:
-    """Raise if ``torch.onnx`` records the graph: it has no complex numbers and no such operators.
+    """Raise if `torch.onnx` records the graph: it has no complex numbers and no such operators.
 
     Raises:
-        NotImplementedError: with what to use instead.
+        NotImplementedError: With what to use instead.
     """
     if recording() and torch.onnx.is_in_onnx_export():
         raise NotImplementedError(

@@ -29,7 +29,7 @@ Rules take the numbers of features, at least 1, and of modes, at least 2.
 
 
 def series(features: int, modes: int) -> Encoding:
-    """Columns of shifters on the first ``modes - 1`` modes, each with a feature or a mean of some.
+    """Columns of shifters on the first `modes - 1` modes, each with a feature or a mean of some.
 
     A column's shifters take single features first, then means of pairs, then means of larger
     subsets while shifters are left. More features than shifters are spread evenly over as many
@@ -86,7 +86,7 @@ def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
     """Return an encoding that the user wrote out, in `unit` (pi or radian), in units of pi.
 
     Raises:
-        ValueError: if it is ragged, not finite, of another shape, or if some feature changes
+        ValueError: If it is ragged, not finite, of another shape, or if some feature changes
             nothing but a global phase, to the precision of float32.
     """
     try:

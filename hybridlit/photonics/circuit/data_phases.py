@@ -28,12 +28,12 @@ class LinearMap(NamedTuple):
     """What follows from an encoding alone.
 
     Attributes:
-        encoding: radians for each unit of a feature, shape (columns * modes, features).
-        tuned_by: which bandwidth each row has; one without data has any, times 0.
-        half_turns: the encoding in units of pi and float64; None where the device has none.
-        hides: whether large terms may cancel in a small sum that nothing gives away. A mean of
+        encoding: Radians for each unit of a feature, shape (columns * modes, features).
+        tuned_by: Which bandwidth each row has; one without data has any, times 0.
+        half_turns: The encoding in units of pi and float64; None where the device has none.
+        hides: Whether large terms may cancel in a small sum that nothing gives away. A mean of
             features does not hide them if each has a phase of its own, of the same bandwidth.
-        widest: the largest sum of the radians of a row with several terms, else 0.
+        widest: The largest sum of the radians of a row with several terms, else 0.
     """
 
     encoding: Tensor
@@ -68,9 +68,9 @@ def hides_terms(rows: Tensor, bandwidth: Tensor, widest: float) -> bool:
     """Return whether large terms may cancel in a sum that is tuned more than what else shows them.
 
     Args:
-        rows: features, shape (..., batch, features).
-        bandwidth: of each encoded phase.
-        widest: of the `LinearMap`.
+        rows: Features, shape (..., batch, features).
+        bandwidth: Of each encoded phase.
+        widest: Of the `LinearMap`.
     """
     if not rows.numel():
         return False
@@ -83,10 +83,10 @@ def turned_back(phases: Tensor, encoding: Tensor, half_turns: Tensor, rows: Tens
     """Return phases below `PHASE_BOUND`: of large ones what float64 says is left beside turns.
 
     Args:
-        phases: in radians, shape (..., columns * modes, batch).
-        encoding: what they were made with, tuned.
-        half_turns: the same in units of pi and float64, tuned.
-        rows: features, shape (..., batch, features).
+        phases: In radians, shape (..., columns * modes, batch).
+        encoding: What they were made with, tuned.
+        half_turns: The same in units of pi and float64, tuned.
+        rows: Features, shape (..., batch, features).
     """
     reach = encoding.abs() @ rows.to(phases.dtype).abs().mT
     exact = half_turns @ rows.to(half_turns.dtype).mT

@@ -17,12 +17,12 @@ class Lowered(NamedTuple):
     phases. Several circuits of one shape are one, in leading dimensions of both tensors.
 
     Attributes:
-        phases: of the cells of the meshes that the :math:`U_l` are, in radians, shape
+        phases: Of the cells of the meshes that the :math:`U_l` are, in radians, shape
             (..., columns + 1, cells, 2), real. This is where an interferometer that is no mesh
             would stand, as a matrix.
-        data_phases: of the :math:`\Phi_l` in radians, shape (..., columns, modes, batch), real, of
+        data_phases: Of the :math:`\Phi_l` in radians, shape (..., columns, modes, batch), real, of
             the same leading dimensions.
-        inputs: the input modes that light enters: one for each photon, in the order of computation,
+        inputs: The input modes that light enters: one for each photon, in the order of computation,
             or those whose columns of the unitary are wanted.
     """
 

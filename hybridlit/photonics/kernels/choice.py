@@ -38,19 +38,19 @@ _choice = _Choice()
 
 @contextmanager
 def use_kernel(name: str) -> Iterator[None]:
-    """Force a kernel inside a ``with`` block, for tests and debugging.
+    """Force a kernel inside a `with` block, for tests and debugging.
 
     The choice belongs to the thread that enters the block: other threads, also those started
-    inside, choose for themselves, from ``"auto"`` on. A process forked inside, such as a worker of
-    a ``DataLoader``, begins with it. A backward pass, wherever and whenever it runs, takes the
-    kernel that its forward pass took; so does what ``torch.compile`` and ``torch.export`` made.
+    inside, choose for themselves, from `"auto"` on. A process forked inside, such as a worker of
+    a `DataLoader`, begins with it. A backward pass, wherever and whenever it runs, takes the
+    kernel that its forward pass took; so does what `torch.compile` and `torch.export` made.
 
     Args:
-        name: ``"compiled"`` for the CPU kernel, an error where it cannot serve; ``"torch"`` for
-            torch operations; ``"auto"`` for the usual choice.
+        name: `"compiled"` for the CPU kernel, an error where it cannot serve; `"torch"` for
+            torch operations; `"auto"` for the usual choice.
 
     Raises:
-        ValueError: if the name is unknown.
+        ValueError: If the name is unknown.
 
     Example:
         >>> with use_kernel("torch"):
@@ -75,12 +75,12 @@ def kernel_for(space: FockSpace, like: Tensor, chosen: str | None = None) -> str
     """Return the kernel that simulates a space, `"compiled"` or `"torch"`.
 
     Args:
-        space: the outcomes.
-        like: a tensor of the device and real dtype in question.
-        chosen: what `chosen_kernel` returned for the forward pass; None: what it returns now.
+        space: The outcomes.
+        like: A tensor of the device and real dtype in question.
+        chosen: What `chosen_kernel` returned for the forward pass; None: what it returns now.
 
     Raises:
-        ValueError: if the compiled kernel is forced but cannot serve.
+        ValueError: If the compiled kernel is forced but cannot serve.
     """
     chosen = chosen or _choice.kernel
     if chosen == "torch":

@@ -8,7 +8,7 @@ enters through one column u_k of the unitary, and
 where c_k counts the photons so far in k's input mode. With these square roots each A_k is a
 normalised state, so that no number of photons overflows. Rounding errors can grow by up to
 :math:`\sqrt{n! / \prod s!}`; in the order of
-:func:`~hybridlit.photonics.amplitudes.occupied_modes` they do not. All tensors keep the batch last.
+`occupied_modes` they do not. All tensors keep the batch last.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) ->
     """Return the states after 0, 1, ... n photons, each (D_k, batch), in differentiable operations.
 
     Args:
-        columns: the occupied columns of each unitary, shape (modes, photons, batch), complex.
-        occupied: the input mode of each photon, in the order of computation.
-        space: which states are kept.
+        columns: The occupied columns of each unitary, shape (modes, photons, batch), complex.
+        occupied: The input mode of each photon, in the order of computation.
+        space: Which states are kept.
     """
     modes, _, batch = columns.shape
     states, real = [columns.new_ones(1, batch)], columns.dtype.to_real()

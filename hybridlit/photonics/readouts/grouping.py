@@ -63,7 +63,7 @@ class GroupingReadout(nn.Module):
         return zeros.index_add(-1, self.group, probabilities)
 
     def extra_repr(self) -> str:
-        """Return the sizes for ``repr``."""
+        """Return the sizes for `repr`."""
         kind = "lexgrouping" if self.consecutive else "modgrouping"
         return f"states={self.states}, output_size={self.output_size}, {kind}"
 

@@ -70,7 +70,7 @@ class StackedLinearReadout(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weights and biases as ``nn.Linear`` does."""
+        """Draw weights and biases as `nn.Linear` does."""
         bound = 1 / math.sqrt(self.weight.shape[2])
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
@@ -83,7 +83,7 @@ class StackedLinearReadout(nn.Module):
         return torch.baddbmm(offset[:, None], probabilities, scaled.mT)
 
     def extra_repr(self) -> str:
-        """Return the sizes for ``repr``."""
+        """Return the sizes for `repr`."""
         count, outputs, states = self.weight.shape
         return f"count={count}, states={states}, output_size={outputs}"
 

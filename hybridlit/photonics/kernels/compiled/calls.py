@@ -156,11 +156,11 @@ def probabilities_forward(
     """Return probabilities and what the gradient needs.
 
     Args:
-        phases: of the interferometers, shape (..., columns + 1, cells, 2).
-        data_phases: shape (..., columns, modes, batch).
-        occupied: the input mode of each photon, in the order of computation.
-        unbunched: keep outcomes with at most one photon a mode, renormalised.
-        recompute: keep no intermediate states; None keeps them while that is faster.
+        phases: Of the interferometers, shape (..., columns + 1, cells, 2).
+        data_phases: Shape (..., columns, modes, batch).
+        occupied: The input mode of each photon, in the order of computation.
+        unbunched: Keep outcomes with at most one photon a mode, renormalised.
+        recompute: Keep no intermediate states; None keeps them while that is faster.
 
     Returns:
         Probabilities (..., batch, D), or None if some phase is not finite or too large; and tensors
@@ -210,12 +210,12 @@ def probabilities_backward(
     """Return the gradients of the interferometers' phases and of the data phases.
 
     Args:
-        data_phases: as for `probabilities_forward`.
-        occupied: as for `probabilities_forward`.
-        unbunched: as for `probabilities_forward`.
-        saved: what the forward call returned.
-        grad: gradient of the probabilities, shape (..., batch, D), any strides.
-        grad_mass: gradient of the kept mass, shape (..., batch), or None.
+        data_phases: As for `probabilities_forward`.
+        occupied: As for `probabilities_forward`.
+        unbunched: As for `probabilities_forward`.
+        saved: What the forward call returned.
+        grad: Gradient of the probabilities, shape (..., batch, D), any strides.
+        grad_mass: Gradient of the kept mass, shape (..., batch), or None.
 
     Returns:
         Shapes (..., columns + 1, cells, 2) and (..., columns, modes, batch).

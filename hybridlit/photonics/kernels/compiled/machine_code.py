@@ -7,9 +7,9 @@ numba: it is compiled once, kept as an object file, and loaded with llvmlite alo
 A file belongs to one entry point, precision, version of the source and of the tools, and processor,
 all in its name; it starts with a checksum over these and its content, so that a damaged or foreign
 file is compiled again. Files are replaced whole, so processes may share a folder. Folders are, in
-this order: ``HYBRIDLIT_CACHE_DIR`` and no other, if set; ``__pycache__`` beside this module; the
+this order: `HYBRIDLIT_CACHE_DIR` and no other, if set; `__pycache__` beside this module; the
 user's cache folder. Only files and folders that nobody but the user and root can write to are used,
-see :mod:`private_folder`. If there is no such folder, every process compiles for itself, and says
+see `private_folder`. If there is no such folder, every process compiles for itself, and says
 so.
 """
 

@@ -25,7 +25,7 @@ def unitaries_forward(phases: Tensor) -> Tensor:
     """Return the unitaries of the interferometers of circuits.
 
     Args:
-        phases: shape (..., meshes, cells, 2), real.
+        phases: Shape (..., meshes, cells, 2), real.
 
     Returns:
         Shape (..., meshes, modes, modes), complex.
@@ -104,9 +104,9 @@ def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bo
     """Return the amplitudes of all outcomes, shape (batch, D), complex.
 
     Args:
-        columns: column of each photon, shape (modes, photons, batch), complex.
-        occupied: the input mode of each photon, in the order of computation.
-        unbunched: keep outcomes with at most one photon a mode.
+        columns: Column of each photon, shape (modes, photons, batch), complex.
+        occupied: The input mode of each photon, in the order of computation.
+        unbunched: Keep outcomes with at most one photon a mode.
     """
     planes, run = _planes(columns), _amplitudes(columns, occupied, unbunched)
     batch = columns.shape[2]

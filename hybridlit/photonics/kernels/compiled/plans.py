@@ -27,9 +27,9 @@ LARGE_STATES = 300_000
 class Plan:
     """Sizes and link tables of one simulation; immutable once built, shared by threads.
 
-    ``modes``, ``photons``, ``states`` (of the output space), ``multiply_adds`` (complex
+    `modes`, `photons`, `states` (of the output space), `multiply_adds` (complex
     multiplications of the photon recursion a sample).  Photons that enter the same mode
-    share a column of U(x) unless ``separate`` gives every photon its own.
+    share a column of U(x) unless `separate` gives every photon its own.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Plan:
         self.weights_at = self.weights.ctypes.data
 
     def _parent_links(self, k: int, sizes: list[int]) -> int:
-        """Return how many integers describe the parents of layer ``k``."""
+        """Return how many integers describe the parents of layer `k`."""
         if k == 0:
             return 0
         links = sizes[k - 1] * (self.modes - k + 1 if self.unbunched else self.modes)

@@ -34,8 +34,8 @@ def read(folder: Path, name: str) -> bytes:
     """Return the content of a file of that name in a folder.
 
     Raises:
-        UntrustedError: if the folder or the file could have been written by others.
-        OSError: if there is none, or it cannot be read.
+        UntrustedError: If the folder or the file could have been written by others.
+        OSError: If there is none, or it cannot be read.
     """
     with _opened(folder) as place:
         nonblocking = getattr(os, "O_NONBLOCK", 0)  # a pipe would wait for somebody to write
@@ -58,8 +58,8 @@ def write(folder: Path, name: str, content: bytes) -> None:
     """Write a file whole, in the place of another of its name, and make its folder if need be.
 
     Raises:
-        UntrustedError: if others can write to the folder.
-        OSError: if it cannot be written.
+        UntrustedError: If others can write to the folder.
+        OSError: If it cannot be written.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _opened(folder) as place:

@@ -40,7 +40,7 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
 def _read_columns(
     plan: Pointer, source: Pointer, batch: int, sample: int, samples: int, columns: Pointer
 ) -> None:
-    """Copy one tile of ``source`` (2, modes, photons, batch) to columns (photons, modes, row)."""
+    """Copy one tile of `source` (2, modes, photons, batch) to columns (photons, modes, row)."""
     width = lane_count(columns)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     imaginary = modes * photons * batch
@@ -56,7 +56,7 @@ def _read_columns(
 def _write_columns(
     plan: Pointer, columns: Pointer, target: Pointer, batch: int, sample: int, samples: int
 ) -> None:
-    """Copy one tile of columns (photons, modes, row) to ``target`` (2, modes, photons, batch)."""
+    """Copy one tile of columns (photons, modes, row) to `target` (2, modes, photons, batch)."""
     width = lane_count(columns)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     imaginary = modes * photons * batch
@@ -73,7 +73,7 @@ def amplitudes_forward(
     like: float, plan_at: int, links_at: int, weights_at: int, columns_at: int, out_at: int,
     scratch_at: int, batch: int, weight_step: int, tile_start: int, tile_stop: int,
 ) -> None:  # fmt: skip
-    """Fill ``out`` (2, batch, states) for the tiles in [tile_start, tile_stop)."""
+    """Fill `out` (2, batch, states) for the tiles in [tile_start, tile_stop)."""
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     weights = pointer(weights_at, types.float64(0))
     source, out = pointer(columns_at, like), pointer(out_at, like)
@@ -109,7 +109,7 @@ def amplitudes_backward(
     columns_at: int, grad_at: int, out_at: int, scratch_at: int, batch: int, weight_step: int,
     tile_start: int, tile_stop: int,
 ) -> None:  # fmt: skip
-    """Fill ``out``, the gradient of the columns, for the tiles in [tile_start, tile_stop)."""
+    """Fill `out`, the gradient of the columns, for the tiles in [tile_start, tile_stop)."""
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     child_links = pointer(child_links_at, types.int32(0))
     weights = pointer(weights_at, types.float64(0))

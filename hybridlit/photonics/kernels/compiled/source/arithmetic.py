@@ -1,5 +1,5 @@
 # mypy: allow-untyped-calls, allow-untyped-decorators
-"""Arithmetic on ``Lanes``: operators, sums, transposition, and phase factors."""
+"""Arithmetic on `Lanes`: operators, sums, transposition, and phase factors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
 
 
 def _define_operator(function: Any, instruction: str) -> None:
-    """Let ``function`` (of module operator) act on two equal vector types."""
+    """Let `function` (of module operator) act on two equal vector types."""
 
     @infer_global(function)
     class _Typing(AbstractTemplate):
@@ -56,7 +56,7 @@ for _function, _instruction in (
 
 @operation
 def splat(scalar: Any, like: Any) -> Any:
-    """Return a vector of the type of ``like`` (vector or pointer) filled with ``scalar``."""
+    """Return a vector of the type of `like` (vector or pointer) filled with `scalar`."""
     kind = like if isinstance(like, Lanes) else lanes_of(like.dtype)
     vector = llvm_vector(kind)
     of_types = signature(kind, kind.scalar, like)
@@ -72,13 +72,13 @@ def _calling(name: str, kind: Any) -> Callable[..., Any]:
 
 @operation
 def fma(a: Any, b: Any, c: Any) -> Any:
-    """Return ``a * b + c``, fused where the machine can."""
+    """Return `a * b + c`, fused where the machine can."""
     return signature(a, a, a, a), _calling("fmuladd", a)
 
 
 @operation
 def fnma(a: Any, b: Any, c: Any) -> Any:
-    """Return ``c - a * b``, fused where the machine can."""
+    """Return `c - a * b`, fused where the machine can."""
     call = _calling("fmuladd", a)
     return signature(a, a, a, a), lambda builder, x, *others: call(
         builder, builder.fneg(x), *others
@@ -112,7 +112,7 @@ def lane_sum(value: Any) -> Any:
 
 @operation
 def any_unusable(value: Any, bound: Any) -> Any:
-    """Return whether a lane is NaN, infinite or at least ``bound`` in size."""
+    """Return whether a lane is NaN, infinite or at least `bound` in size."""
     vector, size = llvm_vector(value), _calling("fabs", value)
     packed = ir.IntType(value.count)
 
@@ -125,7 +125,7 @@ def any_unusable(value: Any, bound: Any) -> Any:
 
 @operation
 def reciprocal_above(value: Any, bound: Any) -> Any:
-    """Return ``1 / value`` in lanes with ``value >= bound`` and 0 in the others."""
+    """Return `1 / value` in lanes with `value >= bound` and 0 in the others."""
     vector = llvm_vector(value)
     one = ir.Constant(vector, [1.0] * vector.count)
 
@@ -154,13 +154,13 @@ def widen(value: Any) -> Any:
 
 @operation
 def narrow(value: Any, like: Any) -> Any:
-    """Return float64 lanes rounded to the type of ``like``."""
+    """Return float64 lanes rounded to the type of `like`."""
     return signature(like, value, like), _converted(like, "fptrunc")
 
 
 @operation
 def transpose_square(target: Any) -> Any:
-    """Transpose, in place, the (lanes, lanes) block of scalars at ``target``."""
+    """Transpose, in place, the (lanes, lanes) block of scalars at `target`."""
     vector = llvm_vector(lanes_of(target.dtype))
     count, size = vector.count, element_bytes(vector)
     masks = ir.VectorType(ir.IntType(32), count)
@@ -193,13 +193,13 @@ def transpose_square(target: Any) -> Any:
 
 @compiled
 def cload(source: Pointer, offset: int, step: int) -> tuple[Vector, Vector]:
-    """Return complex lanes whose imaginary parts lie ``step`` scalars behind the real ones."""
+    """Return complex lanes whose imaginary parts lie `step` scalars behind the real ones."""
     return vload(source, offset), vload(source, offset + step)
 
 
 @compiled
 def cstore(target: Pointer, offset: int, step: int, re: Vector, im: Vector) -> None:
-    """Write complex lanes, the imaginary parts ``step`` scalars behind the real ones."""
+    """Write complex lanes, the imaginary parts `step` scalars behind the real ones."""
     vstore(target, offset, re)
     vstore(target, offset + step, im)
 

@@ -54,7 +54,7 @@ def photons_backward(
     plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer, grads: Pointer,
     grad_columns: Pointer,
 ) -> None:  # fmt: skip
-    """Take ``grads`` of the last photon layer down to ``grad_columns`` (columns, modes, row)."""
+    """Take `grads` of the last photon layer down to `grad_columns` (columns, modes, row)."""
     width = lane_count(rows)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     zero = splat(0.0, rows)
@@ -85,7 +85,7 @@ def _columns_backward(
     plan: Pointer, unitaries: Pointer, depth: int, batch: int, sample: int, samples: int,
     tile: Pointer, grads: Pointer, spare: Pointer, totals: Pointer, grad_phases: Pointer,
 ) -> None:  # fmt: skip
-    """Take ``grads`` of the final columns through all layers; ``spare`` is as large."""
+    """Take `grads` of the final columns through all layers; `spare` is as large."""
     width = lane_count(tile)
     modes, columns = load(plan, MODES), load(plan, COLUMNS)
     factors_size, _, columns_size = tile_sizes(plan, depth, width)

@@ -32,9 +32,9 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
 def write_block(
     block: Pointer, out: Pointer, stride: int, state: int, states: int, sample: int, samples: int
 ) -> None:
-    """Write ``block`` (lanes states, lanes samples) to ``out`` (batch, stride); destroys it.
+    """Write `block` (lanes states, lanes samples) to `out` (batch, stride); destroys it.
 
-    ``states`` and ``samples`` say how many of the block's states and lanes exist.
+    `states` and `samples` say how many of the block's states and lanes exist.
     """
     width = lane_count(block)
     transpose_square(block)
@@ -90,9 +90,9 @@ def write_probabilities(
     rows: Pointer, states: int, weights: Pointer, weight_step: int, block: Pointer, out: Pointer,
     stride: int, state: int, sample: int, samples: int,
 ) -> Vector:  # fmt: skip
-    """Write ``weights[state * weight_step] |amplitude|^2`` of ``rows`` (states, row).
+    """Write `weights[state * weight_step] |amplitude|^2` of `rows` (states, row).
 
-    The rows are the states from ``state`` on; returns their sum, one per lane.
+    The rows are the states from `state` on; returns their sum, one per lane.
     """
     width = lane_count(block)
     total = splat(0.0, block)
@@ -114,7 +114,7 @@ def write_probabilities(
 def scale_rows(
     out: Pointer, stride: int, states: int, sample: int, samples: int, scale: Pointer
 ) -> None:
-    """Multiply row sample + b of ``out`` (batch, stride) by ``scale[b]``."""
+    """Multiply row sample + b of `out` (batch, stride) by `scale[b]`."""
     width = lane_count(out)
     for b in range(samples):
         factor = splat(load(scale, b), out)

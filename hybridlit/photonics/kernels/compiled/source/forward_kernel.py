@@ -1,6 +1,6 @@
 """The compiled forward pass of whole layers over a range of batch tiles.
 
-A kernel gets addresses and sizes as integers and one float ``like`` that fixes the
+A kernel gets addresses and sizes as integers and one float `like` that fixes the
 precision.  With a tile stride of 0 all tiles share one memory, of which nothing is kept.
 """
 
@@ -91,7 +91,7 @@ def columns_forward(
 
 @compiled
 def inner_layers(plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer) -> None:
-    """Fill all photon layers but the last of a tile into ``rows``."""
+    """Fill all photon layers but the last of a tile into `rows`."""
     width = lane_count(rows)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     cstore(rows, 0, width, splat(1.0, rows), splat(0.0, rows))
@@ -110,7 +110,7 @@ def inner_layers(plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer)
 def last_chunk(
     plan: Pointer, links: Pointer, position: int, columns: Pointer, rows: Pointer, chunk: Pointer
 ) -> int:
-    """Compute the next chunk of the last layer into ``chunk``; return the new position."""
+    """Compute the next chunk of the last layer into `chunk`; return the new position."""
     width = lane_count(rows)
     photons = load(plan, PHOTONS)
     column = entry(plan, COLUMN_OF, photons - 1) * load(plan, MODES) * 2 * width
@@ -126,8 +126,8 @@ def layer_forward(
 ) -> bool:  # fmt: skip
     """Compute output probabilities of the tiles in [tile_start, tile_stop).
 
-    ``meshes`` says whether to build the unitaries first, ``keep`` whether to leave the
-    last layer in the tile memory.  ``like`` is also the least kept mass that is divided
+    `meshes` says whether to build the unitaries first, `keep` whether to leave the
+    last layer in the tile memory.  `like` is also the least kept mass that is divided
     by.  Returns whether an angle or phase is NaN, infinite or beyond its bound.
     """
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))

@@ -21,7 +21,7 @@ LIKE = {4: (types.float32, 1e-30), 8: (types.float64, 1e-300)}
 def entry_point(function: F) -> F:
     """Mark a function that Python calls, as machine code: integers in, at most an integer out.
 
-    A first parameter ``like`` is not passed but fixed when the function is compiled.
+    A first parameter `like` is not passed but fixed when the function is compiled.
     """
     return function
 

@@ -1,7 +1,7 @@
 # mypy: allow-untyped-calls, allow-untyped-decorators
 """Fixed-width SIMD values for the compiled photonic kernels.
 
-A ``Lanes`` value holds one real number for each of ``count`` neighbouring samples of
+A `Lanes` value holds one real number for each of `count` neighbouring samples of
 the batch: 16 in float32, 8 in float64, that is 64 bytes or one AVX-512 register.
 Spelling the vectors out keeps the accumulators of the photon recursion in registers
 whatever the auto-vectoriser decides, and makes compilation several times shorter.
@@ -31,7 +31,7 @@ REGISTER_BITS = 512
 
 
 class Lanes(types.Type):
-    """The numba type of one vector of ``count`` scalars."""
+    """The numba type of one vector of `count` scalars."""
 
     def __init__(self, scalar: types.Float, count: int) -> None:
         self.scalar = scalar
@@ -62,7 +62,7 @@ def suffix(vector: ir.VectorType) -> str:
 
 
 def llvm_call(builder: Any, name: str, result: Any, args: list[Any], **flags: Any) -> Any:
-    """Emit a call of the LLVM intrinsic ``name``."""
+    """Emit a call of the LLVM intrinsic `name`."""
     signature_ = ir.FunctionType(result, [a.type for a in args])
     function = insert_function(builder.module, signature_, name)
     return builder.call(function, args, **flags)
@@ -87,12 +87,12 @@ def _alignment(vector: ir.VectorType) -> ir.Constant:
 
 
 def vector_pointer(builder: Any, pointer: Any, offset: Any, vector: ir.VectorType) -> Any:
-    """Emit the address of the vector that starts ``offset`` scalars behind ``pointer``."""
+    """Emit the address of the vector that starts `offset` scalars behind `pointer`."""
     return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
 
 
 def _head_mask(builder: Any, vector: ir.VectorType, count: Any) -> Any:
-    """Return the vector mask that is true in the first ``count`` lanes."""
+    """Return the vector mask that is true in the first `count` lanes."""
     ints = ir.VectorType(ir.IntType(32), vector.count)
     wanted = splat_value(builder, ints, builder.trunc(count, ir.IntType(32)))
     return builder.icmp_signed("<", ir.Constant(ints, list(range(vector.count))), wanted)
@@ -103,7 +103,7 @@ def _head_mask(builder: Any, vector: ir.VectorType, count: Any) -> Any:
 
 @operation
 def pointer(address: Any, like: Any) -> Any:
-    """Return the int64 ``address`` as a pointer to scalars of the type of ``like``."""
+    """Return the int64 `address` as a pointer to scalars of the type of `like`."""
     integer = isinstance(like, types.Integer)
     element = ir.IntType(like.bitwidth) if integer else llvm_vector(lanes_of(like)).element
     kind = signature(types.CPointer(like), types.int64, like)
@@ -112,14 +112,14 @@ def pointer(address: Any, like: Any) -> Any:
 
 @operation
 def load(source: Any, offset: Any) -> Any:
-    """Return the scalar ``source[offset]``."""
+    """Return the scalar `source[offset]`."""
     kind = signature(source.dtype, source, types.intp)
     return kind, lambda builder, place, at: builder.load(builder.gep(place, [at]))
 
 
 @operation
 def store(target: Any, offset: Any, value: Any) -> Any:
-    """Write the scalar ``value`` to ``target[offset]``."""
+    """Write the scalar `value` to `target[offset]`."""
 
     def emit(builder: Any, place: Any, at: Any, scalar: Any) -> None:
         builder.store(scalar, builder.gep(place, [at]))
@@ -129,13 +129,13 @@ def store(target: Any, offset: Any, value: Any) -> Any:
 
 @operation
 def shift(source: Any, offset: Any) -> Any:
-    """Return ``source + offset`` (in scalars)."""
+    """Return `source + offset` (in scalars)."""
     return signature(source, source, types.intp), lambda builder, at, by: builder.gep(at, [by])
 
 
 @operation
 def lane_count(source: Any) -> Any:
-    """Return how many lanes a vector loaded from the pointer ``source`` has."""
+    """Return how many lanes a vector loaded from the pointer `source` has."""
     count = ir.Constant(ir.IntType(64), lanes_of(source.dtype).count)
     return signature(types.int64, source), lambda builder, place: count
 
@@ -145,7 +145,7 @@ def lane_count(source: Any) -> Any:
 
 @operation
 def vload(source: Any, offset: Any) -> Any:
-    """Load the vector that starts at ``source[offset]`` (any alignment)."""
+    """Load the vector that starts at `source[offset]` (any alignment)."""
     kind = lanes_of(source.dtype)
     vector = llvm_vector(kind)
 
@@ -157,7 +157,7 @@ def vload(source: Any, offset: Any) -> Any:
 
 @operation
 def vstore(target: Any, offset: Any, value: Any) -> Any:
-    """Write a vector to ``target[offset:]`` (any alignment)."""
+    """Write a vector to `target[offset:]` (any alignment)."""
     vector = llvm_vector(value)
 
     def emit(builder: Any, place: Any, at: Any, lanes: Any) -> None:
@@ -169,7 +169,7 @@ def vstore(target: Any, offset: Any, value: Any) -> Any:
 
 @operation
 def vload_head(source: Any, offset: Any, count: Any) -> Any:
-    """Load the first ``count`` lanes from ``source[offset:]``, zeros in the others."""
+    """Load the first `count` lanes from `source[offset:]`, zeros in the others."""
     kind = lanes_of(source.dtype)
     vector = llvm_vector(kind)
 
@@ -184,7 +184,7 @@ def vload_head(source: Any, offset: Any, count: Any) -> Any:
 
 @operation
 def vstore_head(target: Any, offset: Any, value: Any, count: Any) -> Any:
-    """Write the first ``count`` lanes of ``value`` to ``target[offset:]``."""
+    """Write the first `count` lanes of `value` to `target[offset:]`."""
     vector = llvm_vector(value)
 
     def emit(builder: Any, place: Any, at: Any, lanes: Any, wanted: Any) -> None:

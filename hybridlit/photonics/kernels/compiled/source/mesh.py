@@ -1,10 +1,10 @@
 """Rectangular interferometer meshes: unitaries from angles, and angle gradients.
 
-A mesh on m modes is m columns of cells, ``cells = m (m - 1) / 2`` in all.  The cell on
-modes (j, j + 1) is ``M(a) = BS diag(e^{ia}, 1) BS`` with one more phase ``e^{ib}`` on mode
+A mesh on m modes is m columns of cells, `cells = m (m - 1) / 2` in all.  The cell on
+modes (j, j + 1) is `M(a) = BS diag(e^{ia}, 1) BS` with one more phase `e^{ib}` on mode
 j, after M in every mesh but the last of a circuit, before M in the last one.
 
-One unitary is stored as m rows of a real and an imaginary plane, each ``pitch`` scalars
+One unitary is stored as m rows of a real and an imaginary plane, each `pitch` scalars
 long (m rounded up to whole vectors), so a cell updates two rows with vectors that run
 along the input modes.  The backward pass undoes the cells from the last to the first on
 the unitary and on its gradient together; nothing is stored and every angle costs O(m).
@@ -42,7 +42,7 @@ ANGLE_BOUND = 2.0**50
 
 @compiled
 def padded(length: int, width: int) -> int:
-    """Return ``length`` rounded up to a multiple of ``width``."""
+    """Return `length` rounded up to a multiple of `width`."""
     return (length + width - 1) // width * width
 
 
@@ -84,7 +84,7 @@ def _cell_matrix(cosines: Pointer, sines: Pointer, cell: int, last: bool) -> tup
 def _combine(
     ar: Vector, ai: Vector, br: Vector, bi: Vector, xr: Vector, xi: Vector, yr: Vector, yi: Vector
 ) -> tuple[Vector, Vector]:
-    """Return the complex vector ``a x + b y`` as its two planes."""
+    """Return the complex vector `a x + b y` as its two planes."""
     real = fnma(ai, xi, ar * xr)
     imag = fma(ai, xr, ar * xi)
     return fnma(bi, yi, fma(br, yr, real)), fma(bi, yr, fma(br, yi, imag))
@@ -95,9 +95,9 @@ def build_unitary(
     unitary: Pointer, pitch: int, inputs: Pointer, count: int, cosines: Pointer, sines: Pointer,
     modes: int, first_cell: int, last: bool,
 ) -> None:  # fmt: skip
-    """Multiply all cells of one mesh into ``unitary`` (modes, 2, pitch).
+    """Multiply all cells of one mesh into `unitary` (modes, 2, pitch).
 
-    Only the columns of the ``count`` modes in ``inputs`` are built; count = 0 means all.
+    Only the columns of the `count` modes in `inputs` are built; count = 0 means all.
     """
     width = lane_count(unitary)
     zero = splat(0.0, unitary)
@@ -140,9 +140,9 @@ def angle_gradients(
     unitary: Pointer, gradient: Pointer, pitch: int, cosines: Pointer, sines: Pointer, modes: int,
     first_cell: int, last: bool, grad_angles: Pointer,
 ) -> None:  # fmt: skip
-    """Undo one mesh on ``unitary`` and ``gradient`` (modes, 2, pitch), both overwritten.
+    """Undo one mesh on `unitary` and `gradient` (modes, 2, pitch), both overwritten.
 
-    Writes dL/da, dL/db of its cells to ``grad_angles`` (all cells of the circuit, 2).
+    Writes dL/da, dL/db of its cells to `grad_angles` (all cells of the circuit, 2).
     """
     width = lane_count(unitary)
     zero = splat(0.0, unitary)
@@ -185,7 +185,7 @@ def angle_gradients(
 
 @compiled
 def factor_planes(buffer: Pointer, modes: int, meshes: int) -> tuple[Pointer, Pointer]:
-    """Return pointers to the cosines and sines behind ``meshes`` unitaries in ``buffer``."""
+    """Return pointers to the cosines and sines behind `meshes` unitaries in `buffer`."""
     width = lane_count(buffer)
     cosines = shift(buffer, meshes * modes * 2 * padded(modes, width))
     count = padded(meshes * modes * (modes - 1), width)
@@ -198,7 +198,7 @@ def factor_planes(buffer: Pointer, modes: int, meshes: int) -> tuple[Pointer, Po
 
 @compiled
 def _factors(angles: Pointer, count: int, work: Pointer) -> tuple[Pointer, Pointer]:
-    """Fill cosines, at ``work``, and sines of all angles; return the sines and free memory."""
+    """Fill cosines, at `work`, and sines of all angles; return the sines and free memory."""
     room = padded(count, lane_count(angles))
     sines = shift(work, room)
     angle_factors(angles, count, ANGLE_BOUND, work, sines)
@@ -224,9 +224,9 @@ def _split(source: Pointer, modes: int, planes: Pointer) -> None:
 def build_unitaries(
     like: float, angles_at: int, total: int, meshes: int, modes: int, out_at: int, work_at: int
 ) -> None:
-    """Write ``total`` unitaries (modes, modes, 2); every ``meshes``-th one is a circuit's last.
+    """Write `total` unitaries (modes, modes, 2); every `meshes`-th one is a circuit's last.
 
-    ``work_at`` is memory for ``mesh_scratch`` numbers.
+    `work_at` is memory for `mesh_scratch` numbers.
     """
     angles, out = pointer(angles_at, like), pointer(out_at, like)
     cells = modes * (modes - 1) // 2
@@ -252,7 +252,7 @@ def unitaries_gradient(
 ) -> None:  # fmt: skip
     """Write the gradient of all angles (total, cells, 2) from that of the unitaries.
 
-    ``work_at`` is memory for ``mesh_scratch`` numbers.
+    `work_at` is memory for `mesh_scratch` numbers.
     """
     angles, out = pointer(angles_at, like), pointer(out_at, like)
     unitaries, grad = pointer(unitaries_at, like), pointer(grad_at, like)

@@ -1,8 +1,8 @@
 """The occupied columns of U(x) on one batch tile, layer by layer, and their gradients.
 
-Only the columns of the occupied input modes are followed: ``X_0 = U_0[:, occupied]`` is
-the same for every sample, then ``Y_l = e^{i phase_l} X_{l-1}`` and ``X_l = U_l Y_l``.
-Columns are stored as (columns, modes, row) with the rows of ``recursion``.  The tile
+Only the columns of the occupied input modes are followed: `X_0 = U_0[:, occupied]` is
+the same for every sample, then `Y_l = e^{i phase_l} X_{l-1}` and `X_l = U_l Y_l`.
+Columns are stored as (columns, modes, row) with the rows of `recursion`.  The tile
 keeps every Y_l and every phase factor for the backward pass.
 """
 
@@ -34,7 +34,7 @@ def phase_factors(
     phases: Pointer, count: int, batch: int, sample: int, samples: int, bound: float,
     factors: Pointer,
 ) -> bool:  # fmt: skip
-    """Fill ``factors`` (count, row) with e^{i phase} of one tile of phases (count, batch).
+    """Fill `factors` (count, row) with e^{i phase} of one tile of phases (count, batch).
 
     Returns whether one of the angles is unusable.
     """
@@ -52,7 +52,7 @@ def phase_factors(
 def first_columns(
     unitary: Pointer, columns: int, modes: int, factors: Pointer, target: Pointer
 ) -> None:
-    """Fill ``target`` (columns, modes, row) with the occupied columns of e^{i phase_1} U_0."""
+    """Fill `target` (columns, modes, row) with the occupied columns of e^{i phase_1} U_0."""
     width = lane_count(unitary)
     pitch = padded(columns, width)
     for c in range(columns):
@@ -68,7 +68,7 @@ def first_columns(
 def apply_unitary(
     unitary: Pointer, columns: int, modes: int, source: Pointer, target: Pointer
 ) -> None:
-    """Compute ``target = U source``, both (columns, modes, row)."""
+    """Compute `target = U source`, both (columns, modes, row)."""
     width = lane_count(unitary)
     pitch = padded(modes, width)
     for c in range(columns):
@@ -95,7 +95,7 @@ def apply_unitary(
 def apply_factors(
     factors: Pointer, columns: int, modes: int, source: Pointer, target: Pointer
 ) -> None:
-    """Compute ``target = e^{i phase} source``, both (columns, modes, row)."""
+    """Compute `target = e^{i phase} source`, both (columns, modes, row)."""
     width = lane_count(factors)
     for c in range(columns):
         for j in range(modes):
@@ -109,7 +109,7 @@ def apply_factors(
 def unitary_gradient(
     columns: int, modes: int, inputs: Pointer, grads: Pointer, total: Pointer
 ) -> None:
-    """Add this tile's gradient of U to ``total`` (modes, modes, row), one sum per lane.
+    """Add this tile's gradient of U to `total` (modes, modes, row), one sum per lane.
 
     Entries go by blocks of 2 x 2 that share loads; an odd last row or column is done twice
     in one block, from the same old values, so it is still counted once.
@@ -145,7 +145,7 @@ def _phase_step(
     factors: Pointer, inputs: Pointer, re: Vector, im: Vector, place: int, j: int, slope: Vector,
     target: Pointer,
 ) -> Vector:  # fmt: skip
-    """Write e^{-i phase} (re + i im) to ``target``; return ``slope`` plus dL/dphase."""
+    """Write e^{-i phase} (re + i im) to `target`; return `slope` plus dL/dphase."""
     width = lane_count(factors)
     fr, fi = cload(factors, j * 2 * width, width)
     yr, yi = cload(inputs, place, width)
@@ -158,9 +158,9 @@ def phase_gradient(
     unitary: Pointer, columns: int, modes: int, inputs: Pointer, factors: Pointer, grads: Pointer,
     target: Pointer, grad_phases: Pointer, batch: int, sample: int, samples: int,
 ) -> None:  # fmt: skip
-    """Take ``grads`` of X_l to ``target``, the gradient of X_{l-1} (columns, modes, row).
+    """Take `grads` of X_l to `target`, the gradient of X_{l-1} (columns, modes, row).
 
-    ``inputs`` is Y_l; writes this tile of ``grad_phases`` (modes, batch).
+    `inputs` is Y_l; writes this tile of `grad_phases` (modes, batch).
     """
     width = lane_count(unitary)
     pitch = padded(modes, width)

@@ -1,14 +1,14 @@
 """The photon recursion on one batch tile, and its gradient.
 
-``A_k[s] = sum over modes j with s_j > 0 of u_k[j] A_{k-1}[s - e_j]`` adds photon k to every
+`A_k[s] = sum over modes j with s_j > 0 of u_k[j] A_{k-1}[s - e_j]` adds photon k to every
 (k - 1)-photon state.  A tile holds one vector of samples, so a complex number of a tile is
-two neighbouring vectors, real and imaginary: a *row* of ``2 * lanes`` scalars.  Layer k is
-one row per k-photon state, layer 0 the single row 1.  Links come from ``tables``: a link
-packs a state's rank and a mode into ``rank << bits | mode``.
+two neighbouring vectors, real and imaginary: a *row* of `2 * lanes` scalars.  Layer k is
+one row per k-photon state, layer 0 the single row 1.  Links come from `tables`: a link
+packs a state's rank and a mode into `rank << bits | mode`.
 
 The backward pass reads the same recursion downwards, state by state of layer k - 1:
-``g_{k-1}[t] = sum_j conj(u_k[j]) g_k[t + e_j]`` and
-``gu_k[j] += conj(A_{k-1}[t]) g_k[t + e_j]``; a row of layer k - 1 is read before its
+`g_{k-1}[t] = sum_j conj(u_k[j]) g_k[t + e_j]` and
+`gu_k[j] += conj(A_{k-1}[t]) g_k[t + e_j]`; a row of layer k - 1 is read before its
 gradient is written, so both may share one memory.
 """
 
@@ -42,9 +42,9 @@ def _parent(
 def add_photon(
     links: Pointer, position: int, photons: int, column: Pointer, previous: Pointer, target: Pointer
 ) -> int:
-    """Compute one chunk of layer ``photons`` into ``target`` (chunk states, row).
+    """Compute one chunk of layer `photons` into `target` (chunk states, row).
 
-    ``column`` is u (modes, row), ``previous`` layer ``photons - 1``; returns the position
+    `column` is u (modes, row), `previous` layer `photons - 1`; returns the position
     behind the chunk's links.  States come grouped by their number of parents, so that the
     inner trip count is predictable.
     """
@@ -80,10 +80,10 @@ def remove_photon(
     links: Pointer, position: int, states: int, children: int, column: Pointer,
     grad_column: Pointer, previous: Pointer, grads: Pointer, grad_previous: Pointer,
 ) -> None:  # fmt: skip
-    """Take the gradient ``grads`` of layer k to layer k - 1, which has ``states`` states.
+    """Take the gradient `grads` of layer k to layer k - 1, which has `states` states.
 
-    Every state has ``children`` links.  Writes ``grad_previous`` (states, row; it may be
-    ``previous`` itself) and adds to ``grad_column`` (modes, row).
+    Every state has `children` links.  Writes `grad_previous` (states, row; it may be
+    `previous` itself) and adds to `grad_column` (modes, row).
     """
     width = lane_count(column)
     zero = splat(0.0, column)
@@ -109,7 +109,7 @@ def remove_photon_fock(
     links: Pointer, position: int, states: int, modes: int, column: Pointer, grad_column: Pointer,
     previous: Pointer, grads: Pointer, grad_previous: Pointer,
 ) -> None:  # fmt: skip
-    """Do what ``remove_photon`` does in Fock space, where a state has a child per mode.
+    """Do what `remove_photon` does in Fock space, where a state has a child per mode.
 
     Two states at a time share the loads of u and the update of its gradient; an odd last
     state is paired with a row of zeros whose result is overwritten.

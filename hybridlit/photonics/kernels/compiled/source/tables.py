@@ -1,9 +1,9 @@
 """Compiled construction of the links between neighbouring layers of Fock states.
 
 States of k photons in m modes are in descending lexicographic order.  The rank of a state
-s is ``sum_j w[j, r_{j+1}]`` where r_{j+1} counts the photons in modes > j and the sum runs
-over all modes (Fock space, ``w[j, r] = C(r - 1 + m - j - 1, m - j - 1)``, 0 for r = 0) or
-over the empty ones (unbunched space, ``w[j, r] = C(m - j - 1, r - 1)``).  Adding or taking a
+s is `sum_j w[j, r_{j+1}]` where r_{j+1} counts the photons in modes > j and the sum runs
+over all modes (Fock space, `w[j, r] = C(r - 1 + m - j - 1, m - j - 1)`, 0 for r = 0) or
+over the empty ones (unbunched space, `w[j, r] = C(m - j - 1, r - 1)`).  Adding or taking a
 photon in mode i changes r_{j+1} for j < i only, so the ranks of all neighbours of a state
 follow from a prefix and a suffix sum in O(m).
 """
@@ -19,7 +19,7 @@ from hybridlit.photonics.kernels.compiled.source.lanes import Pointer, load, poi
 
 @compiled
 def _advance(state: Pointer, modes: int, unbunched: bool) -> None:
-    """Step ``state`` (modes,) to the next one in descending lexicographic order."""
+    """Step `state` (modes,) to the next one in descending lexicographic order."""
     tail = 0
     i = modes - 1
     if unbunched:
@@ -48,9 +48,9 @@ def _neighbours(
     weights: Pointer, pitch: int, state: Pointer, modes: int, step: int, unbunched: bool,
     found: Pointer,
 ) -> int:  # fmt: skip
-    """Write the links of one state to ``found`` in ascending order of modes; return how many.
+    """Write the links of one state to `found` in ascending order of modes; return how many.
 
-    ``weights`` (modes, pitch) are the terms of the rank sum.
+    `weights` (modes, pitch) are the terms of the rank sum.
     """
     # suffix: terms of the modes > i as they are; prefix: those of modes < i after the step.
     suffix, behind = 0, 0
@@ -80,12 +80,12 @@ def fill_links(
     weights_at: int, pitch: int, modes: int, photons: int, step: int, unbunched: bool, states: int,
     links_at: int, work_at: int,
 ) -> int:  # fmt: skip
-    """Write the links of all ``photons``-photon states to the int32 memory at ``links_at``.
+    """Write the links of all `photons`-photon states to the int32 memory at `links_at`.
 
-    ``step = -1`` lists parents: per chunk of states ``photons`` counts (states with 1, 2,
+    `step = -1` lists parents: per chunk of states `photons` counts (states with 1, 2,
     ... parents), then per state, sorted by that number, its index in the chunk and its
-    links.  ``step = +1`` lists children: the same number of links for every state.
-    ``work_at`` is memory for (modes + 1) + CHUNK * (modes + 1) int64 numbers.
+    links.  `step = +1` lists children: the same number of links for every state.
+    `work_at` is memory for (modes + 1) + CHUNK * (modes + 1) int64 numbers.
     """
     weights = pointer(weights_at, types.int64(0))
     links = pointer(links_at, types.int32(0))
@@ -126,9 +126,9 @@ def fill_links(
 def factorial_products(
     modes: int, photons: int, states: int, factorials_at: int, out_at: int, work_at: int
 ) -> None:
-    """Write prod_j s_j! of every Fock state to the float64 memory at ``out_at`` (states,).
+    """Write prod_j s_j! of every Fock state to the float64 memory at `out_at` (states,).
 
-    ``work_at`` is memory for modes + 1 int64 numbers.
+    `work_at` is memory for modes + 1 int64 numbers.
     """
     factorials = pointer(factorials_at, types.float64(0))
     out = pointer(out_at, types.float64(0))

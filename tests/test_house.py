@@ -55,3 +55,11 @@ def test_imports_point_one_way(room):
             assert used <= allowed, f"{file.relative_to(HOUSE)}, line {node.lineno}: {used}"
             if modules == ["hybridlit"]:
                 assert [alias.name for alias in node.names] == ["__version__"]
+
+
+def test_no_file_is_longer_than_a_reader_can_hold():
+    for file in HOUSE.rglob("*.py"):
+        lines = len(file.read_text(encoding="utf-8").splitlines())
+        assert lines <= 400, (
+            f"{file.relative_to(HOUSE)} has {lines} lines: it is more than one idea"
+        )

@@ -36,6 +36,7 @@ from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.resume.folder import newest_checkpoint, undamaged
 from hybridlit.templates import HybridModule
+from hybridlit.templates.hyperparameters import RENAMED
 
 __all__ = ["HybridCLI", "run"]
 
@@ -82,6 +83,11 @@ class HybridCLI(LightningCLI):
         command = self.config.get("subcommand")
         if not command:
             return
+        model = self.config[command].get("model")
+        arguments = model.get("init_args") if isinstance(model, Namespace) else None
+        for former, name in RENAMED.items():  # one that is not given has nothing to say to a reader
+            if arguments is not None and arguments.get(former) == name:
+                del arguments[former]
         given = self.config[command].get("ckpt_path")
         if given is None:
             if command != "fit":

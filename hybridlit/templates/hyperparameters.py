@@ -27,7 +27,14 @@ from torch import nn
 from hybridlit.constructors import ConstructorCall, check_constructors, plain
 from hybridlit.internals.lightning import INSTANTIATOR
 
-__all__ = ["NOW_QUANTUM_DIM", "FormerName", "PlainHyperparameters", "nearest", "unknown_argument"]
+__all__ = [
+    "NOW_QUANTUM_DIM",
+    "RENAMED",
+    "FormerName",
+    "PlainHyperparameters",
+    "nearest",
+    "unknown_argument",
+]
 
 _LEFT_OUT = "hybridlit_arguments_left_out"
 """Key of a checkpoint: names of the arguments that it does not hold."""

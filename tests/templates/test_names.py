@@ -116,6 +116,16 @@ def test_runs_with_the_former_name_go_on(tmp_path, monkeypatch):
     main(["test", f"--config={path}", f"--ckpt_path={last}"])
 
 
+@pytest.mark.filterwarnings("ignore:LightningCLI's args parameter", "ignore:.*logging interval.*")
+def test_a_run_does_not_note_a_former_name_that_was_not_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["fit", f"--config={recipe(tmp_path / 'new.yaml', quantum_dim=3)}"])
+    (settings,) = (tmp_path / "runs").rglob("config.yaml")
+    arguments = yaml.safe_load(settings.read_text())["model"]["init_args"]
+    assert arguments["quantum_dim"] == 3 and "quantum_input_dim" not in arguments
+    main(["fit", f"--config={settings}"])
+
+
 @pytest.mark.parametrize("command", ["fit", "draw"])
 def test_an_unknown_argument_in_yaml(command, tmp_path, capsys):
     path = recipe(tmp_path / "wrong.yaml", n_mode=3)

@@ -166,3 +166,26 @@ def test_the_recipe_shows_curves_in_groups_and_a_table_of_runs(recipe):
     start = HParamsPluginData.FromString(session["_hparams_/session_start_info"])
     assert start.session_start_info.hparams["n_photons"].number_value == 3
     assert len(board.Scalars("hp/val_loss")) == 1
+
+
+@pytest.mark.parametrize("names", [(), ("a", "b")])
+def test_a_key_has_as_many_names_as_places(names):
+    with pytest.raises(TypeError, match="has places for 1 names"):
+        LogKey.CIRCUIT(*names)
+
+
+@pytest.mark.parametrize("name", ["loss", "acc", "rmse", "r2"])
+@pytest.mark.parametrize("stage", ["train", "val", "test"])
+def test_each_stage_has_its_scores(found, stage, name):
+    assert f"{stage}/{name}" in found
+
+
+@pytest.mark.parametrize("key", [LogKey.NORM, LogKey.RMS, LogKey.UPDATE, LogKey.SHARE])
+@pytest.mark.parametrize("component", ["classical", "photonic"])
+def test_each_component_has_its_key(found, key, component):
+    assert key(component) in found
+
+
+def test_the_text_of_a_circuit_is_no_picture(found):
+    texts = [tag for tag in found if re.fullmatch(r"photonics/\w+", tag)]
+    assert texts and all(f"{text}/circuit" in found for text in texts)

@@ -1,4 +1,7 @@
-"""Every key that a run logs, once: for the callbacks, the charts of TensorBoard and the README."""
+"""Every key that a run logs: for the callbacks, the charts of TensorBoard and the README.
+
+Templates write theirs themselves, since they stand before this room; a test compares the two.
+"""
 
 from __future__ import annotations
 
@@ -98,6 +101,8 @@ class LogKey(Enum):
     def __call__(self, *names: str) -> str:
         """Return the key with names in its places."""
         text, given = str(self.value), iter(names)
+        if len(names) != text.count("<"):
+            raise TypeError(f"{text} has places for {text.count('<')} names, got {names}")
         return re.sub(r"<\w+>", lambda _: next(given), text)
 
     @property

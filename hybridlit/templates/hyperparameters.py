@@ -105,6 +105,11 @@ class PlainHyperparameters(LightningModule):
             self._left_out = [other for other in self._left_out if other != name]
 
     @property
+    def own_arguments(self) -> dict[str, Any]:
+        """What the constructor of the class itself was given, by name, as plain values."""
+        return self._own_arguments
+
+    @property
     def hparams_initial(self) -> Any:
         """The hyperparameters for loggers, as plain values."""
         initial = super().hparams_initial

@@ -374,7 +374,8 @@ def test_a_rate_at_which_a_training_diverges_is_no_candidate():
     data = make_data()
     rates = dict(classical_lr=0.01, quantum_lr=1e29)
     again = dict(posthoc=False, retrained=["linear"], max_epochs=3)
-    found = study(make(SequentialHybrid, **rates), data, **again)
+    with pytest.warns(UserWarning, match="'hybrid' with the settings of own and photonic failed"):
+        found = study(make(SequentialHybrid, **rates), data, **again)
     assert {rate for arm in found.retrained for rate in arm.rates} == {"classical"}
     both = dict(classical_lr=1e29, quantum_lr=1e28)
     with pytest.raises(RuntimeError, match="arm 'hybrid' failed with seed 0: ValueError"):

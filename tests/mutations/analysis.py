@@ -110,6 +110,17 @@ MUTATIONS = [
     ),
     *mutations_of(
         "analysis/replacement.py",
+        "analysis/test_replacement.py",
+        [
+            (
+                "torch.stack([total for _, total in sums]).sum(0) / sum(counts)",
+                "torch.stack([total / rows for rows, total in sums]).mean(0)",
+                "a small batch counts like a full one",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/replacement.py",
         "analysis/test_mean_replacement.py",
         [
             (

@@ -164,3 +164,22 @@ def test_members_are_their_strings_and_survive_a_pickle(kind):
     for member in kind:
         assert member == member.value and kind(member.value) is member
         assert pickle.loads(pickle.dumps(member)) is member and copy.deepcopy(member) is member
+
+
+@pytest.mark.parametrize("strategy", OutputMappingStrategy)
+def test_what_reads_all_has_no_module(strategy):
+    reads_all = strategy.value == "none" or strategy.readout.expectation is not None
+    assert isinstance(layers_of(strategy)[0].readout, nn.Identity) == reads_all
+
+
+def test_no_word_is_lost():
+    """More may come; one that is gone breaks recipes and checkpoints."""
+    words = {
+        CircuitType: "series parallel parallel_columns",
+        ComputationSpace: "fock unbunched",
+        StatePattern: "default periodic spaced sequential",
+        OutputMappingStrategy: "linear grouping lexgrouping modgrouping none mode_expectations "
+        "pair_correlations",
+    }
+    for kind, known in words.items():
+        assert {member.value for member in kind} >= set(known.split())

@@ -243,7 +243,7 @@ def _compared(runs: _Runs, share: float, margin: float) -> tuple[RetrainedArm, .
     return tuple(arms)
 
 
-def _summary(arm: str, runs: _Runs, share: float, improving: tuple[bool, ...] = ()) -> RetrainedArm:
+def _summary(arm: str, runs: _Runs, share: float) -> RetrainedArm:
     scored, own = runs.scored(arm), runs.arms[arm]
     trainings = [run.training for run in own]
     return RetrainedArm(

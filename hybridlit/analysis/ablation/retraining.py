@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from hybridlit.analysis.ablation.arms import ARMS, Widths, apply_arm
@@ -148,7 +149,7 @@ class Recipe:
         if build is not None:
             fresh = build()
         elif isinstance(model, PlainHyperparameters):
-            fresh = type(model)(**model._own_arguments)
+            fresh = type(model)(**model.own_arguments)
         else:
             raise TypeError(
                 f"{type(model).__name__} is no HybridModule, so how to make a fresh one is not "
@@ -211,10 +212,10 @@ class Recipe:
 def best_of_trials(arm: str, widths: Mapping[str, Widths], recipe: Recipe, bench: Bench) -> Run:
     """Train an arm with each of the settings, and score the one with the lowest validation.
 
-    A training that fails, since it diverges at a rate for instance, is no candidate; the error is
-    raised if all do. Without validation data there is nothing to choose by, the test data least of
-    all: arms have the model's settings, and what learns in the place of photonic layers those of
-    classical parameters. The seed decides weights and order of the data.
+    A training that fails, since it diverges at a rate for instance, is no candidate, and a warning
+    says so; the error is raised if all do. Without validation data there is nothing to choose by,
+    the test data least of all: arms have the model's settings, and what learns in the place of
+    photonic layers those of classical parameters. The seed decides weights and order of the data.
     """
     names = _settings(arm, widths, recipe)
     choices, learns = len(names), ARMS[arm].learns
@@ -222,6 +223,7 @@ def best_of_trials(arm: str, widths: Mapping[str, Widths], recipe: Recipe, bench
         names = ["classical"] if learns and "classical" in names else names[:1]
     found: list[tuple[LightningModule, Training, str]] = []
     failure: Exception | None = None
+    failed: list[str] = []
     for name in names:
         seeded(bench.seed)  # so that arms start from the same weights wherever they share a module
         model = recipe.arm(arm, widths, name)
@@ -230,9 +232,14 @@ def best_of_trials(arm: str, widths: Mapping[str, Widths], recipe: Recipe, bench
             found.append((model, recipe.train(model, bench.data), name))
         except (RuntimeError, ValueError) as error:
             failure = error
-    if not found:
-        assert failure is not None
+            failed.append(name)
+    if failure is not None and not found:
         raise failure
+    if failed:
+        rank_zero_warn(
+            f"arm {arm!r} with the settings of {' and '.join(failed)} failed with seed "
+            f"{bench.seed}, and the others alone were searched: {type(failure).__name__}: {failure}"
+        )
     model, training, name = min(found, key=lambda each: each[1].lowest)
     counts = {
         component: sum(p.numel() for p in parameters.values() if p.requires_grad)

@@ -136,7 +136,8 @@ class Naming:
             return f"{advice}, or freeze it with action='freeze'"
         self.frozen.append(part)
         self._going_back = self._interventions.steps_since(trainer.global_step)
-        return "it is frozen, and the model goes on from such a copy"
+        goes_on = "the model goes on from such a copy" if self._going_back else "training goes on"
+        return f"it is frozen, and {goes_on}"
 
     def _parameters(self, model: LightningModule, parts: list[str]) -> dict[str, nn.Parameter]:
         owned = OWNERS[self._by].parameters(model)

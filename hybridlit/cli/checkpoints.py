@@ -21,6 +21,7 @@ __all__ = [
     "SOURCE",
     "checkpoint_path",
     "newest_run",
+    "noted_recipes",
     "recipe_of",
     "run_of",
     "values_of",
@@ -95,6 +96,11 @@ def recipe_of(checkpoint: str | Path) -> Path:
     return max(found, key=lambda path: int(path.stem.partition("-")[2] or 0))
 
 
+def noted_recipes(settings: str | Path) -> list[str]:
+    """Return the recipes that the settings of a run say they come from."""
+    return _SOURCE.findall(Path(settings).read_text(encoding="utf-8"))
+
+
 def newest_run(folder: Path) -> Path:
     """Return the run with the checkpoint that was written last, under a folder of runs."""
     found = {
@@ -160,7 +166,7 @@ def _import_own(path: Path) -> None:
         recipe = recipe_of(path)
     except FileNotFoundError:
         return
-    importable(*_SOURCE.findall(recipe.read_text(encoding="utf-8").partition("seed_")[0]))
+    importable(*noted_recipes(recipe))
     for name in class_paths(_read(recipe)):
         with suppress(ImportError):  # whoever needs it says what is missing
             import_module(name.rpartition(".")[0])

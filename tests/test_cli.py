@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import hybridlit
 from hybridlit import SequentialHybrid, SklearnDataModule
 from hybridlit.cli import main
-from hybridlit.cli.loading import load_model, unimported_name
+from hybridlit.cli.loading import load_model
 from hybridlit.internals.lightning import INSTANTIATES
 
 MODEL = ["--model=SequentialHybrid", "--model.input_dim=4", "--model.quantum_dim=2"]

@@ -30,12 +30,13 @@ import hybridlit.data  # noqa: F401  # short class names work for what is import
 from hybridlit import __version__
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
-from hybridlit.cli.loading import explained, named_strings, unimported_name
+from hybridlit.cli.loading import explained
 from hybridlit.components import photonic_modules
 from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.resume.folder import newest_checkpoint, undamaged
 from hybridlit.templates import HybridModule
+from hybridlit.templates.foreign_names import named_strings, unimported_name
 from hybridlit.templates.hyperparameters import RENAMED
 
 __all__ = ["HybridCLI", "run"]
@@ -104,7 +105,9 @@ class HybridCLI(LightningCLI):
             raise SystemExit(f"hybridlit {command}: --ckpt_path {given}: {error}") from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add the logger and callbacks that the user has not chosen."""
+        """Add the logger and callbacks that the user has not chosen; build a model for its data."""
+        if self.datamodule is not None and not isinstance(self.model, HybridModule):
+            self.model.build(self.datamodule)
         given = self.config_init.get(str(self.subcommand), self.config_init)["trainer"]
         logger = given.logger
         if logger is False:

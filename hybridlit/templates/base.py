@@ -29,13 +29,18 @@ from hybridlit.templates.schedule import (
     schedules_by_group,
 )
 from hybridlit.templates.settings import SETTINGS_KEY, SettingsWatch, training_settings
+from hybridlit.templates.sizes import check_fits, knows_sizes, sizes_of
 from hybridlit.templates.stages import Component, StagedTraining, check_stages
 from hybridlit.templates.tasks import FirstTargets, Task, TaskName, make_task
+from hybridlit.templates.unbuilt import AUTO, AutoInt, Buildable, SizesWanted
 
-__all__ = ["HybridModule"]
+__all__ = ["CLASS_KEY", "HybridModule"]
+
+CLASS_KEY = "hybridlit_class"
+"""Key of a checkpoint: the class of the model, with its module."""
 
 
-class HybridModule(PlainHyperparameters):
+class HybridModule(Buildable, PlainHyperparameters):
     """Base class of the templates: everything about training except the network.
 
     A subclass builds its network in `__init__`, after `super().__init__()`, and defines `forward`
@@ -51,6 +56,7 @@ class HybridModule(PlainHyperparameters):
 
     Args:
         output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
+            `"auto"`, as for an `input_dim`: what the data need, see `build`.
         task: `"multiclass"`, `"binary"` or `"regression"`.
         classical_lr: Learning rate of the classical parameters, above 0, below 1e30.
         quantum_lr: Learning rate of the photonic parameters, above 0, below 1e30.
@@ -75,7 +81,7 @@ class HybridModule(PlainHyperparameters):
     def __init__(
         self,
         *,
-        output_dim: int,
+        output_dim: AutoInt,
         task: TaskName = "multiclass",
         classical_lr: float = 3e-3,
         quantum_lr: float = 1e-2,
@@ -97,6 +103,9 @@ class HybridModule(PlainHyperparameters):
         self._check_settings(self.hparams)
         if stages is not None:
             check_stages(stages)
+        wanted = [n for n in ("input_dim", "output_dim") if self.hparams.get(n) == AUTO]
+        if wanted:
+            raise SizesWanted(type(self), wanted, str(self.hparams["task"]))
         self._constructed_with = training_settings(self.hparams)
         self._first_targets: FirstTargets | None = None
         self.task: Task = make_task(task, integer(output_dim, "output_dim", 1))
@@ -206,7 +215,10 @@ class HybridModule(PlainHyperparameters):
     # --- Lightning --------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Fit the `NormalizationLayer`s that have seen no training data yet."""
+        """Refuse data that do not fit; fit the `NormalizationLayer`s that have seen none yet."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if knows_sizes(data):
+            check_fits(self, sizes_of(data))
         if self.trainer.current_epoch == 0:
             self._first_targets = FirstTargets(self.task)
         fit_normalizers(self, self.trainer, lambda batch: self(self.unpack(batch)[0]))
@@ -247,9 +259,10 @@ class HybridModule(PlainHyperparameters):
         return self._as_used(super().hparams_initial)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the arguments of the constructor; where they were changed since, as they are."""
+        """Keep the class and its arguments; where they were changed since, as they are."""
         super().on_save_checkpoint(checkpoint)
         self._as_used(checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY])
+        checkpoint[CLASS_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over, in `load_from_checkpoint`, settings that are no arguments of this class."""

@@ -15,12 +15,18 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from hybridlit.checks import integer, number, tensor
+from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.internals.lightning import attached_trainer
 from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
 from hybridlit.photonics.finite import require_finite
-from hybridlit.precisions import PRECISIONS
+from hybridlit.precisions import check_dtype
 from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
 from hybridlit.templates.normalizers import fit_normalizers
+from hybridlit.templates.preparation import (
+    PREPROCESSING_KEY,
+    adopt_preprocessing,
+    compare_preprocessing,
+)
 from hybridlit.templates.schedule import (
     PlateauWatch,
     ScheduleName,
@@ -32,7 +38,7 @@ from hybridlit.templates.settings import SETTINGS_KEY, SettingsWatch, training_s
 from hybridlit.templates.sizes import check_fits, knows_sizes, sizes_of
 from hybridlit.templates.stages import Component, StagedTraining, check_stages
 from hybridlit.templates.tasks import FirstTargets, Task, TaskName, make_task
-from hybridlit.templates.unbuilt import AUTO, AutoInt, Buildable, SizesWanted
+from hybridlit.templates.unbuilt import AutoInt, Buildable
 
 __all__ = ["CLASS_KEY", "HybridModule"]
 
@@ -103,12 +109,11 @@ class HybridModule(Buildable, PlainHyperparameters):
         self._check_settings(self.hparams)
         if stages is not None:
             check_stages(stages)
-        wanted = [n for n in ("input_dim", "output_dim") if self.hparams.get(n) == AUTO]
-        if wanted:
-            raise SizesWanted(type(self), wanted, str(self.hparams["task"]))
+        self.want_sizes(self.hparams)
         self._constructed_with = training_settings(self.hparams)
         self._first_targets: FirstTargets | None = None
         self.task: Task = make_task(task, integer(output_dim, "output_dim", 1))
+        self.preprocessing: Preprocessing | None = None
         metrics = self.build_metrics()
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
@@ -117,13 +122,20 @@ class HybridModule(Buildable, PlainHyperparameters):
     # --- to override ------------------------------------------------------------------------------
 
     def unpack(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Split a batch of a data loader, a pair unless overridden, into inputs and targets."""
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        """Split a batch of a data loader, a pair unless overridden, into inputs and targets.
+
+        Weights of the rows may come behind them: see `weights`.
+        """
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError(
                 f"a batch must be a pair (inputs, targets), got {type(batch).__name__}; override "
                 "unpack(batch) for other data"
             )
         return batch[0], batch[1]
+
+    def weights(self, batch: Any) -> Tensor | None:
+        """Return the weights of the rows of a batch, (batch,), its third entry; None: all equal."""
+        return batch[2] if isinstance(batch, (tuple, list)) and len(batch) == 3 else None
 
     def prepare_targets(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Check targets against outputs and bring them into the form that `loss` takes.
@@ -140,9 +152,16 @@ class HybridModule(Buildable, PlainHyperparameters):
         """
         return self.task.prepare(outputs, targets)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of outputs and prepared targets: mean cross entropy, or squared error."""
-        return self.task.loss(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss of outputs and prepared targets: mean cross entropy, or squared error.
+
+        Args:
+            outputs: What `forward` returned, of shape (batch, output_dim).
+            targets: What `prepare_targets` returned.
+            weights: Weights of the rows, (batch,), for a weighted mean; given only if a batch has
+                some, so that `loss(outputs, targets)` is enough of an override.
+        """
+        return self.task.loss(outputs, targets, weights)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Turn outputs into predictions of the same shape, for `predict_step` and the metrics.
@@ -204,7 +223,7 @@ class HybridModule(Buildable, PlainHyperparameters):
         tensor(x, "x")
         if not x.is_floating_point():
             raise TypeError(f"x must be a real floating tensor, got {x.dtype}; use x.float()")
-        self._check_dtype(x)
+        check_dtype(x, self, self.dtype)  # type: ignore[arg-type]
         if x.dim() != 2 or x.shape[1] != self.hparams["input_dim"]:
             raise ValueError(
                 f"x must have shape (batch, input_dim={self.hparams['input_dim']}), got "
@@ -212,13 +231,19 @@ class HybridModule(Buildable, PlainHyperparameters):
             )
         require_finite(x, "x")
 
+    def loss_of(self, batch: Any, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch: of `loss`, with the weights of its rows if it has some."""
+        weights = self.weights(batch)
+        return self.loss(outputs, targets, *(() if weights is None else (weights,)))
+
     # --- Lightning --------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Refuse data that do not fit; fit the `NormalizationLayer`s that have seen none yet."""
+        """Take over what the data were prepared by, if they fit; fit the `NormalizationLayer`s."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if knows_sizes(data):
             check_fits(self, sizes_of(data))
+        adopt_preprocessing(self, self.trainer)
         if self.trainer.current_epoch == 0:
             self._first_targets = FirstTargets(self.task)
         fit_normalizers(self, self.trainer, lambda batch: self(self.unpack(batch)[0]))
@@ -232,6 +257,18 @@ class HybridModule(Buildable, PlainHyperparameters):
         if loss.device.type == "cpu" or (interval and batch_idx % interval == 0):
             self._check_finite(loss)
         return loss
+
+    def on_validation_start(self) -> None:
+        """Compare how the data were prepared with what the model was trained on."""
+        compare_preprocessing(self, self.trainer)
+
+    def on_test_start(self) -> None:
+        """Compare how the data were prepared with what the model was trained on."""
+        compare_preprocessing(self, self.trainer)
+
+    def on_predict_start(self) -> None:
+        """Compare how the data were prepared with what the model was trained on."""
+        compare_preprocessing(self, self.trainer)
 
     def on_train_epoch_end(self) -> None:
         """Say after the first epoch which classes there are not, or which targets are far off."""
@@ -249,9 +286,22 @@ class HybridModule(Buildable, PlainHyperparameters):
         self._step(batch, "test", self.test_metrics)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return predictions for a batch: inputs alone, or a pair whose targets are ignored."""
+        """Return predictions for a batch: inputs alone, or a pair whose targets are ignored.
+
+        Values of a regression are in their own units.
+        """
         inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
-        return self.predictions(self(inputs))
+        predictions = self.predictions(self(inputs))
+        return self.in_units(predictions).to(predictions.dtype)
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Bring predictions or prepared targets into the units of the data: see `Targets`.
+
+        Only values of a regression whose targets a data module has scaled are changed.
+        """
+        if self.preprocessing is None or self.task.classifies:
+            return values
+        return self.preprocessing.targets.inverse(values)
 
     @property
     def hparams_initial(self) -> Any:
@@ -263,10 +313,14 @@ class HybridModule(Buildable, PlainHyperparameters):
         super().on_save_checkpoint(checkpoint)
         self._as_used(checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY])
         checkpoint[CLASS_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
+        if self.preprocessing is not None:
+            checkpoint[PREPROCESSING_KEY] = self.preprocessing.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over, in `load_from_checkpoint`, settings that are no arguments of this class."""
+        """Take over how rows were prepared, and settings that are no arguments of this class."""
         super().on_load_checkpoint(checkpoint)
+        if PREPROCESSING_KEY in checkpoint:
+            self.preprocessing = Preprocessing.from_state(checkpoint[PREPROCESSING_KEY])
         if attached_trainer(self) is None:
             arguments = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
             used = training_settings(checkpoint.get(SETTINGS_KEY, {}).get("model", {}))
@@ -289,32 +343,15 @@ class HybridModule(Buildable, PlainHyperparameters):
             number(given[name], name, minimum=0.0, below=LARGEST_RATE)
         check_schedules(given)
 
-    def _check_dtype(self, x: Tensor) -> None:
-        """Refuse inputs that the first layer would not take, outside autocast or in float64."""
-        own = self.dtype
-        if x.dtype == own:
-            return
-        dtypes = {parameter.dtype for parameter in self.parameters()}
-        if own not in dtypes and len(dtypes) == 1:
-            own = dtypes.pop()  # a module around the model was cast, which Lightning does not see
-        mixed = torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
-        if x.dtype != own and not mixed:
-            precision = next((n for n, each in PRECISIONS.items() if each.stored == x.dtype), None)
-            given, mine = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, own))
-            raise TypeError(
-                f"x is {given} and the model is {mine}: use x.to(torch.{mine}), or compute in "
-                f"{given} with model.to(torch.{given}) or Trainer(precision={precision!r}), or "
-                "mix 32 and 16 bits with torch.autocast or Trainer(precision='bf16-mixed')"
-            )
-
     def _step(self, batch: Any, stage: str, metrics: MetricCollection) -> Tensor:
         inputs, targets = self.unpack(batch)
         outputs = self._outputs(inputs)
         targets = self.prepare_targets(outputs, targets)
         if stage == "train" and self._first_targets is not None:
             self._first_targets.add(targets)
-        loss = self.loss(outputs, targets)
-        metrics.update(self.predictions(outputs.detach()), targets)
+        loss = self.loss_of(batch, outputs, targets)
+        predictions = self.predictions(outputs.detach())
+        metrics.update(self.in_units(predictions), self.in_units(targets))
         shown = stage != "train"
         rows = len(outputs)
         self.log(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from hybridlit.argument_types import checked
 from hybridlit.internals.lightning import CLASS_PATH, INSTANTIATES
 from hybridlit.templates.base import CLASS_KEY, HybridModule
 from hybridlit.templates.foreign_names import unimported_name
@@ -18,9 +19,10 @@ from hybridlit.templates.foreign_names import unimported_name
 __all__ = ["class_name_of", "load", "load_as", "read_checkpoint"]
 
 
+@checked
 def load(
     path: str | os.PathLike[str],
-    allow: Collection[type[HybridModule] | str] = (),
+    allow: Iterable[type[HybridModule] | str] = (),
     **arguments: Any,
 ) -> HybridModule:
     """Load a trained model from a checkpoint, as the class that it was, ready to predict.
@@ -57,8 +59,7 @@ def load(
         >>> type(hl.load(file)).__name__
         'ResidualHybrid'
     """
-    if isinstance(allow, (str, type)):
-        allow = [allow]
+    allow = list(allow)
     wrong = [each for each in allow if not (isinstance(each, str) or _is_model(each))]
     if wrong:
         raise TypeError(
@@ -105,7 +106,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"no file {file}")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-    except (EOFError, RuntimeError, UnpicklingError) as error:
+    except (EOFError, OSError, RuntimeError, UnpicklingError) as error:
         why = str(error).partition(".")[0]
         raise ValueError(f"{file} is no checkpoint that loads safely: {why}") from None
     if not isinstance(content, dict) or "state_dict" not in content:

@@ -11,22 +11,20 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Iterator
-from typing import Any, Literal, NoReturn, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, TypeAlias
 
 from lightning.pytorch import Callback, LightningModule
 from typing_extensions import Self
 
+from hybridlit.data.scaling import AUTO, AutoName
 from hybridlit.internals.lightning import attached_data, attached_trainer, noted_arguments
 from hybridlit.templates.sizes import check_fits, sizes_of
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["AUTO", "AutoInt", "Buildable", "SizesWanted", "Unbuilt"]
+__all__ = ["AutoInt", "Buildable", "SizesWanted", "Unbuilt"]
 
-AUTO = "auto"
-"""What a size is that the data decide."""
-
-AutoInt: TypeAlias = int | Literal["auto"]
+AutoInt: TypeAlias = int | AutoName
 
 _SIZES = ("input_dim", "output_dim")
 
@@ -83,6 +81,12 @@ class Buildable(LightningModule):
         check_fits(self, sizes_of(data))
         return self
 
+    def want_sizes(self, given: Mapping[str, Any]) -> None:
+        """Raise a `SizesWanted` if sizes among checked arguments are no numbers."""
+        names = [name for name in _SIZES if given.get(name) == AUTO]
+        if names:
+            raise SizesWanted(type(self), names, str(given["task"]))
+
 
 class Unbuilt(LightningModule):
     """What a model is until `build` gives it the sizes that it was told to take from the data.
@@ -128,6 +132,10 @@ class Unbuilt(LightningModule):
         self.build(attached_data(self.trainer))
         found: list[Callback] | Callback = self.configure_callbacks()
         return found
+
+    def cpu(self) -> Self:
+        """Stay as it is: a Trainer that has failed brings its model to the CPU."""
+        return self
 
     def extra_repr(self) -> str:
         """Name the model in its `repr`."""
@@ -175,7 +183,7 @@ class Unbuilt(LightningModule):
             source = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
             if source.startswith("hybridlit."):
                 raise
-        # the code of a subclass needs the numbers first
+        # the code of a subclass needs the numbers first, or goes without them
         return str(kwargs.get("task", "multiclass"))
 
     def _sized(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -92,6 +92,7 @@ from .templates import (
     ResidualHybrid as ResidualHybrid,
     SequentialHybrid as SequentialHybrid,
     StagedTraining as StagedTraining,
+    load as load,
 )
 
 __version__: str

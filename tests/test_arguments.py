@@ -118,6 +118,7 @@ VALID = {
     },
     "find_batch_size": lambda: {"model": model(), "sample": torch.randn(4, 3)},
     "is_photonic": lambda: {"module": nn.Linear(2, 2)},
+    "load": lambda: {"path": "model.ckpt"},
     "mark_photonic": lambda: {"module": nn.Linear(2, 2)},
     "model_parts": lambda: {"model": model()},
     "newest_checkpoint": lambda: {"folder": "."},
@@ -179,6 +180,7 @@ def kind_of(text):
         ),
         (r"Build$|RowScore$|Forward$|LossFunction$|OptimizerFactory$", "Callable"),
         (r"CircuitType$|StatePattern$|ComputationSpace$|OutputMappingStrategy$", "Enum"),
+        (r"AutoInt$", "int"),
         (r"bool$|int$|float$|str$|None$", None),
     ]:
         if re.match(pattern, text):

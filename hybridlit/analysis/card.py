@@ -190,8 +190,8 @@ def _scores(model: HybridModule, datamodule: LightningDataModule) -> str:
         table += "\n\n**These rows do not show that the model is better than a constant answer.**"
     what = "most frequent class" if model.task.classifies else "mean"
     return (
-        f"{_warning(model, datamodule)}{table}\n\nThe constant answer is the {what} of the training "
-        f"rows. {COVERAGE}"
+        f"{_warning(model, datamodule)}{table}\n\n"
+        f"The constant answer is the {what} of the training rows. {COVERAGE}"
     )
 
 

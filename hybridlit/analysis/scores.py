@@ -1,4 +1,4 @@
-"""What a trained model scores on its test rows, with intervals that say what these rows can tell."""
+"""What a trained model scores on its test rows, with intervals: what these rows can tell."""
 
 from __future__ import annotations
 

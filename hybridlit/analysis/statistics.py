@@ -90,8 +90,8 @@ def row_interval(differences: npt.ArrayLike, shares: bool) -> tuple[Interval, fl
 def share_interval(right: int, count: int) -> Interval:
     """Return the interval of a share of rows, `right` of `count`, which is at least 1.
 
-    It is exact (Clopper and Pearson, Biometrika 26, 1934): it holds the truth in 95 % at least, also
-    where all rows are right, or only a few there are.
+    It is exact (Clopper and Pearson, Biometrika 26, 1934), 95 % at least, also where all rows are
+    right or there are only a few.
     """
     from scipy.special import betaincinv  # scipy.stats takes a second to import
 

@@ -1,4 +1,4 @@
-"""`hybridlit card`: what a trained model is, what it scores, and where its limits are, in a page."""
+"""`hybridlit card`: what a trained model is, what it scores and where its limits are."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def card(ckpt: str, out: str | None = None, template: str | None = None) -> list
     content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     told: dict[str, Any] = {"epochs": content.get("epoch", -1) + 1}
     told["steps"] = f"{content.get('global_step', 0):,}"
-    told |= _best(content.get("callbacks") or {})
+    told |= _metrics(content.get("callbacks") or {})
     recipe, data, missing = None, None, ""
     try:
         recipe = recipe_of(checkpoint)
@@ -67,15 +67,13 @@ def card(ckpt: str, out: str | None = None, template: str | None = None) -> list
     return report.write(folder / "card.md" if out is None else out)
 
 
-def _best(callbacks: Mapping[str, Any]) -> dict[str, str]:
-    """What was best in validation, by the callbacks that keep checkpoints."""
-    found = {}
-    for state in callbacks.values():
-        if isinstance(state, dict) and state.get("best_model_score") is not None:
-            best = Path(state.get("best_model_path") or "").name
-            score = float(state["best_model_score"])
-            found[f"best {code(state['monitor'])}"] = f"{score:.4g}, of {code(best)}"
-    return found
+def _metrics(callbacks: Mapping[str, Any]) -> dict[str, str]:
+    """Losses and metrics of the last epoch, as `ExactResume` keeps them."""
+    kept = (callbacks.get("ExactResume") or {}).get("metrics", ())
+    named = [pair for names, values in kept for pair in zip(names, values.tolist(), strict=True)]
+    return {
+        code(n): f"{value:.4g}" for n, value in sorted(named) if n.startswith(("train/", "val/"))
+    }
 
 
 def _settings(config: Mapping[str, Any], data: object) -> dict[str, str]:
@@ -134,11 +132,17 @@ def _verdict(checkpoint: Path, path: Path) -> str:
         found = json.loads(path.read_text(encoding="utf-8"))
         text, command = str(found["conclusion"]), code(found["command"])
     except FileNotFoundError:
-        return f"not measured: {code(shlex.join(['hybridlit', 'analyze', '--ckpt', str(checkpoint)]))}"
+        return (
+            f"not measured: {code(shlex.join(['hybridlit', 'analyze', '--ckpt', str(checkpoint)]))}"
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return f"not known: {code(path)} is none that hybridlit analyze has left"
-    other = "" if found.get("sha256") == _digest(checkpoint) else (
-        f"This was found of another checkpoint of the run, {code(found.get('checkpoint'))}.\n\n"
+    other = (
+        ""
+        if found.get("sha256") == _digest(checkpoint)
+        else (
+            f"This was found of another checkpoint of the run, {code(found.get('checkpoint'))}.\n\n"
+        )
     )
     return f"{other}{text}\n\nFound by {command}."
 

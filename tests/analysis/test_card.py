@@ -97,19 +97,10 @@ def test_data_without_test_rows_have_no_scores(trained, data):
     assert "not measured: ArrayDataModule has no test data" in str(model_card(trained, data))
 
 
-def test_names_are_no_markup(make_trainer):
-    table = {"a<b": torch.randn(40), "c|d": torch.randn(40)}
-
-    class Columns(dict):
-        columns = list(table)
-
-        def __getitem__(self, names):
-            return self if isinstance(names, list) else super().__getitem__(names)
-
-        def __array__(self, dtype=None, copy=None):
-            return np.stack([np.asarray(value, dtype) for value in self.values()], 1)
-
-    data = ArrayDataModule(Columns(table), torch.arange(40) % 2)
+def test_names_are_no_markup(generator, make_trainer):
+    pandas = pytest.importorskip("pandas", reason="data extra")
+    table = pandas.DataFrame(generator.normal(size=(40, 2)), columns=["a<b", "c|d"])
+    data = ArrayDataModule(table, torch.arange(40) % 2)
     model = SequentialHybrid(input_dim=2, quantum_dim=2, output_dim=2, n_modes=4, n_photons=2)
     make_trainer().fit(model, data)
     text = str(model_card(model, data))

@@ -40,7 +40,7 @@ def test_a_card_of_a_run(run, capsys):
         "| trainer: `max_epochs` | `1` |",
         "| data: `dataset` | `iris` |",
         "| data: `batch_size` | `16` |",
-        "| best `val/loss` |",
+        "| `val/loss` | ",
         "| test rows | 30 |",
         "| `accuracy` |",
         "on disk",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
@@ -33,7 +34,7 @@ def model_card(
     model: HybridModule,
     datamodule: LightningDataModule | None = None,
     *,
-    checkpoint: str | Path | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     training: dict[str, Any] | None = None,
     ablation: str | None = None,
     without_data: str = "not measured: no data module was given",
@@ -129,7 +130,7 @@ def _data(model: HybridModule, datamodule: LightningDataModule | None) -> list[s
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def _model(model: HybridModule, checkpoint: str | Path | None) -> str:
+def _model(model: HybridModule, checkpoint: str | os.PathLike[str] | None) -> str:
     kind = type(model)
     told = {"class": code(f"{kind.__module__}.{kind.__qualname__}"), "task": model.task.name}
     for name, module in photonic_modules(model).items():

@@ -17,7 +17,8 @@ from lightning.pytorch import Trainer
 from hybridlit import __version__
 from hybridlit.analysis.card import model_card
 from hybridlit.analysis.report import code
-from hybridlit.cli.loading import datamodule_of_recipe, load_model, recipe_of
+from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
+from hybridlit.cli.loading import datamodule_of_recipe, load_model
 
 __all__ = ["card", "leave_verdict"]
 
@@ -32,16 +33,16 @@ def card(ckpt: str, out: str | None = None, template: str | None = None) -> list
     what hybridlit analyze has found, if it has been called. What is not known is said to be so.
 
     Args:
-        ckpt: Checkpoint that hybridlit fit has made.
+        ckpt: Checkpoint that hybridlit fit has made: a file, last or best.
         out: The card, .md or .html. Without it, card.md in the folder of the run.
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
 
     Returns:
         The file written.
     """
-    checkpoint = Path(ckpt)
     if out is not None and Path(out).suffix not in (".html", ".md"):
         raise ValueError(f"out must end in .html or .md, got {Path(out).name!r}")
+    checkpoint = checkpoint_path(ckpt)
     model = load_model(checkpoint, template)
     content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     told: dict[str, Any] = {"epochs": content.get("epoch", -1) + 1}
@@ -101,12 +102,14 @@ def _given(settings: Mapping[str, Any], kind: type | None) -> list[tuple[str, An
 # --- the verdict of an ablation -------------------------------------------------------------------
 
 
-def leave_verdict(report: Path, ckpt: str, command: str, conclusion: str, study: Any) -> Path:
+def leave_verdict(
+    report: Path, checkpoint: Path, command: str, conclusion: str, study: Any
+) -> Path:
     """Write what `hybridlit analyze` has found beside its report.
 
     Args:
         report: The report.
-        ckpt: The checkpoint that it is of.
+        checkpoint: The checkpoint that it is of.
         command: How it was made.
         conclusion: What was found, in Markdown.
         study: All of it as plain values, or None.
@@ -116,8 +119,8 @@ def leave_verdict(report: Path, ckpt: str, command: str, conclusion: str, study:
     """
     path = report.with_suffix(".json")
     content = {
-        "checkpoint": Path(ckpt).name,
-        "sha256": _digest(Path(ckpt)),
+        "checkpoint": checkpoint.name,
+        "sha256": _digest(checkpoint),
         "command": command,
         "conclusion": conclusion,
         "study": study,

@@ -13,7 +13,7 @@ from hybridlit.cli import analyze, main
 pytest.importorskip("matplotlib", reason="analysis extra")
 pytest.importorskip("sklearn", reason="recipes extra")
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 

@@ -41,6 +41,7 @@ VERBS: dict[str, Verb] = {
     "test": Verb("test loss and metrics of a checkpoint", lightning=True),
     "predict": Verb("predictions of a checkpoint, as a file", lightning=True),
     "analyze": Verb("report on a trained model: what its parts cost and contribute"),
+    "card": Verb("model card: data, scores with intervals, limits"),
     "draw": Verb("the circuit of a recipe or a checkpoint, as text or a figure"),
     "plan": Verb("states, memory and time of a circuit before it is built"),
 }

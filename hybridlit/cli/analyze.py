@@ -28,6 +28,7 @@ from hybridlit.analysis.recording import copied, recorded
 from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import batches_of, first_batches, prepared
 from hybridlit.checks import integer
+from hybridlit.cli.card import leave_verdict
 from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
 from hybridlit.cli.loading import load_run
 from hybridlit.components import photonic_modules, split_parameters
@@ -95,7 +96,7 @@ def analyze(
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
 
     Returns:
-        The files written, the report first.
+        The files written, the report first; the last one, .json, is for hybridlit card.
     """
     start = time.perf_counter()
     command = _command(dict(locals()))
@@ -136,7 +137,9 @@ def analyze(
         f"## How this was made\n\n```\n{command}\n```\n\nhybridlit {__version__} with torch "
         f"{torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s."
     )
-    return report.write(path)
+    files = report.write(path)
+    values = None if study is None else study.to_dict()
+    return [*files, leave_verdict(path, checkpoint, command, found, values)]
 
 
 def _command(given: dict[str, Any]) -> str:

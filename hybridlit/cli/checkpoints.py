@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from hybridlit.cli.classes import class_paths, importable
-from hybridlit.cli.loading import unimported_name
 from hybridlit.resume.folder import best_checkpoint, newest_checkpoint, undamaged
+from hybridlit.templates.foreign_names import unimported_name
 
 __all__ = [
     "RUNS",

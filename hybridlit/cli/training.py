@@ -32,13 +32,13 @@ from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 from hybridlit.cli.checkpoints import RUNS, checkpoint_path, noted_recipes, values_of, with_settings
 from hybridlit.cli.classes import importable
 from hybridlit.cli.errors import OneLineParser
-from hybridlit.cli.loading import named_strings, unimported_name
 from hybridlit.cli.runs import SaveSettings, logger_of_run, name_of_run, no_empty_folder
 from hybridlit.components import photonic_modules
 from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.resume.folder import newest_checkpoint, step_of
 from hybridlit.templates import HybridModule
+from hybridlit.templates.foreign_names import named_strings, unimported_name
 from hybridlit.templates.hyperparameters import RENAMED
 
 __all__ = ["HybridCLI", "run"]
@@ -126,7 +126,9 @@ class HybridCLI(LightningCLI):
             self.config[command]["ckpt_path"] = self._given
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Add the logger and callbacks that the user has not chosen."""
+        """Add the logger and callbacks that the user has not chosen; build a model for its data."""
+        if self.datamodule is not None and not isinstance(self.model, HybridModule):
+            self.model.build(self.datamodule)
         given = self.config_init.get(str(self.subcommand), self.config_init)["trainer"]
         logger = given.logger
         if logger is False:

@@ -16,8 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hybridlit import SequentialHybrid, SklearnDataModule
 from hybridlit.cli import main
-from hybridlit.cli.loading import load_model, unimported_name
+from hybridlit.cli.loading import load_model
 from hybridlit.internals.lightning import INSTANTIATES
+from hybridlit.templates.foreign_names import unimported_name
 
 MODEL = ["--model=SequentialHybrid", "--model.input_dim=4", "--model.quantum_dim=2"]
 MODEL += ["--model.output_dim=3", "--model.n_modes=4", "--model.n_photons=2"]
@@ -386,7 +387,7 @@ def test_callbacks_for_tensorboard_can_be_chosen(place):
     )
     (run,) = (place / "runs" / "SequentialHybrid").iterdir()
     events = EventAccumulator(str(run)).Reload()
-    assert [e.step for e in events.Images("photonics/quantum_layer/outcomes")] == [4]
+    assert [e.step for e in events.Images("photonics/quantum_layer/outcomes")] == [3]
 
 
 def test_without_tensorboard_no_pictures_are_saved(place):

@@ -20,7 +20,15 @@ from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.internals.lightning import log_now
 from hybridlit.internals.tensorboard import add_png
 
-__all__ = ["boards", "last_step", "log_largest", "log_values", "named", "show_picture", "training_goes_on"]
+__all__ = [
+    "boards",
+    "last_step",
+    "log_largest",
+    "log_values",
+    "named",
+    "show_picture",
+    "training_goes_on",
+]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -144,7 +145,9 @@ def with_settings(words: Sequence[str]) -> list[str]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}: give --config") from None
     if not _is_own(path):
-        name = unimported_name(class_paths(_read(recipe)))
+        settings = _read(recipe)
+        unknown = [n for n in class_paths(settings) if n.rpartition(".")[0] not in sys.modules]
+        name = unknown[0] if unknown else unimported_name(settings)
         if name is not None:
             raise ValueError(
                 f"{recipe} asks for {name}, whose module is not imported, and is of no run under "

@@ -40,6 +40,7 @@ from hybridlit.resume.folder import newest_checkpoint, step_of
 from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import named_strings, unimported_name
 from hybridlit.templates.hyperparameters import RENAMED
+from hybridlit.templates.loading import read_checkpoint
 
 __all__ = ["HybridCLI", "run"]
 
@@ -119,11 +120,9 @@ class HybridCLI(LightningCLI):
                 )
             return
         self._given = self._checkpoint(command, str(given))
-        if command == "fit":  # settings are as given: Lightning would take those of the checkpoint
-            self.config[command]["ckpt_path"] = None
-        else:
-            self._refuse_imports(command, self._given)
-            self.config[command]["ckpt_path"] = self._given
+        self._refuse(command, self._given)
+        # settings of fit are as given: Lightning would take those of the checkpoint
+        self.config[command]["ckpt_path"] = None if command == "fit" else self._given
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the logger and callbacks that the user has not chosen; build a model for its data."""
@@ -233,15 +232,19 @@ class HybridCLI(LightningCLI):
             return str(newest_checkpoint(folder))
         return str(checkpoint_path(given, RUNS / self._run_name(command), resume))
 
-    def _refuse_imports(self, command: str, path: str) -> None:
+    def _refuse(self, command: str, path: str) -> None:
         """Let the checkpoint name only classes that are imported, or that the user has named.
 
-        Lightning's command line builds the model that the checkpoint describes.
+        Lightning's command line builds the model that the checkpoint describes, unless it trains.
         """
         if not Path(path).is_file():
             return
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        arguments = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
+        content = read_checkpoint(path)
+        if command == "fit":
+            if "optimizer_states" not in content:
+                raise ValueError(f"{path} holds weights alone, so that no training can go on there")
+            return
+        arguments = content.get("hyper_parameters", {})
         own = self.config[command].get("model")
         trusted = set(named_strings(own.as_dict() if isinstance(own, Namespace) else own))
         name = unimported_name(arguments, trusted)

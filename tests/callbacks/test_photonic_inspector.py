@@ -311,7 +311,7 @@ def test_other_precisions(precision, shown, make_model):
 def test_any_lightning_module(shown, make_model):
     layer = make_model().quantum_layer
     found, _ = shown(Plain(layer))
-    assert found["layer/outcomes"] == [4]
+    assert found["layer/outcomes"] == [3]
 
 
 def test_batches_that_are_no_pairs_are_refused(make_model, make_trainer):
@@ -358,7 +358,7 @@ def test_an_inspector_serves_one_fit_after_another(shown, make_model):
     inspector = PhotonicInspector()
     for _ in range(2):
         found, _ = shown(make_model(), inspector, max_epochs=2)
-        assert found["quantum_layer/modes"] == [4, 8]
+        assert found["quantum_layer/modes"] == [3, 7]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Write scikit-learn's digits as PNG files, a folder a class: `python recipes/images/make_digits.py`.
+
+The folder, `recipes/images/digits` unless another one is given, is ignored by git.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+
+def main(folder: Path = Path(__file__).parent / "digits", size: int = 16) -> None:
+    """Write 1,797 grey images of `size` x `size` pixels, from 8 x 8 pixels of 0 to 16."""
+    images, digits = load_digits().images, load_digits().target
+    for number, (image, digit) in enumerate(zip(images, digits, strict=True)):
+        path = folder / str(digit) / f"{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grey = Image.fromarray(np.round(image * 255 / 16).astype(np.uint8))
+        grey.resize((size, size), Image.Resampling.BILINEAR).save(path)
+    print(f"{len(images)} images in {folder}")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:2]))

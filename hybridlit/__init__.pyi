@@ -60,6 +60,7 @@ from .components import (
 from .data import (
     ArrayDataModule as ArrayDataModule,
     EpochSeeded as EpochSeeded,
+    ImageFolderDataModule as ImageFolderDataModule,
     MnistDataModule as MnistDataModule,
     ResumableLoader as ResumableLoader,
     SklearnDataModule as SklearnDataModule,

@@ -1,6 +1,7 @@
 """LightningDataModules over arrays and over data sets that ship inside Python packages."""
 
 from hybridlit.data.arrays import ArrayDataModule
+from hybridlit.data.images import ImageFolderDataModule
 from hybridlit.data.mnist import MnistDataModule
 from hybridlit.data.resumable import EpochSeeded, ResumableLoader
 from hybridlit.data.scikit import SklearnDataModule
@@ -8,6 +9,7 @@ from hybridlit.data.scikit import SklearnDataModule
 __all__ = [
     "ArrayDataModule",
     "EpochSeeded",
+    "ImageFolderDataModule",
     "MnistDataModule",
     "ResumableLoader",
     "SklearnDataModule",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_warn
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm.auto import tqdm
 
 __all__ = ["COLORS", "ColorName", "Picture", "find_images", "mode_of", "pixels", "read_images"]
@@ -62,7 +62,8 @@ def pixels(picture: Picture, mode: str, size: Sequence[int] | None) -> Pixels:
     is reached by averaging or interpolating, without regard to the ratio of the sides.
     """
     if isinstance(picture, Path):
-        return _opened(picture, lambda image: pixels(image, mode, size))
+        read: Pixels = _opened(picture, lambda image: pixels(image, mode, size))
+        return read
     image = _eight_bits(ImageOps.exif_transpose(picture))
     if image.has_transparency_data:
         ground = Image.new("RGBA", image.size, "white")
@@ -149,5 +150,5 @@ def _opened(path: Path, look: Any) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    why = "no PNG or JPEG" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+    why = "no PNG or JPEG" if isinstance(error, UnidentifiedImageError) else str(error)
     return f"{path} cannot be read as an image, replace it or take it away: {why}"

@@ -100,8 +100,8 @@ class ImageInputs(Inputs):
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Self:
         """Make the module that was described; its buffers are filled afterwards."""
-        scaler = Scaler.identity((1, 1, 1))
-        return cls(**description, scaler=scaler, dark=scaler.offset, light=scaler.offset)
+        empty = torch.zeros(1, dtype=torch.float64)
+        return cls(**description, scaler=Scaler.identity((1, 1, 1)), dark=empty, light=empty)
 
 
 def _pictures(rows: Any) -> tuple[list[Picture], list[str]]:
@@ -136,8 +136,8 @@ def _from_array(array: Any) -> tuple[list[Picture], list[str]]:
     values = np.asarray(array)
     if values.dtype.kind not in "iu" or (values.size and (values.min() < 0 or values.max() > 255)):
         raise TypeError(
-            f"images must be paths or pixels of uint8 from 0 to 255, got {values.dtype}; values from "
-            "0 to 1 are to be multiplied by 255 and rounded"
+            f"images must be paths or pixels of uint8 from 0 to 255, got {values.dtype}; multiply "
+            "values from 0 to 1 by 255 and round them"
         )
     if values.ndim == 4 and values.shape[1] not in CHANNELS and values.shape[3] in CHANNELS:
         rank_zero_warn(

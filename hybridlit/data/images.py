@@ -36,8 +36,8 @@ class ImageFolderDataModule(RowsDataModule):
     of other kinds are told. The orientation that a camera has noted is applied, what is transparent
     becomes white, and 16 bits become 8.
 
-    Images stay in memory as uint8, a byte for each pixel and channel, and are scaled when a batch is
-    fetched: 50,000 of 3 x 32 x 32 take 154 MB.
+    Images stay in memory as uint8, a byte for each pixel and channel, and are scaled when a batch
+    is fetched: 50,000 of 3 x 32 x 32 take 154 MB.
 
     Args:
         path: The folder.
@@ -96,7 +96,9 @@ class ImageFolderDataModule(RowsDataModule):
         fractions = check_fractions(
             0.0 if "val" in found else val_fraction, 0.0 if "test" in found else test_fraction
         )
-        files = {name: [file for each in of.values() for file in each] for name, of in found.items()}
+        files = {
+            name: [file for each in of.values() for file in each] for name, of in found.items()
+        }
         labels = {
             name: torch.tensor([classes.index(label) for label in of for _ in of[label]])
             for name, of in found.items()
@@ -170,7 +172,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     """Return the images of each class by its name."""
     found = find_images(folder)
     classes: dict[str, list[Path]] = {each.name: [] for each in _folders(folder)}
-    loose = []
+    loose: list[Path] = []
     for path in found:
         label = path.relative_to(folder).parts[0]
         (classes[label] if label in classes else loose).append(path)
@@ -180,7 +182,9 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
             f"the first {loose[0].name}"
         )
     if not found:
-        raise ValueError(f"{folder} must hold PNG or JPEG images in a folder for each class, got none")
+        raise ValueError(
+            f"{folder} must hold PNG or JPEG images, a folder for each class, got none"
+        )
     if len(classes) < 2:
         raise ValueError(
             f"{folder} must have at least two classes, a folder each, got {list(classes) or 'none'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["as_tensor", "check_distinct", "column_names", "in_default_dtype", "in_order"]
+__all__ = [
+    "CHANNELS",
+    "as_tensor",
+    "channels_last",
+    "check_distinct",
+    "column_names",
+    "in_default_dtype",
+    "in_order",
+]
+
+CHANNELS = (1, 3, 4)
+"""Numbers of channels that an image can have: grey, colours, colours with opacity."""
 
 
 def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
@@ -60,6 +72,11 @@ def in_default_dtype(scaled: Tensor, given: Tensor, name: str) -> Tensor:
             f"{scaled[index].item():.6g}: choose 'standard' scaling, or give smaller units"
         )
     return cast
+
+
+def channels_last(shape: Sequence[int]) -> bool:
+    """Say whether a row of a shape such as (28, 28, 3) is an image whose channels are last."""
+    return len(shape) == 3 and shape[2] in CHANNELS and min(shape[:2]) > max(CHANNELS)
 
 
 def check_distinct(given: Tensor, cast: Tensor) -> None:

@@ -1,6 +1,6 @@
-"""Write scikit-learn's digits as PNG files, a folder a class: `python recipes/images/make_digits.py`.
+"""Write scikit-learn's digits as PNG files, a folder a class.
 
-The folder, `recipes/images/digits` unless another one is given, is ignored by git.
+`python recipes/images/make_digits.py` writes to `recipes/images/digits`, which git ignores.
 """
 
 from __future__ import annotations

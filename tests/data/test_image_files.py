@@ -89,13 +89,13 @@ def test_a_damaged_file_is_named(tmp_path, suffix):
         path.write_bytes(bad)
         with pytest.raises(ValueError, match=rf"cat{suffix} cannot be read as an image"):
             pixels(path, "L", None)
-    with pytest.raises(FileNotFoundError, match="dog.png"):
+    with pytest.raises(FileNotFoundError, match=r"dog\.png"):
         pixels(tmp_path / "dog.png", "L", None)
 
 
 def test_other_formats_behind_a_known_name_are_refused(tmp_path):
     saved(tmp_path / "a.gif", np.zeros((2, 2), np.uint8)).rename(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="cannot be read as an image.*no PNG or JPEG"):
+    with pytest.raises(ValueError, match=r"cannot be read as an image.*no PNG or JPEG"):
         pixels(tmp_path / "a.png", "L", None)
     frames = [Image.new("L", (2, 2), grey) for grey in (0, 255)]
     frames[0].save(tmp_path / "b.png", save_all=True, append_images=frames[1:])
@@ -115,9 +115,7 @@ def test_files_come_by_name_and_others_are_told(tmp_path):
 
 
 def test_images_of_several_sizes_are_named(tmp_path):
-    paths = [
-        saved(tmp_path / f"{i}.png", np.zeros((4, 4 + i // 2), np.uint8)) for i in range(9)
-    ]
+    paths = [saved(tmp_path / f"{i}.png", np.zeros((4, 4 + i // 2), np.uint8)) for i in range(9)]
     names = [path.name for path in paths]
     several = r"of one size, or resized by size=.*4 x 4 \(0.png\), 4 x 5 \(2.png\).*and 2 more"
     with pytest.raises(ValueError, match=several):

@@ -93,9 +93,9 @@ class ImageFolderDataModule(RowsDataModule):
         folder = Path(path)
         found = {name: _classes(each) for name, each in _split_folders(folder).items()}
         classes = _class_names(found, folder)
-        fractions = check_fractions(
-            0.0 if "val" in found else val_fraction, 0.0 if "test" in found else test_fraction
-        )
+        val_fraction = 0.0 if "val" in found else val_fraction
+        test_fraction = 0.0 if "test" in found else test_fraction
+        check_fractions(val_fraction, test_fraction)
         files = {
             name: [file for each in of.values() for file in each] for name, of in found.items()
         }
@@ -103,7 +103,9 @@ class ImageFolderDataModule(RowsDataModule):
             name: torch.tensor([classes.index(label) for label in of for _ in of[label]])
             for name, of in found.items()
         }
-        rows = split_rows(labels["train"], fractions, stratify=True, seed=self.seed)
+        rows = split_rows(
+            labels["train"], (val_fraction, test_fraction), stratify=True, seed=self.seed
+        )
         parts = {name: (files[name], labels[name]) for name in files}
         whole = parts["train"]
         for name, chosen in zip(("train", "val", "test"), rows, strict=True):

@@ -10,8 +10,8 @@ from hybridlit.checks import number
 __all__ = ["check_fractions", "split_rows"]
 
 
-def check_fractions(val_fraction: float, test_fraction: float) -> tuple[float, float]:
-    """Return the shares of validation and test rows, if something is left to train on."""
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Refuse shares of the rows that are none, or leave nothing to train on."""
     number(val_fraction, "val_fraction", minimum=0.0, below=1.0)
     number(test_fraction, "test_fraction", minimum=0.0, below=1.0)
     if val_fraction + test_fraction >= 1:
@@ -19,7 +19,6 @@ def check_fractions(val_fraction: float, test_fraction: float) -> tuple[float, f
             "val_fraction + test_fraction must be below 1, got "
             f"{val_fraction} + {test_fraction}: nothing is left to train on"
         )
-    return val_fraction, test_fraction
 
 
 def split_rows(

@@ -63,6 +63,7 @@ from .data import (
     ImageFolderDataModule as ImageFolderDataModule,
     MnistDataModule as MnistDataModule,
     ResumableLoader as ResumableLoader,
+    SequenceDataModule as SequenceDataModule,
     SklearnDataModule as SklearnDataModule,
 )
 from .optimizers import (

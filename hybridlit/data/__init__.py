@@ -5,6 +5,7 @@ from hybridlit.data.images import ImageFolderDataModule
 from hybridlit.data.mnist import MnistDataModule
 from hybridlit.data.resumable import EpochSeeded, ResumableLoader
 from hybridlit.data.scikit import SklearnDataModule
+from hybridlit.data.sequences import SequenceDataModule
 
 __all__ = [
     "ArrayDataModule",
@@ -12,5 +13,6 @@ __all__ = [
     "ImageFolderDataModule",
     "MnistDataModule",
     "ResumableLoader",
+    "SequenceDataModule",
     "SklearnDataModule",
 ]

@@ -13,14 +13,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 
-def main(folder: Path = Path(__file__).parent / "digits", size: int = 16) -> None:
-    """Write 1,797 grey images of `size` x `size` pixels, from 8 x 8 pixels of 0 to 16."""
+def main(folder: Path = Path(__file__).parent / "digits") -> None:
+    """Write 1,797 grey images of 8 x 8 pixels."""
     images, digits = load_digits().images, load_digits().target
     for number, (image, digit) in enumerate(zip(images, digits, strict=True)):
         path = folder / str(digit) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        grey = Image.fromarray(np.round(image * 255 / 16).astype(np.uint8))
-        grey.resize((size, size), Image.Resampling.BILINEAR).save(path)
+        Image.fromarray(np.round(image * 255 / 16).astype(np.uint8)).save(path)
     print(f"{len(images)} images in {folder}")
 
 

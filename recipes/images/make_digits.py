@@ -13,9 +13,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 
-def main(folder: Path = Path(__file__).parent / "digits") -> None:
-    """Write 1,797 grey images of 8 x 8 pixels."""
-    images, digits = load_digits().images, load_digits().target
+def main(folder: Path = Path(__file__).parent / "digits", count: int = 1797) -> None:
+    """Write `count` grey images of 8 x 8 pixels."""
+    data = load_digits()
+    images, digits = data.images[:count], data.target[:count]
     for number, (image, digit) in enumerate(zip(images, digits, strict=True)):
         path = folder / str(digit) / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

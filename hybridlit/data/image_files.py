@@ -151,4 +151,4 @@ def _opened(path: Path, look: Any) -> Any:
 
 def _unreadable(path: Path, error: Exception) -> str:
     why = "no PNG or JPEG" if isinstance(error, UnidentifiedImageError) else str(error)
-    return f"{path} cannot be read as an image, replace it or take it away: {why}"
+    return f"path must lead to images that can be read, got {path}: {why}"

@@ -159,8 +159,8 @@ def _split_folders(folder: Path) -> dict[str, Path]:
         return {"train": folder}
     if "train" not in names or len({SPLIT_FOLDERS[name] for name in names}) < len(names):
         raise ValueError(
-            f"{folder} must hold train, and val and test if there are any, or folders of classes, "
-            f"got {sorted(names)}"
+            f"path must hold train, and val and test if there are any, or folders of classes, got "
+            f"{sorted(names)} in {folder}"
         )
     return {SPLIT_FOLDERS[name]: each for name, each in names.items()}
 
@@ -180,20 +180,21 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
         (classes[label] if label in classes else loose).append(path)
     if loose and classes:
         raise ValueError(
-            f"images must be in the folder of their class, got {len(loose)} in {folder} itself, "
-            f"the first {loose[0].name}"
+            f"path must have every image in the folder of its class, got {len(loose)} in {folder} "
+            f"itself, the first {loose[0].name}"
         )
     if not found:
         raise ValueError(
-            f"{folder} must hold PNG or JPEG images, a folder for each class, got none"
+            f"path must hold PNG or JPEG images, a folder for each class, got none in {folder}"
         )
     if len(classes) < 2:
         raise ValueError(
-            f"{folder} must have at least two classes, a folder each, got {list(classes) or 'none'}"
+            f"path must have at least two classes, a folder each, got {list(classes) or 'none'} in "
+            f"{folder}"
         )
     empty = [label for label, paths in classes.items() if not paths]
     if empty:
-        raise ValueError(f"every class must have images, got none in {folder / empty[0]}")
+        raise ValueError(f"path must have images of every class, got none in {folder / empty[0]}")
     return classes
 
 

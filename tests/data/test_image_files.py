@@ -87,7 +87,7 @@ def test_a_damaged_file_is_named(tmp_path, suffix):
     whole = path.read_bytes()
     for bad in (b"", b"no image", whole[:20], whole[: len(whole) // 2], whole[:-200]):
         path.write_bytes(bad)
-        with pytest.raises(ValueError, match=rf"cat{suffix} cannot be read as an image"):
+        with pytest.raises(ValueError, match=rf"images that can be read, got .*cat{suffix}: "):
             pixels(path, "L", None)
     with pytest.raises(FileNotFoundError, match=r"dog\.png"):
         pixels(tmp_path / "dog.png", "L", None)
@@ -95,7 +95,7 @@ def test_a_damaged_file_is_named(tmp_path, suffix):
 
 def test_other_formats_behind_a_known_name_are_refused(tmp_path):
     saved(tmp_path / "a.gif", np.zeros((2, 2), np.uint8)).rename(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"cannot be read as an image.*no PNG or JPEG"):
+    with pytest.raises(ValueError, match=r"can be read.*no PNG or JPEG"):
         pixels(tmp_path / "a.png", "L", None)
     frames = [Image.new("L", (2, 2), grey) for grey in (0, 255)]
     frames[0].save(tmp_path / "b.png", save_all=True, append_images=frames[1:])

@@ -63,6 +63,7 @@ from .data import (
     MnistDataModule as MnistDataModule,
     ResumableLoader as ResumableLoader,
     SklearnDataModule as SklearnDataModule,
+    TableDataModule as TableDataModule,
 )
 from .optimizers import (
     create_hybrid_optimizer as create_hybrid_optimizer,

@@ -1,9 +1,10 @@
-"""LightningDataModules over arrays and over data sets that ship inside Python packages."""
+"""LightningDataModules over arrays, tables, and data sets that ship inside Python packages."""
 
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.data.mnist import MnistDataModule
 from hybridlit.data.resumable import EpochSeeded, ResumableLoader
 from hybridlit.data.scikit import SklearnDataModule
+from hybridlit.data.table import TableDataModule
 
 __all__ = [
     "ArrayDataModule",
@@ -11,4 +12,5 @@ __all__ = [
     "MnistDataModule",
     "ResumableLoader",
     "SklearnDataModule",
+    "TableDataModule",
 ]

@@ -9,12 +9,11 @@ from typing import cast
 import numpy.typing as npt
 from torch import Tensor
 
-from hybridlit.checks import number
 from hybridlit.data.inputs import ArrayInputs
 from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import RowsDataModule
 from hybridlit.data.scaling import AUTO, AutoName, Scaler, ScalingName, target_scaling_of
-from hybridlit.data.splits import split_rows
+from hybridlit.data.splits import check_fractions, split_rows
 from hybridlit.data.targets import Targets
 from hybridlit.data.tensors import (
     as_tensor,
@@ -108,13 +107,7 @@ class ArrayDataModule(RowsDataModule):
         )
         val_fraction = 0.0 if val is not None else val_fraction
         test_fraction = 0.0 if test is not None else test_fraction
-        number(val_fraction, "val_fraction", minimum=0.0, below=1.0)
-        number(test_fraction, "test_fraction", minimum=0.0, below=1.0)
-        if val_fraction + test_fraction >= 1:
-            raise ValueError(
-                "val_fraction + test_fraction must be below 1, got "
-                f"{val_fraction} + {test_fraction}: nothing is left to train on"
-            )
+        check_fractions(val_fraction, test_fraction)
         columns = column_names(inputs)
         whole = _pair((inputs, targets), "")
         parts = {

@@ -32,7 +32,9 @@ __all__ = [
 MOST_CATEGORIES = 256
 """Categories that a column may have: each is a feature of the model."""
 
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}[./]\d{1,2}[./]\d{1,4}(\s.*)?|\d+:\d\d.*")
+_DATE = re.compile(
+    r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}[./]\d{1,2}[./]\d{1,4}(\s.*)?|\d+:\d\d.*"
+)
 _TRUTHS = ({"true": True, "false": False}, {"yes": True, "no": False})
 
 
@@ -50,8 +52,7 @@ KINDS: dict[str, Kind] = {
     "date": Kind("dates or times", "give numbers made of them, such as days since a day"),
     "text": Kind(
         "names of rows or free text",
-        f"name it in id or drop, or merge it into at most {MOST_CATEGORIES} categories and name it in "
-        "categorical",
+        f"name it in id or drop, or in categorical with at most {MOST_CATEGORIES} categories",
     ),
     "mixed": Kind("text among numbers", "correct these cells, or name the column in categorical"),
     "empty": Kind("nothing", "name it in drop"),
@@ -59,8 +60,8 @@ KINDS: dict[str, Kind] = {
 }
 """Kinds of columns by name: numbers are scaled, yes or no becomes 1 or 0, each category a feature.
 
-Columns of `True` and `False`, `true` and `false`, or `yes` and `no` in any case are yes or no, other
-text is categories. Integers are numbers, few as they may be, unless they are named categories.
+`True` and `False`, `true` and `false`, `yes` and `no` in any case are yes or no, other text is
+categories. Integers are numbers, few as they may be, unless they are named categories.
 """
 
 
@@ -157,8 +158,8 @@ class Column(NamedTuple):
         there = values[~np.isnan(values)]
         if not len(there):
             raise ValueError(
-                f"column {self.name!r} must have a value in the training rows, got none: name it in "
-                "drop"
+                f"column {self.name!r} must have values in the training rows, got none: name it "
+                "in drop"
             )
         if self.kind == "number":
             fill = float(np.median(there))
@@ -197,19 +198,6 @@ class Column(NamedTuple):
         wrong = np.array([value is None for value in [*table, False]])
         return values[codes], int(wrong[codes].sum())
 
-    def oddities(self, values: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.bool_]]:
-        """Say which numbers of this column training had nothing like, by what is odd about them."""
-        found = {}
-        if self.kind == "category":
-            found["unknown category"] = values < 0
-        if self.kind == "number":
-            width = self.high - self.low
-            beyond = (values < self.low - width) | (values > self.high + width)
-            found["far outside the training range"] = beyond
-        if not self.gaps:
-            found["missing"] = np.isnan(values)
-        return found
-
     def _of_label(self) -> Callable[[Any], float | None]:
         if self.kind == "number":
             return _number
@@ -222,7 +210,7 @@ class Column(NamedTuple):
 def missing_in(series: Series) -> npt.NDArray[np.bool_]:
     """Say of each cell whether it is missing."""
     if needed("pandas").api.types.is_numeric_dtype(series.dtype):
-        return series.isna().to_numpy(dtype=bool)
+        return np.asarray(series.isna(), dtype=bool)
     return _factorized(series)[0] < 0
 
 
@@ -285,7 +273,7 @@ def _plain(label: Any) -> Any:
     if isinstance(label, (str, bool)):
         return str(label) if isinstance(label, str) else label
     if isinstance(label, (Real, Decimal)):
-        return int(label) if float(label).is_integer() else float(label)
+        return int(float(label)) if float(label).is_integer() else float(label)
     return label
 
 

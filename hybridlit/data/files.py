@@ -25,6 +25,7 @@ __all__ = ["FORMATS", "as_frame", "needed", "read_table"]
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*")
+_INDEX = re.compile(r"__index_level_\d+__")
 _THOUSANDS = re.compile(r"\s*[+-]?([1-9]\d{0,2},\d{3}|\d+)\s*")
 
 
@@ -35,7 +36,7 @@ def needed(package: str) -> Any:
     except ImportError as error:
         name = package.partition(".")[0]
         raise ImportError(
-            f"tables need {name}, which is not installed: pip install \"hybridlit[data]\""
+            f'tables need {name}, which is not installed: pip install "hybridlit[data]"'
         ) from error
 
 
@@ -44,9 +45,9 @@ def read_table(path: str | os.PathLike[str]) -> DataFrame:
 
     | file | what is read |
     |---|---|
-    | `.csv`, `.tsv`, `.txt` | text in UTF-8 with a line of names; commas, semicolons, tabs or bars |
-    | `.parquet` | all columns, and an index that has a name |
-    | `.npz` | each array of shape (rows,) is a column; `x` of shape (rows, n) is `x_0` to `x_{n-1}` |
+    | `.csv`, `.tsv`, `.txt` | UTF-8 with a line of names; commas, semicolons, tabs or bars |
+    | `.parquet` | all columns, and an index if it has a name |
+    | `.npz` | arrays of shape (rows,) by name; `x` of shape (rows, n) is `x_0` to `x_{n-1}` |
 
     In text, empty cells and words such as `NA`, `NaN` and `null` are missing values, and decimal
     commas are understood, with a warning.
@@ -69,7 +70,7 @@ def read_table(path: str | os.PathLike[str]) -> DataFrame:
     reader = FORMATS.get(file.suffix.lower())
     if reader is None:
         raise ValueError(
-            f"path must be a table, {', '.join(FORMATS)}, got {str(file)!r}: save it as one of these"
+            f"path must be one of {', '.join(FORMATS)}, got {str(file)!r}: save the table so"
         )
     if not file.stat().st_size:
         raise ValueError(f"path must hold a table, got {str(file)!r}, which is empty")
@@ -185,7 +186,11 @@ def _header(text: str, path: Path) -> tuple[str, list[str]]:
     best, separator, names = (0.0, 0), ",", [""]
     for candidate in _SEPARATORS:
         lines.seek(0)
-        records = [r for r in islice(csv.reader(lines, delimiter=candidate, skipinitialspace=True), 200) if r]
+        records = [
+            r
+            for r in islice(csv.reader(lines, delimiter=candidate, skipinitialspace=True), 200)
+            if r
+        ]
         if not records:
             raise ValueError(f"path must hold a table, got {str(path)!r}, which is empty")
         size = len(records[0])
@@ -229,15 +234,18 @@ def _with_decimal_points(frame: DataFrame, path: Path) -> DataFrame:
 
 def _read_parquet(path: Path) -> DataFrame:
     parquet, pyarrow = needed("pyarrow.parquet"), needed("pyarrow")
+    columns: dict[str, Any] = {}
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
+            names = [name for name in file.schema_arrow.names if not _INDEX.fullmatch(name)]
+            _check_names(names, repr(str(path)))
+            for name in names:  # all at once would take several times the memory
+                table = file.read([name], use_threads=False)
+                frame = table.to_pandas(split_blocks=True, self_destruct=True, ignore_metadata=True)
+                columns[name] = frame[name]
     except pyarrow.ArrowException:  # its text may quote the file
-        raise ValueError(f"path must hold Parquet, got {str(path)!r}, which is none") from None
-    _check_names(table.column_names, repr(str(path)))
-    # each column is freed as soon as it is copied
-    frame: DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
-    kept = [name for name in frame.index.names if name is not None]
-    return frame.reset_index(level=kept) if kept else frame
+        raise ValueError(f"path must hold Parquet, got {str(path)!r}, which does not") from None
+    return needed("pandas").DataFrame(columns, copy=False)
 
 
 def _read_npz(path: Path) -> DataFrame:

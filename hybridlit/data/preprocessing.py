@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from hybridlit.data.inputs import ArrayInputs, Inputs
+from hybridlit.data.table_inputs import TableInputs
 from hybridlit.data.targets import Targets
 
 __all__ = ["INPUTS", "Preprocessing"]
 
-INPUTS: dict[str, type[Inputs]] = {each.kind: each for each in (ArrayInputs,)}
+INPUTS: dict[str, type[Inputs]] = {each.kind: each for each in (ArrayInputs, TableInputs)}
 """Kinds of data by name."""
 
 

@@ -5,56 +5,40 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hybridlit.constructors import plain
-from hybridlit.data.columns import KINDS, Column, kind_of, missing_in
 from hybridlit.data.files import as_frame
 from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import Part, RowsDataModule
-from hybridlit.data.scaling import AUTO, AutoName, ScalingName
-from hybridlit.data.splits import check_fractions, split_groups, split_rows
-from hybridlit.data.table_inputs import TableInputs, counted
-from hybridlit.data.table_targets import TARGET_KINDS, TargetKindName, read_targets
+from hybridlit.data.scaling import AUTO, AutoName, Scaler, ScalingName, target_scaling_of
+from hybridlit.data.splits import check_fractions
+from hybridlit.data.table_inputs import TableInputs
+from hybridlit.data.table_rows import (
+    MissingName,
+    Rows,
+    kinds_of_features,
+    read_weights,
+    roles_of_columns,
+    split_table,
+    without_gaps,
+)
+from hybridlit.data.table_targets import TargetKindName, read_targets
+from hybridlit.data.targets import Targets
+from hybridlit.data.tensors import in_default_dtype
 from hybridlit.words import quoted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["MISSING", "SPLIT_WORDS", "MissingName", "TableDataModule"]
+__all__ = ["TableDataModule"]
 
-MISSING = {
-    "error": "are refused",
-    "drop": "leave out their rows",
-    "impute": "are filled: numbers by the median of the training rows, others by the most frequent",
-}
-"""What missing values of features do, by name."""
-
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What a column may say of the split of a row, in any case."""
-
-if TYPE_CHECKING:
-    MissingName: TypeAlias = str
-else:
-    MissingName = Literal[tuple(MISSING)]
-
-_CHUNK = 1 << 14
+_CHUNK = 1 << 12
 """Rows that are prepared at once: all at once, in float64, would be several times the table."""
 
 
@@ -84,13 +68,13 @@ class TableDataModule(RowsDataModule):
         split: Name of a column that says `train`, `val` (`valid`, `validation`, `dev`) or `test` of
             each row; what it does not name is split off the training rows.
         weight: Name of a column of weights of rows in the loss, at least 0.
-        target_kind: `"class"`, `"value"`, or `"auto"`: text, categories, booleans and integers of at
-            most 20 distinct values are classes, other numbers values.
+        target_kind: `"class"`, `"value"`, or `"auto"`: text, categories, booleans and integers of
+            at most 20 distinct values are classes, other numbers values.
         val_fraction: Share of the rows to split off for validation, in [0, 1); 0: none. By class if
             there are classes and no groups.
         test_fraction: The same for the test data.
-        scaling: Scaling of numbers: `"standard"` (mean 0, standard deviation 1), `"minmax"` (0 to 1)
-            or None. A number that is constant in the training rows becomes 0, with a warning.
+        scaling: Scaling of numbers: `"standard"` (mean 0, standard deviation 1), `"minmax"` (0 to
+            1) or None. A number that is constant in the training rows becomes 0, with a warning.
         target_scaling: The same for values; `"auto"` is `"standard"`, unless all are 0 or 1.
         batch_size: As for `ArrayDataModule`, and so are all others.
 
@@ -145,21 +129,108 @@ class TableDataModule(RowsDataModule):
         )
         check_fractions(val_fraction, test_fraction)
         frame = as_frame(path)
-        named = {
-            "target": _listed(target),
-            "id": _listed(id),
-            "drop": _listed(drop),
-            "group": _listed(group),
-            "split": _listed(split),
-            "weight": _listed(weight),
+        given = len(frame)
+        roles = roles_of_columns(
+            frame, target=target, id=id, drop=drop, group=group, split=split, weight=weight
+        )
+        kinds = kinds_of_features(frame, roles, [] if categorical == AUTO else list(categorical))
+        frame = without_gaps(frame, roles, kinds, missing)
+        classes, targets = read_targets(frame, roles["target"], target_kind)
+        rows = split_table(
+            frame, roles, targets, classes is not None, (val_fraction, test_fraction), self.seed
+        )
+        self.check_drop_last(len(rows["train"]))
+        inputs = TableInputs.fit(
+            frame,
+            rows["train"],
+            kinds,
+            scaling,
+            impute=missing == "impute",
+            ids=roles["id"],
+            known=[name for names in roles.values() for name in names],
+        )
+        constant = [column.name for column in inputs.columns if column.low == column.high]
+        if constant:
+            warnings.warn(
+                f"nothing can be learned from {quoted(constant)}, with one value in all training "
+                "rows: name such columns in drop",
+                stacklevel=2,
+            )
+        scaler = None
+        if classes is None:
+            method = target_scaling_of(targets, target_scaling)
+            scaler = Scaler.fit(targets[rows["train"]], method)
+        elif target_scaling not in (None, AUTO):
+            raise ValueError(
+                f"target_scaling={target_scaling!r} needs values, got classes in {target!r}: give "
+                "None, or target_kind='value' if they are numbers"
+            )
+        facts = {
+            "source": Path(path).name
+            if isinstance(path, (str, os.PathLike))
+            else type(path).__name__,
+            "data_module": type(self).__name__,
+            "rows": {name: len(chosen) for name, chosen in rows.items()},
+            "rows_left_out": given - len(frame),
+            "columns": kinds,
+            "roles": {role: names for role, names in roles.items() if names},
         }
-        features = _features(frame, named)
-        chosen = [] if categorical == AUTO else list(categorical)
-        _check_present("categorical", chosen, features)
-        kinds = _kinds(frame, features, chosen)
-        rows_given = len(frame)
-        frame = _without_gaps(frame, named, features, missing)
+        self.preprocessing = Preprocessing(inputs, Targets(roles["target"], classes, scaler), facts)
+        weights = read_weights(frame, roles["weight"], rows["train"])
+        if classes is None:
+            own = targets
+            targets = in_default_dtype(self.preprocessing.targets(own), own, "targets")
+        prepared = _prepared(frame, inputs, rows)
+        parts: dict[str, Part] = {
+            name: (prepared[name], *(each[chosen] for each in (targets, *weights)))
+            for name, chosen in rows.items()
+        }
+        self.train = parts["train"]
+        self.val, self.test = (parts[n] if len(rows[n]) else None for n in ("val", "test"))
+        _check_varying(inputs, prepared["train"])
+        self.ids = {
+            part: {name: frame[name].iloc[chosen].tolist() for name in roles["id"]}
+            for part, chosen in rows.items()
+        }
+        self.task_of_target = (
+            "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
+        )
+        # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
+        is_file = isinstance(path, (str, os.PathLike))
+        self.save_hyperparameters(logger=False, ignore=[] if is_file else ["path"])
+        self.hparams.update(
+            plain(dict(self.hparams)) | ({"path": os.fspath(path)} if is_file else {})
+        )
 
-        targets, values = read_targets(frame, named["target"], target_kind)
-        rows = _rows(frame, values, named, (val_fraction, test_fraction), seed)
-        ...
+
+def _prepared(frame: DataFrame, inputs: TableInputs, rows: Rows) -> dict[str, Tensor]:
+    """Prepare the rows of each split, some at a time."""
+    width = inputs.shape[0]
+    parts = {name: torch.empty(len(chosen), width) for name, chosen in rows.items()}
+    for start in range(0, len(frame), _CHUNK):
+        chunk = frame.iloc[start : start + _CHUNK]
+        ready = inputs(torch.from_numpy(inputs.numbers(chunk)))
+        bad = (~torch.isfinite(ready)).any(0).nonzero()[:, 0]
+        if len(bad):
+            name = inputs.raw_names[int(inputs.source[bad[0]])]
+            raise ValueError(
+                f"column {name!r} must be at most {torch.finfo(ready.dtype).max:.2g} after "
+                f"scaling, the largest number of {ready.dtype}: choose 'standard' scaling, or give "
+                "smaller units"
+            )
+        for name, chosen in rows.items():
+            first, last = np.searchsorted(chosen, [start, start + _CHUNK])
+            parts[name][first:last] = ready[chosen[first:last] - start]
+    return parts
+
+
+def _check_varying(inputs: TableInputs, train: Tensor) -> None:
+    """Refuse numbers that vary, and are constant after the cast to the default dtype."""
+    same = train.amax(0) == train.amin(0)
+    for index in same.nonzero()[:, 0].tolist():
+        column = inputs.columns[int(inputs.source[index])]
+        if column.kind == "number" and column.low < column.high:
+            raise ValueError(
+                f"column {column.name!r} varies, and is constant in {train.dtype}: choose "
+                "scaling='standard', or subtract a constant"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from typing_extensions import Self
 
 from hybridlit.data.columns import KINDS, Column, labels_of
 from hybridlit.data.files import as_frame
-from hybridlit.data.inputs import Inputs, RawRows
+from hybridlit.data.inputs import Inputs, RawRows, far_outside
 from hybridlit.data.scaling import Scaler
 from hybridlit.words import quoted
 
@@ -87,7 +88,7 @@ class TableInputs(Inputs):
             **options: `impute`, `ids` and `known`.
         """
         columns, infinite = [], {}
-        scaler = {name: [] for name in ("offset", "scale", "unit")}
+        scaler: dict[str, list[Tensor]] = {name: [] for name in ("offset", "scale", "unit")}
         for name, kind in kinds.items():
             labels = labels_of(frame[name].iloc[training]) if kind == "category" else []
             values, _ = Column(name, kind, labels).numbers(frame[name])
@@ -149,7 +150,9 @@ class TableInputs(Inputs):
         unknown = set(frame.columns) - {*self.raw_names, *self.ids, *self.known}
         if unknown:
             left = [name for name in frame.columns if name in unknown]
-            warnings.warn(f"left out, as no column of the training table: {quoted(left)}", stacklevel=2)
+            warnings.warn(
+                f"left out, as no column of the training table: {quoted(left)}", stacklevel=2
+            )
         values = self.numbers(frame)
         gaps = np.isnan(values).sum(0)
         if gaps.any() and not self.impute:
@@ -159,7 +162,8 @@ class TableInputs(Inputs):
                 "rows: fill them, or train with missing='impute'"
             )
         ids = {name: frame[name].tolist() for name in self.ids if name in frame.columns}
-        return RawRows(torch.from_numpy(values), ids, self._flags(values))
+        raw = torch.from_numpy(values)
+        return RawRows(raw, ids, self._flags(raw))
 
     def numbers(self, frame: Any) -> npt.NDArray[np.float64]:
         """Return raw values of a table that has the columns; refuses cells that are none."""
@@ -168,7 +172,7 @@ class TableInputs(Inputs):
             values[:, index], wrong = column.numbers(frame[column.name])
             if wrong:
                 raise ValueError(
-                    f"column {column.name!r} must hold {KINDS[column.kind].words}, got something else in "
+                    f"column {column.name!r} must hold {KINDS[column.kind].words}, got others in "
                     f"{wrong:,} of {len(frame):,} rows: correct these cells"
                 )
         infinite = np.isinf(values).sum(0)
@@ -177,12 +181,18 @@ class TableInputs(Inputs):
             raise _infinite({name: count for name, count in counts if count}, len(frame))
         return values
 
-    def _flags(self, values: npt.NDArray[np.float64]) -> list[str]:
-        flags = [""] * len(values)
-        for column, cells in zip(self.columns, values.T, strict=True):
-            for word, where in column.oddities(cells).items():
-                for row in np.flatnonzero(where):
-                    flags[row] += f"{'; ' if flags[row] else ''}{column.name}: {word}"
+    def _flags(self, values: Tensor) -> list[str]:
+        wide = [(c.low, c.high) if c.kind == "number" else (-inf, inf) for c in self.columns]
+        low, high = torch.tensor(wide, dtype=torch.float64).T
+        flags = far_outside(values, low, high, self.raw_names)
+        for index, column in enumerate(self.columns):
+            cells = values[:, index]
+            odd = {"of an unknown category": cells < 0} if column.kind == "category" else {}
+            if not column.gaps:
+                odd["missing, as in no training row"] = cells.isnan()
+            for word, where in odd.items():
+                for row in where.nonzero()[:, 0].tolist():
+                    flags[row] += f"{'; ' if flags[row] else ''}{column.name} {word}"
         return flags
 
     def describe(self) -> dict[str, Any]:
@@ -195,7 +205,7 @@ class TableInputs(Inputs):
         }
 
     @classmethod
-    def from_description(cls, description: dict[str, Any]) -> Self:
+    def from_description(cls, description: Mapping[str, Any]) -> Self:
         """Return one as it was, but for the scaling, which is in the state."""
         given = dict(description)
         columns = [Column(**column) for column in given.pop("columns")]
@@ -205,7 +215,9 @@ class TableInputs(Inputs):
 
 def counted(counts: Mapping[str, int]) -> str:
     """Return counts that are not 0, by names of columns."""
-    return quoted([f"{count:,} in {name!r}" for name, count in counts.items() if count], quote=False)
+    return quoted(
+        [f"{count:,} in {name!r}" for name, count in counts.items() if count], quote=False
+    )
 
 
 def _infinite(counts: Mapping[str, int], rows: int) -> ValueError:

@@ -24,6 +24,7 @@ def name(path):
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
+    (tmp_path / "recipes").symlink_to(RECIPES)  # recipes name their tables from the folder above
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.constructors import plain
+from hybridlit.data.columns import missing_in
 from hybridlit.data.files import as_frame
 from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import Part, RowsDataModule
@@ -134,8 +135,9 @@ class TableDataModule(RowsDataModule):
             frame, target=target, id=id, drop=drop, group=group, split=split, weight=weight
         )
         kinds = kinds_of_features(frame, roles, [] if categorical == AUTO else list(categorical))
+        gaps = any(missing_in(frame[name]).any() for name in roles["target"])
         frame = without_gaps(frame, roles, kinds, missing)
-        classes, targets = read_targets(frame, roles["target"], target_kind)
+        classes, targets = read_targets(frame, roles["target"], target_kind, gaps)
         rows = split_table(
             frame, roles, targets, classes is not None, (val_fraction, test_fraction), self.seed
         )

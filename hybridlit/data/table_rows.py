@@ -207,4 +207,4 @@ def read_weights(
         raise ValueError(
             f"weight {name!r} must be numbers of at least 0, not all 0, got {found}: correct these"
         )
-    return [torch.from_numpy(values).to(torch.get_default_dtype())]
+    return [torch.tensor(values, dtype=torch.get_default_dtype())]

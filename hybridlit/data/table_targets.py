@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.data.columns import KINDS, MOST_CATEGORIES, Column, kind_of, labels_of, missing_in
+from hybridlit.data.columns import KINDS, MOST_CATEGORIES, Column, kind_of, labels_of
 from hybridlit.data.files import needed
 
 if TYPE_CHECKING:
@@ -33,17 +33,15 @@ else:
 
 
 def read_targets(
-    frame: DataFrame, names: Sequence[str], target_kind: str
+    frame: DataFrame, names: Sequence[str], target_kind: str, dropped: bool = False
 ) -> tuple[list[Any] | None, Tensor]:
     """Read the columns that are predicted.
 
-    Columns of integers in which something was missing may have become floats: whole numbers there
-    are integers.
-
     Args:
-        frame: The table, missing targets included; they become NaN, or class -1.
+        frame: The table; no target is missing.
         names: Names of the columns.
         target_kind: One of `TARGET_KINDS`.
+        dropped: Whether targets were missing: files have then turned integers into floats.
 
     Returns:
         Labels in order and class indices (rows,); or None and values in float64, (rows,) of one
@@ -52,7 +50,7 @@ def read_targets(
     Raises:
         ValueError: If a column fits neither, does not vary, or is one of several and no values.
     """
-    kinds = {name: _kind(frame[name], target_kind) for name in names}
+    kinds = {name: _kind(frame[name], target_kind, dropped) for name in names}
     if len(names) == 1 and kinds[names[0]] == "class":
         series = frame[names[0]]
         labels = labels_of(series)
@@ -62,7 +60,7 @@ def read_targets(
                 f"{len(series):,} rows: there is nothing to tell apart"
             )
         indices, _ = Column(names[0], "category", labels).numbers(series)
-        return labels, torch.from_numpy(np.nan_to_num(indices, nan=-1.0)).long()
+        return labels, torch.from_numpy(indices).long()
     classes = [name for name in names if kinds[name] == "class"]
     if classes:
         raise ValueError(
@@ -71,23 +69,22 @@ def read_targets(
         )
     columns = [Column(name, "number", []).numbers(frame[name])[0] for name in names]
     for name, values in zip(names, columns, strict=True):
-        there = values[~np.isnan(values)]
-        if np.isinf(there).any():
+        if np.isinf(values).any():
             raise ValueError(
                 f"target {name!r} must be finite, got infinite numbers in "
-                f"{np.isinf(there).sum():,} of {len(values):,} rows: correct these cells, or leave "
-                "the rows out"
+                f"{np.isinf(values).sum():,} of {len(values):,} rows: correct these cells, or "
+                "leave the rows out"
             )
-        if not len(there) or there.min() == there.max():
+        if values.min() == values.max():
             raise ValueError(
                 f"target {name!r} must vary, got one value in all {len(values):,} rows: there is "
                 "nothing to predict"
             )
-    tensors = [torch.from_numpy(values) for values in columns]
+    tensors = [torch.tensor(values) for values in columns]
     return None, tensors[0] if len(tensors) == 1 else torch.stack(tensors, 1)
 
 
-def _kind(series: Series, target_kind: str) -> str:
+def _kind(series: Series, target_kind: str, dropped: bool) -> str:
     """Decide between `"class"` and `"value"`, or refuse the column."""
     name = str(series.name)
     kind, detail = kind_of(series, categorical=target_kind == "class")
@@ -104,14 +101,12 @@ def _kind(series: Series, target_kind: str) -> str:
             f"target {name!r} must hold numbers for target_kind='value', got categories: give "
             "target_kind='class'"
         )
-    return "class" if target_kind == "auto" and _is_whole(series) else "value"
+    return "class" if target_kind == "auto" and _is_whole(series, dropped) else "value"
 
 
-def _is_whole(series: Series) -> bool:
+def _is_whole(series: Series, dropped: bool) -> bool:
     """Tell whether a column of numbers holds few distinct integers."""
-    types = needed("pandas").api.types
-    if types.is_float_dtype(series.dtype) and not missing_in(series).any():
+    if needed("pandas").api.types.is_float_dtype(series.dtype) and not dropped:
         return False
-    values, _ = Column("", "number", []).numbers(series)
-    distinct = np.unique(values[~np.isnan(values)])
+    distinct = np.unique(Column("", "number", []).numbers(series)[0])
     return len(distinct) <= _MOST_WHOLE and bool((distinct == np.floor(distinct)).all())

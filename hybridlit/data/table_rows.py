@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
@@ -16,7 +15,7 @@ from hybridlit.data.columns import KINDS, Column, kind_of, missing_in
 from hybridlit.data.files import needed
 from hybridlit.data.splits import split_groups, split_rows
 from hybridlit.data.table_inputs import counted
-from hybridlit.words import plural, quoted
+from hybridlit.words import meant, plural, quoted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -82,9 +81,8 @@ def roles_of_columns(frame: DataFrame, **named: str | Sequence[str] | None) -> R
 def _check_there(argument: str, names: Sequence[str], columns: Sequence[str]) -> None:
     for name in names:
         if name not in columns:
-            near = get_close_matches(name, columns, 1, 0.6)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {quoted(columns)}"
-            raise ValueError(f"{argument} must be a column of the table, got {name!r}: {hint}")
+            hint = meant(name, columns) or f"; there are {quoted(columns)}"
+            raise ValueError(f"{argument} must be a column of the table, got {name!r}{hint}")
 
 
 def kinds_of_features(frame: DataFrame, roles: Roles, categorical: Sequence[str]) -> dict[str, str]:

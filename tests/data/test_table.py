@@ -190,10 +190,10 @@ def changed(frame, **columns):
 
 
 REFUSED = {
-    "no target": ({"target": "kinds"}, {}, "target .*got 'kinds': did you mean 'kind'?"),
-    "nothing near": ({"target": "zzz"}, {}, "got 'zzz': there are 'row', .* and 2 more"),
+    "no target": ({"target": "kinds"}, {}, r"target .*got 'kinds' \(did you mean 'kind'\?\)"),
+    "nothing near": ({"target": "zzz"}, {}, "got 'zzz'; there are 'row', .* and 2 more"),
     "no id": ({"id": ["rows"]}, {}, "id must be a column of the table, got 'rows'"),
-    "no categorical": ({"categorical": ["twon"]}, {}, "categorical .* did you mean 'town'?"),
+    "no categorical": ({"categorical": ["twon"]}, {}, "categorical .*did you mean 'town'"),
     "target twice": ({"target": ["price", "price"]}, {}, "target must be named once"),
     "target as id": ({"target": "row"}, {}, "target must be named once, and nowhere else"),
     "no targets": ({"target": []}, {}, "target must name at least one column"),

@@ -180,8 +180,7 @@ class TableDataModule(RowsDataModule):
         self.preprocessing = Preprocessing(inputs, Targets(roles["target"], classes, scaler), facts)
         weights = read_weights(frame, roles["weight"], rows["train"])
         if classes is None:
-            own = targets
-            targets = in_default_dtype(self.preprocessing.targets(own), own, "targets")
+            targets = in_default_dtype(self.preprocessing.targets(targets), "targets")
         prepared = _prepared(frame, inputs, rows)
         parts: dict[str, Part] = {
             name: (prepared[name], *(each[chosen] for each in (targets, *weights)))

@@ -28,7 +28,8 @@ class SequenceDataModule(ArrayDataModule):
 
     Args:
         sequences: Arrays of shape (steps, features), real and finite: a list, a dictionary by
-            name, or one array (rows, steps, features).
+            name, or one array (rows, steps, features); or the path of a file that `numpy.savez`
+            has made of such a dictionary.
         targets: Targets of shape (rows, ...), or text (rows,) which names classes.
         val: Pair of validation sequences and targets; None: split off.
         test: Pair of test sequences and targets; None: split off.

@@ -59,8 +59,8 @@ class SequenceInputs(Inputs):
 
     def read(self, rows: Any) -> RawRows:
         """Read sequences as `SequenceDataModule` takes them; longer ones are refused."""
-        sequences, ids = as_sequences(rows, "sequences")
-        values = padded(sequences, "sequences", self.shape)
+        sequences, ids = as_sequences(rows, "inputs")
+        values = padded(sequences, "inputs", self.shape)
         middle = (self.low + self.high).cpu() / 2
         farthest = (values - middle).abs().nan_to_num(-1.0).argmax(1, keepdim=True)
         flags = far_outside(

@@ -125,11 +125,11 @@ ONES = [np.ones((3, 2))] * 9
         ([*ONES, np.ones((3, 1))], ValueError, "same features, got 2 in row 0 and 1 in row 9"),
         ([*ONES, np.ones(3)], ValueError, r"\(steps, features\) each, got \(3,\) in row 9; .*None"),
         ([*ONES, np.ones((0, 2))], ValueError, r"got \(0, 2\) in row 9"),
-        ([*ONES, np.full((3, 2), np.nan)], ValueError, r"sequences\[9\] must be finite, got 6"),
-        ([*ONES, [["a", "b"]]], TypeError, r"sequences\[9\] must hold real numbers, got dtype"),
+        ([*ONES, np.full((3, 2), np.nan)], ValueError, r"inputs\[9\] must be finite, got 6"),
+        ([*ONES, [["a", "b"]]], TypeError, r"inputs\[9\] must hold real numbers, got dtype"),
         (ONES, ValueError, "targets must have one entry for each of the 9 rows"),
-        ([], ValueError, "sequences must be at least one, got none"),
-        (3, TypeError, "sequences must be a list of arrays .* got int"),
+        ([], ValueError, "inputs must be at least one, got none"),
+        (3, TypeError, "inputs must be a list of arrays .* got int"),
         (np.ones((10, 3)), ValueError, r"each, got \(3,\) in row 0"),
         ("nowhere.npz", FileNotFoundError, "nowhere"),
     ],
@@ -147,7 +147,7 @@ def test_longer_or_wider_sequences_are_refused_afterwards():
         module.scale([sequences[0], longer])
     with pytest.raises(ValueError, match=r"must have 2 features like .* got 5"):
         module.scale([wider])
-    with pytest.raises(ValueError, match="val sequences must have at most 9 steps"):
+    with pytest.raises(ValueError, match="val inputs must have at most 9 steps"):
         SequenceDataModule(sequences, labels, val=([longer], [1]))
 
 

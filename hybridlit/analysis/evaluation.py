@@ -87,4 +87,4 @@ def rows_in(batch: Any) -> int | None:
 
 
 def _loss_of_a_template(model: HybridModule, batch: Any) -> Tensor:
-    return model.loss(*_run_template(model, batch))
+    return model.loss_of(batch, *_run_template(model, batch))

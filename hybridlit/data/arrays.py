@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import numpy.typing as npt
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from hybridlit.checks import integer, number, random_seed
-from hybridlit.constructors import check_constructors
-from hybridlit.data.batches import batches
-from hybridlit.data.scaling import Scaler, ScalingName
+from hybridlit.checks import number
+from hybridlit.data.inputs import ArrayInputs
+from hybridlit.data.preprocessing import Preprocessing
+from hybridlit.data.rows import RowsDataModule
+from hybridlit.data.scaling import AUTO, AutoName, Scaler, ScalingName, target_scaling_of
 from hybridlit.data.splits import split_rows
+from hybridlit.data.targets import Targets
 from hybridlit.data.tensors import (
     as_tensor,
     check_distinct,
@@ -26,10 +26,13 @@ from hybridlit.data.tensors import (
 
 __all__ = ["Array", "ArrayDataModule"]
 
+_MOST_CLASSES = 100_000
+"""Integers above are no class indices."""
+
 Array = npt.ArrayLike | Tensor
 
 
-class ArrayDataModule(LightningDataModule):
+class ArrayDataModule(RowsDataModule):
     """Training, validation and test data from arrays.
 
     Validation and test data that are not given are split off the training data, stratified by class
@@ -51,8 +54,9 @@ class ArrayDataModule(LightningDataModule):
         test_fraction: The same for the test data.
         scaling: `"standard"` (mean 0, standard deviation 1 of each feature), `"minmax"` (0 to 1),
             or None. A feature that is constant in the training rows becomes 0.
-        target_scaling: The same for targets that are not integers; losses and metrics are then in
-            scaled units, and `unscale_targets` brings predictions back.
+        target_scaling: The same for targets that are not integers; `"auto"` is `"standard"`, unless
+            all are 0 or 1. Losses are then in scaled units, metrics and predictions of a template
+            in the targets' own; `unscale_targets` brings other predictions back.
         batch_size: Rows in a batch, at least 1; the last batch may be smaller.
         drop_last: Leave out the last training batch of an epoch if it is smaller, for models that
             cannot do with one row; other rows are left out in each epoch.
@@ -76,10 +80,6 @@ class ArrayDataModule(LightningDataModule):
         [60, 20, 20]
     """
 
-    train: tuple[Tensor, Tensor]
-    val: tuple[Tensor, Tensor] | None
-    test: tuple[Tensor, Tensor] | None
-
     def __init__(
         self,
         inputs: Array,
@@ -90,13 +90,12 @@ class ArrayDataModule(LightningDataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         scaling: ScalingName | None = "standard",
-        target_scaling: ScalingName | None = None,
+        target_scaling: ScalingName | AutoName | None = AUTO,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
         given = {"val": val, "test": test}
         for name, pair in given.items():
             if isinstance(pair, Sequence) and len(pair) != 2:
@@ -104,7 +103,9 @@ class ArrayDataModule(LightningDataModule):
                     f"{name} must be a pair (inputs, targets), got {len(pair)} entries: give None "
                     f"to split it off the training data, and {name}_fraction=0 for none"
                 )
-        check_constructors(self, inspect.currentframe())
+        super().__init__(
+            batch_size=batch_size, drop_last=drop_last, seed=seed, num_workers=num_workers
+        )
         val_fraction = 0.0 if val is not None else val_fraction
         test_fraction = 0.0 if test is not None else test_fraction
         number(val_fraction, "val_fraction", minimum=0.0, below=1.0)
@@ -114,21 +115,16 @@ class ArrayDataModule(LightningDataModule):
                 "val_fraction + test_fraction must be below 1, got "
                 f"{val_fraction} + {test_fraction}: nothing is left to train on"
             )
-        self.batch_size = integer(batch_size, "batch_size", 1)
-        self.drop_last = drop_last
-        self.seed = random_seed(seed, "seed")
-        self.num_workers = integer(num_workers, "num_workers", 0)
-
-        self._columns = column_names(inputs)
+        columns = column_names(inputs)
         whole = _pair((inputs, targets), "")
         parts = {
-            name: _pair((in_order(pair[0], self._columns, f"{name} inputs"), pair[1]), f"{name} ")
+            name: _pair((in_order(pair[0], columns, f"{name} inputs"), pair[1]), f"{name} ")
             for name, pair in given.items()
             if pair is not None
         }
         for name, part in parts.items():
             _check_alike(whole, part, name)
-        if target_scaling is not None and not whole[1].is_floating_point():
+        if target_scaling not in (None, AUTO) and not whole[1].is_floating_point():
             raise ValueError(
                 f"target_scaling={target_scaling!r} needs real targets, got integers; class "
                 "indices are not to be scaled, and regression targets are given as floats"
@@ -142,80 +138,37 @@ class ArrayDataModule(LightningDataModule):
         for name, chosen in zip(("train", "val", "test"), rows, strict=True):
             if len(chosen):
                 parts[name] = (whole[0][chosen], whole[1][chosen])
-        self._scaler = Scaler.fit(parts["train"][0], scaling)
-        self._target_scaler = Scaler.fit(parts["train"][1], target_scaling)
-        if drop_last and len(parts["train"][0]) < self.batch_size:
-            raise ValueError(
-                f"drop_last=True leaves nothing of {len(parts['train'][0])} training rows in "
-                f"batches of batch_size={self.batch_size}: lower batch_size"
-            )
+        self.check_drop_last(len(rows[0]))
+        self.preprocessing = Preprocessing(
+            ArrayInputs.fit(parts["train"][0], scaling, columns),
+            _targets(parts["train"][1], whole[1], target_scaling_of(whole[1], target_scaling)),
+        )
         self.train = self._scaled(parts["train"], "")
         self.val = self._scaled(parts["val"], "val ") if "val" in parts else None
         self.test = self._scaled(parts["test"], "test ") if "test" in parts else None
         check_distinct(parts["train"][0], self.train[0])
-
-    @property
-    def num_features(self) -> int:
-        """Number of features in a row."""
-        return self.train[0][0].numel()
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes: the largest class index of any split, plus 1; not of real targets."""
-        if self.train[1].is_floating_point():
-            raise ValueError("num_classes needs integer targets, got real ones")
-        parts = [part for part in (self.train, self.val, self.test) if part is not None]
-        return max(int(targets.max()) for _, targets in parts) + 1
+        self.preprocessing.facts.update(
+            source=type(self).__name__, rows=self.rows_by_split(), data_module=type(self).__name__
+        )
 
     def scale(self, inputs: Array) -> Tensor:
         """Scale new inputs (rows, ...) as the training inputs were, to what the model takes.
 
         A table may have the columns of the training inputs in any order, if these had names.
         """
-        rows = as_tensor(in_order(inputs, self._columns, "inputs"), "inputs").double()
-        expected = self._scaler.offset.shape
-        if rows.shape[1:] != expected or rows.dim() != len(expected) + 1:
-            raise ValueError(
-                f"inputs must have rows of shape {tuple(expected)} like the training inputs, got "
-                f"{tuple(rows.shape)}"
-            )
-        return in_default_dtype(self._scaler(rows), rows, "inputs")
+        rows = self.preprocessing.inputs.read(inputs).values
+        return in_default_dtype(self._inputs.scaler(rows), rows, "inputs")
 
-    def unscale_targets(self, predictions: Tensor) -> Tensor:
-        """Bring predictions of a model trained on scaled targets back into the original units.
-
-        They have the shape of the targets; for targets (rows,) also (rows, 1).
-        """
-        return self._target_scaler.inverse(predictions.double()).to(predictions.dtype)
-
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
-        """Return shuffled batches of the training data."""
-        return self._batches(self.train, self.seed, drop_last=self.drop_last)
-
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[Any]:
-        """Return batches of the validation data in order; an empty list if there are none."""
-        return [] if self.val is None else self._batches(self.val, None)
-
-    def test_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[Any]:
-        """Return batches of the test data in order; an empty list if there are none."""
-        return [] if self.test is None else self._batches(self.test, None)
-
-    def predict_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]] | list[Any]:
-        """Return batches of the test data in order; an empty list if there are none."""
-        return self.test_dataloader()
-
-    def _batches(
-        self, part: tuple[Tensor, Tensor], seed: int | None, drop_last: bool = False
-    ) -> DataLoader[tuple[Tensor, Tensor]]:
-        size, workers = self.batch_size, self.num_workers
-        return batches(*part, batch_size=size, seed=seed, num_workers=workers, drop_last=drop_last)
+    @property
+    def _inputs(self) -> ArrayInputs:
+        return cast(ArrayInputs, self.preprocessing.inputs)
 
     def _scaled(self, part: tuple[Tensor, Tensor], name: str) -> tuple[Tensor, Tensor]:
         inputs, targets = part
-        scaled = in_default_dtype(self._scaler(inputs), inputs, f"{name}inputs")
+        scaled = in_default_dtype(self._inputs.scaler(inputs), inputs, f"{name}inputs")
         if targets.is_floating_point():
             given = targets
-            targets = in_default_dtype(self._target_scaler(given), given, f"{name}targets")
+            targets = in_default_dtype(self.preprocessing.targets(given), given, f"{name}targets")
         return scaled, targets
 
 
@@ -242,3 +195,13 @@ def _check_alike(whole: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], name
                 f"{name} {kind} must have rows like the training {kind}, {expected.dtype} of shape "
                 f"{tuple(expected.shape[1:])}, got {got.dtype} of shape {tuple(got.shape[1:])}"
             )
+
+
+def _targets(training: Tensor, whole: Tensor, scaling: str | None) -> Targets:
+    if whole.is_floating_point():
+        names = ["target"]
+        if whole.dim() > 1:
+            names = [f"target_{i}" for i in range(math.prod(whole.shape[1:]))]
+        return Targets(names, None, Scaler.fit(training, scaling))
+    known = whole.dim() == 1 and 0 <= int(whole.min()) and int(whole.max()) < _MOST_CLASSES
+    return Targets(["target"], list(range(int(whole.max()) + 1)) if known else None)

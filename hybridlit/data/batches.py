@@ -13,7 +13,7 @@ from hybridlit.data.resumable import EndedByParentOnly, ResumableLoader
 
 __all__ = ["EpochShuffle", "batches"]
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 
 class EpochShuffle(Sampler[int]):
@@ -47,20 +47,18 @@ class EpochShuffle(Sampler[int]):
 
 
 def batches(
-    inputs: Tensor,
-    targets: Tensor,
-    *,
+    *parts: Tensor,
     batch_size: int,
     seed: int | None,
     num_workers: int,
     drop_last: bool = False,
 ) -> DataLoader[Batch]:
-    """Return a loader of (inputs, targets) batches; the last one may be smaller.
+    """Return a loader of batches of the rows of tensors; the last one may be smaller.
 
     With a `seed` the order is another one in each epoch, and the loader can go on amid an epoch;
     without one, rows come in order. No loading processes are fastest for data in memory.
     """
-    data = _Rows(inputs, targets)
+    data = _Rows(parts)
     options: dict[str, Any] = dict(
         batch_size=batch_size,
         drop_last=drop_last,
@@ -79,19 +77,19 @@ def batches(
 
 
 class _Rows(Dataset[Batch]):
-    """Rows of two tensors, a whole batch in one indexing operation."""
+    """Rows of tensors of one length, a whole batch in one indexing operation."""
 
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        self.inputs, self.targets = inputs, targets
+    def __init__(self, parts: Batch) -> None:
+        self.parts = parts
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return len(self.parts[0])
 
     def __getitem__(self, index: int) -> Batch:
-        return self.inputs[index], self.targets[index]
+        return tuple(part[index] for part in self.parts)
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        return self.inputs[indices], self.targets[indices]
+        return tuple(part[indices] for part in self.parts)
 
 
 def _as_they_are(batch: Any) -> Any:

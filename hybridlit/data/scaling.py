@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import Self
 
-__all__ = ["SCALINGS", "Scaler", "ScalingName"]
+__all__ = ["AUTO", "SCALINGS", "AutoName", "Scaler", "ScalingName", "target_scaling_of"]
 
 _LARGE = 1e150  # the square root of the largest float64 is 1e154
 
@@ -35,12 +35,15 @@ if TYPE_CHECKING:
 else:
     ScalingName = Literal[tuple(SCALINGS)]
 
+AutoName: TypeAlias = Literal["auto"]
+AUTO: AutoName = "auto"
+"""What is found in the data."""
 
-@dataclass(frozen=True)
-class Scaler:
+
+class Scaler(nn.Module):
     """The map `(x / unit - offset) / scale` of every feature.
 
-    Attributes:
+    Args:
         offset: What each feature loses, of the shape of one row.
         scale: What each feature is divided by, of the shape of one row.
         unit: Power of two in which offset and scale are measured, of the shape of one row: 1 unless
@@ -51,15 +54,26 @@ class Scaler:
     scale: Tensor
     unit: Tensor
 
+    def __init__(self, offset: Tensor, scale: Tensor, unit: Tensor) -> None:
+        super().__init__()
+        for name, value in (("offset", offset), ("scale", scale), ("unit", unit)):
+            self.register_buffer(name, value, persistent=False)
+
     @classmethod
-    def fit(cls, rows: Tensor, method: str | None) -> Scaler:
+    def identity(cls, shape: tuple[int, ...] | torch.Size) -> Self:
+        """Return the map that changes nothing in rows of a shape."""
+        ones = torch.ones(shape, dtype=torch.float64)
+        return cls(torch.zeros_like(ones), ones, ones.clone())
+
+    @classmethod
+    def fit(cls, rows: Tensor, method: str | None) -> Self:
         """Fit the map to training rows of shape (rows, ...), in float64; None changes nothing.
 
         A feature that is constant in `rows` becomes 0 and is not stretched.
         """
-        unit = rows.new_ones(rows.shape[1:])
         if method is None:
-            return cls(torch.zeros_like(unit), torch.ones_like(unit), unit)
+            return cls.identity(rows.shape[1:])
+        unit = rows.new_ones(rows.shape[1:])
         largest = rows.abs().amax(0)
         exponent = torch.frexp(largest).exponent - 1  # values below 2 in this unit
         unit = torch.where(largest > _LARGE, torch.ldexp(unit, exponent), unit)
@@ -69,10 +83,18 @@ class Scaler:
         constant = scale <= 1e-12 * rows.abs().amax(0)
         return cls(offset, torch.where(constant, 1.0, scale), unit)
 
-    def __call__(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor) -> Tensor:
         """Scale rows of shape (rows, ...)."""
         return (rows / self.unit - self.offset) / self.scale
 
     def inverse(self, rows: Tensor) -> Tensor:
         """Undo the scaling of rows of shape (rows, ...)."""
         return (rows * self.scale + self.offset) * self.unit
+
+
+def target_scaling_of(targets: Tensor, method: str | None) -> str | None:
+    """Decide what `"auto"` means: `"standard"` for real targets that are not all 0 or 1."""
+    if method != AUTO:
+        return method
+    real = targets.is_floating_point() and not ((targets == 0) | (targets == 1)).all()
+    return "standard" if real else None

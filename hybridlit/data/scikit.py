@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from hybridlit.checks import choice
 from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
-from hybridlit.data.scaling import ScalingName
+from hybridlit.data.scaling import AUTO, AutoName, ScalingName
 
 __all__ = ["DATASETS", "DatasetName", "SklearnDataModule"]
 
@@ -51,7 +51,7 @@ class SklearnDataModule(ArrayDataModule):
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
         scaling: ScalingName | None = "standard",
-        target_scaling: ScalingName | None = None,
+        target_scaling: ScalingName | AutoName | None = AUTO,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,

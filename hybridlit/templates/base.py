@@ -15,12 +15,18 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from hybridlit.checks import integer, number, tensor
+from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.internals.lightning import attached_trainer
 from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
 from hybridlit.photonics.finite import require_finite
 from hybridlit.precisions import PRECISIONS
 from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
 from hybridlit.templates.normalizers import fit_normalizers
+from hybridlit.templates.preparation import (
+    PREPROCESSING_KEY,
+    adopt_preprocessing,
+    compare_preprocessing,
+)
 from hybridlit.templates.schedule import (
     PlateauWatch,
     ScheduleName,
@@ -100,6 +106,7 @@ class HybridModule(PlainHyperparameters):
         self._constructed_with = training_settings(self.hparams)
         self._first_targets: FirstTargets | None = None
         self.task: Task = make_task(task, integer(output_dim, "output_dim", 1))
+        self.preprocessing: Preprocessing | None = None
         metrics = self.build_metrics()
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
@@ -108,13 +115,20 @@ class HybridModule(PlainHyperparameters):
     # --- to override ------------------------------------------------------------------------------
 
     def unpack(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Split a batch of a data loader, a pair unless overridden, into inputs and targets."""
-        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        """Split a batch of a data loader, a pair unless overridden, into inputs and targets.
+
+        Weights of the rows may come behind them: see `weights`.
+        """
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise TypeError(
                 f"a batch must be a pair (inputs, targets), got {type(batch).__name__}; override "
                 "unpack(batch) for other data"
             )
         return batch[0], batch[1]
+
+    def weights(self, batch: Any) -> Tensor | None:
+        """Return the weights of the rows of a batch, (batch,), its third entry; None: all equal."""
+        return batch[2] if isinstance(batch, (tuple, list)) and len(batch) == 3 else None
 
     def prepare_targets(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Check targets against outputs and bring them into the form that `loss` takes.
@@ -131,9 +145,16 @@ class HybridModule(PlainHyperparameters):
         """
         return self.task.prepare(outputs, targets)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of outputs and prepared targets: mean cross entropy, or squared error."""
-        return self.task.loss(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the loss of outputs and prepared targets: mean cross entropy, or squared error.
+
+        Args:
+            outputs: What `forward` returned, of shape (batch, output_dim).
+            targets: What `prepare_targets` returned.
+            weights: Weights of the rows, (batch,), for a weighted mean; given only if a batch has
+                some, so that `loss(outputs, targets)` is enough of an override.
+        """
+        return self.task.loss(outputs, targets, weights)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Turn outputs into predictions of the same shape, for `predict_step` and the metrics.
@@ -203,10 +224,16 @@ class HybridModule(PlainHyperparameters):
             )
         require_finite(x, "x")
 
+    def loss_of(self, batch: Any, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch: of `loss`, with the weights of its rows if it has some."""
+        weights = self.weights(batch)
+        return self.loss(outputs, targets, *(() if weights is None else (weights,)))
+
     # --- Lightning --------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Fit the `NormalizationLayer`s that have seen no training data yet."""
+        """Take over what the data module was prepared by, and fit the `NormalizationLayer`s."""
+        adopt_preprocessing(self, self.trainer)
         if self.trainer.current_epoch == 0:
             self._first_targets = FirstTargets(self.task)
         fit_normalizers(self, self.trainer, lambda batch: self(self.unpack(batch)[0]))
@@ -220,6 +247,18 @@ class HybridModule(PlainHyperparameters):
         if loss.device.type == "cpu" or (interval and batch_idx % interval == 0):
             self._check_finite(loss)
         return loss
+
+    def on_validation_start(self) -> None:
+        """Compare how the data were prepared with what the model was trained on."""
+        compare_preprocessing(self, self.trainer)
+
+    def on_test_start(self) -> None:
+        """Compare how the data were prepared with what the model was trained on."""
+        compare_preprocessing(self, self.trainer)
+
+    def on_predict_start(self) -> None:
+        """Compare how the data were prepared with what the model was trained on."""
+        compare_preprocessing(self, self.trainer)
 
     def on_train_epoch_end(self) -> None:
         """Say after the first epoch which classes there are not, or which targets are far off."""
@@ -237,9 +276,22 @@ class HybridModule(PlainHyperparameters):
         self._step(batch, "test", self.test_metrics)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return predictions for a batch: inputs alone, or a pair whose targets are ignored."""
+        """Return predictions for a batch: inputs alone, or a pair whose targets are ignored.
+
+        Values of a regression are in their own units.
+        """
         inputs = batch if isinstance(batch, Tensor) else self.unpack(batch)[0]
-        return self.predictions(self(inputs))
+        predictions = self.predictions(self(inputs))
+        return self.in_units(predictions).to(predictions.dtype)
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Bring predictions or prepared targets into the units of the data: see `Targets`.
+
+        Only values of a regression whose targets a data module has scaled are changed.
+        """
+        if self.preprocessing is None or self.task.classifies:
+            return values
+        return self.preprocessing.targets.inverse(values)
 
     @property
     def hparams_initial(self) -> Any:
@@ -250,10 +302,14 @@ class HybridModule(PlainHyperparameters):
         """Keep the arguments of the constructor; where they were changed since, as they are."""
         super().on_save_checkpoint(checkpoint)
         self._as_used(checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY])
+        if self.preprocessing is not None:
+            checkpoint[PREPROCESSING_KEY] = self.preprocessing.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over, in `load_from_checkpoint`, settings that are no arguments of this class."""
+        """Take over how rows were prepared, and settings that are no arguments of this class."""
         super().on_load_checkpoint(checkpoint)
+        if PREPROCESSING_KEY in checkpoint:
+            self.preprocessing = Preprocessing.from_state(checkpoint[PREPROCESSING_KEY])
         if attached_trainer(self) is None:
             arguments = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
             used = training_settings(checkpoint.get(SETTINGS_KEY, {}).get("model", {}))
@@ -300,8 +356,9 @@ class HybridModule(PlainHyperparameters):
         targets = self.prepare_targets(outputs, targets)
         if stage == "train" and self._first_targets is not None:
             self._first_targets.add(targets)
-        loss = self.loss(outputs, targets)
-        metrics.update(self.predictions(outputs.detach()), targets)
+        loss = self.loss_of(batch, outputs, targets)
+        predictions = self.predictions(outputs.detach())
+        metrics.update(self.in_units(predictions), self.in_units(targets))
         shown = stage != "train"
         rows = len(outputs)
         self.log(

@@ -67,9 +67,18 @@ class Task(ABC):
     def prepared(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Do what `prepare` does, with outputs of the right shape."""
 
+    def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean loss of prepared targets, weighted if weights (rows,) are given."""
+        if weights is None:
+            return self.losses(outputs, targets, "mean")
+        rows = self.losses(outputs, targets, "none").reshape(len(targets), -1).mean(1)
+        weights = weights.to(rows.dtype)
+        # a batch whose weights are all 0 has no say
+        return (rows * weights).sum() / weights.sum().clamp_min(torch.finfo(rows.dtype).tiny)
+
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of prepared targets, a scalar."""
+    def losses(self, outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        """Return the loss of each target, or its mean: `reduction` as torch's functions take it."""
 
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
@@ -135,8 +144,8 @@ class Multiclass(Task):
                 )
         return targets.long()
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return functional.cross_entropy(_at_least_float32(outputs), targets)
+    def losses(self, outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        return functional.cross_entropy(_at_least_float32(outputs), targets, reduction=reduction)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return _at_least_float32(outputs).softmax(-1)
@@ -206,8 +215,9 @@ class Binary(Task):
             )
         return targets.reshape(-1, 1).to(_at_least_float32(outputs).dtype)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(_at_least_float32(outputs), targets)
+    def losses(self, outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        logits = _at_least_float32(outputs)
+        return functional.binary_cross_entropy_with_logits(logits, targets, reduction=reduction)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return _at_least_float32(outputs).sigmoid()
@@ -246,8 +256,8 @@ class Regression(Task):
             )
         return targets.reshape(outputs.shape).to(_at_least_float32(outputs).dtype)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return functional.mse_loss(_at_least_float32(outputs), targets)
+    def losses(self, outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        return functional.mse_loss(_at_least_float32(outputs), targets, reduction=reduction)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         return _at_least_float32(outputs)
@@ -290,8 +300,8 @@ class Regression(Task):
         return (
             f"the training targets have mean {mean:.3g} and standard deviation {deviation:.3g}, "
             "far from the outputs around 1 that a model begins with, so that it takes very long or "
-            "never gets there: scale them, such as by target_scaling='standard' of a data module, "
-            "whose unscale_targets brings predictions back"
+            "never gets there: scale them, such as by target_scaling='standard' of a data module; "
+            "metrics and predictions stay in their own units"
         )
 
 
@@ -338,6 +348,13 @@ class _Determination(R2Score):
     """`R2Score` that is NaN, not an error, for a single row: too few to know the variance."""
 
     _told = False
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add up in the precision of the values: a mean far off 0 leaves little of float32."""
+        if preds.dtype == torch.float64:
+            self.sum_error, self.residual = self.sum_error.double(), self.residual.double()
+            self.sum_squared_error = self.sum_squared_error.double()
+        super().update(preds, target)
 
     def compute(self) -> Tensor:
         if self.total < 2:

@@ -114,8 +114,8 @@ def test_dtypes():
 def test_scaled_targets_can_be_brought_back(shape):
     x, _ = rows()
     y = np.random.default_rng(1).normal(150, 70, shape)
-    module = ArrayDataModule(x, y, target_scaling="standard")
-    raw = ArrayDataModule(x, y)
+    module = ArrayDataModule(x, y)  # "standard" by itself
+    raw = ArrayDataModule(x, y, target_scaling=None)
     assert module.train[1].abs().max() < 5
     assert torch.allclose(module.unscale_targets(module.test[1]), raw.test[1], rtol=1e-5)
     column = module.test[1].reshape(len(module.test[1]), -1)
@@ -127,7 +127,13 @@ def test_scaled_targets_can_be_brought_back(shape):
 def test_batches_hold_every_row_once_and_match_their_targets():
     x = np.arange(50.0)[:, None]
     module = ArrayDataModule(
-        x, x[:, 0], scaling=None, val_fraction=0, test_fraction=0, batch_size=8
+        x,
+        x[:, 0],
+        scaling=None,
+        target_scaling=None,
+        val_fraction=0,
+        test_fraction=0,
+        batch_size=8,
     )
     batches = list(module.train_dataloader())
     assert [len(b[0]) for b in batches] == [8] * 6 + [2]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from hybridlit import Experiment, QuantumLayer
+from hybridlit import ArrayDataModule, Experiment, QuantumLayer
+from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.photonics import PhotonicCircuit
 
 
@@ -64,3 +65,14 @@ def test_loading_tells_a_module_what_was_saved_of_it(layer):
     state._metadata["0"]["circuit"]["input_state"] = "another"
     with pytest.raises(ValueError, match="another circuit than 0"):
         nn.Sequential(layer).load_state_dict(state)
+
+
+@pytest.mark.parametrize("convert", [nn.Module.half, nn.Module.bfloat16, nn.Module.float])
+def test_no_cast_rounds_what_rows_are_prepared_by(convert):
+    assert arguments(Preprocessing, "_apply") == arguments(nn.Module, "_apply")
+    made = ArrayDataModule(torch.randn(9, 2) + 0.1, torch.randn(9)).preprocessing
+    before = made.state()["buffers"]
+    convert(nn.Sequential(made))
+    assert made.targets.scaler.scale.dtype == torch.float64
+    assert all(torch.equal(before[name], value) for name, value in made.named_buffers())
+    assert made.to("meta").inputs.low.is_meta

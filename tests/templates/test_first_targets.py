@@ -52,20 +52,20 @@ def test_regression_on_yes_or_no_is_told_of_the_binary_task(make_trainer):
 def test_targets_far_off_scale_are_told_to_be_scaled(mean, std, make_trainer):
     torch.manual_seed(0)
     targets = mean + std * torch.randn(90, dtype=torch.float64)
-    data = rows(targets)
+    data = rows(targets, target_scaling=None)
     (said,) = advice(make("regression", 1), data, make_trainer)
     found = re.search(r"mean (\S+) and standard deviation (\S+),", said)
     seen = data.train[1].double()
     assert float(found[1]) == pytest.approx(seen.mean().item(), rel=0.01)
     assert float(found[2]) == pytest.approx(seen.std(correction=0).item(), rel=0.01)
     assert "target_scaling='standard'" in said
-    data = rows(targets, target_scaling="standard")
-    assert not advice(make("regression", 1), data, make_trainer)
+    for scaled in (dict(), dict(target_scaling="minmax")):
+        assert not advice(make("regression", 1), rows(targets, **scaled), make_trainer)
 
 
 def test_targets_of_ordinary_size_are_not_commented_on(make_trainer):
     for scale in (0.1, 1.0, 5.0):
-        data = rows(scale * torch.randn(90, 2, dtype=torch.float64))
+        data = rows(scale * torch.randn(90, 2, dtype=torch.float64), target_scaling=None)
         assert not advice(make("regression", 2), data, make_trainer)
 
 

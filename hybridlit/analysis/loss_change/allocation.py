@@ -181,8 +181,9 @@ def _group_losses(
     inputs, given = model.unpack(batch)
     outputs = model(inputs)
     targets = model.prepare_targets(outputs, given)
-    split: list[tuple[Tensor, Tensor]] = [(outputs[:apart], targets[:apart])] if apart else []
-    outputs, targets = outputs[apart:], targets[apart:]
-    groups = min(groups, len(outputs))
-    split += zip(outputs.tensor_split(groups), targets.tensor_split(groups), strict=True)
-    return torch.stack([model.loss(*pair) for pair in split]), [len(rows) for rows, _ in split]
+    weights = model.weights(batch)
+    parts = (outputs, targets) if weights is None else (outputs, targets, weights)
+    split = [tuple(part[:apart] for part in parts)] if apart else []
+    groups = min(groups, len(outputs) - apart)
+    split += zip(*(part[apart:].tensor_split(groups) for part in parts), strict=True)
+    return torch.stack([model.loss(*each) for each in split]), [len(each[0]) for each in split]

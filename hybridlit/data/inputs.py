@@ -1,0 +1,191 @@
+"""What raw rows become: the part of a `Preprocessing` that is about inputs, and that of arrays."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from hybridlit.data.scaling import Scaler
+from hybridlit.data.tensors import as_tensor, in_order
+
+__all__ = ["ArrayInputs", "Inputs", "RawRows", "far_outside"]
+
+
+class RawRows(NamedTuple):
+    """Raw rows as numbers.
+
+    Attributes:
+        values: Of shape (rows, ...): what `Inputs.forward` takes.
+        ids: Columns that name rows, by the name of the column.
+        flags: What is unlike the training rows, a text for each row that names columns; `""` if
+            nothing is.
+    """
+
+    values: Tensor
+    ids: dict[str, list[Any]]
+    flags: list[str]
+
+
+class Inputs(nn.Module):
+    """What raw rows become, fitted on training rows; buffers hold the numbers.
+
+    A kind of data is one subclass, and its place in `INPUTS` (`preprocessing.py`).
+
+    Attributes:
+        kind: Its name.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one prepared row, as the model takes it."""
+
+    @property
+    @abstractmethod
+    def raw_names(self) -> list[str] | None:
+        """Names of the raw columns in the order of `RawRows.values`; None without names."""
+
+    @abstractmethod
+    def read(self, rows: Any) -> RawRows:
+        """Check raw rows and bring them into numbers."""
+
+    @abstractmethod
+    def forward(self, values: Tensor) -> Tensor:
+        """Prepare numbers (rows, ...) of `read`: (rows, *shape) in torch's default dtype.
+
+        Tensor operations alone, so that a model is exported with them.
+        """
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return, in plain values, what is not in buffers."""
+
+    @classmethod
+    @abstractmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Self:
+        """Make the module that was described; its buffers are filled afterwards."""
+
+
+class ArrayInputs(Inputs):
+    """Real arrays whose rows have one shape, scaled feature by feature.
+
+    Args:
+        scaler: The scaling.
+        low: Smallest training values, of the shape of one row.
+        high: Largest training values.
+        names: Names of the columns of a table, in order; None without.
+    """
+
+    kind = "array"
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self, scaler: Scaler, low: Tensor, high: Tensor, names: Sequence[Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.scaler = scaler
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
+        self.names = None if names is None else list(names)
+
+    @classmethod
+    def fit(cls, rows: Tensor, scaling: str | None, names: Sequence[Any] | None) -> Self:
+        """Fit to training rows (rows, ...) in float64."""
+        return cls(Scaler.fit(rows, scaling), rows.amin(0), rows.amax(0), names)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one row, prepared or not."""
+        return tuple(self.scaler.offset.shape)
+
+    @property
+    def raw_names(self) -> list[str] | None:
+        """Names of the columns of a table, in order; None without names."""
+        return None if self.names is None else [str(name) for name in self.names]
+
+    def read(self, rows: Any) -> RawRows:
+        """Take an array, a table whose columns may be in another order, or the path of a .npy."""
+        if isinstance(rows, (str, Path)):
+            rows = np.load(rows, allow_pickle=False)
+        if isinstance(rows, Mapping):
+            rows = _Columns(rows)
+        values = as_tensor(in_order(rows, self.names, "inputs"), "inputs").double()
+        if values.shape[1:] != self.shape or values.dim() != len(self.shape) + 1:
+            raise ValueError(
+                f"inputs must have rows of shape {self.shape} like the training inputs, got "
+                f"{tuple(values.shape)}"
+            )
+        flags = far_outside(values.flatten(1), self.low.flatten(), self.high.flatten(), self.names)
+        return RawRows(values, {}, flags)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Scale rows (rows, ...)."""
+        scaled: Tensor = self.scaler(values)
+        return scaled.to(torch.get_default_dtype())
+
+    def describe(self) -> dict[str, Any]:
+        """Return names and shape."""
+        names = None if self.names is None else [_plain_name(name) for name in self.names]
+        return {"names": names, "shape": list(self.shape)}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Self:
+        """Make the module that was described; its buffers are filled afterwards."""
+        scaler = Scaler.identity(tuple(description["shape"]))
+        return cls(scaler, scaler.offset, scaler.offset, description["names"])
+
+
+class _Columns:
+    """A mapping of columns, as a table that `in_order` takes."""
+
+    def __init__(self, columns: Mapping[Any, Any]) -> None:
+        self._given = columns
+        self.columns = list(columns)
+
+    def __getitem__(self, names: list[Any]) -> _Columns:
+        return _Columns({name: self._given[name] for name in names})
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.stack([np.asarray(each, dtype) for each in self._given.values()], 1)
+
+
+def far_outside(
+    values: Tensor, low: Tensor, high: Tensor, names: Sequence[Any] | None
+) -> list[str]:
+    """Say for each row which values are far outside those of the training rows.
+
+    Far is farther from their range than the range is wide.
+
+    Args:
+        values: Of shape (rows, columns); NaN is nowhere.
+        low: Smallest training values, of shape (columns,).
+        high: Largest training values.
+        names: Names of the columns; None: their numbers.
+    """
+    width = high - low
+    below, above = values < low - width, values > high + width
+    found = [""] * len(values)
+    for row in (below | above).any(1).nonzero().flatten().tolist():
+        texts = []
+        for word, where in (("below", below[row]), ("above", above[row])):
+            columns = where.nonzero().flatten().tolist()
+            texts += [
+                f"{f'feature {i}' if names is None else names[i]} far {word} the training rows"
+                for i in columns
+            ]
+        found[row] = "; ".join(texts)
+    return found
+
+
+def _plain_name(name: Any) -> Any:
+    return name if isinstance(name, (str, int, float, bool)) else str(name)

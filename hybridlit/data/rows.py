@@ -1,0 +1,130 @@
+"""A LightningDataModule over prepared rows in memory: the base of those of this package."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import Any, TypeAlias
+
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hybridlit.checks import integer, random_seed
+from hybridlit.constructors import check_constructors
+from hybridlit.data.batches import batches
+from hybridlit.data.preprocessing import Preprocessing
+
+__all__ = ["Part", "RowsDataModule"]
+
+Part: TypeAlias = tuple[Tensor, ...]
+"""Inputs and targets of a split, and weights of its rows if there are any."""
+
+
+class RowsDataModule(LightningDataModule):
+    """Training, validation and test rows, prepared, as batches.
+
+    A subclass checks and reads its data in `__init__`, after `super().__init__()`, and sets the
+    attributes. The order of the training batches depends on `seed` and the epoch alone: the global
+    random number generator is neither read nor moved.
+
+    Args:
+        batch_size: Rows in a batch, at least 1; the last batch may be smaller.
+        drop_last: Leave out the last training batch of an epoch if it is smaller, for models that
+            cannot do with one row; other rows are left out in each epoch.
+        seed: Seed of the order of the training batches, from 0 to 2**32 - 1.
+        num_workers: Number of loading processes, at least 0; 0 is fastest for data in memory.
+
+    Attributes:
+        train: Training inputs and targets as prepared tensors, and weights of the rows if given.
+        val: Validation inputs and targets, or None.
+        test: Test inputs and targets, or None.
+        preprocessing: What was fitted to the training rows; a model takes it over in `fit`.
+    """
+
+    train: Part
+    val: Part | None
+    test: Part | None
+    preprocessing: Preprocessing
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 64,
+        drop_last: bool = False,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        check_constructors(self, inspect.currentframe())
+        self.batch_size = integer(batch_size, "batch_size", 1)
+        self.drop_last = drop_last
+        self.seed = random_seed(seed, "seed")
+        self.num_workers = integer(num_workers, "num_workers", 0)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one prepared row."""
+        return tuple(self.train[0].shape[1:])
+
+    @property
+    def num_features(self) -> int:
+        """Number of features in a row."""
+        return math.prod(self.input_shape)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes: the largest class index of any split, plus 1; not of real targets."""
+        if self.train[1].is_floating_point():
+            raise ValueError("num_classes needs integer targets, got real ones")
+        parts = [part for part in (self.train, self.val, self.test) if part is not None]
+        return max(int(part[1].max()) for part in parts) + 1
+
+    def output_dim(self, task: str) -> int:
+        """Return the number of outputs that a model for a task needs.
+
+        Classes for `"multiclass"`, 1 for `"binary"`, otherwise the number of values in a target.
+        """
+        if task == "multiclass":
+            return self.num_classes
+        return 1 if task == "binary" else math.prod(self.train[1].shape[1:])
+
+    def unscale_targets(self, predictions: Tensor) -> Tensor:
+        """Bring predictions of a model trained on scaled targets back into the original units.
+
+        They have the shape of the targets; for targets (rows,) also (rows, 1).
+        """
+        return self.preprocessing.targets.inverse(predictions).to(predictions.dtype)
+
+    def check_drop_last(self, rows: int) -> None:
+        """Refuse `drop_last` where it would leave nothing of so many training rows."""
+        if self.drop_last and rows < self.batch_size:
+            raise ValueError(
+                f"drop_last=True leaves nothing of {rows} training rows in batches of "
+                f"batch_size={self.batch_size}: lower batch_size"
+            )
+
+    def train_dataloader(self) -> DataLoader[Part]:
+        """Return shuffled batches of the training data."""
+        return self._batches(self.train, self.seed, drop_last=self.drop_last)
+
+    def val_dataloader(self) -> DataLoader[Part] | list[Any]:
+        """Return batches of the validation data in order; an empty list if there are none."""
+        return [] if self.val is None else self._batches(self.val, None)
+
+    def test_dataloader(self) -> DataLoader[Part] | list[Any]:
+        """Return batches of the test data in order; an empty list if there are none."""
+        return [] if self.test is None else self._batches(self.test, None)
+
+    def predict_dataloader(self) -> DataLoader[Part] | list[Any]:
+        """Return batches of the test data in order; an empty list if there are none."""
+        return self.test_dataloader()
+
+    def rows_by_split(self) -> dict[str, int]:
+        """Return the number of rows of each split."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: 0 if part is None else len(part[0]) for name, part in parts.items()}
+
+    def _batches(self, part: Part, seed: int | None, drop_last: bool = False) -> DataLoader[Part]:
+        size, workers = self.batch_size, self.num_workers
+        return batches(*part, batch_size=size, seed=seed, num_workers=workers, drop_last=drop_last)

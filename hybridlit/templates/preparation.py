@@ -1,0 +1,54 @@
+"""How a model takes over what its data were prepared by, and notices data prepared otherwise."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
+
+from hybridlit.data.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from hybridlit.templates.base import HybridModule
+
+__all__ = ["PREPROCESSING_KEY", "adopt_preprocessing", "compare_preprocessing"]
+
+PREPROCESSING_KEY = "hybridlit_preprocessing"
+"""Key of a checkpoint: how raw rows are prepared."""
+
+
+def adopt_preprocessing(model: HybridModule, trainer: Trainer) -> None:
+    """Let a model that is about to be fitted keep a copy of what its data were prepared by.
+
+    After a resume, what the present data were prepared by is used, and a difference is said.
+    """
+    given = _of_data(trainer)
+    if given is None:
+        return
+    own = model.preprocessing
+    if own is not None and not own.same_as(given):
+        rank_zero_warn(
+            "the data of this run are prepared otherwise than those that the model was trained on "
+            "before (other rows, columns, classes or scaling); from now on it goes by the new ones"
+        )
+    model.preprocessing = copy.deepcopy(given).to(model.device)
+
+
+def compare_preprocessing(model: HybridModule, trainer: Trainer) -> None:
+    """Warn if the data of a validation, test or prediction are not prepared as the model knows."""
+    given = None if trainer.state.fn == TrainerFn.FITTING else _of_data(trainer)
+    own = model.preprocessing
+    if given is not None and own is not None and not own.same_as(given):
+        rank_zero_warn(
+            "these data are prepared by other training rows than the model's, so that scores are "
+            "not quite right: give the data module that the model was trained with, or raw rows to "
+            "model.predict"
+        )
+
+
+def _of_data(trainer: Trainer) -> Preprocessing | None:
+    found = getattr(trainer.datamodule, "preprocessing", None)  # type: ignore[attr-defined]
+    return found if isinstance(found, Preprocessing) else None

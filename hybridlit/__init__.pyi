@@ -64,6 +64,10 @@ from .data import (
     ResumableLoader as ResumableLoader,
     SklearnDataModule as SklearnDataModule,
 )
+from .export import (
+    RealCircuit as RealCircuit,
+    export_model as export_model,
+)
 from .optimizers import (
     create_hybrid_optimizer as create_hybrid_optimizer,
 )

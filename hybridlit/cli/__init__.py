@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_COMMANDS = ("plan", "draw", "analyze")
+_COMMANDS = ("plan", "draw", "analyze", "export")
 """Modules of this package, each with a function of its name; Lightning does the other words."""
 
 

@@ -49,6 +49,7 @@ image = Image.open("new.png").convert(about["input"]["mode"]).resize((width, hei
 pixels = np.asarray(image).reshape(height, width, -1)
 rows = np.moveaxis(pixels, 2, 0)[None].copy()  # shape (1, channels, height, width), uint8"""
 
+
 def describe(model: HybridModule, raw: Raw, format: str) -> dict[str, Any]:
     """Return what is to be known of an exported model, in plain values for JSON."""
     targets = None if model.preprocessing is None else model.preprocessing.targets

@@ -59,9 +59,7 @@ class _Expectation(nn.Module):
         return found if found.dim() == 2 else found.flatten(1).index_select(1, self.pairs)
 
 
-def real_expectation(
-    readout: Readout, interfere: bool, photons: Tensor, modes: int
-) -> nn.Module:
+def real_expectation(readout: Readout, interfere: bool, photons: Tensor, modes: int) -> nn.Module:
     """Return the module from columns to the outputs of a readout that needs no amplitudes.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import torch
+from lightning import __version__
 from torch import Tensor
 
 from hybridlit.argument_types import checked
@@ -124,12 +125,10 @@ def _spread(model: HybridModule) -> Tensor:
 
 def _checkpoint(model: HybridModule) -> dict[str, Any]:
     """What a checkpoint holds of the model itself, without the state of its training."""
-    import lightning.pytorch
-
     found: dict[str, Any] = {
         "epoch": 0,
         "global_step": 0,
-        "pytorch-lightning_version": lightning.pytorch.__version__,
+        "pytorch-lightning_version": __version__,
         "state_dict": {name: value.cpu() for name, value in model.state_dict().items()},
         model.CHECKPOINT_HYPER_PARAMS_KEY: dict(model.hparams),
     }

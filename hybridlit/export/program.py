@@ -42,7 +42,8 @@ class WholeModel(nn.Module):
         self.model.requires_grad_(False)
         for name in ("train_metrics", "val_metrics", "test_metrics"):
             delattr(self.model, name)
-        self.inputs = None if model.preprocessing is None else self.model.preprocessing.inputs
+        kept = self.model.preprocessing
+        self.inputs = None if kept is None else kept.inputs
 
     def forward(self, rows: Tensor) -> Tensor:
         """Map raw rows (batch, ...) to probabilities or values in own units (batch, outputs)."""
@@ -78,7 +79,7 @@ def require_size(model: HybridModule) -> None:
             f"{in_digits(states)} outcomes, whose tables would be {in_bytes(size)} of constants in "
             f"the file (at most {in_bytes(MOST_BYTES)}); use format='state', and hybridlit where "
             "it predicts; or train with fewer photons or modes, or with "
-            "output_mapping_strategy='mode_expectations' or 'pair_correlations', which need no tables"
+            "output_mapping_strategy='pair_correlations', which needs no tables"
         )
     if steps > MOST_STEPS:
         raise ValueError(

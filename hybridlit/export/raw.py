@@ -55,8 +55,10 @@ def _table(inputs: Any) -> Raw:
             about["unknown"] = -1
         about["missing"] = "NaN" if inputs.impute else None
         columns.append(about)
-        low.append(column["low"] if column["kind"] == "number" else 0)
-        high.append(column["high"] if column["kind"] == "number" else max(len(column["labels"]), 2) - 1)
+        codes = max(len(column["labels"]), 2)
+        number = column["kind"] == "number"
+        low.append(column["low"] if number else 0)
+        high.append(column["high"] if number else codes - 1)
     whole = torch.tensor([column["kind"] != "number" for column in columns])
     between = _between(torch.tensor(low).double(), torch.tensor(high).double())
 
@@ -82,7 +84,7 @@ RAW: dict[str, Callable[[Any], Raw]] = {"array": _array, "table": _table, "image
 
 
 def raw_of(model: HybridModule) -> Raw:
-    """Return what the raw rows of a model are; without preprocessing, rows as its network takes them.
+    """Return what the raw rows of a model are; without preprocessing, what its network takes.
 
     Raises:
         ValueError: If nothing says which shape they have.
@@ -99,11 +101,13 @@ def raw_of(model: HybridModule) -> Raw:
             "hybridlit, which tells it, or give it an argument input_dim or input_shape"
         )
 
-    def random(rows: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(rows, *shape, generator=generator, dtype=model.dtype)
+    dtype = model.dtype
+    assert isinstance(dtype, torch.dtype)  # Lightning's annotation allows a name
 
-    about = {"kind": "prepared", "columns": None}
-    return Raw(tuple(shape), model.dtype, about, random)
+    def random(rows: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(rows, *shape, generator=generator, dtype=dtype)
+
+    return Raw(tuple(shape), dtype, {"kind": "prepared", "columns": None}, random)
 
 
 def _between(low: Tensor, high: Tensor) -> Callable[[int, torch.Generator], Tensor]:

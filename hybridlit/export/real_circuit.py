@@ -24,9 +24,9 @@ class RealCircuit(nn.Module):
     r"""What a photonic layer computes, in real numbers and ordinary tensor operations.
 
     It is for `torch.export` and ONNX, which has no complex numbers. Interferometers are constants
-    here, computed once in float64; amplitudes are pairs of real and imaginary parts, and grow photon
-    by photon through tables of constants. Nothing of it is trained. Features that are not finite
-    give NaN outputs of their samples.
+    here, computed once in float64; amplitudes are pairs of real and imaginary parts, and grow
+    photon by photon through tables of constants. Nothing of it is trained. Features that are not
+    finite give NaN outputs of their samples.
 
     A float32 layer whose outcomes are post-selected is computed in float64, which the layer itself
     turns to where float32 does not suffice; any other in the layer's own precision. Phases are
@@ -133,7 +133,8 @@ class RealCircuit(nn.Module):
             outputs = self.readout(outputs)
         if self.count is not None:
             outputs = outputs.transpose(0, 1)
-        return outputs.to(x.dtype).reshape(*x.shape[:lead], *outputs.shape[1:])
+        result: Tensor = outputs.to(x.dtype).reshape(*x.shape[:lead], *outputs.shape[1:])
+        return result
 
     def each(self, x: Tensor) -> Tensor:
         """Give every circuit of a stack features of its own: `circuit(x, each=True)`."""

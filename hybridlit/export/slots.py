@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,9 +21,9 @@ def slots(
     r"""Return the tables with which a photon joins those before it.
 
     The amplitude of a state t is a sum over its occupied modes j,
-    :math:`\sqrt{t_j / c}\; u_j\, A[t - e_j]`, with c photons so far in the new one's input mode; see
-    `hybridlit.photonics.kernels.reference`. Each state has as many terms as a state can have
-    occupied modes; those that it lacks have weight 0.
+    :math:`\sqrt{t_j / c}\; u_j\, A[t - e_j]`, with c photons so far in the new one's input mode
+    (`photonics/kernels/reference.py`). Each state has as many terms as a state can have occupied
+    modes; those that it lacks have weight 0.
 
     Args:
         space: The outcomes of all photons.
@@ -49,10 +48,9 @@ def slots(
     if interfere:
         share = list(order[: photon + 1]).count(order[photon])
         weight = np.sqrt((lower.states[before, mode] + 1) / share)
-    tables = {"before": (before, np.int32), "mode": (mode, np.int32), "weight": (weight, np.float64)}
     found = {}
-    for name, (values, dtype) in tables.items():
-        table = np.zeros(shape, dtype=dtype)
+    for name, values in {"before": before, "mode": mode, "weight": weight}.items():
+        table = np.zeros(shape, dtype=np.float64 if name == "weight" else np.int32)
         table[reached, term] = values
         found[name] = torch.tensor(table.reshape(-1))
     found["weight"] = found["weight"][:, None, None]

@@ -190,7 +190,7 @@ def _describe(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_describe(each) for each in arguments)
     if origin is Literal:
-        return f"one of {list(arguments)}"
+        return f"one of {list(arguments)}" if len(arguments) > 1 else repr(arguments[0])
     if origin is tuple and arguments[-1] is not Ellipsis:
         return "a pair" if len(arguments) == 2 else f"a list of {len(arguments)} entries"
     if origin in (*_LISTS, *_ITERABLES):

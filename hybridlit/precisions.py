@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import torch
+from torch import Tensor, nn
 
-__all__ = ["CORES", "PRECISIONS", "CoreName", "Precision"]
+__all__ = ["CORES", "PRECISIONS", "CoreName", "Precision", "check_dtype"]
 
 CORES = {"float32": torch.float32, "float64": torch.float64}
 """What photonic circuits compute in; they never go below float32."""
@@ -54,3 +55,27 @@ PRECISIONS = {
     ),
 }
 """The precisions of Lightning's Trainer that change a model, by name."""
+
+
+def check_dtype(x: Tensor, model: nn.Module, own: torch.dtype) -> None:
+    """Refuse inputs that the first layer of a model would not take, outside autocast or in float64.
+
+    Args:
+        x: The inputs.
+        model: The model.
+        own: Its dtype, as a LightningModule tells it.
+    """
+    if x.dtype == own:
+        return
+    dtypes = {parameter.dtype for parameter in model.parameters()}
+    if own not in dtypes and len(dtypes) == 1:
+        own = dtypes.pop()  # a module around the model was cast, which Lightning does not see
+    mixed = torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
+    if x.dtype != own and not mixed:
+        precision = next((n for n, each in PRECISIONS.items() if each.stored == x.dtype), None)
+        given, mine = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, own))
+        raise TypeError(
+            f"x is {given} and the model is {mine}: use x.to(torch.{mine}), or compute in "
+            f"{given} with model.to(torch.{given}) or Trainer(precision={precision!r}), or "
+            "mix 32 and 16 bits with torch.autocast or Trainer(precision='bf16-mixed')"
+        )

@@ -120,7 +120,9 @@ VALID = {
     },
     "find_batch_size": lambda: {"model": model(), "sample": torch.randn(4, 3)},
     "is_photonic": lambda: {"module": nn.Linear(2, 2)},
+    "load": lambda: {"path": "model.ckpt"},
     "mark_photonic": lambda: {"module": nn.Linear(2, 2)},
+    "model_card": lambda: {"model": model()},
     "model_parts": lambda: {"model": model()},
     "newest_checkpoint": lambda: {"folder": "."},
     "part_parameters": lambda: {"model": model()},
@@ -175,12 +177,13 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$"
+            r"nn\.Module$|(Hybrid)?Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$"
             r"|Data$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),
         (r"Build$|RowScore$|Forward$|LossFunction$|OptimizerFactory$", "Callable"),
         (r"CircuitType$|StatePattern$|ComputationSpace$|OutputMappingStrategy$", "Enum"),
+        (r"AutoInt$", "int"),
         (r"bool$|int$|float$|str$|None$", None),
     ]:
         if re.match(pattern, text):

@@ -72,13 +72,13 @@ def real_expectation(readout: Readout, interfere: bool, photons: Tensor, modes: 
         A module from (inputs, modes, 2, batch), real part first, to (batch, outputs).
 
     Raises:
-        NotImplementedError: If the expectation has no real form here.
+        ValueError: If the expectation has no real form here.
     """
     function: Any = readout.expectation
     if not interfere and readout.distinguishable is not None:
         function = readout.distinguishable
     if function not in _REAL:
-        raise NotImplementedError(
+        raise ValueError(
             f"the readout {function.__name__} ({readout.words}) has no form in real numbers, which "
             "an exported model needs: add one to hybridlit/export/expectations.py"
         )

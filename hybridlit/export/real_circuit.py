@@ -42,7 +42,7 @@ class RealCircuit(nn.Module):
         count: Number of circuits of a stack, otherwise None.
 
     Raises:
-        NotImplementedError: If its readout has no real form.
+        ValueError: If its readout has no real form.
 
     Example:
         >>> from hybridlit import QuantumLayer

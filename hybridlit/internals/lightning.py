@@ -7,6 +7,7 @@ imported by whoever calls; here it is needed for types alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = [
     "CLASS_PATH",
     "INSTANTIATES",
     "INSTANTIATOR",
+    "attached_data",
     "attached_trainer",
     "batch_ended",
     "batch_index",
@@ -34,6 +36,7 @@ __all__ = [
     "loader_states",
     "log_now",
     "logged_results",
+    "noted_arguments",
     "reopen_epoch",
     "resumed_behind_batch",
     "stand_after",
@@ -213,6 +216,15 @@ def attached_trainer(model: LightningModule) -> Trainer | None:
     return model._trainer
 
 
+def attached_data(trainer: Trainer) -> Any:
+    """Return what a Trainer was given as data, when it begins: a data module, loaders or the model.
+
+    If it goes: `trainer.datamodule`, and whoever gives a loader calls `model.build` himself.
+    """
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    return trainer._active_loop._data_source.instance if data is None else data  # type: ignore[union-attr]
+
+
 def log_now(trainer: Trainer, metrics: Mapping[str, Tensor]) -> None:
     """Give loggers values of this moment, with the epoch, at the number of batches that stepped.
 
@@ -230,3 +242,14 @@ INSTANTIATOR = "_instantiator"
 
 INSTANTIATES = "lightning.pytorch.cli.instantiate_module"
 """What `LightningCLI` writes there: Lightning's own function, which imports nothing foreign."""
+
+
+def noted_arguments() -> ContextVar[dict[str, Any] | None]:
+    """Return where `LightningCLI` notes the arguments of the object that it is constructing.
+
+    `save_hyperparameters` reads it. If it goes: a model that is constructed later has no
+    `CLASS_PATH`, so that `hybridlit test` of its checkpoint needs its config as well.
+    """
+    from lightning.pytorch.core.mixins import hparams_mixin
+
+    return hparams_mixin._given_hyperparameters

@@ -2,6 +2,7 @@
 
 from hybridlit.templates.bank import ParallelBankHybrid
 from hybridlit.templates.base import HybridModule
+from hybridlit.templates.loading import load
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.parallel import ParallelHybrid
 from hybridlit.templates.residual import ResidualHybrid
@@ -16,4 +17,5 @@ __all__ = [
     "ResidualHybrid",
     "SequentialHybrid",
     "StagedTraining",
+    "load",
 ]

@@ -14,6 +14,7 @@ from hybridlit.photonics import CircuitTypeName
 from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
+from hybridlit.templates.unbuilt import AutoInt
 
 __all__ = ["ParallelBankHybrid"]
 
@@ -64,8 +65,8 @@ class ParallelBankHybrid(HybridNetwork):
 
     def __init__(
         self,
-        input_dim: int | None,
-        output_dim: int,
+        input_dim: AutoInt | None,
+        output_dim: AutoInt,
         *,
         n_layers: int | None = None,
         scales: list[int] | None = None,

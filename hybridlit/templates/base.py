@@ -19,7 +19,7 @@ from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.internals.lightning import attached_trainer
 from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
 from hybridlit.photonics.finite import require_finite
-from hybridlit.precisions import PRECISIONS
+from hybridlit.precisions import check_dtype
 from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
 from hybridlit.templates.normalizers import fit_normalizers
 from hybridlit.templates.preparation import (
@@ -35,13 +35,18 @@ from hybridlit.templates.schedule import (
     schedules_by_group,
 )
 from hybridlit.templates.settings import SETTINGS_KEY, SettingsWatch, training_settings
+from hybridlit.templates.sizes import check_fits, knows_sizes, sizes_of
 from hybridlit.templates.stages import Component, StagedTraining, check_stages
 from hybridlit.templates.tasks import FirstTargets, Task, TaskName, make_task
+from hybridlit.templates.unbuilt import AutoInt, Buildable
 
-__all__ = ["HybridModule"]
+__all__ = ["CLASS_KEY", "HybridModule"]
+
+CLASS_KEY = "hybridlit_class"
+"""Key of a checkpoint: the class of the model, with its module."""
 
 
-class HybridModule(PlainHyperparameters):
+class HybridModule(Buildable, PlainHyperparameters):
     """Base class of the templates: everything about training except the network.
 
     A subclass builds its network in `__init__`, after `super().__init__()`, and defines `forward`
@@ -57,6 +62,7 @@ class HybridModule(PlainHyperparameters):
 
     Args:
         output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
+            `"auto"`, as for an `input_dim`: what the data need, see `build`.
         task: `"multiclass"`, `"binary"` or `"regression"`.
         classical_lr: Learning rate of the classical parameters, above 0, below 1e30.
         quantum_lr: Learning rate of the photonic parameters, above 0, below 1e30.
@@ -81,7 +87,7 @@ class HybridModule(PlainHyperparameters):
     def __init__(
         self,
         *,
-        output_dim: int,
+        output_dim: AutoInt,
         task: TaskName = "multiclass",
         classical_lr: float = 3e-3,
         quantum_lr: float = 1e-2,
@@ -103,6 +109,7 @@ class HybridModule(PlainHyperparameters):
         self._check_settings(self.hparams)
         if stages is not None:
             check_stages(stages)
+        self.want_sizes(self.hparams)
         self._constructed_with = training_settings(self.hparams)
         self._first_targets: FirstTargets | None = None
         self.task: Task = make_task(task, integer(output_dim, "output_dim", 1))
@@ -216,7 +223,7 @@ class HybridModule(PlainHyperparameters):
         tensor(x, "x")
         if not x.is_floating_point():
             raise TypeError(f"x must be a real floating tensor, got {x.dtype}; use x.float()")
-        self._check_dtype(x)
+        check_dtype(x, self, self.dtype)  # type: ignore[arg-type]
         if x.dim() != 2 or x.shape[1] != self.hparams["input_dim"]:
             raise ValueError(
                 f"x must have shape (batch, input_dim={self.hparams['input_dim']}), got "
@@ -232,7 +239,10 @@ class HybridModule(PlainHyperparameters):
     # --- Lightning --------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
-        """Take over what the data module was prepared by, and fit the `NormalizationLayer`s."""
+        """Take over what the data were prepared by, if they fit; fit the `NormalizationLayer`s."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if knows_sizes(data):
+            check_fits(self, sizes_of(data))
         adopt_preprocessing(self, self.trainer)
         if self.trainer.current_epoch == 0:
             self._first_targets = FirstTargets(self.task)
@@ -299,9 +309,10 @@ class HybridModule(PlainHyperparameters):
         return self._as_used(super().hparams_initial)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the arguments of the constructor; where they were changed since, as they are."""
+        """Keep the class and its arguments; where they were changed since, as they are."""
         super().on_save_checkpoint(checkpoint)
         self._as_used(checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY])
+        checkpoint[CLASS_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
         if self.preprocessing is not None:
             checkpoint[PREPROCESSING_KEY] = self.preprocessing.state()
 
@@ -331,24 +342,6 @@ class HybridModule(PlainHyperparameters):
         for name in ("weight_decay", "quantum_weight_decay"):
             number(given[name], name, minimum=0.0, below=LARGEST_RATE)
         check_schedules(given)
-
-    def _check_dtype(self, x: Tensor) -> None:
-        """Refuse inputs that the first layer would not take, outside autocast or in float64."""
-        own = self.dtype
-        if x.dtype == own:
-            return
-        dtypes = {parameter.dtype for parameter in self.parameters()}
-        if own not in dtypes and len(dtypes) == 1:
-            own = dtypes.pop()  # a module around the model was cast, which Lightning does not see
-        mixed = torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
-        if x.dtype != own and not mixed:
-            precision = next((n for n, each in PRECISIONS.items() if each.stored == x.dtype), None)
-            given, mine = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, own))
-            raise TypeError(
-                f"x is {given} and the model is {mine}: use x.to(torch.{mine}), or compute in "
-                f"{given} with model.to(torch.{given}) or Trainer(precision={precision!r}), or "
-                "mix 32 and 16 bits with torch.autocast or Trainer(precision='bf16-mixed')"
-            )
 
     def _step(self, batch: Any, stage: str, metrics: MetricCollection) -> Tensor:
         inputs, targets = self.unpack(batch)

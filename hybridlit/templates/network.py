@@ -36,6 +36,7 @@ from hybridlit.templates.quantum import (
     make_quantum,
     refuse_contradictions,
 )
+from hybridlit.templates.unbuilt import AutoInt
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["HybridNetwork"]
@@ -56,8 +57,10 @@ class HybridNetwork(HybridModule):
     component over the rows of a training epoch, by a fusion that has weights.
 
     Args:
-        input_dim: Number of features, at least 1; None: the product of `input_shape`.
-        output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values.
+        input_dim: Number of features, at least 1; None: the product of `input_shape`; `"auto"`: as
+            many as the data have, and unless `input_shape` is given, in the shape they have.
+        output_dim: Number of outputs, at least 1: classes (multiclass), 1 (binary), or values;
+            `"auto"`: what the data need.
         input_shape: Shape of one input, without the batch: [features], [steps, features] of a
             sequence or [channels, height, width] of an image; None: [`input_dim`]. A batch may also
             come flat, with shape (batch, input_dim).
@@ -107,8 +110,8 @@ class HybridNetwork(HybridModule):
     def __init__(
         self,
         *,
-        input_dim: int | None,
-        output_dim: int,
+        input_dim: AutoInt | None,
+        output_dim: AutoInt,
         input_shape: list[int] | None = None,
         front: FrontName | None = None,
         front_dim: int | None = None,
@@ -319,7 +322,7 @@ class HybridNetwork(HybridModule):
         return int(features.shape[1])
 
 
-def _input_shape(input_dim: int | None, input_shape: list[int] | None) -> list[int]:
+def _input_shape(input_dim: AutoInt | None, input_shape: list[int] | None) -> list[int]:
     if input_shape is None:
         if input_dim is None:
             raise ValueError("give input_dim or input_shape, got neither")

@@ -17,7 +17,7 @@ from hybridlit.blocks import NormalizationLayer
 from hybridlit.internals.lightning import load_training_data
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["fit_normalizers"]
+__all__ = ["fit_normalizers", "generators_of"]
 
 
 class _Reached(Exception):
@@ -51,7 +51,7 @@ def fit_normalizers(
             "0; call .fit(x) on these layers with their training inputs before Trainer.fit"
         )
     fitted: list[str] = []
-    with undisturbed(model, evaluation=True, generators=_generators(loader)), torch.no_grad():
+    with undisturbed(model, evaluation=True, generators=generators_of(loader)), torch.no_grad():
         while waiting:
             name = _fit_first(waiting, trainer, islice(loader, int(batches)), forward)
             _pool(waiting.pop(name), trainer)
@@ -109,7 +109,8 @@ def _pool(layer: NormalizationLayer, trainer: Trainer) -> None:
         layer.merge(int(row[0]), mean, std)
 
 
-def _generators(loader: DataLoader[Any]) -> list[torch.Generator]:
+def generators_of(loader: DataLoader[Any]) -> list[torch.Generator]:
+    """Return the random number generators of a loader's own."""
     owners = (loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None))
     found = [getattr(owner, "generator", None) for owner in owners]
     return [generator for generator in found if isinstance(generator, torch.Generator)]

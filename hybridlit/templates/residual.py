@@ -14,6 +14,7 @@ from hybridlit.photonics import CircuitTypeName
 from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
+from hybridlit.templates.unbuilt import AutoInt
 
 __all__ = ["ResidualHybrid"]
 
@@ -70,8 +71,8 @@ class ResidualHybrid(HybridNetwork):
 
     def __init__(
         self,
-        input_dim: int | None,
-        output_dim: int,
+        input_dim: AutoInt | None,
+        output_dim: AutoInt,
         *,
         hidden_dims: list[int] | None = None,
         quantum_dim: int | None = 6,

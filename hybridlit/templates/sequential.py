@@ -14,6 +14,7 @@ from hybridlit.blocks.normalization import (
 from hybridlit.checks import integer, number
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
+from hybridlit.templates.unbuilt import AutoInt
 
 __all__ = ["SequentialHybrid"]
 
@@ -56,9 +57,9 @@ class SequentialHybrid(HybridNetwork):
 
     def __init__(
         self,
-        input_dim: int | None,
+        input_dim: AutoInt | None,
         quantum_dim: int,
-        output_dim: int,
+        output_dim: AutoInt,
         *,
         hidden_dim: int | None = None,
         head_dim: int | None = None,

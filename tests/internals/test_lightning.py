@@ -54,7 +54,8 @@ def fit(tmp_path, *callbacks, model=None, ckpt_path=None, data=None, **settings)
         enable_checkpointing=False,
         default_root_dir=tmp_path,
     )
-    trainer.fit(model or Model(), data or loader(), loader(1), ckpt_path=ckpt_path)
+    val = None if isinstance(data, pl.LightningDataModule) else loader(1)
+    trainer.fit(model or Model(), data or loader(), val, ckpt_path=ckpt_path)
     return trainer
 
 
@@ -172,6 +173,43 @@ def test_attached_trainer(tmp_path):
     trainer = fit(tmp_path, model=model)
     assert internals.attached_trainer(model) is trainer
     assert internals.attached_trainer(copy.deepcopy(model)) is None
+
+
+def test_attached_data(tmp_path):
+    found = []
+
+    class Asks(Model):
+        def configure_callbacks(self):
+            found.append(internals.attached_data(self.trainer))
+            return []
+
+    module = pl.LightningDataModule()
+    module.train_dataloader = loader
+    one, model = loader(), Asks()
+    trainer = fit(tmp_path, model=model, data=one, max_epochs=0)
+    model.test_step = model.validation_step
+    model.predict_step = lambda batch, batch_idx: batch[0]
+    trainer.test(model, one, verbose=False)
+    trainer.predict(model, one)
+    fit(tmp_path, model=model, data=module, max_epochs=0)
+    assert found[:3] == [one, one, one] and found[3] is module
+
+
+def test_noted_arguments():
+    noted = internals.noted_arguments()
+    assert noted.get() is None
+    token = noted.set({"given": 3, internals.CLASS_PATH: "a.B"})
+
+    class Keeps(pl.LightningModule):
+        def __init__(self, given):
+            super().__init__()
+            self.save_hyperparameters()
+
+    try:
+        assert Keeps(4).hparams[internals.CLASS_PATH] == "a.B"
+    finally:
+        noted.reset(token)
+    assert dict(Keeps(4).hparams) == {"given": 4}
 
 
 # --- counters and restarts ------------------------------------------------------------------------

@@ -1,0 +1,71 @@
+"""Names in a checkpoint or a recipe that would import code; a file must not decide what is run.
+
+Lightning builds the class that a checkpoint names, and jsonargparse imports whatever a string names
+for an argument that takes a class, a function or a module. So names are looked up here, without
+importing anything, and must be of modules that are imported already.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import yaml
+
+__all__ = ["named_strings", "unimported_name"]
+
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def unimported_name(arguments: Any, trusted: Collection[str] = ()) -> str | None:
+    """Return the first name among arguments of a checkpoint that would import a module, or None.
+
+    Names that the user has given, `trusted`, may import what they will.
+    """
+    for name in named_strings(arguments):
+        if name not in trusted and _would_import(name):
+            return name
+    return None
+
+
+def named_strings(value: Any) -> Iterator[str]:
+    """Yield all strings in a nested value that could be names of classes, also within YAML."""
+    if isinstance(value, Mapping):
+        for entry in value.values():
+            yield from named_strings(entry)
+    elif isinstance(value, (list, tuple, set)):
+        for entry in value:
+            yield from named_strings(entry)
+    elif isinstance(value, str):
+        if _DOTTED.fullmatch(value):
+            yield value
+            return
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError:
+            return
+        if read != value:
+            yield from named_strings(read)
+
+
+def _would_import(name: str) -> bool:
+    """Say whether an import of a name finds a module that is not imported yet."""
+    parts, path = name.split("."), None
+    for count in range(1, len(parts) + 1):
+        prefix = ".".join(parts[:count])
+        module = sys.modules.get(prefix)
+        if module is None:
+            found = (finder.find_spec(prefix, path) for finder in sys.meta_path)
+            spec = next((spec for spec in found if spec is not None), None)
+            if spec is None:
+                return False
+            if spec.loader is not None:
+                return True
+            path = spec.submodule_search_locations  # a folder without code of its own
+            continue
+        path = getattr(module, "__path__", None)
+        if path is None:
+            return False  # no package: what follows are attributes
+    return False

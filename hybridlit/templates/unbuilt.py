@@ -1,0 +1,242 @@
+"""Models whose sizes wait for the data: `input_dim="auto"`, `output_dim="auto"`.
+
+Such a model is an object without a network, of class `Unbuilt`, that keeps what it was constructed
+with. `build(data)` makes it the model itself, in place: whoever holds it holds the model then. A
+Trainer builds it as soon as it has the data. From then on nothing tells it from a model that was
+constructed with numbers: so are its hyperparameters, and it has the same weights.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, TypeAlias
+
+from lightning.pytorch import Callback, LightningModule
+from typing_extensions import Self
+
+from hybridlit.data.scaling import AUTO, AutoName
+from hybridlit.internals.lightning import attached_data, attached_trainer, noted_arguments
+from hybridlit.templates.sizes import check_fits, sizes_of
+from hybridlit.undisturbed import undisturbed
+
+__all__ = ["AutoInt", "Buildable", "SizesWanted", "Unbuilt"]
+
+AutoInt: TypeAlias = int | AutoName
+
+_SIZES = ("input_dim", "output_dim")
+
+_OF_MODELS = frozenset(
+    "configure_optimizers forward hparams hparams_initial load_state_dict named_buffers "
+    "named_modules named_parameters parameters predict predict_step state_dict train "
+    "training_step".split()
+)
+"""What a model is asked for that an unbuilt one inherits and does not have."""
+
+
+class SizesWanted(ValueError):
+    """Raised by a constructor that is given `"auto"`, once it has checked everything else."""
+
+    def __init__(self, kind: type, names: list[str], task: str) -> None:
+        super().__init__(
+            f"{' and '.join(names)} must be numbers where {kind.__name__} calls the constructor of "
+            f"its base class, got {AUTO!r}: let {kind.__name__} take the argument and pass it on, "
+            f"so that whoever constructs it may give {AUTO!r}"
+        )
+        self.task = task
+
+
+class Buildable(LightningModule):
+    """A LightningModule that waits for data if one of its sizes is `"auto"`."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Return an unbuilt model, whose constructor Python does not call, or a model."""
+        if not (args and args[0] is Unbuilt) and _automatic(cls, args, kwargs):
+            waiting: Any = Unbuilt(cls, args, kwargs)
+            return waiting  # type: ignore[no-any-return]
+        return super().__new__(cls)
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Tell `__new__` that this is a copy of a model, whose arguments it is not called with."""
+        return (Unbuilt,)
+
+    def build(self, data: Any) -> Self:
+        """Give a model with `input_dim="auto"` or `output_dim="auto"` its sizes and its network.
+
+        A Trainer does so by itself. A model with numbers stays as it is, and is checked to fit.
+
+        Args:
+            data: The LightningDataModule, or the DataLoader, that it will be trained on. One that
+                is not of hybridlit is asked for its first batch, a pair (inputs, targets).
+
+        Returns:
+            The same object.
+
+        Raises:
+            TypeError: If the data are neither, or their batches no such pairs.
+            ValueError: If they do not tell the sizes, or do not fit.
+        """
+        check_fits(self, sizes_of(data))
+        return self
+
+    def want_sizes(self, given: Mapping[str, Any]) -> None:
+        """Raise a `SizesWanted` if sizes among checked arguments are no numbers."""
+        names = [name for name in _SIZES if given.get(name) == AUTO]
+        if names:
+            raise SizesWanted(type(self), names, str(given["task"]))
+
+
+class Unbuilt(LightningModule):
+    """What a model is until `build` gives it the sizes that it was told to take from the data.
+
+    Args:
+        kind: Class of the model.
+        args: Its arguments.
+        kwargs: Those given by name.
+    """
+
+    def __init__(
+        self, kind: type[Buildable], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self._noted = noted_arguments().get()  # what hybridlit fit will find in checkpoints
+        self._arguments = args, kwargs
+        self._kind = kind  # the last one: from now on the model is asked for more
+        self._task = self._checked()
+
+    def build(self, data: Any) -> LightningModule:
+        """Become the model: see `HybridModule.build`."""
+        args, kwargs = self._sized(data)
+        before, kind, noted = dict(vars(self)), self._kind, noted_arguments()
+        trainer = attached_trainer(self)
+        token = noted.set(self._noted)
+        vars(self).clear()
+        self.__class__ = kind  # type: ignore[assignment]
+        try:
+            self.__init__(*args, **kwargs)  # type: ignore[misc]
+        except BaseException:
+            self.__class__ = Unbuilt
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        finally:
+            noted.reset(token)
+        if trainer is not None:
+            self.trainer = trainer
+        return self
+
+    def configure_callbacks(self) -> Any:
+        """Build the model: this is the first that a Trainer asks for when it has the data."""
+        self.build(attached_data(self.trainer))
+        found: list[Callback] | Callback = self.configure_callbacks()
+        return found
+
+    def cpu(self) -> Self:
+        """Stay as it is: a Trainer that has failed brings its model to the CPU."""
+        return self
+
+    def extra_repr(self) -> str:
+        """Name the model in its `repr`."""
+        return f"{self._kind.__name__}, to be built for data"
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _OF_MODELS:
+            return self.__getattr__(name)
+        return super().__getattribute__(name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self._refuse(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_kind" in vars(self) and not name.startswith("_") and not hasattr(type(self), name):
+            self._refuse(name)
+        super().__setattr__(name, value)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _refuse(self, name: str) -> NoReturn:
+        kind = self._kind.__name__
+        sizes = " and ".join(_automatic(self._kind, *self._arguments))
+        raise AttributeError(
+            f"{kind} has no {name} yet, since its {sizes} wait{'' if ' and ' in sizes else 's'} "
+            "for data: call model.build(data), begin with Trainer.fit(model, data), or give numbers"
+        )
+
+    def _checked(self) -> str:
+        """Check all arguments but the sizes, and return the task, which a subclass may fix."""
+        model: Any = Buildable.__new__(self._kind, Unbuilt)
+        args, kwargs = self._arguments
+        try:
+            with undisturbed(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.__init__(*args, **kwargs)
+        except SizesWanted as wanted:
+            return wanted.task
+        except Exception as error:
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            source = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+            if source.startswith("hybridlit."):
+                raise
+        # the code of a subclass needs the numbers first, or goes without them
+        return str(kwargs.get("task", "multiclass"))
+
+    def _sized(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with numbers in them."""
+        args, kwargs = self._arguments
+        names = _positional(self._kind)
+        sizes, given = sizes_of(data), dict(zip(names, args, strict=False)) | kwargs
+        numbers: dict[str, Any] = {}
+        for name in _automatic(self._kind, args, kwargs):
+            if name == "output_dim":
+                numbers[name] = sizes.output_dim(self._task)
+            elif given.get("input_shape") is not None:
+                numbers[name] = math.prod(given["input_shape"])
+            else:
+                numbers[name] = math.prod(sizes.input_shape)
+                if len(sizes.input_shape) > 1 and _takes(self._kind, "input_shape"):
+                    numbers["input_shape"] = list(sizes.input_shape)
+        found = [numbers.pop(name, value) for name, value in zip(names, args, strict=False)]
+        return (*found, *args[len(found) :]), kwargs | numbers
+
+
+def _constructors(kind: type) -> Iterator[list[inspect.Parameter]]:
+    """Yield the parameters of constructors, the outermost first, as long as they pass them on."""
+    for each in kind.__mro__:
+        if "__init__" in vars(each):
+            yield list(inspect.signature(vars(each)["__init__"]).parameters.values())[1:]
+
+
+def _positional(kind: type) -> list[str]:
+    """Name the arguments that can be given by position, those in `*args` by the next `__init__`."""
+    names: list[str] = []
+    for parameters in _constructors(kind):
+        names += [
+            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        if not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+            break
+    return names
+
+
+def _takes(kind: type, name: str) -> bool:
+    """Say whether a constructor takes an argument, or passes it on to one that does."""
+    for parameters in _constructors(kind):
+        if any(p.name == name for p in parameters):
+            return True
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return False
+    return False
+
+
+def _automatic(kind: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """Return which sizes are `"auto"`, given or by default."""
+    outermost = next(_constructors(kind), [])
+    given = {p.name: p.default for p in outermost}
+    given |= dict(zip(_positional(kind), args, strict=False)) | kwargs
+    return [name for name in _SIZES if isinstance(given.get(name), str) and given[name] == AUTO]

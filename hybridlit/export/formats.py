@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -14,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
+
+from hybridlit.export.program import quiet
 
 __all__ = ["FORMATS", "Format", "FormatName"]
 
@@ -62,7 +61,7 @@ def _run_pt2(data: bytes, rows: Tensor) -> Tensor:
 
 def _make_onnx(program: ExportedProgram, about: str) -> bytes:
     names = json.loads(about)
-    with _quiet():
+    with quiet():
         made: Any = torch.onnx.export(
             program,
             (),
@@ -82,22 +81,6 @@ def _run_onnx(data: bytes, rows: Tensor) -> Tensor:
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     return torch.from_numpy(session.run(None, {given.name: rows.numpy()})[0])
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes to its developers from the user; its errors are raised."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 FORMATS: dict[str, Format] = {

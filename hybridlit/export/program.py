@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +20,7 @@ from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
 from hybridlit.words import in_bytes, in_digits
 
-__all__ = ["WholeModel", "exported", "require_size"]
+__all__ = ["WholeModel", "exported", "quiet", "require_size"]
 
 MOST_BYTES = 512 * 2**20
 """Tables of a photonic layer that a file may hold."""
@@ -112,7 +114,7 @@ def exported(whole: WholeModel, rows: Tensor) -> ExportedProgram:
     )
     name = type(whole.model).__name__
     try:
-        with _plain_attention():
+        with quiet():
             shapes = ({0: Dim("batch")},)
             program = torch.export.export(whole, (rows,), dynamic_shapes=shapes, strict=False)
     except Exception as error:  # of any class, from torch or from a module of the user
@@ -131,11 +133,21 @@ def exported(whole: WholeModel, rows: Tensor) -> ExportedProgram:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Keep attention from its fused operator, which other runtimes do not have."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+def quiet() -> Iterator[None]:
+    """Keep notes of torch's exporters to their developers from the user; errors are raised.
+
+    Attention is kept from its fused operator, which other runtimes do not have.
+    """
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels, fused = [logger.level for logger in loggers], torch.backends.mha.get_fastpath_enabled()
     try:
-        yield
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        torch.backends.mha.set_fastpath_enabled(False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

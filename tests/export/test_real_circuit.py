@@ -134,9 +134,7 @@ def test_nothing_of_it_is_trained_but_the_readout_and_the_layer_stays():
 
 def test_a_readout_without_a_real_form_is_named(monkeypatch):
     monkeypatch.setattr("hybridlit.export.expectations._REAL", {})
-    with pytest.raises(
-        ValueError, match=r"pair_correlations.*no form in real numbers"
-    ):
+    with pytest.raises(ValueError, match=r"pair_correlations.*no form in real numbers"):
         RealCircuit(layer_of(mapping="pair_correlations"))
 
 

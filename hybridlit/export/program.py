@@ -18,6 +18,7 @@ from hybridlit.export.slots import slots_bytes
 from hybridlit.internals.lightning import attached_trainer
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
+from hybridlit.undisturbed import log_nothing
 from hybridlit.words import in_bytes, in_digits
 
 __all__ = ["WholeModel", "exported", "quiet", "require_size"]
@@ -42,6 +43,7 @@ class WholeModel(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model, {id(attached_trainer(model)): None}).cpu().eval()
         self.model.requires_grad_(False)
+        self.model.log = self.model.log_dict = log_nothing  # type: ignore[method-assign]
         for name in ("train_metrics", "val_metrics", "test_metrics"):
             delattr(self.model, name)
         kept = self.model.preprocessing

@@ -108,10 +108,29 @@ def test_float32_layers_stay_close_for_features_of_any_size(space):
 
 
 def test_outcomes_too_rare_for_float32_are_computed_as_the_layer_does():
-    layer = layer_of(mapping="none", n_modes=4, n_photons=2, computation_space="unbunched").float()
-    circuit = RealCircuit(layer)
-    assert circuit.meshes.dtype == torch.float64
-    assert RealCircuit(layer_of().float()).meshes.dtype == torch.float32
+    """Two photons in mode 0 of meshes that keep nearly all light in its mode."""
+    given = dict(n_modes=3, n_photons=2, input_state=(2, 0, 0), computation_space="unbunched")
+    layer = layer_of(mapping="none", features=2, **given).float()
+    with torch.no_grad():
+        layer.phases[..., 0] = torch.pi  # in float32, 9e-8 beyond pi
+    x = torch.rand(5, 2)
+    assert layer.success_probability(x).max() < 1e-13
+    found = RealCircuit(layer)(x)
+    assert found.std() > 0.1
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, layer.double()(x.double()).float(), rtol=0, atol=1e-6)
+
+
+def test_outcomes_too_rare_for_float64_are_nan_in_their_row_alone():
+    """One photon each in a Mach-Zehnder interferometer, which always bunch at x = 1/2."""
+    given = dict(n_modes=3, n_photons=2, input_state=(1, 1, 0), computation_space="unbunched")
+    layer = layer_of(mapping="none", features=1, encoding=[[[1.0], [0.0], [0.0]]], **given)
+    with torch.no_grad():
+        layer.phases.zero_()
+        layer.phases[..., 0] = torch.pi
+        layer.phases[:, 0, 0] = torch.pi / 2
+    found = RealCircuit(layer)(torch.tensor([[0.1], [0.5]], dtype=torch.float64))
+    assert found.isnan().all(1).tolist() == [False, True]
 
 
 def test_what_is_not_finite_is_nan_in_its_row_alone():

@@ -177,7 +177,7 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|(Hybrid)?Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$"
+            r"nn\.Module$|(Hybrid)?Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$|PhotonicCircuit$"
             r"|Data$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),

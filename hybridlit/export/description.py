@@ -41,11 +41,12 @@ rows = np.load("new.npy").astype({dtype!r})  # shape (rows, {shape})"""
 _IMAGE = """import json
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 about = json.load(open({about!r}, encoding="utf-8"))
 height, width = about["input"]["size"]
-image = Image.open("new.png").convert(about["input"]["mode"]).resize((width, height))
+image = ImageOps.exif_transpose(Image.open("new.png")).convert(about["input"]["mode"])
+image = image.resize((width, height), Image.Resampling.BILINEAR)
 pixels = np.asarray(image).reshape(height, width, -1)
 rows = np.moveaxis(pixels, 2, 0)[None].copy()  # shape (1, channels, height, width), uint8"""
 

@@ -79,7 +79,25 @@ def _image(inputs: Any) -> Raw:
     return Raw(inputs.shape, torch.uint8, about, random)
 
 
-RAW: dict[str, Callable[[Any], Raw]] = {"array": _array, "table": _table, "image": _image}
+def _sequence(inputs: Any) -> Raw:
+    steps, features = inputs.shape
+    between = _between(inputs.low.double().cpu(), inputs.high.double().cpu())
+
+    def random(rows: int, generator: torch.Generator) -> Tensor:
+        values = between(rows * steps, generator).reshape(rows, steps, features)
+        there = torch.randint(1, steps + 1, (rows, 1, 1), generator=generator)
+        return values.masked_fill(torch.arange(steps)[:, None] < steps - there, math.nan)
+
+    about = {"axes": "steps, features", "missing": "NaN in front of shorter sequences"}
+    return Raw(inputs.shape, torch.float64, about, random)
+
+
+RAW: dict[str, Callable[[Any], Raw]] = {
+    "array": _array,
+    "table": _table,
+    "image": _image,
+    "sequence": _sequence,
+}
 """From the `Inputs` of a kind of data to what its raw rows are: a row for each of `INPUTS`."""
 
 

@@ -9,19 +9,25 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from PIL import Image
 
 import hybridlit.export.formats as formats
 import hybridlit.export.program as program
 from hybridlit import (
     ArrayDataModule,
+    ImageFolderDataModule,
     QuantumLayer,
     ResidualHybrid,
+    SequenceDataModule,
     SequentialHybrid,
     export_model,
     mark_photonic,
 )
 from hybridlit.data.preprocessing import INPUTS
 from hybridlit.export.raw import RAW
+
+pandas = pytest.importorskip("pandas", reason="recipes extra")
+pytest.importorskip("onnxruntime", reason="export extra")
 
 ALONE = """
 import sys
@@ -135,24 +141,56 @@ def test_state_is_plain_and_says_what_it_is(houses, tmp_path):
     assert alone(code, tmp_path).split() == list(model.state_dict())
 
 
-def test_the_example_runs_as_it_stands(tmp_path):
-    """With names of columns: what a stranger does with a table, for classes with labels."""
-    pandas = pytest.importorskip("pandas")
-    generator = np.random.default_rng(1)
-    table = pandas.DataFrame(generator.normal(size=(60, 3)), columns=["wide", "long", "deep"])
-    classes = (table["wide"] > 0).to_numpy().astype(int)
-    model = trained(small(), ArrayDataModule(table, classes))
-    _, about = export_model(model, tmp_path / "model.pt2")
-    assert sorted(os.listdir(tmp_path)) == ["model.pt2", "model.pt2.json"]
-    new = table[["deep", "wide", "long"]].head(4)
-    new.to_csv(tmp_path / "new.csv", index=False)
-    code = json.loads(about.read_text())["example"]
-    printed = alone(code + "\nnp.save('found.npy', outputs)", tmp_path)
-    assert printed.startswith("[0, 1]")
-    with torch.no_grad():
+def columns(folder):
+    """A table without names of classes, whose new rows have their columns in another order."""
+    table = pandas.DataFrame(torch.randn(60, 3).numpy(), columns=["wide", "long", "deep"])
+    table[["deep", "wide", "long"]].head(4).to_csv(folder / "new.csv", index=False)
+    data = ArrayDataModule(table, np.where(table["wide"] > 0, "big", "small"))
+    return data, table.head(4), dict(input_dim=3)
+
+
+def images(folder):
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / "all" / name).mkdir(parents=True)
+        for index in range(10):
+            pixels = generator.integers(256, size=(6, 5, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "all" / name / f"{index}.png")
+    new = folder / "new.png"
+    Image.fromarray(generator.integers(256, size=(9, 11, 3), dtype=np.uint8)).save(new)
+    data = ImageFolderDataModule(folder / "all", size=[4, 5])
+    return data, new, dict(input_dim=None, input_shape=[3, 4, 5])
+
+
+def sequences(folder):
+    rows = [torch.randn(steps, 2) for steps in range(3, 13)] * 4
+    data = SequenceDataModule(rows, torch.arange(40) % 2)
+    raw = data.preprocessing.inputs.read(rows[:5]).values
+    np.save(folder / "new.npy", raw.numpy())
+    return data, rows[:5], dict(input_dim=None, input_shape=[12, 2])
+
+
+def test_examples_run_as_they_stand(tmp_path):
+    """What a stranger does with a table, an image or sequences of his own."""
+    torch.manual_seed(0)
+    code, wanted = "import os\n", {}
+    for make in (columns, images, sequences):
+        folder = tmp_path / make.__name__
+        folder.mkdir()
+        data, new, sizes = make(folder)
+        model = SequentialHybrid(quantum_dim=2, output_dim=2, n_modes=4, n_photons=2, **sizes)
+        trained(model, data).eval()
+        _, about = export_model(model, folder / "model.pt2")
+        code += f"os.chdir({str(folder)!r})\n{json.loads(about.read_text())['example']}\n"
+        code += "np.save('found.npy', outputs)\n"
         raw = model.preprocessing.inputs.read(new).values
-        wanted = model.eval().predictions(model(model.preprocessing(raw)))
-    np.testing.assert_allclose(np.load(tmp_path / "found.npy"), wanted, rtol=0, atol=1e-5)
+        with torch.no_grad():
+            wanted[folder] = model.predictions(model(model.preprocessing(raw)))
+    printed = alone(code, tmp_path)
+    for labels in (["big", "small"], ["cat", "dog"], [0, 1]):
+        assert f"{labels}\n" in printed
+    for folder, values in wanted.items():
+        np.testing.assert_allclose(np.load(folder / "found.npy"), values, rtol=0, atol=1e-5)
 
 
 def test_every_kind_of_data_is_explained():

@@ -66,6 +66,7 @@ from .data import (
     ResumableLoader as ResumableLoader,
     SequenceDataModule as SequenceDataModule,
     SklearnDataModule as SklearnDataModule,
+    TableDataModule as TableDataModule,
 )
 from .export import (
     RealCircuit as RealCircuit,

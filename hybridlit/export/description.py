@@ -28,6 +28,7 @@ for index, column in enumerate(columns):
     if "codes" in column:  # words to numbers; what is missing becomes NaN
         codes = dict(map(tuple, column["codes"]))
         other = column.get("unknown", float("nan"))
+        cells = cells.map(lambda cell: str.strip(cell) if isinstance(cell, str) else cell)
         cells = cells.map(lambda cell: codes.get(cell, other), na_action="ignore")
     rows[:, index] = cells"""
 

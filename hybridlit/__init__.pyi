@@ -66,6 +66,7 @@ from .data import (
     ResumableLoader as ResumableLoader,
     SequenceDataModule as SequenceDataModule,
     SklearnDataModule as SklearnDataModule,
+    TableDataModule as TableDataModule,
 )
 from .optimizers import (
     create_hybrid_optimizer as create_hybrid_optimizer,

@@ -119,6 +119,10 @@ VALID = {
     "SklearnDataModule": lambda: {"dataset": "iris"},
     "StagedTraining": lambda: {"stages": [["both", 1]]},
     "SumFusion": lambda: {"widths": [2, 3], "output_dim": 2},
+    "TableDataModule": lambda: {
+        "path": {"x": [*range(20)], "kind": ["a", "b"] * 10, "y": [0, 1] * 10},
+        "target": "y",
+    },
     "WarmStart": lambda: {"components": {"photonic": "photonic.pt"}},
     "ablation_study": lambda: {"model": model(), "datamodule": data()},
     "amplitudes": lambda: {
@@ -222,6 +226,7 @@ def fits(value, kind):
 SKIPPED = {
     ("ArrayDataModule", "inputs"),  # anything that numpy takes; see tests/data/test_arrays.py
     ("ArrayDataModule", "targets"),
+    ("TableDataModule", "path"),  # anything that is a table; see tests/data/test_files.py
     ("SequenceDataModule", "sequences"),
     ("SequenceDataModule", "targets"),
     ("ResumableLoader", "dataset"),  # anything with items by index

@@ -32,7 +32,7 @@ def run_function(verb: str, arguments: list[str], traceback: bool = False) -> No
         parser.add_function_arguments(function, as_group=False, skip={*flags, *placed})
         for name in [*placed, *flags]:
             described = re.search(rf"^ +{name}: (.*)", text, re.MULTILINE)
-            options = {"action": "store_true"} if name in flags else {}
+            options: dict[str, Any] = {"action": "store_true"} if name in flags else {}
             option = f"--{name}" if name in flags else name
             parser.add_argument(option, help=described and described[1], **options)
         given = parser.parse_args(arguments).as_dict()

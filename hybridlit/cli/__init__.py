@@ -44,6 +44,7 @@ VERBS: dict[str, Verb] = {
     "card": Verb("model card: data, scores with intervals, limits"),
     "draw": Verb("the circuit of a recipe or a checkpoint, as text or a figure"),
     "export": Verb("a trained model as a file that predicts without hybridlit: pt2, ONNX, state"),
+    "init": Verb("a first recipe for a table or a folder of images"),
     "plan": Verb("states, memory and time of a circuit before it is built"),
 }
 

@@ -10,6 +10,7 @@ from .analysis import (
     describe_circuit as describe_circuit,
     draw_circuit as draw_circuit,
     find_batch_size as find_batch_size,
+    model_card as model_card,
     predict_memory as predict_memory,
     profile_components as profile_components,
     shapley_values as shapley_values,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 
-__all__ = ["aligned", "in_bytes", "in_digits", "piped", "plural"]
+__all__ = ["aligned", "in_bytes", "in_digits", "meant", "piped", "plural"]
 
 
 def in_digits(number: int) -> str:
@@ -24,6 +25,12 @@ def in_bytes(number: int) -> str:
 def plural(number: int, word: str) -> str:
     """Return a count and what is counted, such as 1 photon or 1,024 states."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return a question for the nearest of the known names, if one is near; else nothing."""
+    found = get_close_matches(name, list(known), 1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
 
 
 def piped(head: Sequence[str], rows: Iterable[Sequence[str]], left: int | None = None) -> str:

@@ -120,6 +120,7 @@ VALID = {
     "is_photonic": lambda: {"module": nn.Linear(2, 2)},
     "load": lambda: {"path": "model.ckpt"},
     "mark_photonic": lambda: {"module": nn.Linear(2, 2)},
+    "model_card": lambda: {"model": model()},
     "model_parts": lambda: {"model": model()},
     "newest_checkpoint": lambda: {"folder": "."},
     "part_parameters": lambda: {"model": model()},
@@ -174,7 +175,7 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$"
+            r"nn\.Module$|(Hybrid)?Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$"
             r"|Data$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),

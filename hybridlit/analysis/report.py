@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -120,6 +121,10 @@ class Report:
         Image.fromarray(pixels).save(file, format="PNG")
         self._pieces.append((file.getvalue(), caption))
 
+    def __str__(self) -> str:
+        """The report in Markdown, with captions for pictures."""
+        return self._markdown(f"*{caption}*" for _, caption in self._pictures)
+
     def html(self) -> str:
         """Return the report as one HTML page with its pictures inside.
 
@@ -176,17 +181,26 @@ class Report:
         if path.suffix == ".html":
             path.write_text(content, encoding="utf-8")
             return [path]
-        parts = [f"# {_inert(self.title)}"]
-        pictures: list[Path] = []
-        for piece in self._pieces:
-            if isinstance(piece, str):
-                parts.append(piece)
-                continue
-            pictures.append(path.with_name(f"{path.stem}-{len(pictures) + 1}.png"))
-            pictures[-1].write_bytes(piece[0])
-            parts.append(f"![{piece[1]}]({pictures[-1].name})\n\n*{piece[1]}*")
-        path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-        return [path, *pictures]
+        names = [f"{path.stem}-{number + 1}.png" for number in range(len(self._pictures))]
+        shown = [
+            f"![{caption}]({name})\n\n*{caption}*"
+            for name, (_, caption) in zip(names, self._pictures, strict=True)
+        ]
+        path.write_text(self._markdown(shown), encoding="utf-8")
+        files = [path.with_name(name) for name in names]
+        for file, (data, _) in zip(files, self._pictures, strict=True):
+            file.write_bytes(data)
+        return [path, *files]
+
+    @property
+    def _pictures(self) -> list[tuple[bytes, str]]:
+        return [piece for piece in self._pieces if isinstance(piece, tuple)]
+
+    def _markdown(self, pictures: Iterable[str]) -> str:
+        """The text, with something in the place of each picture."""
+        shown = iter(pictures)
+        parts = [each if isinstance(each, str) else next(shown) for each in self._pieces]
+        return "\n\n".join([f"# {_inert(self.title)}", *parts]) + "\n"
 
 
 def _inert(markdown: str) -> str:

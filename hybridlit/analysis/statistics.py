@@ -20,6 +20,7 @@ __all__ = [
     "mean_interval",
     "p_value",
     "row_interval",
+    "share_interval",
     "verdict",
 ]
 
@@ -84,6 +85,20 @@ def row_interval(differences: npt.ArrayLike, shares: bool) -> tuple[Interval, fl
     errors = _Errors(0.0, 2, 0.0, row_errors(differences, shares))
     mean = float(np.asarray(differences, dtype=float).mean())
     return errors.interval(mean), errors.p_value(mean)
+
+
+def share_interval(right: int, count: int) -> Interval:
+    """Return the interval of a share of rows, `right` of `count`, which is at least 1.
+
+    It is exact (Clopper and Pearson, Biometrika 26, 1934), 95 % at least, also where all rows are
+    right or there are only a few.
+    """
+    from scipy.special import betaincinv  # scipy.stats takes a second to import
+
+    chance = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(right, count - right + 1, chance)) if right else 0.0
+    high = float(betaincinv(right + 1, count - right, 1 - chance)) if right < count else 1.0
+    return Interval(right / count, low, high)
 
 
 def mean_interval(values: npt.ArrayLike) -> Interval:

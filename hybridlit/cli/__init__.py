@@ -1,23 +1,60 @@
-"""The command line: `hybridlit fit|validate|test|predict|plan|draw|analyze`."""
+"""The command line: what verbs there are, and the way to each.
+
+Nothing heavy is imported here: help on all verbs, the version and an unknown verb are answered at
+once.
+"""
 
 from __future__ import annotations
 
-import inspect
-import re
 import sys
-from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jsonargparse import ArgumentParser
+from hybridlit import __version__
+from hybridlit.words import meant
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import ArgsType
 
-__all__ = ["main"]
+__all__ = ["VERBS", "Verb", "main"]
 
-_COMMANDS = ("plan", "draw", "analyze")
-"""Modules of this package, each with a function of its name; Lightning does the other words."""
+
+class Verb(NamedTuple):
+    """A verb of the command line.
+
+    `hybridlit/cli/<verb>.py` has a function of the verb's name, unless Lightning does it.
+    """
+
+    line: str
+    """What it does, in a line of help."""
+
+    lightning: bool = False
+    """Lightning does it, with a Trainer: see `training.py`."""
+
+    own_with: str = ""
+    """An option that Lightning does not know: with it, the module here does it all the same."""
+
+
+VERBS: dict[str, Verb] = {
+    "fit": Verb("train a model from a recipe, then test the best checkpoint", lightning=True),
+    "validate": Verb("validation loss and metrics of a checkpoint", lightning=True),
+    "test": Verb("test loss and metrics of a checkpoint", lightning=True),
+    "predict": Verb("predictions of a checkpoint, as a file", lightning=True),
+    "analyze": Verb("report on a trained model: what its parts cost and contribute"),
+    "card": Verb("model card: data, scores with intervals, limits"),
+    "draw": Verb("the circuit of a recipe or a checkpoint, as text or a figure"),
+    "plan": Verb("states, memory and time of a circuit before it is built"),
+}
+
+_USAGE = """\
+usage: hybridlit VERB [options]
+
+Hybrid classical and photonic-quantum models, from a recipe to a prediction.
+
+{verbs}
+
+hybridlit VERB --help lists the options of a verb. Errors are one line; --traceback shows the rest.
+"""
 
 
 def main(args: ArgsType = None) -> None:
@@ -28,34 +65,39 @@ def main(args: ArgsType = None) -> None:
             the process.
     """
     words = sys.argv[1:] if args is None else args
-    if isinstance(words, list) and words and words[0] in _COMMANDS:
-        # each is imported alone: plan needs no Lightning, which takes seconds to import
-        command = import_module(f"hybridlit.cli.{words[0]}")
-        _run(getattr(command, words[0]), words[1:])
+    if not isinstance(words, list):
+        _train(words, "", False)
         return
-    from hybridlit.cli.training import run
+    traceback = "--traceback" in words
+    words = [word for word in words if word != "--traceback"]
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    first = words[0] if words else "--help"
+    if first in ("-h", "--help"):
+        width = max(map(len, VERBS))
+        lines = (f"  {name.ljust(width)}  {verb.line}" for name, verb in VERBS.items())
+        print(_USAGE.format(verbs="\n".join(lines)), end="")
+    elif first == "--version":
+        print(f"hybridlit {__version__}")
+    elif first.startswith("-"):  # settings of several verbs in one file
+        _train(words, "", traceback)
+    elif first in VERBS:
+        own = VERBS[first].own_with
+        if VERBS[first].lightning and not any(own and w.split("=")[0] == own for w in words):
+            _train(words, first, traceback)
+        else:
+            from hybridlit.cli.options import run_function
 
-    run(args)
+            run_function(first, words[1:], traceback)
+    else:
+        known = f"{meant(first, VERBS)}; hybridlit --help lists all verbs"
+        print(f"hybridlit: there is no verb {first!r}{known}", file=sys.stderr)
+        raise SystemExit(2)
 
 
-def _run(function: Callable[..., Any], arguments: list[str]) -> None:
-    """Run a function whose arguments are options, and print the files that it returns.
+def _train(args: Any, verb: str, traceback: bool) -> None:
+    # imported for these verbs alone: Lightning takes seconds
+    from hybridlit.cli.errors import in_one_line
 
-    Its docstring is the help; what is False by default is a flag without a value.
-    """
-    text, name = inspect.getdoc(function) or "", f"hybridlit {function.__name__}"
-    parser = ArgumentParser(prog=name, description=text.partition("\n")[0])
-    parameters = inspect.signature(function).parameters
-    flags: set[Any] = {flag for flag, each in parameters.items() if each.default is False}
-    parser.add_function_arguments(function, as_group=False, skip=flags)
-    for flag in flags:
-        described = re.search(rf"^ +{flag}: (.*)", text, re.MULTILINE)
-        parser.add_argument(f"--{flag}", action="store_true", help=described and described[1])
-    try:
-        for path in function(**parser.parse_args(arguments).as_dict()) or ():
-            print(path)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        raise SystemExit(130) from None
-    except (ImportError, OSError, TypeError, ValueError) as error:
-        raise SystemExit(f"{name}: {error}") from None
+    with in_one_line(verb, traceback):
+        import_module("hybridlit.cli.training").run(args)

@@ -28,7 +28,9 @@ from hybridlit.analysis.recording import copied, recorded
 from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import batches_of, first_batches, prepared
 from hybridlit.checks import integer
-from hybridlit.cli.loading import load_run, recipe_of
+from hybridlit.cli.card import leave_verdict
+from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
+from hybridlit.cli.loading import load_run
 from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
@@ -81,7 +83,7 @@ def analyze(
     which the report names. Of a model without photonic layers there is only the cost to report.
 
     Args:
-        ckpt: Checkpoint that hybridlit fit has made.
+        ckpt: Checkpoint that hybridlit fit has made: a file, last or best.
         out: The report, .html for one page, .md for text with pictures beside it. Without it,
             report.html in the folder of the run.
         retrain: Train the arms of the ablation study, each with every seed; the longest part.
@@ -94,18 +96,20 @@ def analyze(
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
 
     Returns:
-        The files written, the report first.
+        The files written, the report first; the last one, .json, is for hybridlit card.
     """
     start = time.perf_counter()
     command = _command(dict(locals()))
-    path = recipe_of(ckpt).with_name("report.html") if out is None else Path(out)
+    checkpoint = checkpoint_path(ckpt)
+    recipe = recipe_of(checkpoint)
+    path = recipe.with_name("report.html") if out is None else Path(out)
     if path.suffix not in (".html", ".md"):
         raise ValueError(f"out must end in .html or .md, got {path.name!r}")
     integer(batches, "batches", 1)
     if arms is not None and not arms:
         raise ValueError(f"arms must name some of {list(ARMS)}, got none: or give --retrain=false")
-    model, data = load_run(ckpt, template)
-    trainer = _trainer_of(recipe_of(ckpt))
+    model, data = load_run(checkpoint, template)
+    trainer = _trainer_of(recipe)
     report = Report(f"{type(model).__name__}: what its parts cost and contribute")
     with prepared(data):
         study = None
@@ -133,7 +137,9 @@ def analyze(
         f"## How this was made\n\n```\n{command}\n```\n\nhybridlit {__version__} with torch "
         f"{torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s."
     )
-    return report.write(path)
+    files = report.write(path)
+    values = None if study is None else study.to_dict()
+    return [*files, leave_verdict(path, checkpoint, command, found, values)]
 
 
 def _command(given: dict[str, Any]) -> str:

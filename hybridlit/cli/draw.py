@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hybridlit.analysis.pictures.circuit_text import describe_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
+from hybridlit.cli.checkpoints import checkpoint_path
 from hybridlit.cli.loading import load_model, model_of_recipe
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
@@ -26,7 +27,7 @@ def draw(
 
     Args:
         config: Recipe of the model, a YAML file.
-        ckpt: Checkpoint of the model, instead of a recipe.
+        ckpt: Checkpoint of the model, instead of a recipe: a file, last or best.
         out: File to write, with the suffix .txt, .svg, .png or .pdf; if the model has several
             photonic modules, one file each, with their names added. Without it, the drawing with
             letters is printed.
@@ -63,7 +64,10 @@ def _circuits(
         raise ValueError(
             "give one of --config and --ckpt, got " + ("neither" if config is None else "both")
         )
-    model = model_of_recipe(config) if config else load_model(checkpoint or "", template)
+    if config:
+        model = model_of_recipe(config)
+    else:
+        model = load_model(checkpoint_path(checkpoint or ""), template)
     photonic = photonic_modules(model)
     circuits = {
         name or "model": module

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,22 +11,20 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
+from hybridlit.cli.checkpoints import recipe_of
+from hybridlit.cli.classes import importable
+from hybridlit.cli.unwrapping import unwrapped
 from hybridlit.internals.lightning import INSTANTIATES
 from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import unimported_name
-from hybridlit.templates.hyperparameters import unknown_argument
 from hybridlit.templates.loading import class_name_of, load, load_as, read_checkpoint
 
 __all__ = [
     "datamodule_of_recipe",
-    "explained",
     "load_model",
     "load_run",
     "model_of_recipe",
-    "recipe_of",
 ]
-
-_UNKNOWN = re.compile(r"given class_path '([\w.]+)':\s+Option '(\w+)' is not accepted")
 
 
 def model_of_recipe(config: str | Path) -> HybridModule:
@@ -75,7 +71,7 @@ def load_model(
             f"{checkpoint} does not say of which class its model is: give template, such as "
             "'SequentialHybrid' or 'mypackage.models.Mine'"
         )
-    _importable()
+    importable()
     foreign = unimported_name([content.get("hyper_parameters"), name], {INSTANTIATES})
     if foreign is not None:
         raise ValueError(
@@ -93,26 +89,6 @@ def load_run(
     return model, datamodule_of_recipe(recipe_of(checkpoint))
 
 
-def recipe_of(checkpoint: str | Path) -> Path:
-    """Return `<run>/config.yaml`, which `hybridlit fit` has written for `<run>/checkpoints/*`."""
-    path = Path(checkpoint).parent.parent / "config.yaml"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no {path}: the data of {checkpoint} are not known, since hybridlit fit has not made "
-            "it, or its settings were moved"
-        )
-    return path
-
-
-def explained(message: str) -> str:
-    """Add to an error of jsonargparse which argument of a class was meant, if it names one."""
-    found = _UNKNOWN.search(message)
-    if found is None:
-        return message
-    module, _, name = found[1].rpartition(".")
-    return f"{message}\n{unknown_argument(getattr(sys.modules[module], name), [found[2]])}"
-
-
 def _section(path: Path, name: str, kind: type) -> Any:
     """Build what a section of a recipe describes, a class with its arguments."""
     try:
@@ -122,7 +98,7 @@ def _section(path: Path, name: str, kind: type) -> Any:
     section = content.get(name) if isinstance(content, dict) else None
     if section is None:
         raise ValueError(f"{path} has no section {name!r}")
-    _importable()
+    importable(path)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(kind, name)
     try:
@@ -131,11 +107,11 @@ def _section(path: Path, name: str, kind: type) -> Any:
         instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
         return instantiate(parsed)[name]
     except ArgumentError as error:
-        raise ValueError(f"{path}: {explained(str(error))}") from None
+        raise ValueError(f"{path}: {unwrapped(str(error))}") from None
 
 
 def _class_of(name: str) -> type[HybridModule]:
-    _importable()
+    importable()
     module, _, last = name.rpartition(".")
     try:
         found = getattr(import_module(module or "hybridlit.templates"), last)
@@ -146,12 +122,6 @@ def _class_of(name: str) -> type[HybridModule]:
     if not (isinstance(found, type) and issubclass(found, HybridModule)):
         raise ValueError(f"{name} is no HybridModule")
     return found
-
-
-def _importable() -> None:
-    """Find classes of the user as `python -m` does: in the working directory."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, "")
 
 
 def _existing(path: Path) -> Path:

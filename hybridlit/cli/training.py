@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 import signal
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, NoReturn
+from typing import Any, ClassVar
 
 import torch
 from jsonargparse import Namespace
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import (
     LearningRateMonitor,
@@ -30,19 +28,18 @@ import hybridlit.data  # noqa: F401  # short class names work for what is import
 from hybridlit import __version__
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
-from hybridlit.cli.loading import explained
+from hybridlit.cli.checkpoints import RUNS, checkpoint_path, values_of, with_settings
+from hybridlit.cli.classes import importable
+from hybridlit.cli.errors import OneLineParser
 from hybridlit.components import photonic_modules
 from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
-from hybridlit.resume.folder import newest_checkpoint, undamaged
+from hybridlit.resume.folder import newest_checkpoint
 from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import named_strings, unimported_name
 from hybridlit.templates.hyperparameters import RENAMED
 
 __all__ = ["HybridCLI", "run"]
-
-_EXAMPLE = "such as runs/NAME/version_0/checkpoints/last.ckpt"
-_VERSION = re.compile(r"version_\d+")
 
 _HARMLESS = (
     ".*LeafSpec.*",  # Lightning uses a name that torch deprecates
@@ -51,11 +48,8 @@ _HARMLESS = (
 )
 
 
-class _Parser(LightningArgumentParser):
-    """Says which argument was meant where a class does not have the one that was given."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        super().error(explained(message), ex)
+class _Parser(OneLineParser, LightningArgumentParser):
+    """Lightning's, with short errors."""
 
 
 class HybridCLI(LightningCLI):
@@ -67,7 +61,7 @@ class HybridCLI(LightningCLI):
     TensorBoard, and ends with a test of the best checkpoint. Loggers and callbacks given by the
     user replace the default of their kind.
 
-    `fit --ckpt_path` goes on exactly where a run was interrupted, unless that was amid a step (see
+    `fit --ckpt` goes on exactly where a run was interrupted, unless that was amid a step (see
     `ExactResume`). It takes a checkpoint, a folder (its newest undamaged checkpoint), or `last`:
     the newest of the callback's `dirpath` if one is given, or else of the newest run of the same
     name under `runs/`. Instead of a damaged checkpoint, it takes the newest undamaged one beside
@@ -78,8 +72,29 @@ class HybridCLI(LightningCLI):
     Ctrl-C does not wait.
     """
 
+    verbs: ClassVar[Sequence[str]] = ()
+    """Verbs whose options are made, which takes its time; all if there are none."""
+
+    @classmethod
+    def subcommands(cls) -> dict[str, set[str]]:
+        """Return the verbs, each with the arguments of the Trainer's method that are no options."""
+        every = LightningCLI.subcommands()
+        return {verb: every[verb] | {"ckpt_path"} for verb in cls.verbs or every}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the checkpoint, whose former name in the command line is still its name in files."""
+        parser.add_argument(
+            "--ckpt",
+            "--ckpt_path",
+            dest="ckpt_path",
+            type=str | None,
+            default=None,
+            help="A checkpoint: a file, last or best (of the run that was written to last, with "
+            "its own settings unless --config or --model is given); of fit: go on from there.",
+        )
+
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse, and find the checkpoint that `ckpt_path` stands for."""
+        """Parse, and find the checkpoint that `--ckpt` stands for."""
         super().parse_arguments(parser, args)
         command = self.config.get("subcommand")
         if not command:
@@ -93,16 +108,13 @@ class HybridCLI(LightningCLI):
         if given is None:
             if command != "fit":
                 rank_zero_warn(
-                    f"hybridlit {command} without --ckpt_path is of an untrained model: give a "
-                    f"checkpoint, {_EXAMPLE}."
+                    f"hybridlit {command} without --ckpt is of an untrained model: give a "
+                    "checkpoint, or --ckpt best."
                 )
             return
-        try:
-            path = self._checkpoint(command, str(given))
-            self._refuse_imports(command, path)
-            self.config[command]["ckpt_path"] = path
-        except (FileNotFoundError, RuntimeError, UnpicklingError, ValueError) as error:
-            raise SystemExit(f"hybridlit {command}: --ckpt_path {given}: {error}") from None
+        path = self._checkpoint(command, str(given))
+        self._refuse_imports(command, path)
+        self.config[command]["ckpt_path"] = path
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the logger and callbacks that the user has not chosen; build a model for its data."""
@@ -114,7 +126,7 @@ class HybridCLI(LightningCLI):
             self.save_config_callback = None  # it would write into the working directory
         if logger is None or logger is True:
             name = self._run_name(str(self.subcommand))
-            logger = TensorBoardLogger("runs", name=name, default_hp_metric=False)
+            logger = TensorBoardLogger(RUNS, name=name, default_hp_metric=False)
         callbacks = given.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
@@ -140,7 +152,7 @@ class HybridCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:
         """Fit, and leave a readable message after an interruption."""
         try:
-            self.trainer.fit(**kwargs)
+            self.trainer.fit(**kwargs, ckpt_path=self._given)
         except SystemExit:
             if self.trainer.interrupted:
                 self._say(*self._interrupted())
@@ -171,12 +183,26 @@ class HybridCLI(LightningCLI):
             lines.append(f"TensorBoard: tensorboard --logdir {self.trainer.logger.save_dir}")
         self._say(*lines)
 
+    @property
+    def _given(self) -> str | None:
+        """The checkpoint that the user has given."""
+        path: str | None = self.config[str(self.subcommand)].ckpt_path
+        return path
+
+    def validate(self, **kwargs: Any) -> None:
+        """Validate the checkpoint that is given."""
+        self.trainer.validate(**kwargs, ckpt_path=self._given)
+
+    def test(self, **kwargs: Any) -> None:
+        """Test the checkpoint that is given."""
+        self.trainer.test(**kwargs, ckpt_path=self._given)
+
     def predict(self, **kwargs: Any) -> None:
         """Predict, and save the predictions as `predictions.pt` in the directory of the run.
 
         Of several processes, each saves the rows that it was given.
         """
-        batches: list[Any] | None = self.trainer.predict(**kwargs)
+        batches: list[Any] | None = self.trainer.predict(**kwargs, ckpt_path=self._given)
         if not batches:
             self._say("No predictions: there are no prediction data.")
             return
@@ -188,20 +214,16 @@ class HybridCLI(LightningCLI):
         self._say(f"Predictions: {path}")
 
     def _checkpoint(self, command: str, given: str) -> str:
-        """Return the undamaged file that an argument `ckpt_path` stands for.
+        """Return the undamaged file that `--ckpt` stands for.
 
         Lightning's command line reads it before there is a Trainer, for the model's arguments.
         """
         if "://" in given or given == "hpc" or given.startswith("registry"):
             return given  # Lightning knows what to do with it
-        path = Path(given)
-        if command == "fit" and given == "last":
-            return str(newest_checkpoint(self._last_folder()))
-        if command == "fit" and path.is_dir():
-            return str(newest_checkpoint(path))
-        if not path.is_file():
-            raise FileNotFoundError(f"no such file; give a checkpoint, {_EXAMPLE}")
-        return str(undamaged(path, fall_back=command == "fit"))
+        resume = command == "fit"
+        if resume and given == "last" and (folder := self._own_folder()) is not None:
+            return str(newest_checkpoint(folder))
+        return str(checkpoint_path(given, RUNS / self._run_name(command), resume))
 
     def _refuse_imports(self, command: str, path: str) -> None:
         """Let the checkpoint name only classes that are imported, or that the user has named.
@@ -221,8 +243,8 @@ class HybridCLI(LightningCLI):
                 "give the config.yaml of its run with --config, or other settings that name it"
             )
 
-    def _last_folder(self) -> Path:
-        """Return the folder that the checkpoints of the newest run are in."""
+    def _own_folder(self) -> Path | None:
+        """Return the folder that the user has chosen for checkpoints, if he has."""
         given = self.config.fit.trainer
         callbacks = given.callbacks or []
         for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
@@ -231,17 +253,10 @@ class HybridCLI(LightningCLI):
                 return Path(dirpath)
         if given.logger not in (None, True):
             raise FileNotFoundError(
-                "runs with a logger of their own, or none, are not looked for: give a folder"
+                "--ckpt last: runs with a logger of their own, or none, are not looked for: give a "
+                "folder"
             )
-        runs = Path("runs", self._run_name("fit"))
-        numbers = {
-            int(run.name.removeprefix("version_")): run
-            for run in runs.glob("version_*")
-            if _VERSION.fullmatch(run.name) and any(run.glob("checkpoints*/*.ckpt"))
-        }
-        if not numbers:
-            raise FileNotFoundError(f"no run under {runs} has any")
-        return numbers[max(numbers)]
+        return None
 
     def _run_name(self, command: str) -> str:
         """Name runs after the last config file, or else after the model."""
@@ -272,7 +287,7 @@ class HybridCLI(LightningCLI):
         if not files:
             return ["", "Interrupted before the first checkpoint."]
         last = max(files, key=lambda path: path.stat().st_mtime)
-        return ["", f"Interrupted. Last checkpoint: {last}", f"Resume: add --ckpt_path {last}"]
+        return ["", f"Interrupted. Last checkpoint: {last}", f"Resume: add --ckpt {last}"]
 
     def _as_shells_expect(self) -> SystemExit:
         return SystemExit(
@@ -291,6 +306,11 @@ def run(args: ArgsType = None) -> None:
         args: Arguments as a list of strings or a nested dictionary; None: those of the process.
     """
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
+    every = LightningCLI.subcommands()
+    HybridCLI.verbs = [args[0]] if isinstance(args, list) and args and args[0] in every else []
+    if isinstance(args, list):
+        importable(*values_of(args, ("--config", "-c")))
+        args = with_settings(args) if HybridCLI.verbs else args
     with warnings.catch_warnings():
         for message in _HARMLESS:
             warnings.filterwarnings("ignore", message=message)
@@ -303,18 +323,11 @@ def run(args: ArgsType = None) -> None:
                 seed_everything_default=0,
                 auto_configure_optimizers=False,  # the templates have their own
                 parser_class=_Parser,
-                parser_kwargs={
-                    "prog": "hybridlit",
-                    "version": __version__,
-                    "description": "Train hybrid models. There are also `hybridlit plan`, "
-                    "the cost of a circuit before it is built; `hybridlit draw`, a drawing of it; "
-                    "`hybridlit analyze`, a report on a trained model.",
-                },
+                parser_kwargs={"prog": "hybridlit", "version": __version__},
                 args=args,
             )
-        except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
-            raise SystemExit(130) from None
+        except MisconfigurationException as error:  # what a user has asked for cannot be
+            raise ValueError(str(error)) from None
 
 
 def _on_tensorboard(logger: Any) -> bool:

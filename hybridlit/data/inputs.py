@@ -65,6 +65,10 @@ class Inputs(nn.Module):
         Tensor operations alone, so that a model is exported with them.
         """
 
+    def seen(self) -> list[tuple[str, str, str]]:
+        """Return name and kind of each raw column and what the training rows held, in words."""
+        return []
+
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return, in plain values, what is not in buffers."""
@@ -133,6 +137,17 @@ class ArrayInputs(Inputs):
         scaled: Tensor = self.scaler(values)
         return scaled.to(torch.get_default_dtype())
 
+    def seen(self) -> list[tuple[str, str, str]]:
+        """Return the range of each column of a table, or feature of a row."""
+        if len(self.shape) > 1:  # pixels, or steps of a sequence
+            return []
+        return [
+            (_name(self.names, index), "number", f"{low:.4g} to {high:.4g}")
+            for index, (low, high) in enumerate(
+                zip(self.low.tolist(), self.high.tolist(), strict=True)
+            )
+        ]
+
     def describe(self) -> dict[str, Any]:
         """Return names and shape."""
         names = None if self.names is None else [_plain_name(name) for name in self.names]
@@ -179,12 +194,13 @@ def far_outside(
         texts = []
         for word, where in (("below", below[row]), ("above", above[row])):
             columns = where.nonzero().flatten().tolist()
-            texts += [
-                f"{f'feature {i}' if names is None else names[i]} far {word} the training rows"
-                for i in columns
-            ]
+            texts += [f"{_name(names, index)} far {word} the training rows" for index in columns]
         found[row] = "; ".join(texts)
     return found
+
+
+def _name(names: Sequence[Any] | None, index: int) -> str:
+    return f"feature {index}" if names is None else str(names[index])
 
 
 def _plain_name(name: Any) -> Any:

@@ -33,8 +33,10 @@ class BestCheckpoints(ModelCheckpoint):
         return str(self.dirpath)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which checkpoints are best, by their paths from the folder."""
-        scores = {Path(path): score.item() for path, score in self.best_k_models.items()}
+        """Return which checkpoints are best, by their paths from the folder, the best first."""
+        ranked = sorted(self.best_k_models.items(), key=lambda item: item[1].item())
+        ranked = ranked[::-1] if self.mode == "max" else ranked
+        scores = {Path(path): score.item() for path, score in ranked}
         inside = Path(self._folder)
         best = {p.name if p.parent == inside else str(p): scores[p] for p in scores}
         return {"best": best, "considered": self._considered}

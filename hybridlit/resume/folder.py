@@ -16,6 +16,7 @@ from hybridlit.resume.durable import damage, noted_step
 from hybridlit.resume.lock import FolderLock
 
 __all__ = [
+    "best_checkpoint",
     "later_checkpoints",
     "newest_checkpoint",
     "own_folder",
@@ -52,6 +53,24 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
     if faults:
         rank_zero_warn(f"{_listed(faults)} Using {path} instead.")
     return path
+
+
+def best_checkpoint(folder: str | os.PathLike[str]) -> Path:
+    """Find the best checkpoint that a callback has kept; the folder is as for `newest_checkpoint`.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint, or none was the best.
+    """
+    newest = newest_checkpoint(folder)
+    content = torch.load(newest, map_location="cpu", weights_only=True, mmap=True)
+    states = [state for state in content["callbacks"].values() if isinstance(state, dict)]
+    for state in states:
+        # of HybridCheckpoint, the best first, and of Lightning's
+        for name in [*state.get("best", {}), state.get("best_model_path", "")]:
+            path = newest.parent / Path(name).name
+            if path.suffix == ".ckpt" and path.is_file():
+                return path
+    raise FileNotFoundError(f"no checkpoint in {newest.parent} is the best: give a file")
 
 
 def later_checkpoints(folder: str | os.PathLike[str], step: int) -> list[Path]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Collection
-from difflib import get_close_matches
 from io import BytesIO
 from types import FrameType
 from typing import Any, Literal, TypeAlias
@@ -26,6 +25,7 @@ from torch import nn
 
 from hybridlit.constructors import ConstructorCall, check_constructors, plain
 from hybridlit.internals.lightning import INSTANTIATOR
+from hybridlit.words import meant
 
 __all__ = [
     "NOW_QUANTUM_DIM",
@@ -171,18 +171,17 @@ def unknown_argument(kind: type, names: Collection[str]) -> TypeError:
         each
         for each in kind.__mro__
         if "__init__" in vars(each) and each.__module__.partition(".")[0] not in _FRAMEWORKS
-    ]
+    ] or [kind]
     known = {n: None for each in ours for n in inspect.signature(each).parameters}
     name = next(iter(names))
     lists = ", ".join(f"help({each.__name__})" for each in ours)
-    meant = nearest(name, known)
-    return TypeError(f"{kind.__name__} has no argument {name!r}{meant}; they are in {lists}")
+    near = nearest(name, known)
+    return TypeError(f"{kind.__name__} has no argument {name!r}{near}; they are in {lists}")
 
 
 def nearest(name: str, known: Collection[str]) -> str:
     """Return a question for the nearest of the known names, if one is near."""
-    found = get_close_matches(name, [n for n in known if n not in RENAMED], 1)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    return meant(name, [each for each in known if each not in RENAMED])
 
 
 def _renamed(call: ConstructorCall) -> ConstructorCall:

@@ -14,7 +14,7 @@ from hybridlit import ParallelHybrid, SequentialHybrid, SklearnDataModule, mark_
 from hybridlit.cli import main
 from hybridlit.cli.loading import datamodule_of_recipe, load_model, load_run, model_of_recipe
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 
@@ -131,7 +131,7 @@ def test_a_run_brings_model_and_data_back(run):
     assert trainer.validate(model, data, verbose=False)[0]["val/loss"] > 0
     moved = run.parents[2] / "moved.ckpt"
     moved.write_bytes(run.read_bytes())
-    with pytest.raises(FileNotFoundError, match=r"no .*config\.yaml: the data of .* not known"):
+    with pytest.raises(FileNotFoundError, match=r"no .*config\.yaml: the settings of .* not known"):
         load_run(moved)
 
 
@@ -203,7 +203,7 @@ def test_recipes_give_models_and_data(recipe):
         (["--ckpt", "none.ckpt"], "no file none.ckpt"),
         (["--config", "list.yaml"], "list.yaml has no section 'model'"),
         (["--config", "no.yaml"], "no.yaml is no YAML file"),
-        (["--ckpt", "list.yaml"], "list.yaml is no checkpoint that loads safely"),
+        (["--ckpt", "list.yaml"], "list.yaml is damaged: the file is truncated or no checkpoint"),
         (["--ckpt", "dict.ckpt"], "dict.ckpt is no checkpoint of Lightning"),
         (["--config", "list.yaml", "--out", "c.gif"], "out must end in .txt, .svg, .png, .pdf"),
         (["--config", "list.yaml", "--mesh"], "mesh needs a figure"),

@@ -13,7 +13,7 @@ from hybridlit.cli import analyze, main
 pytest.importorskip("matplotlib", reason="analysis extra")
 pytest.importorskip("sklearn", reason="recipes extra")
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 
@@ -31,7 +31,8 @@ def trained(tmp_path_factory):
 def test_a_report_of_all_that_there_is(trained, capsys):
     before = torch.load(trained, weights_only=True)["state_dict"]
     main(["analyze", f"--ckpt={trained}", "--seeds=2", "--arms=[linear,untrained]"])
-    path = Path(capsys.readouterr().out.strip())
+    path, verdict = (Path(line) for line in capsys.readouterr().out.split())
+    assert verdict == path.with_suffix(".json") and verdict.is_file()
     assert path == trained.parents[1] / "report.html"
     page = path.read_text()
     for heading in ("In short", "The model", "What it costs", "What it contributes"):
@@ -56,7 +57,7 @@ def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     assert files[0] == out and all(file.is_file() for file in files)
     text = out.read_text()
     assert "as trained" in text and "trained again" not in text
-    assert set(re.findall(r"\]\((.+\.png)\)", text)) == {file.name for file in files[1:]}
+    assert set(re.findall(r"\]\((.+\.png)\)", text)) == {file.name for file in files[1:-1]}
     assert "relies on" in text or "rely on" in text or "inconclusive" in text
     assert "| helps |" not in text and "| SVC |" in text and "| constant answer |" in text
 
@@ -153,3 +154,4 @@ def test_a_model_without_photons_has_a_cost_only(tmp_path, monkeypatch, capsys):
     text = out.read_text()
     assert "holds no photonic layer" in text and "## What it costs" in text
     assert "## What it contributes" not in text and "What the photons do" not in text
+    assert '"study": null' in out.with_suffix(".json").read_text()

@@ -1,0 +1,246 @@
+"""The model card: what a trained model is, what it was trained on, what it scores, its limits."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+
+from hybridlit import __version__
+from hybridlit.analysis.pictures.optical_circuit import optical_circuit
+from hybridlit.analysis.report import Report, code
+from hybridlit.analysis.scores import COVERAGE, class_names, class_shares, scores
+from hybridlit.analysis.splits import count_rows, prepared
+from hybridlit.argument_types import checked
+from hybridlit.components import photonic_modules, split_parameters
+from hybridlit.photonics import PhotonicCircuit
+from hybridlit.templates import HybridModule
+from hybridlit.words import in_bytes, in_digits, piped, plural
+
+__all__ = ["model_card"]
+
+_MANY = 60
+"""Columns, classes or settings that are listed at most; how many more there are is said."""
+
+
+@checked
+def model_card(
+    model: HybridModule,
+    datamodule: LightningDataModule | None = None,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    training: dict[str, Any] | None = None,
+    ablation: str | None = None,
+    without_data: str = "not measured: no data module was given",
+) -> Report:
+    """Write a model card: data, model, training, scores with intervals, limits, versions.
+
+    What is not known is said to be so. The model is left as it was.
+
+    Args:
+        model: A trained model.
+        datamodule: The data that it was trained on, for its scores on the test rows.
+        checkpoint: File that the model was loaded from, for its size.
+        training: What is to be said of the training, by name.
+        ablation: What was found about the worth of the photonic part, in Markdown.
+        without_data: What is said of the scores if there is no data module.
+
+    Returns:
+        The card: `card.write("card.md")` or `card.write("card.html")`, and `print(card)`.
+
+    Example:
+        >>> from hybridlit import SequentialHybrid, SklearnDataModule
+        >>> model = SequentialHybrid(input_dim=4, quantum_dim=3, output_dim=3)
+        >>> card = model_card(model, SklearnDataModule("iris"))
+        >>> "| accuracy |" in str(card)
+        True
+    """
+    report = Report(f"{type(model).__name__}: model card")
+    if datamodule is None:
+        data, found = _data(model, None), without_data
+    else:
+        with prepared(datamodule):
+            data, found = _data(model, datamodule), _scores(model, datamodule)
+    report.text(f"## What it is for\n\n{_purpose(model)}")
+    report.text("## Data\n\n" + "\n\n".join(data))
+    report.text(f"## Model\n\n{_model(model, checkpoint)}")
+    told = "nothing is known of it" if not training else _listed(training)
+    report.text(f"## Training\n\n{told}")
+    report.text(f"## Scores on the test rows\n\n{found}")
+    if photonic_modules(model):
+        report.text(f"## Worth of the photonic part\n\n{ablation or 'not measured'}")
+    report.text("## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(model)))
+    packages = ("torch", "lightning")
+    versions = {"hybridlit": __version__, **{name: version(name) for name in packages}}
+    versions["python"] = platform.python_version()
+    made = ", ".join(f"{name} {number}" for name, number in versions.items())
+    report.text(f"## Versions\n\nThis card was made with {made}.")
+    return report
+
+
+def _purpose(model: HybridModule) -> str:
+    words = "values" if not model.task.classifies else "one of several classes"
+    known = model.preprocessing
+    if known is None:
+        return (
+            f"It returns {words} ({model.task.name}) of rows that are prepared as in its training, "
+            "which it does not know: it was trained on data of another kind than those of "
+            "hybridlit, or by an older version."
+        )
+    targets = ", ".join(code(name) for name in known.targets.names)
+    if known.targets.classes is None:
+        return f"It predicts the value of {targets}, in the units of the data, of raw rows."
+    count = f"{len(known.targets.classes):,} classes"
+    return f"It predicts {targets}, one of {count}, of raw rows."
+
+
+def _data(model: HybridModule, datamodule: LightningDataModule | None) -> list[str]:
+    """Paragraphs and tables on the training data."""
+    known, told = model.preprocessing, dict[str, str]()
+    facts = {} if known is None else known.facts
+    if "source" in facts:
+        told["source"] = code(facts["source"])
+    rows = facts.get("rows") or {}
+    if datamodule is not None:
+        told["read by"] = code(type(datamodule).__name__)
+        rows = {split: count_rows(datamodule, split) for split in ("train", "val", "test")}
+    told |= {f"{_SPLITS[split]} rows": f"{count:,}" for split, count in rows.items()}
+    parts = [_listed(told)] if told else ["Nothing is known of them."]
+    if known is not None:
+        seen = [(code(name), kind, words) for name, kind, words in known.inputs.seen()]
+        if seen:
+            parts.append(_table(("column", "kind", "seen in training"), seen))
+        else:
+            parts.append(f"Inputs: {known.inputs.kind}, rows of shape {known.inputs.shape}.")
+    if model.task.classifies:
+        names = [code(name) for name in class_names(model)]
+        shares = [] if datamodule is None else class_shares(model, datamodule)
+        columns = [names, [f"{share:.1%}" for share in shares]] if shares else [names]
+        head = ("class", "share of the training rows")[: len(columns)]
+        parts.append(_table(head, zip(*columns, strict=True)))
+    return parts
+
+
+_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+
+
+def _model(model: HybridModule, checkpoint: str | os.PathLike[str] | None) -> str:
+    kind = type(model)
+    told = {"class": code(f"{kind.__module__}.{kind.__qualname__}"), "task": model.task.name}
+    for name, module in photonic_modules(model).items():
+        told[f"circuit {code(name or 'model')}"] = _circuit(module)
+    for component, parameters in split_parameters(model).items():
+        count = sum(each.numel() for each in parameters.values())
+        trained = sum(each.numel() for each in parameters.values() if each.requires_grad)
+        fixed = "" if trained == count else f", {trained:,} of them trained"
+        told[f"{component} parameters"] = f"{count:,}{fixed}"
+    weights = sum(each.nbytes for each in model.state_dict().values())
+    told["size of the weights"] = in_bytes(weights)
+    if checkpoint is not None:
+        path = Path(checkpoint)
+        told["checkpoint"] = f"{code(path.name)}, {in_bytes(path.stat().st_size)} on disk"
+    changed = {code(name): code(value) for name, value in _changed(model).items()}
+    settings = _table(("setting that is not as by default", "value"), changed.items())
+    return _listed(told) + (f"\n\n{settings}" if changed else "")
+
+
+def _circuit(module: Any) -> str:
+    if not isinstance(module, PhotonicCircuit):
+        return f"{code(type(module).__name__)}, of another library"
+    drawn = optical_circuit(module)
+    states = in_digits(drawn.experiment.fock_space.size)
+    several = "" if drawn.count is None else f"{plural(drawn.count, 'circuit')} of "
+    return f"{several}{drawn.caption}; {states} states; {drawn.reading}"
+
+
+def _changed(model: HybridModule) -> dict[str, Any]:
+    """The arguments of a model that are not those that it would have without being told."""
+    defaults: dict[str, Any] = {}
+    for kind in type(model).__mro__:
+        if "__init__" in vars(kind):
+            for name, parameter in inspect.signature(kind).parameters.items():
+                defaults.setdefault(name, parameter.default)
+    return {n: v for n, v in model.own_arguments.items() if v != defaults.get(n)}
+
+
+def _scores(model: HybridModule, datamodule: LightningDataModule) -> str:
+    try:
+        found = scores(model, datamodule)
+    except ValueError as error:  # no test rows, or outputs that are not finite
+        return f"not measured: {error}"
+    rows = [
+        (
+            code(score.name),
+            f"{score.found.mean:.4g}",
+            f"{score.found.low:.4g} to {score.found.high:.4g}",
+            f"{score.rows:,}",
+            "" if score.constant is None else f"{score.constant:.4g}",
+        )
+        for score in found
+    ]
+    head = ("score", "value", "95 % interval", "rows", "constant answer")
+    table = _table(head, rows)
+    main = found[0]
+    if main.constant is not None and main.found.low <= main.constant:
+        table += "\n\n**These rows do not show that the model is better than a constant answer.**"
+    what = "most frequent class" if model.task.classifies else "mean"
+    return (
+        f"{_warning(model, datamodule)}{table}\n\n"
+        f"The constant answer is the {what} of the training rows. {COVERAGE}"
+    )
+
+
+def _warning(model: HybridModule, datamodule: LightningDataModule) -> str:
+    """What is to be said before scores on data that have changed since the training."""
+    own, theirs = model.preprocessing, getattr(datamodule, "preprocessing", None)
+    if own is None or theirs is None or own.same_as(theirs):
+        return ""
+    return (
+        "**The data are not those of the training**: they, or how they are split, have changed "
+        "since, so that these rows may be rows that the model has learned from.\n\n"
+    )
+
+
+def _limits(model: HybridModule) -> Iterable[str]:
+    photonic = list(photonic_modules(model).values())
+    if photonic:
+        yield (
+            "Photonic part: simulated, ideal. No photon is lost, all are alike, and outcomes are "
+            "exact probabilities instead of counts; what a device would return is not known."
+        )
+    if model.preprocessing is None:
+        yield "Ranges and categories of the training data are not known to the model."
+    else:
+        yield (
+            "It interpolates: of rows unlike the training rows, outside the ranges and categories "
+            "above for instance, nothing is known. Predictions flag values far outside and "
+            "categories that were never seen."
+        )
+    if model.task.classifies:
+        yield (
+            "It always names one of its classes, also for a row of none of them. Its probabilities "
+            "were not calibrated."
+        )
+    else:
+        yield "A predicted value comes without an error of its own; the errors above are averages."
+    yield (
+        "Nothing is known of fairness between groups of people, of causes, or of data that drift "
+        "after the training: measure them before a decision rests on this model."
+    )
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return _table(("", ""), ((name, str(value)) for name, value in values.items()))
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = list(rows)
+    left_out = len(lines) - _MANY
+    more = f"\n\n... and {left_out:,} more." if left_out > 0 else ""
+    return piped(head, lines[:_MANY]) + more

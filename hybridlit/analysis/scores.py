@@ -1,0 +1,101 @@
+"""What a trained model scores on its test rows, with intervals: what these rows can tell."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from hybridlit.analysis.ablation.measure import Bench, Measure, prepared_targets
+from hybridlit.analysis.splits import batches_of
+from hybridlit.analysis.statistics import Interval, row_interval, share_interval
+from hybridlit.templates import HybridModule
+from hybridlit.undisturbed import undisturbed
+
+__all__ = ["COVERAGE", "Score", "class_names", "class_shares", "scores"]
+
+COVERAGE = (
+    "The 95 % intervals are of the test rows: in 95 of 100 draws of as many rows from the same "
+    "source they hold what this model scores on all rows of that source. They do not cover another "
+    "training (other seeds, other training rows), and no rows of another source."
+)
+
+
+class Score(NamedTuple):
+    """A score of some rows, what a constant answer scores on them, None if that says nothing."""
+
+    name: str
+    found: Interval
+    rows: int
+    constant: float | None = None
+
+
+def scores(model: HybridModule, datamodule: LightningDataModule) -> list[Score]:
+    """Score a model on the test rows of a data module that is set up.
+
+    Classes: the accuracy, and the share of right answers among the rows of each class. Values: R2
+    over all targets, and the root mean squared error of each target, in its own units where the
+    model knows them.
+
+    Args:
+        model: The model, which stays as it is.
+        datamodule: The data, see `prepared`.
+
+    Returns:
+        The scores, the main one first.
+
+    Raises:
+        ValueError: If there are no test rows, or outputs are not finite.
+    """
+    measure, test = Measure(model), batches_of(datamodule, "test")
+    with undisturbed(model, whole=True):
+        outputs, targets = measure.outputs(model, test)
+        rows = measure.rows(model, outputs, targets)
+        answer = Bench(measure, datamodule, test, 0).constant(model)
+    constant = None if answer is None else answer.mean
+    if not model.task.classifies:
+        found = [Score("R2", row_interval(rows, shares=False)[0], len(rows), constant)]
+        return found + _errors(model, model.predictions(outputs), targets)
+    right, classes = rows > 0.5, targets.flatten().long().numpy()
+    found = [_share("accuracy", right, constant)]
+    names = class_names(model)
+    for index in np.unique(classes):
+        found.append(_share(f"right answers among {names[index]}", right[classes == index]))
+    return found
+
+
+def class_names(model: HybridModule) -> list[str]:
+    """Return what the classes of a model are called: as in its data, or else by their number."""
+    own = None if model.preprocessing is None else model.preprocessing.targets.classes
+    count = max(2, model.task.output_dim)  # a binary task has one output
+    return [str(name) for name in (own if own is not None else range(count))]
+
+
+def class_shares(model: HybridModule, datamodule: LightningDataModule) -> list[float]:
+    """Return the share of each class among the training rows of a data module that is set up."""
+    targets = prepared_targets(model, batches_of(datamodule, "train")).flatten().long()
+    counts = torch.bincount(targets, minlength=len(class_names(model)))
+    return [float(share) for share in counts / len(targets)]
+
+
+def _errors(model: HybridModule, predictions: Tensor, targets: Tensor) -> list[Score]:
+    """The root mean squared error of each target: roots of the ends of the mean's interval."""
+    names = [""] * targets.shape[1]
+    if model.preprocessing is not None:
+        names = [f" of {name}" for name in model.preprocessing.targets.names]
+    errors_of = (model.in_units(predictions) - model.in_units(targets)).double().square()
+    found = []
+    for name, errors in zip(names, errors_of.T, strict=True):
+        mean = row_interval(errors.numpy(), shares=False)[0]
+        ends = (math.sqrt(max(0.0, end)) for end in (mean.mean, mean.low, mean.high))
+        found.append(Score(f"root mean squared error{name}", Interval(*ends), len(errors)))
+    return found
+
+
+def _share(name: str, right: npt.NDArray[np.bool_], constant: float | None = None) -> Score:
+    return Score(name, share_interval(int(right.sum()), len(right)), len(right), constant)

@@ -1,0 +1,154 @@
+"""`hybridlit card`: what a trained model is, what it scores and where its limits are."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import Trainer
+
+from hybridlit import __version__
+from hybridlit.analysis.card import model_card
+from hybridlit.analysis.report import code
+from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
+from hybridlit.cli.loading import datamodule_of_recipe, load_model
+
+__all__ = ["card", "leave_verdict"]
+
+_VERDICT = "report.json"
+"""What `hybridlit analyze` leaves beside the `report.html` of a run, for the card."""
+
+
+def card(ckpt: str, out: str | None = None, template: str | None = None) -> list[Path]:
+    """Write a model card: data, model, training, scores with intervals, limits, versions.
+
+    Scores are taken on the test rows of the run's own data, and what the photonic part is worth is
+    what hybridlit analyze has found, if it has been called. What is not known is said to be so.
+
+    Args:
+        ckpt: Checkpoint that hybridlit fit has made: a file, last or best.
+        out: The card, .md or .html. Without it, card.md in the folder of the run.
+        template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
+
+    Returns:
+        The file written.
+    """
+    if out is not None and Path(out).suffix not in (".html", ".md"):
+        raise ValueError(f"out must end in .html or .md, got {Path(out).name!r}")
+    checkpoint = checkpoint_path(ckpt)
+    model = load_model(checkpoint, template)
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    told: dict[str, Any] = {"epochs": content.get("epoch", -1) + 1}
+    told["steps"] = f"{content.get('global_step', 0):,}"
+    told |= _metrics(content.get("callbacks") or {})
+    recipe, data, missing = None, None, ""
+    try:
+        recipe = recipe_of(checkpoint)
+        data = datamodule_of_recipe(recipe)
+    except (ImportError, OSError, TypeError, ValueError) as error:
+        missing = f"not measured: {error}"
+    if recipe is not None:
+        told |= _settings(yaml.safe_load(recipe.read_text(encoding="utf-8")), data)
+    folder = checkpoint.parent if recipe is None else recipe.parent
+    report = model_card(
+        model,
+        data,
+        checkpoint=checkpoint,
+        training=told,
+        ablation=_verdict(checkpoint, folder / _VERDICT),
+        without_data=missing,
+    )
+    return report.write(folder / "card.md" if out is None else out)
+
+
+def _metrics(callbacks: Mapping[str, Any]) -> dict[str, str]:
+    """Losses and metrics of the last epoch, as `ExactResume` keeps them."""
+    kept = (callbacks.get("ExactResume") or {}).get("metrics", ())
+    named = [pair for names, values in kept for pair in zip(names, values.tolist(), strict=True)]
+    return {
+        code(n): f"{value:.4g}" for n, value in sorted(named) if n.startswith(("train/", "val/"))
+    }
+
+
+def _settings(config: Mapping[str, Any], data: object) -> dict[str, str]:
+    """Settings of the run's Trainer and of its data that are not as by default."""
+    found = {"seed": code(config.get("seed_everything"))}
+    for name, value in _given(config.get("trainer") or {}, Trainer):
+        if name in ("callbacks", "logger"):  # with all their arguments they would fill the page
+            given = value if isinstance(value, list) else [value]
+            value = [each["class_path"] if isinstance(each, dict) else each for each in given]
+        found[f"trainer: {code(name)}"] = code(value)
+    section = config.get("data") or {}
+    found["data"] = code(section.get("class_path"))
+    for name, value in _given(section.get("init_args") or {}, None if data is None else type(data)):
+        found[f"data: {code(name)}"] = code(value)
+    return found
+
+
+def _given(settings: Mapping[str, Any], kind: type | None) -> list[tuple[str, Any]]:
+    """The settings that are not what a class has by default."""
+    parameters = {} if kind is None else inspect.signature(kind).parameters
+    defaults = {name: parameter.default for name, parameter in parameters.items()}
+    return [(n, v) for n, v in settings.items() if v is not None and v != defaults.get(n)]
+
+
+# --- the verdict of an ablation -------------------------------------------------------------------
+
+
+def leave_verdict(
+    report: Path, checkpoint: Path, command: str, conclusion: str, study: Any
+) -> Path:
+    """Write what `hybridlit analyze` has found beside its report.
+
+    Args:
+        report: The report.
+        checkpoint: The checkpoint that it is of.
+        command: How it was made.
+        conclusion: What was found, in Markdown.
+        study: All of it as plain values, or None.
+
+    Returns:
+        The file written.
+    """
+    path = report.with_suffix(".json")
+    content = {
+        "checkpoint": checkpoint.name,
+        "sha256": _digest(checkpoint),
+        "command": command,
+        "conclusion": conclusion,
+        "study": study,
+        "hybridlit": __version__,
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _verdict(checkpoint: Path, path: Path) -> str:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        text, command = str(found["conclusion"]), code(found["command"])
+    except FileNotFoundError:
+        return (
+            f"not measured: {code(shlex.join(['hybridlit', 'analyze', '--ckpt', str(checkpoint)]))}"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"not known: {code(path)} is none that hybridlit analyze has left"
+    other = (
+        ""
+        if found.get("sha256") == _digest(checkpoint)
+        else (
+            f"This was found of another checkpoint of the run, {code(found.get('checkpoint'))}.\n\n"
+        )
+    )
+    return f"{other}{text}\n\nFound by {command}."
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,170 @@
+"""Checkpoints by path, or as `last` or `best`, and the settings of the runs that made them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import yaml
+
+from hybridlit.cli.classes import class_paths, importable
+from hybridlit.resume.folder import best_checkpoint, newest_checkpoint, undamaged
+from hybridlit.templates.foreign_names import unimported_name
+
+__all__ = [
+    "RUNS",
+    "SOURCE",
+    "checkpoint_path",
+    "newest_run",
+    "recipe_of",
+    "run_of",
+    "values_of",
+    "with_settings",
+]
+
+RUNS = Path("runs")
+"""Where runs of the command line are, in the working folder."""
+
+_EXAMPLE = "such as runs/NAME/version_0/checkpoints/last.ckpt"
+_VERSION = re.compile(r"version_\d+")
+_CONFIG = re.compile(r"config(-\d+)?\.yaml")
+
+SOURCE = "recipe: "
+"""Begins the line of comment in a `config.yaml` that names the recipe: classes are beside it."""
+
+_SOURCE = re.compile(rf"^# {SOURCE}(.*)$", re.MULTILINE)
+
+
+def checkpoint_path(given: str, runs: Path | None = None, resume: bool = False) -> Path:
+    """Return the undamaged file that a user means by a checkpoint, as every verb takes it.
+
+    Classes that a run of this working folder names are imported: they are the user's own.
+
+    Args:
+        given: A file, or `last` or `best`: of the run that was written to last.
+        runs: Where to look for runs, all or those of one name; None: all under `runs/`.
+        resume: Take a folder as well (its newest undamaged checkpoint), and instead of a damaged
+            file the newest undamaged one beside it.
+
+    Raises:
+        FileNotFoundError: If there is no such file or run.
+        ValueError: If the file is damaged.
+    """
+    path = Path(given)
+    try:
+        if given in ("last", "best") and not path.exists():
+            run = newest_run(runs or RUNS)
+            path = newest_checkpoint(run) if given == "last" else best_checkpoint(run)
+        elif path.is_dir():
+            if not resume:
+                files = sorted(each.name for each in path.rglob("*.ckpt"))
+                raise FileNotFoundError(f"{path} is a folder: give a file in it, of {files}")
+            path = newest_checkpoint(path)
+        elif not path.is_file():
+            raise FileNotFoundError(f"no file {path}; give a checkpoint, {_EXAMPLE}")
+        path = undamaged(path, fall_back=resume)
+    except (RuntimeError, UnpicklingError) as error:
+        raise ValueError(str(error)) from None
+    _import_own(path)
+    return path
+
+
+def run_of(checkpoint: str | Path) -> Path:
+    """Return the folder of the run that a checkpoint is of: `<run>/checkpoints/*.ckpt`."""
+    return Path(checkpoint).parent.parent
+
+
+def recipe_of(checkpoint: str | Path) -> Path:
+    """Return the settings that `hybridlit fit` has written for `<run>/checkpoints/*`.
+
+    That is `<run>/config.yaml`, or the last `config-<n>.yaml` of a run that was resumed with
+    others.
+    """
+    run = run_of(checkpoint)
+    found = [path for path in run.glob("config*.yaml") if _CONFIG.fullmatch(path.name)]
+    if not found:
+        raise FileNotFoundError(
+            f"no {run / 'config.yaml'}: the settings of {checkpoint} are not known, since "
+            "hybridlit fit has not made it, or they were moved"
+        )
+    return max(found, key=lambda path: int(path.stem.partition("-")[2] or 0))
+
+
+def newest_run(folder: Path) -> Path:
+    """Return the run with the checkpoint that was written last, under a folder of runs."""
+    found = {
+        file.stat().st_mtime_ns: file.parent.parent
+        for pattern in ("version_*", "*/version_*")
+        for file in folder.glob(f"{pattern}/checkpoints*/*.ckpt")
+        if _VERSION.fullmatch(file.parent.parent.name)
+    }
+    if not found:
+        raise FileNotFoundError(f"there is no run with a checkpoint under {folder}")
+    return found[max(found)]
+
+
+def values_of(words: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Return what an option is given, by any of its names, each time that it is."""
+    found = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in options:
+            found.append(value if equals else following)
+    return found
+
+
+def with_settings(words: Sequence[str]) -> list[str]:
+    """Add the settings of the run to the words of a verb that name a checkpoint and no settings.
+
+    Args:
+        words: The verb and what is behind it.
+
+    Returns:
+        The words, with `--config` where a checkpoint is named by `--ckpt` but neither `--config`
+        nor `--model` is given, and then with the file that `last` or `best` stands for.
+    """
+    verb, *rest = words
+    given = values_of(rest, ("--ckpt", "--ckpt_path"))
+    if not given or values_of(rest, ("--config", "-c", "--model")):
+        return [*words]
+    path = checkpoint_path(given[-1], resume=verb == "fit")
+    try:
+        recipe = recipe_of(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}: give --config") from None
+    if not _is_own(path):
+        name = unimported_name(class_paths(_read(recipe)))
+        if name is not None:
+            raise ValueError(
+                f"{recipe} asks for {name}, whose module is not imported, and is of no run under "
+                f"{RUNS}/ here: if you trust it, give --config {recipe}"
+            )
+    return [verb, "--config", str(recipe), *rest, f"--ckpt={path}"]
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a checkpoint is of a run that this working folder has made, as far as one can see."""
+    return RUNS.resolve() in path.resolve().parents
+
+
+def _import_own(path: Path) -> None:
+    """Import the classes that a run of this working folder names: checkpoints import nothing."""
+    if not _is_own(path):
+        return
+    try:
+        recipe = recipe_of(path)
+    except FileNotFoundError:
+        return
+    importable(*_SOURCE.findall(recipe.read_text(encoding="utf-8").partition("seed_")[0]))
+    for name in class_paths(_read(recipe)):
+        with suppress(ImportError):  # whoever needs it says what is missing
+            import_module(name.rpartition(".")[0])
+
+
+def _read(recipe: Path) -> Any:
+    return yaml.safe_load(recipe.read_text(encoding="utf-8"))

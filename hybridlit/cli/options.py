@@ -1,0 +1,36 @@
+"""Verbs that are functions: their arguments are options, their docstring is the help."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module
+from typing import Any
+
+from hybridlit.cli.errors import OneLineParser, in_one_line
+
+__all__ = ["run_function"]
+
+
+def run_function(verb: str, arguments: list[str], traceback: bool = False) -> None:
+    """Run the function of a verb, and print the files that it returns.
+
+    What is False by default is a flag without a value.
+
+    Args:
+        verb: The verb: function and module have its name.
+        arguments: What is behind it.
+        traceback: Print where an error comes from.
+    """
+    with in_one_line(verb, traceback):
+        function = getattr(import_module(f"hybridlit.cli.{verb}"), verb)
+        text = inspect.getdoc(function) or ""
+        parser = OneLineParser(prog=f"hybridlit {verb}", description=text.partition("\n")[0])
+        parameters = inspect.signature(function).parameters
+        flags: set[Any] = {flag for flag, each in parameters.items() if each.default is False}
+        parser.add_function_arguments(function, as_group=False, skip=flags)
+        for flag in flags:
+            described = re.search(rf"^ +{flag}: (.*)", text, re.MULTILINE)
+            parser.add_argument(f"--{flag}", action="store_true", help=described and described[1])
+        for path in function(**parser.parse_args(arguments).as_dict()) or ():
+            print(path)

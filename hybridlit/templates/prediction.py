@@ -46,7 +46,6 @@ class Predicting(LightningModule):
             >>> list(model.predict(torch.randn(5, 3)).columns)
             ['target', 'probability_0', 'probability_1']
         """
-        integer(batch_size, "batch_size", 1)
         raw = read_rows(self, rows)
         return labelled(self, raw, predicted(self, raw, batch_size))
 
@@ -67,6 +66,7 @@ def predicted(model: Any, raw: RawRows, batch_size: int) -> Tensor:
 
     Of shape (rows, output_dim) on the CPU; values of a regression are in their own units.
     """
+    integer(batch_size, "batch_size", 1)
     found = []
     prepare = model.preprocessing
     with undisturbed(model, evaluation=True, silent=True), torch.no_grad():

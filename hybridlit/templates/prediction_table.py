@@ -15,7 +15,7 @@ import numpy as np
 from hybridlit.words import aligned
 
 if TYPE_CHECKING:
-    from pandas import DataFrame  # type: ignore[import-untyped]
+    from pandas import DataFrame  # type: ignore[import-untyped, unused-ignore]
 
 __all__ = ["WRITERS", "Predictions"]
 

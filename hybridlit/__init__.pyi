@@ -61,8 +61,10 @@ from .components import (
 from .data import (
     ArrayDataModule as ArrayDataModule,
     EpochSeeded as EpochSeeded,
+    ImageFolderDataModule as ImageFolderDataModule,
     MnistDataModule as MnistDataModule,
     ResumableLoader as ResumableLoader,
+    SequenceDataModule as SequenceDataModule,
     SklearnDataModule as SklearnDataModule,
 )
 from .optimizers import (

@@ -3,10 +3,12 @@
 import enum
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import SequentialSampler
 
@@ -33,6 +35,16 @@ def model():
 
 def data():
     return ArrayDataModule(torch.randn(40, 3), torch.arange(40) % 2)
+
+
+def images():
+    """Write images into the working folder, which each test has for itself."""
+    for label in ("cat", "dog"):
+        for number in range(5):
+            path = Path("images", label, f"{number}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (2, 2), number * 9).save(path)
+    return "images"
 
 
 def ansatz():
@@ -74,6 +86,7 @@ VALID = {
     "HybridCheckpoint": dict,
     "HybridModule": lambda: {"output_dim": 2},
     "HybridNetwork": lambda: {"input_dim": 3, "output_dim": 2},
+    "ImageFolderDataModule": lambda: {"path": images()},
     "InputGate": lambda: {"width": 3},
     "MatchedMLP": lambda: {"input_size": 3, "output_size": 2, "parameters": 30},
     "MixedPrecision": dict,
@@ -98,6 +111,10 @@ VALID = {
     "ResidualHybrid": lambda: {"input_dim": 3, "output_dim": 2},
     "ResumableLoader": lambda: {"dataset": range(6)},
     "RowSafeBatchNorm1d": lambda: {"num_features": 3},
+    "SequenceDataModule": lambda: {
+        "sequences": torch.randn(40, 3, 2),
+        "targets": torch.arange(40) % 2,
+    },
     "SequentialHybrid": lambda: {"input_dim": 3, "quantum_dim": 2, "output_dim": 2},
     "SklearnDataModule": lambda: {"dataset": "iris"},
     "StagedTraining": lambda: {"stages": [["both", 1]]},
@@ -205,6 +222,8 @@ def fits(value, kind):
 SKIPPED = {
     ("ArrayDataModule", "inputs"),  # anything that numpy takes; see tests/data/test_arrays.py
     ("ArrayDataModule", "targets"),
+    ("SequenceDataModule", "sequences"),
+    ("SequenceDataModule", "targets"),
     ("ResumableLoader", "dataset"),  # anything with items by index
     ("ResumableLoader", "sampler"),
     ("EpochSeeded", "sampler"),

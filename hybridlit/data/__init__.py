@@ -1,14 +1,18 @@
 """LightningDataModules over arrays and over data sets that ship inside Python packages."""
 
 from hybridlit.data.arrays import ArrayDataModule
+from hybridlit.data.images import ImageFolderDataModule
 from hybridlit.data.mnist import MnistDataModule
 from hybridlit.data.resumable import EpochSeeded, ResumableLoader
 from hybridlit.data.scikit import SklearnDataModule
+from hybridlit.data.sequences import SequenceDataModule
 
 __all__ = [
     "ArrayDataModule",
     "EpochSeeded",
+    "ImageFolderDataModule",
     "MnistDataModule",
     "ResumableLoader",
+    "SequenceDataModule",
     "SklearnDataModule",
 ]

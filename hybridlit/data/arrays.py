@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from hybridlit.checks import number
-from hybridlit.data.inputs import ArrayInputs
+from hybridlit.data.inputs import ArrayInputs, Inputs
 from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import RowsDataModule
 from hybridlit.data.scaling import AUTO, AutoName, Scaler, ScalingName, target_scaling_of
-from hybridlit.data.splits import split_rows
-from hybridlit.data.targets import Targets
+from hybridlit.data.splits import check_fractions, split_rows
+from hybridlit.data.targets import Targets, class_indices
 from hybridlit.data.tensors import (
     as_tensor,
+    channels_last,
     check_distinct,
     column_names,
     in_default_dtype,
@@ -29,7 +29,10 @@ __all__ = ["Array", "ArrayDataModule"]
 _MOST_CLASSES = 100_000
 """Integers above are no class indices."""
 
-Array = npt.ArrayLike | Tensor
+if TYPE_CHECKING:
+    Array: TypeAlias = npt.ArrayLike | Tensor
+else:
+    Array = Any  # the command line would put the contents of a file in the place of its name
 
 
 class ArrayDataModule(RowsDataModule):
@@ -46,7 +49,8 @@ class ArrayDataModule(RowsDataModule):
 
     Args:
         inputs: Features of shape (rows, ...), array, table or tensor, real and finite.
-        targets: Targets of shape (rows, ...), array or tensor, real and finite.
+        targets: Targets of shape (rows, ...), array or tensor, real and finite; or text of shape
+            (rows,), which names classes.
         val: Pair of validation inputs and targets; None: split off.
         test: Pair of test inputs and targets; None: split off.
         val_fraction: Share of the rows of `inputs` to split off for validation, in [0, 1); 0: none.
@@ -80,6 +84,9 @@ class ArrayDataModule(RowsDataModule):
         [60, 20, 20]
     """
 
+    _columns: list[Any] | None
+    _classes: list[str] | None = None
+
     def __init__(
         self,
         inputs: Array,
@@ -98,29 +105,22 @@ class ArrayDataModule(RowsDataModule):
     ) -> None:
         given = {"val": val, "test": test}
         for name, pair in given.items():
-            if isinstance(pair, Sequence) and len(pair) != 2:
+            if pair is not None and not (isinstance(pair, (tuple, list)) and len(pair) == 2):
+                listed = isinstance(pair, (tuple, list))
                 raise ValueError(
-                    f"{name} must be a pair (inputs, targets), got {len(pair)} entries: give None "
-                    f"to split it off the training data, and {name}_fraction=0 for none"
+                    f"{name} must be a pair (inputs, targets), got "
+                    f"{f'{len(pair)} entries' if listed else type(pair).__name__}: give None to "
+                    f"split it off the training data, and {name}_fraction=0 for none"
                 )
         super().__init__(
             batch_size=batch_size, drop_last=drop_last, seed=seed, num_workers=num_workers
         )
         val_fraction = 0.0 if val is not None else val_fraction
         test_fraction = 0.0 if test is not None else test_fraction
-        number(val_fraction, "val_fraction", minimum=0.0, below=1.0)
-        number(test_fraction, "test_fraction", minimum=0.0, below=1.0)
-        if val_fraction + test_fraction >= 1:
-            raise ValueError(
-                "val_fraction + test_fraction must be below 1, got "
-                f"{val_fraction} + {test_fraction}: nothing is left to train on"
-            )
-        columns = column_names(inputs)
-        whole = _pair((inputs, targets), "")
+        check_fractions(val_fraction, test_fraction)
+        whole = self._pair((inputs, targets), "")
         parts = {
-            name: _pair((in_order(pair[0], columns, f"{name} inputs"), pair[1]), f"{name} ")
-            for name, pair in given.items()
-            if pair is not None
+            name: self._pair(pair, f"{name} ") for name, pair in given.items() if pair is not None
         }
         for name, part in parts.items():
             _check_alike(whole, part, name)
@@ -139,13 +139,14 @@ class ArrayDataModule(RowsDataModule):
             if len(chosen):
                 parts[name] = (whole[0][chosen], whole[1][chosen])
         self.check_drop_last(len(rows[0]))
+        scaled_by = target_scaling_of(whole[1], target_scaling)
         self.preprocessing = Preprocessing(
-            ArrayInputs.fit(parts["train"][0], scaling, columns),
-            _targets(parts["train"][1], whole[1], target_scaling_of(whole[1], target_scaling)),
+            self._fit(parts["train"][0], scaling),
+            _targets(parts["train"][1], whole[1], scaled_by, self._classes),
         )
-        self.train = self._scaled(parts["train"], "")
-        self.val = self._scaled(parts["val"], "val ") if "val" in parts else None
-        self.test = self._scaled(parts["test"], "test ") if "test" in parts else None
+        self.train = self._prepared(parts["train"], "")
+        self.val = self._prepared(parts["val"], "val ") if "val" in parts else None
+        self.test = self._prepared(parts["test"], "test ") if "test" in parts else None
         check_distinct(parts["train"][0], self.train[0])
         self.preprocessing.facts.update(
             source=type(self).__name__, rows=self.rows_by_split(), data_module=type(self).__name__
@@ -156,36 +157,57 @@ class ArrayDataModule(RowsDataModule):
 
         A table may have the columns of the training inputs in any order, if these had names.
         """
-        rows = self.preprocessing.inputs.read(inputs).values
-        return in_default_dtype(self._inputs.scaler(rows), rows, "inputs")
+        read = self.preprocessing.inputs
+        return in_default_dtype(read(read.read(inputs).values), "inputs")
 
-    @property
-    def _inputs(self) -> ArrayInputs:
-        return cast(ArrayInputs, self.preprocessing.inputs)
+    def _rows(self, inputs: Any, name: str) -> Tensor:
+        """Return inputs as raw values (rows, ...) in float64; the training ones come first."""
+        if not name:
+            self._columns = column_names(inputs)
+        rows = as_tensor(in_order(inputs, self._columns, f"{name}inputs"), f"{name}inputs").double()
+        if rows.dim() < 2 or rows.numel() == 0:
+            raise ValueError(
+                f"{name}inputs must have shape (rows, features) with rows and features, got "
+                f"{tuple(rows.shape)}"
+            )
+        if not name and channels_last(rows.shape[1:]):
+            rank_zero_warn(
+                f"inputs of shape {tuple(rows.shape)} are {rows.shape[1]} channels of "
+                f"{rows.shape[2]} x {rows.shape[3]} values: for images with their channels last "
+                "give numpy.moveaxis(inputs, -1, 1)"
+            )
+        return rows
 
-    def _scaled(self, part: tuple[Tensor, Tensor], name: str) -> tuple[Tensor, Tensor]:
+    def _fit(self, rows: Tensor, scaling: str | None) -> Inputs:
+        """Fit what rows become to the training rows."""
+        return ArrayInputs.fit(rows, scaling, self._columns)
+
+    def _pair(self, pair: tuple[Array, Array], name: str) -> tuple[Tensor, Tensor]:
+        for kind, each in zip(("inputs", "targets"), pair, strict=True):
+            if isinstance(each, (str, bytes)):
+                raise TypeError(
+                    f"{name}{kind} must be an array or a table, got text: for a file, or the name "
+                    "of a column, use TableDataModule(path, target=...)"
+                )
+        inputs = self._rows(pair[0], name)
+        indices, classes = class_indices(pair[1], f"{name}targets", self._classes if name else None)
+        if name and (classes is None) != (self._classes is None):
+            raise TypeError(f"{name}targets must be text like the training targets, or neither")
+        self._classes = classes
+        targets = as_tensor(indices, f"{name}targets")
+        if targets.dim() < 1 or len(targets) != len(inputs):
+            raise ValueError(
+                f"{name}targets must have one entry for each of the {len(inputs)} rows of "
+                f"{name}inputs, got shape {tuple(targets.shape)}"
+            )
+        return inputs, targets
+
+    def _prepared(self, part: tuple[Tensor, Tensor], name: str) -> tuple[Tensor, Tensor]:
         inputs, targets = part
-        scaled = in_default_dtype(self._inputs.scaler(inputs), inputs, f"{name}inputs")
+        prepared = in_default_dtype(self.preprocessing.inputs(inputs), f"{name}inputs")
         if targets.is_floating_point():
-            given = targets
-            targets = in_default_dtype(self.preprocessing.targets(given), given, f"{name}targets")
-        return scaled, targets
-
-
-def _pair(pair: tuple[Array, Array], name: str) -> tuple[Tensor, Tensor]:
-    inputs = as_tensor(pair[0], f"{name}inputs").double()
-    targets = as_tensor(pair[1], f"{name}targets")
-    if inputs.dim() < 2 or inputs.numel() == 0:
-        raise ValueError(
-            f"{name}inputs must have shape (rows, features) with rows and features, got "
-            f"{tuple(inputs.shape)}"
-        )
-    if targets.dim() < 1 or len(targets) != len(inputs):
-        raise ValueError(
-            f"{name}targets must have one entry for each of the {len(inputs)} rows of "
-            f"{name}inputs, got shape {tuple(targets.shape)}"
-        )
-    return inputs, targets
+            targets = in_default_dtype(self.preprocessing.targets(targets), f"{name}targets")
+        return prepared, targets
 
 
 def _check_alike(whole: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], name: str) -> None:
@@ -197,7 +219,11 @@ def _check_alike(whole: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], name
             )
 
 
-def _targets(training: Tensor, whole: Tensor, scaling: str | None) -> Targets:
+def _targets(
+    training: Tensor, whole: Tensor, scaling: str | None, classes: list[str] | None
+) -> Targets:
+    if classes is not None:
+        return Targets(["target"], classes)
     if whole.is_floating_point():
         names = ["target"]
         if whole.dim() > 1:

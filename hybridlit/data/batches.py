@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
 import torch
@@ -52,13 +52,15 @@ def batches(
     seed: int | None,
     num_workers: int,
     drop_last: bool = False,
+    prepare: Callable[[Tensor], Tensor] | None = None,
 ) -> DataLoader[Batch]:
     """Return a loader of batches of the rows of tensors; the last one may be smaller.
 
     With a `seed` the order is another one in each epoch, and the loader can go on amid an epoch;
-    without one, rows come in order. No loading processes are fastest for data in memory.
+    without one, rows come in order. No loading processes are fastest for data in memory. `prepare`
+    is called with the first tensor's rows of each batch.
     """
-    data = _Rows(parts)
+    data = _Rows(parts, prepare)
     options: dict[str, Any] = dict(
         batch_size=batch_size,
         drop_last=drop_last,
@@ -79,17 +81,18 @@ def batches(
 class _Rows(Dataset[Batch]):
     """Rows of tensors of one length, a whole batch in one indexing operation."""
 
-    def __init__(self, parts: Batch) -> None:
-        self.parts = parts
+    def __init__(self, parts: Batch, prepare: Callable[[Tensor], Tensor] | None) -> None:
+        self.parts, self.prepare = parts, prepare
 
     def __len__(self) -> int:
         return len(self.parts[0])
 
     def __getitem__(self, index: int) -> Batch:
-        return tuple(part[index] for part in self.parts)
+        return tuple(part[0] for part in self.__getitems__([index]))
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        return tuple(part[indices] for part in self.parts)
+        first, *others = (part[indices] for part in self.parts)
+        return (first if self.prepare is None else self.prepare(first), *others)
 
 
 def _as_they_are(batch: Any) -> Any:

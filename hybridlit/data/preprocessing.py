@@ -13,12 +13,16 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from hybridlit.data.image_inputs import ImageInputs
 from hybridlit.data.inputs import ArrayInputs, Inputs
+from hybridlit.data.sequence_inputs import SequenceInputs
 from hybridlit.data.targets import Targets
 
 __all__ = ["INPUTS", "Preprocessing"]
 
-INPUTS: dict[str, type[Inputs]] = {each.kind: each for each in (ArrayInputs,)}
+INPUTS: dict[str, type[Inputs]] = {
+    each.kind: each for each in (ArrayInputs, ImageInputs, SequenceInputs)
+}
 """Kinds of data by name."""
 
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["split_rows"]
+from hybridlit.checks import number
+
+__all__ = ["check_fractions", "split_rows"]
+
+
+def check_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Refuse shares of the rows that are none, or leave nothing to train on."""
+    number(val_fraction, "val_fraction", minimum=0.0, below=1.0)
+    number(test_fraction, "test_fraction", minimum=0.0, below=1.0)
+    if val_fraction + test_fraction >= 1:
+        raise ValueError(
+            "val_fraction + test_fraction must be below 1, got "
+            f"{val_fraction} + {test_fraction}: nothing is left to train on"
+        )
 
 
 def split_rows(

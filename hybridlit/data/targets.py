@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from hybridlit.data.scaling import Scaler
 
-__all__ = ["Targets"]
+__all__ = ["Targets", "class_indices"]
 
 
 class Targets(nn.Module):
@@ -64,3 +65,34 @@ class Targets(nn.Module):
             torch.equal(scaler.scale * scaler.unit, torch.ones_like(scaler.scale))
             and torch.equal(scaler.offset, torch.zeros_like(scaler.offset))
         )
+
+
+def class_indices(
+    labels: Any, name: str, classes: list[str] | None = None
+) -> tuple[Any, list[str] | None]:
+    """Turn labels (rows,) that are text into indices of classes, and return these in order.
+
+    What is no text is returned as it is, without classes. `classes` are those of the training rows,
+    if these are others; `name` is for messages.
+    """
+    listed = isinstance(labels, (list, tuple))  # numpy would make text of numbers among text
+    values = np.asarray(None if isinstance(labels, Tensor) else labels, object if listed else None)
+    if values.ndim != 1 or values.dtype.kind not in "UO":
+        return labels, None
+    text = np.array([isinstance(label, str) for label in values], bool)
+    if not text.any():
+        return labels, None
+    if not text.all():
+        raise TypeError(
+            f"{name} must be text in all of the {len(text)} rows or in none, got "
+            f"{(~text).sum()} without, the first in row {text.argmin()}"
+        )
+    classes = sorted(set(values.tolist())) if classes is None else classes
+    index = {label: number for number, label in enumerate(classes)}
+    indices = np.array([index.get(label, -1) for label in values])
+    if (indices < 0).any():
+        raise ValueError(
+            f"{name} must be among the {len(classes)} classes of the training targets, got "
+            f"{(indices < 0).sum()} of other classes, the first in row {(indices < 0).argmax()}"
+        )
+    return indices, classes

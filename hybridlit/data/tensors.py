@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["as_tensor", "check_distinct", "column_names", "in_default_dtype", "in_order"]
+__all__ = [
+    "CHANNELS",
+    "as_tensor",
+    "channels_last",
+    "check_distinct",
+    "column_names",
+    "in_default_dtype",
+    "in_order",
+]
+
+CHANNELS = (1, 3, 4)
+"""Numbers of channels that an image can have: grey, colours, colours with opacity."""
 
 
 def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
@@ -26,7 +38,7 @@ def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
                 ".astype(float), or encode words as numbers"
             )
         if kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
-            raise ValueError(f"{name} must be below 2**63, got integers up to {values.max()}")
+            raise ValueError(f"{name} must be below 2**63, got larger integers")
         # a copy: torch takes no other byte order than this machine's, and no read-only memory
         wanted = np.float64 if kind == "f" else np.int64
         array = torch.from_numpy(np.array(values, wanted, order="C"))
@@ -44,34 +56,33 @@ def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
     return tensor.double()
 
 
-def in_default_dtype(scaled: Tensor, given: Tensor, name: str) -> Tensor:
-    """Round scaled float64 values to torch's default dtype, unless one is too large for it.
-
-    `given`, what they were before scaling, and `name` are for the message.
-    """
+def in_default_dtype(scaled: Tensor, name: str) -> Tensor:
+    """Round scaled values to torch's default dtype, unless one is too large for it."""
     dtype = torch.get_default_dtype()
     cast = scaled.to(dtype)
     bad = (~torch.isfinite(cast)).nonzero()
     if len(bad):
-        index = tuple(bad[0].tolist())
         raise ValueError(
             f"{name} must be at most {torch.finfo(dtype).max:.2g} after scaling, the largest "
-            f"number of {dtype}, got {given[index].item():.6g} at index {index}, scaled to "
-            f"{scaled[index].item():.6g}: choose 'standard' scaling, or give smaller units"
+            f"number of {dtype}, got {len(bad)} larger ones, the first at index "
+            f"{tuple(bad[0].tolist())}: choose 'standard' scaling, or give smaller units"
         )
     return cast
 
 
+def channels_last(shape: Sequence[int]) -> bool:
+    """Say whether a row of a shape such as (28, 28, 3) is an image whose channels are last."""
+    return len(shape) == 3 and shape[2] in CHANNELS and min(shape[:2]) > max(CHANNELS)
+
+
 def check_distinct(given: Tensor, cast: Tensor) -> None:
     """Refuse features that vary in the training inputs given, and are constant after the cast."""
-    low, high = given.amin(0), given.amax(0)
-    lost = ((high > low) & (cast.amax(0) == cast.amin(0))).nonzero()
+    varies, seen = given.amax(0) > given.amin(0), cast.amax(0) > cast.amin(0)
+    lost = (varies & ~seen).nonzero()
     if len(lost):
-        index = tuple(lost[0].tolist())
         raise ValueError(
-            f"inputs must vary in {cast.dtype} where they vary, got feature {list(index)} from "
-            f"{low[index].item()!r} to {high[index].item()!r}, which is constant there: choose "
-            "scaling='standard', or subtract a constant"
+            f"inputs must vary in {cast.dtype} where they vary, got feature {lost[0].tolist()}, "
+            "which is constant there: choose scaling='standard', or subtract a constant"
         )
 
 

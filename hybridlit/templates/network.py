@@ -19,6 +19,7 @@ from hybridlit.blocks.normalization import projected
 from hybridlit.checks import integer, tensor
 from hybridlit.components import photonic_modules
 from hybridlit.constructors import constructor_calls, plain
+from hybridlit.data.tensors import channels_last
 from hybridlit.photonics import (
     CircuitTypeName,
     Experiment,
@@ -40,8 +41,6 @@ from hybridlit.templates.unbuilt import AutoInt
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["HybridNetwork"]
-
-_CHANNELS = (1, 3, 4)  # grey, colours, colours with opacity
 
 
 class HybridNetwork(HybridModule):
@@ -333,8 +332,7 @@ def _input_shape(input_dim: AutoInt | None, input_shape: list[int] | None) -> li
             f"{input_shape!r}"
         )
     shape = [integer(size, "each entry of input_shape", 1) for size in input_shape]
-    # shapes such as [28, 28, 3], whose width alone could be a number of colours
-    if len(shape) == 3 and shape[2] in _CHANNELS and min(shape[:2]) > max(_CHANNELS):
+    if channels_last(shape):
         height, width, channels = shape
         rank_zero_warn(
             f"input_shape={shape} is {height} channels of {width} x {channels} values: for images "

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from digits_folder import write_digits
 from lightning.pytorch import Trainer
 
 from hybridlit import ablation_study, find_batch_size, profile_components
@@ -21,13 +22,14 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_outputs_are_as_before(path):
+def test_outputs_are_as_before(path, tmp_path, monkeypatch):
+    write_digits(path, tmp_path, monkeypatch, 1797)
     torch.manual_seed(0)
     model, data = model_of_recipe(path), datamodule_of_recipe(path)
     quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
     Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **quiet).fit(model, data)
     model.eval()
-    x = data.test[0]
+    x = torch.cat([batch[0] for batch in data.test_dataloader()])
     with torch.no_grad():
         before = model(x)
     state = {name: value.clone() for name, value in model.state_dict().items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from digits_folder import write_digits
 from lightning.pytorch import Trainer
 from torch import nn
 
@@ -89,7 +90,8 @@ def test_a_recipe_is_drawn_on_the_terminal(recipe, capsys):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_all_recipes_can_be_drawn(path, capsys):
+def test_all_recipes_can_be_drawn(path, place, monkeypatch, capsys):
+    write_digits(path, place, monkeypatch)
     main(["draw", "--config", str(path)])
     assert "photons" in capsys.readouterr().out
 

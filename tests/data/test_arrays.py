@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -199,7 +201,12 @@ X, Y = rows(20)
         ((np.where(X > 9, np.nan, X), Y), {}, ValueError, "inputs must be finite, got .* first at"),
         ((X, np.full(20, np.inf)), {}, ValueError, "targets must be finite, got 20"),
         ((X.astype(complex), Y), {}, TypeError, "inputs must hold real numbers, got dtype complex"),
-        ((X, Y.astype(str)), {}, TypeError, "targets must hold real numbers, got dtype <U"),
+        ((X, X.astype(str)), {}, TypeError, "targets must hold real numbers, got dtype <U"),
+        ((X, [*"ab" * 9, "a", 7]), {}, TypeError, "or in none, got 1 without, the first in row 19"),
+        (("data.csv", Y), {}, TypeError, r"inputs must be .* got text: .* TableDataModule"),
+        ((X, "y"), {}, TypeError, r"targets must be .* got text: .* TableDataModule"),
+        ((X, Y), dict(val=("x.csv", Y)), TypeError, "val inputs must be an array .*got text"),
+        ((X, Y), dict(val="x.csv"), ValueError, "val must be a pair .*, got str"),
         ((X, Y), dict(val=(X[:, :2], Y)), ValueError, "val inputs must have rows like"),
         ((X, Y), dict(test=(X, Y * 1.0)), ValueError, "test targets must have rows like"),
         ((X, Y), dict(test=(X, Y[:3])), ValueError, "test targets must have one entry"),
@@ -234,14 +241,14 @@ def test_what_float32_cannot_hold_is_refused_and_never_infinite(change):
     arguments = dict(inputs=x, targets=y, scaling=None)
     arguments |= {name: make(x, y) for name, make in change.items()}
     (name,) = change
-    with pytest.raises(ValueError, match=rf"{name}.* must be at most 3\.4e\+38 .* got -?1e\+40"):
+    with pytest.raises(ValueError, match=rf"{name}.* must be at most 3\.4e\+38 .* first at index"):
         ArrayDataModule(**arguments)
 
 
 def test_new_inputs_that_float32_cannot_hold_are_refused():
     x, y = rows()
     module = ArrayDataModule(x, y, scaling="minmax")
-    with pytest.raises(ValueError, match=r"inputs must be at most .* got 1e\+300 at .*1, 2"):
+    with pytest.raises(ValueError, match=r"inputs must be at most .* got 1 larger .*1, 2"):
         module.scale([[1.0, 2.0, 3.0], [1.0, 2.0, 1e300]])
 
 
@@ -265,7 +272,7 @@ def test_features_that_float64_can_just_hold_are_scaled_right():
 def test_a_feature_that_float32_would_make_constant_is_refused():
     x, y = rows()
     x[:, 1] = 1.7e9 + np.arange(100) / 10  # seconds since 1970
-    with pytest.raises(ValueError, match=r"got feature \[1\] from 17.*constant there: choose scal"):
+    with pytest.raises(ValueError, match=r"got feature \[1\], which is constant there: choose s"):
         ArrayDataModule(x, y, scaling=None)
     assert ArrayDataModule(x, y).train[0].std(0).min() > 0.9
     x[:, 1] = 1e-60 * np.arange(100)
@@ -319,7 +326,7 @@ def test_arrays_of_any_real_dtype_and_byte_order(dtype):
 
 def test_integers_beyond_int64_are_refused():
     _, y = rows()
-    with pytest.raises(ValueError, match=r"inputs must be below 2\*\*63, got integers up to 1844"):
+    with pytest.raises(ValueError, match=r"inputs must be below 2\*\*63, got larger integers"):
         ArrayDataModule(np.full((100, 3), 2**64 - 1, dtype=np.uint64), y)
 
 
@@ -365,3 +372,58 @@ def test_the_last_batch_is_left_out_where_asked_and_another_one_each_epoch():
     assert sum(len(inputs) for inputs, _ in validated.val_dataloader()) == 41
     with pytest.raises(ValueError, match=r"leaves nothing of 41 training rows .* lower batch_size"):
         ArrayDataModule(x, np.zeros(41), drop_last=True, **options | dict(batch_size=42))
+
+
+def test_labels_of_text_are_classes_by_name():
+    x, y = rows(classes=3)
+    labels = np.array(["cat", "ant", "bee"])[y]
+    for given in (labels, labels.tolist(), labels.astype(object)):
+        module = ArrayDataModule(x, given, val=(x[:9], given[:9]))
+        assert module.preprocessing.targets.classes == ["ant", "bee", "cat"]
+        assert module.num_classes == module.output_dim("multiclass") == 3
+        assert module.val[1].tolist() == [["ant", "bee", "cat"].index(label) for label in given[:9]]
+    indices = np.searchsorted(["ant", "bee", "cat"], labels)
+    assert torch.equal(ArrayDataModule(x, indices).test[1], ArrayDataModule(x, labels).test[1])
+    with pytest.raises(ValueError, match=r"val targets .* 3 classes .* got 1 .* first in row 1"):
+        ArrayDataModule(x, labels, val=(x[:2], ["ant", "dog"]))
+    for one, other in ((labels, y), (y, labels)):
+        with pytest.raises(TypeError, match=r"test targets must be text like .* or neither"):
+            ArrayDataModule(x, one, test=(x, other))
+
+
+SECRET = "Mustermann"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "val"),
+    [
+        ([[1.0, SECRET]] * 9, [0] * 9, None),
+        (np.array([[1.0, SECRET]] * 9, object), [0] * 9, None),
+        (SECRET, [0], None),
+        (SECRET.encode(), [0], None),
+        ([[1.0]] * 9, [[SECRET]] * 9, None),
+        ([[1.0]] * 9, [SECRET, 3] * 4 + [None], None),
+        ([[1.0]] * 9, [SECRET] * 9, ([[1.0]], ["Musterfrau"])),
+        ([[1.0]] * 9, [0] * 9, (SECRET,)),
+        ([[1.0]] * 9, [0] * 9, SECRET),
+        ([[1.0], [77777.0, 2.0]], [0] * 2, None),
+        ([[77777.0, np.nan]] * 9, [0] * 9, None),
+        ([[7.7777e300]] * 9, [0] * 9, None),
+        ([[77777.0]] * 9, [0] * 8, None),
+    ],
+)
+def test_no_error_shows_what_is_in_the_data(inputs, targets, val):
+    with pytest.raises((TypeError, ValueError)) as refusal:
+        ArrayDataModule(inputs, targets, val=val, scaling=None)
+    assert "Muster" not in str(refusal.value) and "7777" not in str(refusal.value)
+
+
+def test_images_with_their_channels_last_are_told():
+    images, labels = np.zeros((20, 8, 8, 3)), np.arange(20) % 2
+    images[:, 0] = np.random.default_rng(0).normal(size=(20, 8, 3))
+    with pytest.warns(UserWarning, match=r"8 channels of 8 x 3 .* give numpy\.moveaxis.inputs, -1"):
+        ArrayDataModule(images, labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ArrayDataModule(np.moveaxis(images, -1, 1), labels)
+        ArrayDataModule(images[:, :4], labels)  # 4 channels

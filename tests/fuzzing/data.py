@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from fuzzing.judging import Case
 from fuzzing.oracles import check_close, check_finite, require
-from fuzzing.values import Values, drawn, one_of, or_none, real, whole
-from hybridlit import ArrayDataModule, ResumableLoader, SklearnDataModule
+from fuzzing.values import Values, drawn, one_of, or_none, real, several, whole
+from hybridlit import (
+    ArrayDataModule,
+    ImageFolderDataModule,
+    ResumableLoader,
+    SequenceDataModule,
+    SklearnDataModule,
+)
 
 try:
     import pandas
@@ -209,4 +218,100 @@ def resumable(rng: Random) -> Case:
     return Case("ResumableLoader", given, values, lambda: ResumableLoader(**given), check, wrong)
 
 
-KINDS = {array_data: 10, sklearn_data: 2, resumable: 2}
+def sequence_data(rng: Random) -> Case:
+    """A data module over sequences of any length."""
+    generator = np.random.default_rng(rng.randrange(2**32))
+    rows, size, longest = rng.choice([15, 40]), rng.randint(1, 3), rng.randint(1, 6)
+    lengths = [longest, *generator.integers(1, longest + 1, rows - 1)]
+    sequences: Any = [generator.normal(7, 3, (length, size)) for length in lengths]
+    targets = rng.choice([np.arange(rows) % 3, np.array(["x", "y", "z"])[np.arange(rows) % 3]])
+    given, wrong = drawn(rng, {k: SPLIT[k] for k in SPLIT if k != "target_scaling"}, (), 0.2)
+    bad = {
+        "a gap": np.full((1, size), np.nan),
+        "another width": np.ones((1, size + 1)),
+        "no steps": np.ones((0, size)),
+        "no steps and features": np.ones(size),
+        "text": np.full((1, size), "a"),
+    }
+    fault = rng.choice(list(bad)) if rng.random() < 0.2 else None
+    if fault is not None:
+        sequences[rng.randrange(rows)] = bad[fault]
+        fault = None if fault == "another width" and rows == 1 else fault
+    elif rng.random() < 0.2:
+        sequences = dict(enumerate(sequences))
+
+    def check(data: SequenceDataModule) -> None:
+        parts = [part for part in (data.train, data.val, data.test) if part is not None]
+        require(sum(len(part[0]) for part in parts) == rows, "number of rows")
+        read = data.preprocessing.inputs.read(sequences)
+        there = ~read.values.isnan().any(-1)
+        require(there.sum(1).tolist() == [len(each) for each in as_list], "lengths")
+        require(bool(there[:, -1].all()), "a sequence that does not end at the last step")
+        every = torch.cat([part[0] for part in parts])
+        require(
+            bool(torch.equal(sorted_rows(data.scale(sequences)), sorted_rows(every))), "scale()"
+        )
+        require(bool((data.scale(sequences)[~there] == 0).all()), "padding that is not 0")
+
+    as_list = list(sequences.values()) if isinstance(sequences, dict) else sequences
+    arguments = {"sequences": sequences, "targets": targets, **given}
+    return Case(
+        "SequenceDataModule",
+        arguments,
+        (*SPLIT, "val", "test"),
+        lambda: SequenceDataModule(**arguments),
+        check,
+        wrong or fault,
+    )
+
+
+def image_data(rng: Random) -> Case:
+    """A folder of images, read, and read again as new ones."""
+    generator = np.random.default_rng(rng.randrange(2**32))
+    shape = (rng.randint(1, 6), rng.randint(1, 6), *rng.choice([(), (3,), (4,)]))
+    each, labels = rng.randint(5, 12), rng.sample(["b", "a", "10", "9"], rng.randint(2, 4))
+    values = {k: SPLIT[k] for k in SPLIT if k != "target_scaling"} | {
+        "size": or_none(several(whole(1, 7), 2, 2)),
+        "color": one_of("auto", "grey", "rgb"),
+    }
+    given, wrong = drawn(rng, values, (), 0.2)
+    suffix = rng.choice(["png", "png", "jpg"]) if len(shape) < 3 or shape[2] == 3 else "png"
+    fault = rng.choice(["damage", "size", "empty"]) if rng.random() < 0.2 else None
+    pictures = generator.integers(0, 256, (len(labels), each, *shape), dtype=np.uint8)
+
+    def call() -> tuple[ImageFolderDataModule, Any]:
+        with TemporaryDirectory() as folder:
+            for label, some in zip(labels, pictures, strict=True):
+                Path(folder, label).mkdir()
+                for number, pixels in enumerate(some):
+                    Image.fromarray(pixels).save(Path(folder, label, f"{number:02}.{suffix}"))
+            first = Path(folder, labels[0], f"00.{suffix}")
+            if fault == "damage":
+                first.write_bytes(first.read_bytes()[: first.stat().st_size // 2])
+            elif fault == "size":
+                Image.new("RGB", (9, 9)).save(first)
+            elif fault == "empty":
+                Path(folder, "c").mkdir()
+            data = ImageFolderDataModule(folder, **given)
+            return data, data.preprocessing.inputs.read(folder)
+
+    def check(result: tuple[ImageFolderDataModule, Any]) -> None:
+        data, read = result
+        parts = [part for part in (data.train, data.val, data.test) if part is not None]
+        every = torch.cat([part[0] for part in parts])
+        require(len(every) == len(labels) * each, "number of images")
+        require(bool(torch.equal(sorted_rows(read.values), sorted_rows(every))), "read()")
+        require(data.preprocessing.targets.classes == sorted(labels), "names of classes")
+        x = torch.cat([batch[0] for batch in data.train_dataloader()])
+        check_finite(x, "scaled images")
+        if given.get("scaling", "standard") == "standard":
+            check_close(x.mean((0, 2, 3)), torch.zeros(x.shape[1]), 1e-3, "means and 0")
+        elif given["scaling"] == "minmax":
+            require(bool(x.min() == 0 and x.max() <= 1), "pixels that are not from 0 to 1")
+
+    refused = None if fault == "size" and given.get("size") is not None else fault
+    arguments = {"path": f"{len(labels)} x {each} images {shape}, {fault}", **given}
+    return Case("ImageFolderDataModule", arguments, values, call, check, wrong or refused)
+
+
+KINDS = {array_data: 10, sklearn_data: 2, resumable: 2, sequence_data: 4, image_data: 3}

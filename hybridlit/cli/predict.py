@@ -90,8 +90,8 @@ def _targets_in(rows: Any, raw: RawRows, targets: Targets) -> Tensor | None:
     columns = getattr(rows, "columns", ())
     if set(targets.names) <= set(columns):
         return known_targets(rows, targets.names, targets.classes)
-    files = raw.ids.get("file", [])
-    if targets.classes is None or not files:
+    files = raw.ids.get("file")
+    if targets.classes is None or not files or not (isinstance(rows, str) and Path(rows).is_dir()):
         return None
     index = {label: float(i) for i, label in enumerate(targets.classes)}
     folders = [PurePosixPath(file).parts[:-1] for file in files]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -52,6 +52,9 @@ class Predicting(LightningModule):
 
 def read_rows(model: Any, rows: Any) -> RawRows:
     """Read raw rows as numbers, or prepared ones for a model that knows of no preparation."""
+    if not isinstance(rows, (str, Mapping)) and hasattr(rows, "__len__") and not len(rows):
+        ids = getattr(model.preprocessing and model.preprocessing.inputs, "ids", ())
+        return RawRows(torch.empty(0), {name: [] for name in ids}, [])
     if model.preprocessing is not None:
         found: RawRows = model.preprocessing.inputs.read(rows)
         return found

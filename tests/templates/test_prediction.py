@@ -7,14 +7,17 @@ import pandas as pd
 import pytest
 import torch
 from model_state import same, snapshot
+from PIL import Image
 from torch import nn
 
 from hybridlit import (
     ArrayDataModule,
+    ImageFolderDataModule,
     ParallelBankHybrid,
     ParallelHybrid,
     Predictions,
     ResidualHybrid,
+    SequenceDataModule,
     SequentialHybrid,
     load,
 )
@@ -174,6 +177,51 @@ def test_a_model_without_preparation_takes_prepared_numbers():
         model.predict([1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         model.predict(x, batch_size=0)
+
+
+@pytest.fixture
+def digits(tmp_path):
+    """Images of two classes in folders, dark and light."""
+    generator = np.random.default_rng(0)
+    for label, level in (("dark", 60), ("light", 180)):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for index in range(30):
+            pixels = generator.integers(level - 50, level + 50, (8, 8)).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{index}.png")
+    return tmp_path / "images"
+
+
+def test_images_come_from_a_folder_with_their_names(digits, make_trainer):
+    data = ImageFolderDataModule(digits, batch_size=20)
+    model = ParallelHybrid("auto", "auto", front="cnn", quantum_dim=2, **SMALL)
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(model, data)
+    found = model.predict(digits)
+    assert list(found.columns) == ["file", "class", "probability_dark", "probability_light"]
+    row = [found["file"].index(name) for name in data.files["test"]]
+    expected = torch.cat(trainer.predict(model, data))
+    own = torch.tensor([[found[name][i] for name in list(found.columns)[2:]] for i in row])
+    torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
+    one = model.predict(digits / "dark" / "3.png")
+    assert len(one) == 1 and one["file"][0].endswith("dark/3.png")
+    assert len(model.predict([])) == 0
+
+
+def test_sequences_of_any_length_are_padded_as_in_training(make_trainer):
+    generator = np.random.default_rng(0)
+    given = {f"s{i}": generator.normal(5, 3, (1 + i % 7, 2)) for i in range(40)}
+    values = np.array([1000 + 10 * each.sum() for each in given.values()])
+    data = SequenceDataModule(given, values, batch_size=8)
+    model = ParallelHybrid("auto", "auto", task="regression", front="gru", quantum_dim=2, **SMALL)
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(model, data)
+    found = model.predict(given)
+    assert found["sequence"] == list(given)
+    assert model.predict(list(given.values()))["target"] == found["target"]
+    predicted = torch.cat(trainer.predict(model, data))[:, 0].double()
+    wanted = data.unscale_targets(data.test[1].double())
+    row = [int(np.abs(values - value).argmin()) for value in wanted.numpy()]
+    np.testing.assert_allclose([found["target"][i] for i in row], predicted, rtol=1e-6)
 
 
 def test_no_rows_are_an_empty_table(trained):

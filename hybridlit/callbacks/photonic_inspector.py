@@ -26,7 +26,7 @@ from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import has_forward
 from hybridlit.callbacks.measuring.epochs import checked_epochs, say_missed
-from hybridlit.callbacks.measuring.reports import boards, show_picture, training_goes_on
+from hybridlit.callbacks.measuring.reports import boards, last_step, show_picture, training_goes_on
 from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
@@ -235,7 +235,7 @@ class PhotonicInspector(Callback):
             turned = (module.phases.detach() % (2 * torch.pi)).cpu()
             for board in boards(trainer):
                 tag = LogKey.PICTURE(place, "phases")
-                board.experiment.add_histogram(tag, turned, trainer.global_step)
+                board.experiment.add_histogram(tag, turned, last_step(trainer))
 
     def _summary(self, module: PhotonicCircuit, batch_size: int) -> str:
         drawing = describe_circuit(module)
@@ -245,7 +245,7 @@ class PhotonicInspector(Callback):
 
     def _show(self, trainer: Trainer, place: str, what: str, picture: Picture, when: str) -> None:
         for board in boards(trainer):
-            show_picture(board, LogKey.PICTURE(place, what), picture, trainer.global_step)
+            show_picture(board, LogKey.PICTURE(place, what), picture, last_step(trainer))
         if self._directory is not None:
             path = self._directory / when / f"{place}_{what.replace('/', '_')}.png"
             path.parent.mkdir(parents=True, exist_ok=True)

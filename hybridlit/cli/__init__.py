@@ -47,6 +47,7 @@ VERBS: dict[str, Verb] = {
     "analyze": Verb("report on a trained model: what its parts cost and contribute"),
     "card": Verb("model card: data, scores with intervals, limits"),
     "draw": Verb("the circuit of a recipe or a checkpoint, as text or a figure"),
+    "export": Verb("a trained model as a file that predicts without hybridlit: pt2, ONNX, state"),
     "plan": Verb("states, memory and time of a circuit before it is built"),
 }
 

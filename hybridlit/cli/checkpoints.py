@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -21,6 +22,7 @@ __all__ = [
     "SOURCE",
     "checkpoint_path",
     "newest_run",
+    "noted_recipes",
     "recipe_of",
     "run_of",
     "values_of",
@@ -95,6 +97,11 @@ def recipe_of(checkpoint: str | Path) -> Path:
     return max(found, key=lambda path: int(path.stem.partition("-")[2] or 0))
 
 
+def noted_recipes(settings: str | Path) -> list[str]:
+    """Return the recipes that the settings of a run say they come from."""
+    return _SOURCE.findall(Path(settings).read_text(encoding="utf-8"))
+
+
 def newest_run(folder: Path) -> Path:
     """Return the run with the checkpoint that was written last, under a folder of runs."""
     found = {
@@ -138,7 +145,9 @@ def with_settings(words: Sequence[str]) -> list[str]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}: give --config") from None
     if not _is_own(path):
-        name = unimported_name(class_paths(_read(recipe)))
+        settings = _read(recipe)
+        unknown = [n for n in class_paths(settings) if n.rpartition(".")[0] not in sys.modules]
+        name = unknown[0] if unknown else unimported_name(settings)
         if name is not None:
             raise ValueError(
                 f"{recipe} asks for {name}, whose module is not imported, and is of no run under "
@@ -160,7 +169,7 @@ def _import_own(path: Path) -> None:
         recipe = recipe_of(path)
     except FileNotFoundError:
         return
-    importable(*_SOURCE.findall(recipe.read_text(encoding="utf-8").partition("seed_")[0]))
+    importable(*noted_recipes(recipe))
     for name in class_paths(_read(recipe)):
         with suppress(ImportError):  # whoever needs it says what is missing
             import_module(name.rpartition(".")[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import warnings
 from collections.abc import Mapping, Sequence
@@ -28,22 +29,25 @@ import hybridlit.data  # noqa: F401  # short class names work for what is import
 from hybridlit import __version__
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
-from hybridlit.cli.checkpoints import RUNS, checkpoint_path, values_of, with_settings
+from hybridlit.cli.checkpoints import RUNS, checkpoint_path, noted_recipes, values_of, with_settings
 from hybridlit.cli.classes import importable
 from hybridlit.cli.errors import OneLineParser
+from hybridlit.cli.runs import SaveSettings, logger_of_run, name_of_run, no_empty_folder
 from hybridlit.components import photonic_modules
 from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
-from hybridlit.resume.folder import newest_checkpoint
+from hybridlit.resume.folder import newest_checkpoint, step_of
 from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import named_strings, unimported_name
 from hybridlit.templates.hyperparameters import RENAMED
+from hybridlit.templates.loading import read_checkpoint
 
 __all__ = ["HybridCLI", "run"]
 
 _HARMLESS = (
     ".*LeafSpec.*",  # Lightning uses a name that torch deprecates
     ".*does not have many workers.*",  # data in memory load fastest in the main process
+    ".*LightningCLI's args parameter.*",  # `main` has looked at them already
     ".*is smaller than the logging interval.*",  # losses and metrics are logged once an epoch
 )
 
@@ -74,6 +78,9 @@ class HybridCLI(LightningCLI):
 
     verbs: ClassVar[Sequence[str]] = ()
     """Verbs whose options are made, which takes its time; all if there are none."""
+
+    _given: str | None = None
+    """The checkpoint that the user has given."""
 
     @classmethod
     def subcommands(cls) -> dict[str, set[str]]:
@@ -112,9 +119,10 @@ class HybridCLI(LightningCLI):
                     "checkpoint, or --ckpt best."
                 )
             return
-        path = self._checkpoint(command, str(given))
-        self._refuse_imports(command, path)
-        self.config[command]["ckpt_path"] = path
+        self._given = self._checkpoint(command, str(given))
+        self._refuse(command, self._given)
+        # settings of fit are as given: Lightning would take those of the checkpoint
+        self.config[command]["ckpt_path"] = None if command == "fit" else self._given
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the logger and callbacks that the user has not chosen; build a model for its data."""
@@ -125,8 +133,9 @@ class HybridCLI(LightningCLI):
         if logger is False:
             self.save_config_callback = None  # it would write into the working directory
         if logger is None or logger is True:
-            name = self._run_name(str(self.subcommand))
-            logger = TensorBoardLogger(RUNS, name=name, default_hp_metric=False)
+            resumed = self._given if self.subcommand == "fit" else None
+            logger = logger_of_run(self._run_name(str(self.subcommand)), resumed)
+        self.save_config_kwargs = {"recipes": self._recipes()}
         callbacks = given.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
@@ -151,8 +160,10 @@ class HybridCLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Fit, and leave a readable message after an interruption."""
+        begins = 0 if self._given is None else max(step_of(self._given), 0)
         try:
-            self.trainer.fit(**kwargs, ckpt_path=self._given)
+            with no_empty_folder(self.trainer, begins):
+                self.trainer.fit(**kwargs, ckpt_path=self._given)
         except SystemExit:
             if self.trainer.interrupted:
                 self._say(*self._interrupted())
@@ -183,19 +194,15 @@ class HybridCLI(LightningCLI):
             lines.append(f"TensorBoard: tensorboard --logdir {self.trainer.logger.save_dir}")
         self._say(*lines)
 
-    @property
-    def _given(self) -> str | None:
-        """The checkpoint that the user has given."""
-        path: str | None = self.config[str(self.subcommand)].ckpt_path
-        return path
-
     def validate(self, **kwargs: Any) -> None:
         """Validate the checkpoint that is given."""
-        self.trainer.validate(**kwargs, ckpt_path=self._given)
+        with no_empty_folder(self.trainer, math.inf):
+            self.trainer.validate(**kwargs, ckpt_path=self._given)
 
     def test(self, **kwargs: Any) -> None:
         """Test the checkpoint that is given."""
-        self.trainer.test(**kwargs, ckpt_path=self._given)
+        with no_empty_folder(self.trainer, math.inf):
+            self.trainer.test(**kwargs, ckpt_path=self._given)
 
     def predict(self, **kwargs: Any) -> None:
         """Predict, and save the predictions as `predictions.pt` in the directory of the run.
@@ -225,15 +232,19 @@ class HybridCLI(LightningCLI):
             return str(newest_checkpoint(folder))
         return str(checkpoint_path(given, RUNS / self._run_name(command), resume))
 
-    def _refuse_imports(self, command: str, path: str) -> None:
+    def _refuse(self, command: str, path: str) -> None:
         """Let the checkpoint name only classes that are imported, or that the user has named.
 
-        Lightning's command line builds the model that the checkpoint describes.
+        Lightning's command line builds the model that the checkpoint describes, unless it trains.
         """
         if not Path(path).is_file():
             return
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        arguments = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
+        content = read_checkpoint(path)
+        if command == "fit":
+            if "optimizer_states" not in content:
+                raise ValueError(f"{path} holds weights alone, so that no training can go on there")
+            return
+        arguments = content.get("hyper_parameters", {})
         own = self.config[command].get("model")
         trusted = set(named_strings(own.as_dict() if isinstance(own, Namespace) else own))
         name = unimported_name(arguments, trusted)
@@ -259,14 +270,13 @@ class HybridCLI(LightningCLI):
         return None
 
     def _run_name(self, command: str) -> str:
-        """Name runs after the last config file, or else after the model."""
-        config = self.config[command]
-        names = [Path(str(file)).stem for file in config.get("config") or []]
-        # runs save their own settings as config.yaml, which names nothing
-        if names and names[-1] != "config":
-            return names[-1]
-        name: str = config.model.class_path
-        return name.rpartition(".")[2]
+        files = [str(file) for file in self.config[command].get("config") or []]
+        return name_of_run(files, self.config[command].model.class_path)
+
+    def _recipes(self) -> list[str]:
+        """The recipes of the user, also those of a run whose saved settings are used."""
+        files = [str(file) for file in self.config[str(self.subcommand)].get("config") or []]
+        return [each for file in files for each in noted_recipes(file) or [file]]
 
     def _has_test_data(self) -> bool:
         return is_overridden("test_dataloader", self.datamodule) or is_overridden(
@@ -309,7 +319,9 @@ def run(args: ArgsType = None) -> None:
     every = LightningCLI.subcommands()
     HybridCLI.verbs = [args[0]] if isinstance(args, list) and args and args[0] in every else []
     if isinstance(args, list):
-        importable(*values_of(args, ("--config", "-c")))
+        recipes = values_of(args, ("--config", "-c"))
+        noted = [each for file in recipes if Path(file).is_file() for each in noted_recipes(file)]
+        importable(*recipes, *noted)
         args = with_settings(args) if HybridCLI.verbs else args
     with warnings.catch_warnings():
         for message in _HARMLESS:
@@ -322,6 +334,7 @@ def run(args: ArgsType = None) -> None:
                 subclass_mode_data=True,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,  # the templates have their own
+                save_config_callback=SaveSettings,
                 parser_class=_Parser,
                 parser_kwargs={"prog": "hybridlit", "version": __version__},
                 args=args,

@@ -54,9 +54,9 @@ def unwrapped(message: str, parser: ArgumentParser | None = None) -> str:
         return _setting(found[1], known)
     if found := _CLASS.search(text):
         return _class(found[1], f": {found[2]}" if found[2].startswith("No module") else "")
-    if (found := _NO_CLASS.search(text)) and "Expected a path" not in text:
-        return f"{keys[0]}: what is given names no class; give a class, and a file as its argument"
-    if found:
+    if found := _NO_CLASS.search(text):
+        if "\n" in value or not re.fullmatch(r"[\w.]+", found[1]):  # what is in a file, say
+            return f"{keys[0]}: this names no class; give a class, and a file as its argument"
         return _class(found[1], "")
     if found := _OTHER_CLASS.search(text):
         return f"{keys[0]}: {value} is no {found[1]}" if keys else text
@@ -111,6 +111,8 @@ def _argument(path: str, name: str) -> str:
     from hybridlit.templates.hyperparameters import unknown_argument
 
     section, dot, _ = name.partition(".")
+    if section == "class_path":  # taken for an argument, since there is another word beside it
+        return "beside class_path there can be nothing but init_args"
     if dot:
         return f"{path}: no setting {section!r}{meant(section, _SECTIONS)}"
     module, _, kind = path.rpartition(".")

@@ -21,6 +21,8 @@ __all__ = [
     "newest_checkpoint",
     "own_folder",
     "remove_old_steps",
+    "step_of",
+    "step_to_go_on_from",
     "undamaged",
 ]
 
@@ -78,8 +80,21 @@ def later_checkpoints(folder: str | os.PathLike[str], step: int) -> list[Path]:
     return [
         path
         for path in sorted(Path(folder).glob("*.ckpt"))
-        if _step(path) > step and damage(path) is None
+        if step_of(path) > step and damage(path) is None
     ]
+
+
+def step_to_go_on_from(path: str | os.PathLike[str]) -> int | None:
+    """Return the global step of a checkpoint if a run can go on in its folder, or else None.
+
+    It cannot if there are checkpoints of later steps, or while another process is writing there.
+    """
+    folder, step = Path(path).parent, step_of(path)
+    lock = FolderLock(str(folder))
+    if not lock.take():
+        return None
+    lock.release()
+    return None if step < 0 or later_checkpoints(folder, step) else step
 
 
 def undamaged(path: str | os.PathLike[str], fall_back: bool) -> Path:
@@ -193,7 +208,7 @@ def _newest(folder: Path) -> tuple[Path, dict[Path, str]]:
     faults: dict[Path, str] = {}
     for path in sorted(folder.glob("*.ckpt"), key=_age, reverse=True):
         fault = damage(path)
-        if fault is None and _step(path) >= 0:
+        if fault is None and step_of(path) >= 0:
             return path, faults
         faults[path] = fault or "it has no global step"
     if faults:
@@ -209,13 +224,13 @@ def _age(path: Path) -> tuple[int, bool, int]:
         written = path.stat().st_mtime_ns
     except OSError:  # rotated away meanwhile, or a link that leads nowhere
         written = 0
-    return _step(path), path.name != "interrupted.ckpt", written
+    return step_of(path), path.name != "interrupted.ckpt", written
 
 
-def _step(path: Path) -> int:
+def step_of(path: str | os.PathLike[str]) -> int:
     """Return the global step of a checkpoint; -1 where it cannot be read."""
     try:
-        step = noted_step(path)
+        step = noted_step(Path(path))
         if step is None:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             step = int(content["global_step"])

@@ -163,14 +163,14 @@ def test_the_epochs_that_are_chosen(arguments, epochs):
 @pytest.mark.parametrize(
     ("inspector", "options", "steps"),
     [
-        (PhotonicInspector(), {"max_epochs": 5}, [4, 20]),
-        (PhotonicInspector(every_n_epochs=3), {"max_epochs": 5}, [4, 16, 20]),
-        (PhotonicInspector(epochs=[1, 2]), {"max_epochs": 5}, [8, 12]),
-        (PhotonicInspector(), {"max_epochs": -1, "max_steps": 10}, [4, 10]),
+        (PhotonicInspector(), {"max_epochs": 5}, [3, 19]),
+        (PhotonicInspector(every_n_epochs=3), {"max_epochs": 5}, [3, 15, 19]),
+        (PhotonicInspector(epochs=[1, 2]), {"max_epochs": 5}, [7, 11]),
+        (PhotonicInspector(), {"max_epochs": -1, "max_steps": 10}, [3, 9]),
     ],
 )
 def test_pictures_come_when_they_are_due(inspector, options, steps, shown, make_model):
-    """An epoch has 4 steps."""
+    """An epoch has 4 steps, counted from 0."""
     found, _ = shown(make_model(), inspector, **options)
     assert found["quantum_layer/outcomes"] == steps
     assert found["quantum_layer/circuit"] == [0]
@@ -198,7 +198,7 @@ def test_the_histogram_holds_phases_modulo_two_pi(shown, make_model):
     turned = model.quantum_layer.phases.detach().double() % (2 * torch.pi)
     assert turned.max() > 1.5 * torch.pi
     value = histogram.histogram_value
-    assert histogram.step == 4 and value.num == turned.numel()
+    assert histogram.step == 3 and value.num == turned.numel()
     assert value.sum == pytest.approx(turned.sum().item(), rel=1e-5)
     assert value.sum_squares == pytest.approx(turned.square().sum().item(), rel=1e-5)
     assert (value.min, value.max) == pytest.approx(
@@ -311,7 +311,7 @@ def test_other_precisions(precision, shown, make_model):
 def test_any_lightning_module(shown, make_model):
     layer = make_model().quantum_layer
     found, _ = shown(Plain(layer))
-    assert found["layer/outcomes"] == [4]
+    assert found["layer/outcomes"] == [3]
 
 
 def test_batches_that_are_no_pairs_are_refused(make_model, make_trainer):
@@ -358,7 +358,7 @@ def test_an_inspector_serves_one_fit_after_another(shown, make_model):
     inspector = PhotonicInspector()
     for _ in range(2):
         found, _ = shown(make_model(), inspector, max_epochs=2)
-        assert found["quantum_layer/modes"] == [4, 8]
+        assert found["quantum_layer/modes"] == [3, 7]
 
 
 @pytest.mark.parametrize(

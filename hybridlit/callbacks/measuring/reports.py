@@ -20,7 +20,15 @@ from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.internals.lightning import log_now
 from hybridlit.internals.tensorboard import add_png
 
-__all__ = ["boards", "log_largest", "log_values", "named", "show_picture", "training_goes_on"]
+__all__ = [
+    "boards",
+    "last_step",
+    "log_largest",
+    "log_values",
+    "named",
+    "show_picture",
+    "training_goes_on",
+]
 
 
 @contextmanager
@@ -50,6 +58,14 @@ def named(error: Exception) -> str:
 def boards(trainer: Trainer) -> list[TensorBoardLogger]:
     """Return the TensorBoard loggers of a run."""
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def last_step(trainer: Trainer) -> int:
+    """Return the number of the last optimizer step, from 0: where Lightning logs what it gave.
+
+    What stands at a later step is hidden when a run is resumed from behind that step.
+    """
+    return max(trainer.global_step - 1, 0)
 
 
 def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:

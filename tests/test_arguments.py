@@ -246,7 +246,7 @@ INSTEAD = {
 }
 """Arguments that stand in the place of another one."""
 
-RESULTS = {"AblationStudy", "BatchSize", "ComponentProfile", "Shapley"}
+RESULTS = {"AblationStudy", "BatchSize", "ComponentProfile", "Predictions", "Shapley"}
 """What functions return; nobody makes one by hand."""
 
 CALLED = {("use_kernel", "name"): "kernel"}

@@ -97,6 +97,7 @@ from .templates import (
     HybridNetwork as HybridNetwork,
     ParallelBankHybrid as ParallelBankHybrid,
     ParallelHybrid as ParallelHybrid,
+    Predictions as Predictions,
     ResidualHybrid as ResidualHybrid,
     SequentialHybrid as SequentialHybrid,
     StagedTraining as StagedTraining,

@@ -113,7 +113,7 @@ VALID = {
     "ResumableLoader": lambda: {"dataset": range(6)},
     "RowSafeBatchNorm1d": lambda: {"num_features": 3},
     "SequenceDataModule": lambda: {
-        "sequences": torch.randn(40, 3, 2),
+        "inputs": torch.randn(40, 3, 2),
         "targets": torch.arange(40) % 2,
     },
     "SequentialHybrid": lambda: {"input_dim": 3, "quantum_dim": 2, "output_dim": 2},
@@ -229,7 +229,7 @@ SKIPPED = {
     ("ArrayDataModule", "inputs"),  # anything that numpy takes; see tests/data/test_arrays.py
     ("ArrayDataModule", "targets"),
     ("TableDataModule", "path"),  # anything that is a table; see tests/data/test_files.py
-    ("SequenceDataModule", "sequences"),
+    ("SequenceDataModule", "inputs"),
     ("SequenceDataModule", "targets"),
     ("ResumableLoader", "dataset"),  # anything with items by index
     ("ResumableLoader", "sampler"),
@@ -246,7 +246,7 @@ INSTEAD = {
 }
 """Arguments that stand in the place of another one."""
 
-RESULTS = {"AblationStudy", "BatchSize", "ComponentProfile", "Shapley"}
+RESULTS = {"AblationStudy", "BatchSize", "ComponentProfile", "Predictions", "Shapley"}
 """What functions return; nobody makes one by hand."""
 
 CALLED = {("use_kernel", "name"): "kernel"}

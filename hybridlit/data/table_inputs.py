@@ -165,6 +165,17 @@ class TableInputs(Inputs):
         raw = torch.from_numpy(values)
         return RawRows(raw, ids, self._flags(raw))
 
+    def seen(self) -> list[tuple[str, str, str]]:
+        """Return name and kind of each column, and its range, categories and gaps in training."""
+        found = []
+        for column in self.columns:
+            words = f"{column.low:.4g} to {column.high:.4g}" if column.kind == "number" else ""
+            if column.kind == "category":
+                words = quoted(map(str, column.labels), most=12, quote=False)
+            gaps = ["gaps"] if column.gaps else []
+            found.append((column.name, column.kind, ", ".join([*filter(None, [words]), *gaps])))
+        return found
+
     def numbers(self, frame: Any) -> npt.NDArray[np.float64]:
         """Return raw values of a table that has the columns; refuses cells that are none."""
         values = np.empty((len(frame), len(self.columns)))

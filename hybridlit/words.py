@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 
-__all__ = ["aligned", "in_bytes", "in_digits", "meant", "piped", "plural"]
+__all__ = ["aligned", "in_bytes", "in_digits", "meant", "piped", "plural", "quoted"]
 
 
 def in_digits(number: int) -> str:
@@ -48,3 +48,11 @@ def aligned(head: Sequence[str], rows: Iterable[Sequence[str]], left: int | None
         flush = str.ljust if left is None or index < left else str.rjust
         columns.append([flush(cell, width) for cell in cells])
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns, strict=True))
+
+
+def quoted(names: Iterable[str], most: int = 6, quote: bool = True) -> str:
+    """Return names in a row, such as 'a', 'b' and 7 more."""
+    every = [repr(name) if quote else name for name in names]
+    more = [f"{len(every) - most + 1} more"] if len(every) > most else []
+    shown = every[: most - 1] + more if more else every
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)

@@ -14,7 +14,8 @@ import hybridlit
 
 ROOT = Path(hybridlit.__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
-OPTIONAL = {"sklearn", "markdown", "matplotlib"}  # imported where they are used, advice if missing
+# imported where they are used, advice if missing
+OPTIONAL = {"sklearn", "markdown", "matplotlib", "onnxruntime", "pandas"}
 
 
 HOMES = {

@@ -1,4 +1,4 @@
-"""LightningDataModules over arrays and over data sets that ship inside Python packages."""
+"""LightningDataModules over arrays, tables, and data sets that ship inside Python packages."""
 
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.data.images import ImageFolderDataModule
@@ -6,6 +6,7 @@ from hybridlit.data.mnist import MnistDataModule
 from hybridlit.data.resumable import EpochSeeded, ResumableLoader
 from hybridlit.data.scikit import SklearnDataModule
 from hybridlit.data.sequences import SequenceDataModule
+from hybridlit.data.table import TableDataModule
 
 __all__ = [
     "ArrayDataModule",
@@ -15,4 +16,5 @@ __all__ = [
     "ResumableLoader",
     "SequenceDataModule",
     "SklearnDataModule",
+    "TableDataModule",
 ]

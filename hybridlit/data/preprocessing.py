@@ -16,12 +16,13 @@ from typing_extensions import Self
 from hybridlit.data.image_inputs import ImageInputs
 from hybridlit.data.inputs import ArrayInputs, Inputs
 from hybridlit.data.sequence_inputs import SequenceInputs
+from hybridlit.data.table_inputs import TableInputs
 from hybridlit.data.targets import Targets
 
 __all__ = ["INPUTS", "Preprocessing"]
 
 INPUTS: dict[str, type[Inputs]] = {
-    each.kind: each for each in (ArrayInputs, ImageInputs, SequenceInputs)
+    each.kind: each for each in (ArrayInputs, ImageInputs, SequenceInputs, TableInputs)
 }
 """Kinds of data by name."""
 

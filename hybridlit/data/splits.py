@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hybridlit.checks import number
 
-__all__ = ["check_fractions", "split_rows"]
+__all__ = ["check_fractions", "split_groups", "split_rows"]
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
@@ -41,17 +41,42 @@ def split_rows(
     val_fraction, test_fraction = fractions
     rest, test = _split_off(rows, targets, test_fraction, len(rows), stratify, generator)
     train, val = _split_off(rest, targets, val_fraction, len(rows), stratify, generator)
-    for name, chosen, fraction in [
-        ("test", test, test_fraction),
-        ("validation", val, val_fraction),
-        ("training", train, 1.0),
-    ]:
-        if fraction > 0 and len(chosen) == 0:
-            raise ValueError(
-                f"the {name} split of {len(rows)} rows is empty with val_fraction={val_fraction} "
-                f"and test_fraction={test_fraction}: change the fractions or give more rows"
-            )
+    _check_filled((train, val, test), fractions, len(rows))
     return train, val, test
+
+
+def split_groups(
+    groups: Tensor, fractions: tuple[float, float], *, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Split row numbers as `split_rows` does, rows of one group always together.
+
+    `groups` are numbers of groups from 0, of shape (rows,). Groups are drawn at random until a
+    split is as close to its share of the rows as it gets, and has at least one group.
+    """
+    sizes = torch.bincount(groups)
+    order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed))
+    parts, rest = [], order
+    for fraction in reversed(fractions):
+        reached = sizes[rest].cumsum(0)
+        wanted = fraction * len(groups)
+        count = int((reached - wanted).abs().argmin()) + 1 if wanted and len(rest) else 0
+        parts.append(rest[:count])
+        rest = rest[count:]
+    test, val, train = (torch.isin(groups, part).nonzero()[:, 0] for part in (*parts, rest))
+    _check_filled((train, val, test), fractions, len(groups))
+    return train, val, test
+
+
+def _check_filled(
+    parts: tuple[Tensor, Tensor, Tensor], fractions: tuple[float, float], rows: int
+) -> None:
+    names = ("training", "validation", "test")
+    for name, part, fraction in zip(names, parts, (1.0, *fractions), strict=True):
+        if fraction > 0 and len(part) == 0:
+            raise ValueError(
+                f"the {name} split of {rows} rows is empty with val_fraction={fractions[0]} and "
+                f"test_fraction={fractions[1]}: change the fractions or give more rows"
+            )
 
 
 def _split_off(

@@ -1,0 +1,113 @@
+"""Which column is predicted, and whether it holds classes or values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hybridlit.data.columns import KINDS, MOST_CATEGORIES, Column, kind_of, labels_of
+from hybridlit.data.files import needed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame, Series
+
+__all__ = ["TARGET_KINDS", "TargetKindName", "read_targets"]
+
+_MOST_WHOLE = 20
+
+TARGET_KINDS = {
+    "auto": f"classes, if it is text, yes or no, or few integers: at most {_MOST_WHOLE} values",
+    "class": "classes, whatever it is",
+    "value": "real values",
+}
+"""What a target is, by name."""
+
+if TYPE_CHECKING:
+    TargetKindName: TypeAlias = str
+else:
+    TargetKindName = Literal[tuple(TARGET_KINDS)]
+
+
+def read_targets(
+    frame: DataFrame, names: Sequence[str], target_kind: str, dropped: bool = False
+) -> tuple[list[Any] | None, Tensor]:
+    """Read the columns that are predicted.
+
+    Args:
+        frame: The table; no target is missing.
+        names: Names of the columns.
+        target_kind: One of `TARGET_KINDS`.
+        dropped: Whether targets were missing: files have then turned integers into floats.
+
+    Returns:
+        Labels in order and class indices (rows,); or None and values in float64, (rows,) of one
+        column and (rows, columns) of several.
+
+    Raises:
+        ValueError: If a column fits neither, does not vary, or is one of several and no values.
+    """
+    kinds = {name: _kind(frame[name], target_kind, dropped) for name in names}
+    if len(names) == 1 and kinds[names[0]] == "class":
+        series = frame[names[0]]
+        labels = labels_of(series)
+        if len(labels) < 2:
+            raise ValueError(
+                f"target {names[0]!r} must have at least 2 classes, got {len(labels)} in "
+                f"{len(series):,} rows: there is nothing to tell apart"
+            )
+        indices, _ = Column(names[0], "category", labels).numbers(series)
+        return labels, torch.from_numpy(indices).long()
+    classes = [name for name in names if kinds[name] == "class"]
+    if classes:
+        raise ValueError(
+            f"several targets must all be values, got classes in {classes[0]!r}: predict it alone, "
+            "or give target_kind='value' if it holds numbers"
+        )
+    columns = [Column(name, "number", []).numbers(frame[name])[0] for name in names]
+    for name, values in zip(names, columns, strict=True):
+        if np.isinf(values).any():
+            raise ValueError(
+                f"target {name!r} must be finite, got infinite numbers in "
+                f"{np.isinf(values).sum():,} of {len(values):,} rows: correct these cells, or "
+                "leave the rows out"
+            )
+        if values.min() == values.max():
+            raise ValueError(
+                f"target {name!r} must vary, got one value in all {len(values):,} rows: there is "
+                "nothing to predict"
+            )
+    tensors = [torch.tensor(values) for values in columns]
+    return None, tensors[0] if len(tensors) == 1 else torch.stack(tensors, 1)
+
+
+def _kind(series: Series, target_kind: str, dropped: bool) -> str:
+    """Decide between `"class"` and `"value"`, or refuse the column."""
+    name = str(series.name)
+    kind, detail = kind_of(series, categorical=target_kind == "class")
+    if KINDS[kind].remedy is not None:
+        raise ValueError(
+            f"target {name!r} must hold classes or numbers, got {KINDS[kind].words}"
+            f"{detail and f', {detail}'}: correct it, or choose another column"
+            + (f" (at most {MOST_CATEGORIES} classes)" if kind == "text" else "")
+        )
+    if target_kind == "class" or (target_kind == "auto" and kind != "number"):
+        return "class"
+    if kind == "category":
+        raise ValueError(
+            f"target {name!r} must hold numbers for target_kind='value', got categories: give "
+            "target_kind='class'"
+        )
+    return "class" if target_kind == "auto" and _is_whole(series, dropped) else "value"
+
+
+def _is_whole(series: Series, dropped: bool) -> bool:
+    """Tell whether a column of numbers holds few distinct integers."""
+    if needed("pandas").api.types.is_float_dtype(series.dtype) and not dropped:
+        return False
+    distinct = np.unique(Column("", "number", []).numbers(series)[0])
+    few = len(distinct) <= min(_MOST_WHOLE, max(2, len(series) / 2))
+    return few and bool((distinct == np.floor(distinct)).all())

@@ -1,0 +1,174 @@
+"""Tables from files: what is read, and one clear sentence for what is none."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+pd = pytest.importorskip("pandas", reason="data extra")
+
+from hybridlit import TableDataModule  # noqa: E402
+from hybridlit.data.files import FORMATS, as_frame, read_table  # noqa: E402
+
+SECRET = "Zebra"  # of every broken file: no message may hold what stands in a cell
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="table.csv"):
+        path = tmp_path / name
+        data = content.encode() if isinstance(content, str) else content
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+ROWS = [["name", "size", "town"], ["a", "1.5", "Bonn, Rhein"], ["b", "2.5", 'the "old" one']]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_text_of_any_separator(write, separator, bom, end):
+    lines = [[f'"{cell.replace(chr(34), 2 * chr(34))}"' for cell in row] for row in ROWS]
+    text = "".join(separator.join(line) + end for line in lines)
+    frame = read_table(write(bom + text.encode()))
+    assert frame.columns.tolist() == ROWS[0]
+    assert frame["size"].tolist() == [1.5, 2.5]
+    assert frame["town"].tolist() == ["Bonn, Rhein", 'the "old" one']
+
+
+def test_the_separator_is_the_one_that_all_lines_share(write):
+    frame = read_table(write("weight (kg, dry);height\n1;2\n3;4\n"))
+    assert frame.columns.tolist() == ["weight (kg, dry)", "height"]
+    assert read_table(write("alone\n1\n2\n")).columns.tolist() == ["alone"]
+
+
+def test_decimal_commas_are_read_and_told(write):
+    path = write("a;b;c\n1,5;1;x\n2.250;;y\n".replace("2.250", "2,250"))
+    with pytest.warns(UserWarning, match="decimal commas are read in 'a' of .*table.csv"):
+        frame = read_table(path)
+    assert frame["a"].tolist() == [1.5, 2.25]
+    with pytest.raises(ValueError, match="commas in those of 'a' that may be decimal commas or"):
+        read_table(write("a;b\n1,500;1\n2,250;2\n"))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npz", "tsv"])
+def test_other_files(tmp_path, kind):
+    path = tmp_path / f"table.{kind.upper() if kind == 'tsv' else kind}"
+    x, y = np.arange(6, dtype=np.float32).reshape(3, 2), np.array(["a", "b", "a"])
+    frame = pd.DataFrame({"x_0": x[:, 0], "x_1": x[:, 1], "y": y})
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="data extra")
+        frame.index = pd.Index([7, 8, 9], name="row")
+        frame.to_parquet(path)
+    elif kind == "npz":
+        np.savez(path, x=x, y=y)
+    else:
+        frame.to_csv(path, sep="\t", index=False)
+    found = read_table(path)
+    if kind == "parquet":
+        assert found.pop("row").tolist() == [7, 8, 9]
+    assert found.columns.tolist() == ["x_0", "x_1", "y"] and found["y"].tolist() == y.tolist()
+    np.testing.assert_array_equal(found[["x_0", "x_1"]], x)
+
+
+def test_an_index_without_a_name_is_no_column(tmp_path):
+    pytest.importorskip("pyarrow", reason="data extra")
+    frame = pd.DataFrame({"x": [1, 2, 3], "x.1": [4, 5, 6]}, index=[5, 3, 1])
+    frame.to_parquet(tmp_path / "table.parquet")
+    found = read_table(tmp_path / "table.parquet")
+    assert found.columns.tolist() == ["x", "x.1"] and found["x"].tolist() == [1, 2, 3]
+
+
+BROKEN = {
+    "empty": (b"", "holds? a table, got .*, which is empty|must hold a table.*empty"),
+    "blank lines": (b"\n\n\n", "which is empty"),
+    "only a header": (b"a,b\n", "must have rows, got none below 'a' and 'b'"),
+    "no header": (b"1.5,2\n3,4\n", "must hold the names of the 2 columns, got numbers"),
+    "the same name twice": (b"a,b,a\n1,2,Zebra\n", "several of 'a'"),
+    "a column without a name": (b",b\n1,Zebra\n", "got none for column 1"),
+    "too many cells": (b"a,b\nZebra,1\nZebra,1,2\n", "more cells in some line"),
+    "too many cells at once": (b"a,b\nZebra,1,2\nZebra,1,2\n", "more cells in some line"),
+    "latin-1": ("a,b\nZebraß,1\n".encode("latin-1"), "UTF-8, got .* at byte 9: .*iconv"),
+    "utf-16": ("a,b\nZebra,1\n".encode("utf-16"), "UTF-8, got .* in UTF-16"),
+    "binary": (b"Zebra\0\1\2", "which is no text"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_no_table_is_said_in_one_sentence(write, case):
+    content, words = BROKEN[case]
+    with pytest.raises(ValueError, match=words) as refusal:
+        read_table(write(content))
+    assert SECRET not in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_other_paths(tmp_path, write):
+    with pytest.raises(ValueError, match="must be a file, got the folder"):
+        read_table(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv', which is not there"):
+        read_table(tmp_path / "nowhere.csv")
+    with pytest.raises(ValueError, match=r"must be one of \.csv, .*\.npz, got .*table\.xlsx"):
+        read_table(write(b"PK", "table.xlsx"))
+    for name in ("table.parquet", "table.npz"):
+        if name.endswith("parquet"):
+            pytest.importorskip("pyarrow", reason="data extra")
+        with pytest.raises(ValueError, match="must hold") as refusal:
+            read_table(write(b"Zebra" * 100, name))
+        assert SECRET not in str(refusal.value)
+    np.savez(tmp_path / "images.npz", x=np.zeros((2, 3, 3)))
+    with pytest.raises(ValueError, match=r"'x' of shape \(2, 3, 3\)"):
+        read_table(tmp_path / "images.npz")
+    np.savez(tmp_path / "uneven.npz", x=np.zeros(2), y=np.zeros(3))
+    with pytest.raises(ValueError, match="columns of one length"):
+        read_table(tmp_path / "uneven.npz")
+    np.savez(tmp_path / "objects.npz", x=np.array([{}, []], dtype=object))
+    with pytest.raises(ValueError, match="holds Python objects"):
+        read_table(tmp_path / "objects.npz")
+    assert all(end.startswith(".") for end in FORMATS)
+
+
+def test_what_holds_rows_in_memory():
+    columns = {"a": [1, 2], "b": ["x", "y"]}
+    frame = pd.DataFrame(columns)
+    for rows in (frame, columns, frame.to_dict("records"), [[1, "x"], [2, "y"]]):
+        found = as_frame(rows, ["a", "b"])
+        assert found.columns.tolist() == ["a", "b"] and found["b"].tolist() == ["x", "y"]
+    assert as_frame({"a": 1, "b": "x"}).shape == (1, 2)
+    assert as_frame(torch.ones(4, 2), ["a", "b"]).shape == (4, 2)
+    assert as_frame(pd.DataFrame(np.ones((2, 2)))).columns.tolist() == ["0", "1"]
+    assert frame.columns.tolist() == ["a", "b"]  # what was given stays as it is
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (3, "must be a file, a pandas DataFrame or a dictionary of columns, got int"),
+        (
+            np.ones((2, 3)),
+            r"\(rows, 2\), the columns 'a' and 'b' in this order, got \(2, 3\)",
+        ),
+        ({"a": [1, 2], "b": [1]}, "columns of one length"),
+        ({"a": [], "b": []}, "must have rows, got none"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "several of 'a'"),
+        (pd.DataFrame([[1, 2]], columns=["a", " "]), "got none for column 2"),
+        (pd.DataFrame([[1]], columns=pd.MultiIndex.from_tuples([("a", "b")])), "several levels"),
+    ],
+)
+def test_what_holds_none(rows, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        as_frame(rows, ["a", "b"])
+
+
+def test_a_missing_package_is_named_with_the_command(tmp_path, monkeypatch):
+    (tmp_path / "table.parquet").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(ImportError, match=r'pyarrow.*pip install "hybridlit\[data\]"'):
+        read_table(tmp_path / "table.parquet")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r'pandas.*pip install "hybridlit\[data\]"'):
+        TableDataModule({"a": [1, 2], "y": [1, 2]}, "y")

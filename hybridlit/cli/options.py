@@ -15,7 +15,7 @@ __all__ = ["run_function"]
 def run_function(verb: str, arguments: list[str], traceback: bool = False) -> None:
     """Run the function of a verb, and print the files that it returns.
 
-    What is False by default is a flag without a value.
+    What is False by default is a flag without a value; what is positional only has no option.
 
     Args:
         verb: The verb: function and module have its name.
@@ -27,10 +27,15 @@ def run_function(verb: str, arguments: list[str], traceback: bool = False) -> No
         text = inspect.getdoc(function) or ""
         parser = OneLineParser(prog=f"hybridlit {verb}", description=text.partition("\n")[0])
         parameters = inspect.signature(function).parameters
+        placed = [name for name, each in parameters.items() if each.kind is each.POSITIONAL_ONLY]
         flags: set[Any] = {flag for flag, each in parameters.items() if each.default is False}
-        parser.add_function_arguments(function, as_group=False, skip=flags)
-        for flag in flags:
-            described = re.search(rf"^ +{flag}: (.*)", text, re.MULTILINE)
-            parser.add_argument(f"--{flag}", action="store_true", help=described and described[1])
-        for path in function(**parser.parse_args(arguments).as_dict()) or ():
+        parser.add_function_arguments(function, as_group=False, skip={*flags, *placed})
+        for name in [*placed, *flags]:
+            described = re.search(rf"^ +{name}: (.*)", text, re.MULTILINE)
+            options: dict[str, Any] = {"action": "store_true"} if name in flags else {}
+            option = f"--{name}" if name in flags else name
+            parser.add_argument(option, help=described and described[1], **options)
+        given = parser.parse_args(arguments).as_dict()
+        by_position = [given.pop(name) for name in placed]
+        for path in function(*by_position, **given) or ():
             print(path)

@@ -53,7 +53,7 @@ def _table(inputs: Any) -> Raw:
         else:
             about["codes"] = [[label, code] for code, label in enumerate(column["labels"])]
             about["unknown"] = -1
-        about["missing"] = "NaN" if inputs.impute else None
+        about["missing"] = "NaN, which is filled" if inputs.impute else "none; NaN comes out as NaN"
         columns.append(about)
         codes = max(len(column["labels"]), 2)
         number = column["kind"] == "number"

@@ -53,7 +53,8 @@ def _table(inputs: Any) -> Raw:
         else:
             about["codes"] = [[label, code] for code, label in enumerate(column["labels"])]
             about["unknown"] = -1
-        about["missing"] = "NaN" if inputs.missing == "impute" else None
+        filled = inputs.missing == "impute"
+        about["missing"] = "NaN, which is filled" if filled else "none; NaN comes out as NaN"
         columns.append(about)
         number = column["kind"] == "number"
         low.append(column["low"] if number else 0)

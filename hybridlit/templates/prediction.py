@@ -15,7 +15,7 @@ from hybridlit.data.tensors import as_tensor
 from hybridlit.templates.prediction_table import Predictions
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["Predicting", "labelled", "predicted", "read_rows", "scores"]
+__all__ = ["Predicting", "class_labels", "labelled", "predicted", "read_rows", "scores"]
 
 
 class Predicting(LightningModule):

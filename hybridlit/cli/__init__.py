@@ -88,8 +88,7 @@ def main(args: ArgsType = None) -> None:
     elif first.startswith("-"):  # settings of several verbs in one file
         _train(words, "", traceback)
     elif first in VERBS:
-        own = VERBS[first].own_with
-        if VERBS[first].lightning and not any(own and w.split("=")[0] == own for w in words):
+        if VERBS[first].lightning and not _is_own(VERBS[first].own_with, words[1:]):
             _train(words, first, traceback)
         else:
             from hybridlit.cli.options import run_function
@@ -99,6 +98,12 @@ def main(args: ArgsType = None) -> None:
         known = f"{meant(first, VERBS)}; hybridlit --help lists all verbs"
         print(f"hybridlit: there is no verb {first!r}{known}", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _is_own(option: str, words: list[str]) -> bool:
+    """Whether an option is given, perhaps misspelt, or help is asked for on what it belongs to."""
+    names = [word.partition("=")[0] for word in words]
+    return bool(option) and any(n in ("-h", "--help") or meant(n, [option]) for n in names)
 
 
 def _train(args: Any, verb: str, traceback: bool) -> None:

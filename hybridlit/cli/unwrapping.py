@@ -49,8 +49,10 @@ def unwrapped(message: str, parser: ArgumentParser | None = None) -> str:
         return _option(message.split()[2], known)
     if message.startswith(_MISSING):
         names = message.removeprefix(_MISSING).split(", ")
-        options = [f"--{name.split('.', 1)[-1]}" for name in names]
-        return f"give {' and '.join(options)}" + (", or a recipe by --config" * ("--config" in known))
+        options = sorted(f"--{name.split('.', 1)[-1]}" for name in names)
+        return f"give {' and '.join(options)}" + (
+            ", or a recipe by --config" * ("--config" in known)
+        )
     if found := _ARGUMENT.search(text):
         return _argument(found[1], found[2])
     if found := _GROUP.search(text):

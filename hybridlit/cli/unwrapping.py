@@ -50,9 +50,8 @@ def unwrapped(message: str, parser: ArgumentParser | None = None) -> str:
     if message.startswith(_MISSING):
         names = message.removeprefix(_MISSING).split(", ")
         options = sorted(f"--{name.split('.', 1)[-1]}" for name in names)
-        return f"give {' and '.join(options)}" + (
-            ", or a recipe by --config" * ("--config" in known)
-        )
+        recipe = ", or a recipe by --config" if "--config" in known else ""
+        return f"give {' and '.join(options)}{recipe}"
     if found := _ARGUMENT.search(text):
         return _argument(found[1], found[2])
     if found := _GROUP.search(text):

@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,8 +103,9 @@ def main(args: ArgsType = None) -> None:
 
 def _is_own(option: str, words: list[str]) -> bool:
     """Whether an option is given, perhaps misspelt, or help is asked for on what it belongs to."""
-    names = [word.partition("=")[0] for word in words]
-    return bool(option) and any(n in ("-h", "--help") or meant(n, [option]) for n in names)
+    names = [word.partition("=")[0].lstrip("-") for word in words if word.startswith("-")]
+    near = [name for name in names if get_close_matches(name, [option.lstrip("-")], 1, 0.75)]
+    return bool(option) and bool(near or {"h", "help"} & {*names})
 
 
 def _train(args: Any, verb: str, traceback: bool) -> None:

@@ -32,8 +32,8 @@ class Verb(NamedTuple):
     lightning: bool = False
     """Lightning does it, with a Trainer: see `training.py`."""
 
-    own_with: str = ""
-    """An option that Lightning does not know: with it, the module here does it all the same."""
+    own_with: tuple[str, ...] = ()
+    """Options that Lightning does not know: with one, the module here does it all the same."""
 
 
 VERBS: dict[str, Verb] = {
@@ -43,7 +43,7 @@ VERBS: dict[str, Verb] = {
     "predict": Verb(
         "predictions for the rows of a file, with names and ids, as a table",
         lightning=True,
-        own_with="--input",
+        own_with=("--input", "--output"),
     ),
     "analyze": Verb("report on a trained model: what its parts cost and contribute"),
     "card": Verb("model card: data, scores with intervals, limits"),
@@ -101,11 +101,12 @@ def main(args: ArgsType = None) -> None:
         raise SystemExit(2)
 
 
-def _is_own(option: str, words: list[str]) -> bool:
-    """Whether an option is given, perhaps misspelt, or help is asked for on what it belongs to."""
-    names = [word.partition("=")[0].lstrip("-") for word in words if word.startswith("-")]
-    near = [name for name in names if get_close_matches(name, [option.lstrip("-")], 1, 0.75)]
-    return bool(option) and bool(near or {"h", "help"} & {*names})
+def _is_own(options: tuple[str, ...], words: list[str]) -> bool:
+    """Whether one of the options is given, perhaps misspelt, or nothing but help is asked for."""
+    names = {word.partition("=")[0] for word in words if word.startswith("-")}
+    bare = [option.strip("-") for option in options]
+    near = any(get_close_matches(name.strip("-"), bare, 1, 0.75) for name in names)
+    return near or bool(options and names <= {"-h", "--help"})
 
 
 def _train(args: Any, verb: str, traceback: bool) -> None:

@@ -215,10 +215,9 @@ def test_examples_run_as_they_stand(kinds, tmp_path):
         assert described["output"]["columns"] == (targets.classes or targets.names)
         code += f"os.chdir({str(folder)!r})\n{described['example']}\n"
         code += "np.save('found.npy', outputs)\n"
-        raw = model.preprocessing.inputs.read(new).values
-        with torch.no_grad():
-            outputs = model(model.preprocessing(raw))
-            wanted[folder] = model.in_units(model.predictions(outputs))
+        predictions = model.predict(new)
+        names = [f"probability_{label}" for label in targets.classes or []] or targets.names
+        wanted[folder] = np.stack([predictions[name] for name in names], 1)
     alone(code, tmp_path)
     for folder, values in wanted.items():
         np.testing.assert_allclose(np.load(folder / "found.npy"), values, rtol=1e-5, atol=1e-5)
@@ -232,6 +231,16 @@ def test_what_other_runtimes_lack_most(tmp_path):
     x = torch.randn(1, 4, 2)
     (found,) = onnxruntime.InferenceSession(path).run(None, {"rows": x.numpy()})
     np.testing.assert_allclose(found, model.predictions(model(x)).detach(), rtol=0, atol=1e-5)
+
+
+def test_rows_that_are_not_finite_are_nan_alone(tmp_path):
+    """No ReLU of any runtime makes a number of them."""
+    model, x = small(), torch.randn(5, 3)
+    x[1, 0], x[3, 2] = torch.nan, torch.inf
+    path, _ = export_model(model, tmp_path / "model.onnx", "onnx")
+    (found,) = onnxruntime.InferenceSession(path).run(None, {"rows": x.numpy()})
+    assert np.isnan(found).all(1).tolist() == [False, True, False, True, False]
+    assert np.isfinite(found[[0, 2, 4]]).all()
 
 
 def test_every_kind_of_data_is_explained():

@@ -22,7 +22,7 @@ from hybridlit.words import quoted
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["FORMATS", "as_frame", "needed", "read_table"]
+__all__ = ["FORMATS", "as_frame", "mostly_numbers", "needed", "read_table"]
 
 _SEPARATORS = ",;\t|"
 _COMMA_NUMBER = r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*"
@@ -200,15 +200,21 @@ def _header(text: io.StringIO, path: Path) -> tuple[str, list[str]]:
             separator, names = candidate, [name.strip() for name in records[0]]
     if not separator:
         raise csv.Error
-    _check_names(names, f"the first line of {str(path)!r}")
-    numbers = [name for name in names if re.fullmatch(r"[+-]?\d*[.,]?\d+([eE][+-]?\d+)?", name)]
+    twice = len(set(names)) < len(names)
     counted = [[str(index) for index in range(first, first + len(names))] for first in (0, 1)]
-    if len(numbers) == len(names) and names not in counted:
+    if mostly_numbers(names, twice) and (twice or names not in counted):
         raise ValueError(
             f"the first line of {str(path)!r} must hold the names of the {len(names)} columns, got "
             "numbers: put a line of names above"
         )
+    _check_names(names, f"the first line of {str(path)!r}")
     return separator, names
+
+
+def mostly_numbers(names: Sequence[str], half: bool = True) -> bool:
+    """Tell whether half of the names, or all, are numbers: then they may be cells."""
+    numbers = [name for name in names if re.fullmatch(r"[+-]?\d*[.,]?\d+([eE][+-]?\d+)?", name)]
+    return len(numbers) >= len(names) / (2 if half else 1)
 
 
 def _with_decimal_points(frame: DataFrame, path: Path) -> DataFrame:

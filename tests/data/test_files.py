@@ -94,6 +94,7 @@ BROKEN = {
     "blank lines": (b"\n\n\n", "which is empty"),
     "only a header": (b"a,b\n", "must have rows, got none below 'a' and 'b'"),
     "no header": (b"1.5,2\n3,4\n", "must hold the names of the 2 columns, got numbers"),
+    "no header with a word": (b"1,0,1,Zebra\n3,4,5,Zebra\n", "names of the 4 columns, got numbers"),
     "the same name twice": (b"a,b,a\n1,2,Zebra\n", "several of 'a'"),
     "a column without a name": (b",b\n1,Zebra\n", "got none for column 1"),
     "too many cells": (b"a,b\nZebra,1\nZebra,1,2\n", "got more in a line of"),

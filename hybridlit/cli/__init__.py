@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,8 +32,8 @@ class Verb(NamedTuple):
     lightning: bool = False
     """Lightning does it, with a Trainer: see `training.py`."""
 
-    own_with: str = ""
-    """An option that Lightning does not know: with it, the module here does it all the same."""
+    own_with: tuple[str, ...] = ()
+    """Options that Lightning does not know: with one, the module here does it all the same."""
 
 
 VERBS: dict[str, Verb] = {
@@ -42,7 +43,7 @@ VERBS: dict[str, Verb] = {
     "predict": Verb(
         "predictions for the rows of a file, with names and ids, as a table",
         lightning=True,
-        own_with="--input",
+        own_with=("--input", "--output"),
     ),
     "analyze": Verb("report on a trained model: what its parts cost and contribute"),
     "card": Verb("model card: data, scores with intervals, limits"),
@@ -88,8 +89,7 @@ def main(args: ArgsType = None) -> None:
     elif first.startswith("-"):  # settings of several verbs in one file
         _train(words, "", traceback)
     elif first in VERBS:
-        own = VERBS[first].own_with
-        if VERBS[first].lightning and not any(own and w.split("=")[0] == own for w in words):
+        if VERBS[first].lightning and not _is_own(VERBS[first].own_with, words[1:]):
             _train(words, first, traceback)
         else:
             from hybridlit.cli.options import run_function
@@ -99,6 +99,14 @@ def main(args: ArgsType = None) -> None:
         known = f"{meant(first, VERBS)}; hybridlit --help lists all verbs"
         print(f"hybridlit: there is no verb {first!r}{known}", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _is_own(options: tuple[str, ...], words: list[str]) -> bool:
+    """Whether one of the options is given, perhaps misspelt, or help is asked for on them."""
+    known = [option.lstrip("-") for option in options]
+    names = {word.partition("=")[0].lstrip("-") for word in words if word.startswith("-")}
+    near = any(get_close_matches(name, known, 1, 0.75) for name in names)
+    return bool(known) and (near or bool({"h", "help"} & names))
 
 
 def _train(args: Any, verb: str, traceback: bool) -> None:

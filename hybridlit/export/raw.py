@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hybridlit.data.columns import TRUTHS
 from hybridlit.templates import HybridModule
 
 __all__ = ["RAW", "Raw", "random_rows", "raw_of"]
-
-_TRUTHS = {"true": 1, "yes": 1, "false": 0, "no": 0}
 
 
 class Raw(NamedTuple):
@@ -49,23 +48,26 @@ def _array(inputs: Any) -> Raw:
 
 def _table(inputs: Any) -> Raw:
     columns: list[dict[str, Any]] = []
+    filled = inputs.missing == "impute"
     for column in inputs.columns:
         about = {"name": column.name, "kind": column.kind}
         if column.kind == "number":
             about |= {"low": column.low, "high": column.high}
         elif column.kind == "boolean":
-            words = [form for text in _TRUTHS for form in (text, text.capitalize(), text.upper())]
-            about["codes"] = [[True, 1], [False, 0], *([w, _TRUTHS[w.lower()]] for w in words)]
+            codes = [(word, int(code)) for pair in TRUTHS for word, code in pair.items()]
+            spelt = [[form(w), c] for w, c in codes for form in (str, str.capitalize, str.upper)]
+            about["codes"] = [[True, 1], [False, 0], *spelt]
         else:
             about["codes"] = [[label, code] for code, label in enumerate(column.labels)]
             about["unknown"] = -1
-        about["missing"] = "NaN, which is filled" if inputs.impute else "none; NaN comes out as NaN"
+        about["missing"] = "NaN, which is filled" if filled else "none; NaN comes out as NaN"
         columns.append(about)
     # of categories, `low` and `high` are the first and the last code of the training rows
-    low, high = (torch.tensor([getattr(c, end) for c in inputs.columns]) for end in ("low", "high"))
+    ends = [[column.low, column.high] for column in inputs.columns]
+    low, high = torch.tensor(ends, dtype=torch.float64).T
     whole = torch.tensor([column.kind != "number" for column in inputs.columns])
     about = {"columns": columns}
-    return Raw((len(columns),), torch.float64, about, low, high, whole, inputs.impute)
+    return Raw((len(columns),), torch.float64, about, low, high, whole, filled)
 
 
 def _image(inputs: Any) -> Raw:

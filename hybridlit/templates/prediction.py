@@ -140,7 +140,7 @@ def scores(model: Any, predictions: Tensor, targets: Tensor) -> dict[str, float]
         targets: Class indices (rows,), or values in their own units (rows,) or (rows, targets).
 
     Returns:
-        The metrics by name, the main one first.
+        The metrics by name.
     """
     there = torch.isfinite(predictions).all(1)
     metrics = model.build_metrics()

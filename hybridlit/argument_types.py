@@ -179,7 +179,10 @@ def _is_of_value(value: Any, annotation: Any) -> bool:
     """Say whether the value is to blame and not its type: another word, another length."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        return any(_is_of_value(value, each) for each in arguments)
+        words = isinstance(value, (str, Enum))  # beside a number, no other number is a word
+        given = [each for each in arguments if words or get_origin(each) is not Literal]
+        alone = len({*arguments} - {type(None)}) == 1
+        return any(_is_of_value(value, each) for each in (arguments if alone else given))
     if origin is Literal:
         return True
     return origin is tuple and _is_list(value)

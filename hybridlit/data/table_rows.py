@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.data.columns import KINDS, Column, kind_of, missing_in
-from hybridlit.data.files import needed
+from hybridlit.data.files import mostly_numbers, needed
 from hybridlit.data.splits import split_groups, split_rows
 from hybridlit.data.table_inputs import counted
 from hybridlit.words import meant, plural, quoted
@@ -82,6 +82,8 @@ def _check_there(argument: str, names: Sequence[str], columns: Sequence[str]) ->
     for name in names:
         if name not in columns:
             hint = meant(name, columns) or f"; there are {quoted(columns)}"
+            if mostly_numbers(columns):  # no message shows a cell
+                hint = ": a line of names seems to be missing above the table"
             raise ValueError(f"{argument} must be a column of the table, got {name!r}{hint}")
 
 

@@ -20,6 +20,7 @@ from hybridlit.internals.lightning import attached_trainer
 from hybridlit.optimizers import LARGEST_RATE, grouped_adamw, learning_rate
 from hybridlit.photonics.finite import require_finite
 from hybridlit.precisions import check_dtype
+from hybridlit.templates.foreign_names import name_of
 from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
 from hybridlit.templates.normalizers import fit_normalizers
 from hybridlit.templates.prediction import Predicting
@@ -313,7 +314,7 @@ class HybridModule(Buildable, Predicting, PlainHyperparameters):
         """Keep the class and its arguments; where they were changed since, as they are."""
         super().on_save_checkpoint(checkpoint)
         self._as_used(checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY])
-        checkpoint[CLASS_KEY] = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint[CLASS_KEY] = name_of(type(self))
         if self.preprocessing is not None:
             checkpoint[PREPROCESSING_KEY] = self.preprocessing.state()
 

@@ -14,9 +14,15 @@ from typing import Any
 
 import yaml
 
-__all__ = ["named_strings", "unimported_name"]
+__all__ = ["name_of", "named_strings", "unimported_name"]
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def name_of(kind: type) -> str:
+    """Return the name by which a class is imported; of a template, the one that stays."""
+    module = kind.__module__
+    return f"{'hybridlit' if module.startswith('hybridlit.') else module}.{kind.__qualname__}"
 
 
 def unimported_name(arguments: Any, trusted: Collection[str] = ()) -> str | None:

@@ -14,7 +14,7 @@ import torch
 from hybridlit.argument_types import checked
 from hybridlit.internals.lightning import CLASS_PATH, INSTANTIATES
 from hybridlit.templates.base import CLASS_KEY, HybridModule
-from hybridlit.templates.foreign_names import unimported_name
+from hybridlit.templates.foreign_names import name_of, unimported_name
 
 __all__ = ["class_name_of", "load", "load_as", "read_checkpoint"]
 
@@ -137,7 +137,7 @@ def _class_of(
     module, _, last = name.rpartition(".")
     for kind in classes:
         # a class of a script is of another module once it is imported
-        if name in (f"{kind.__module__}.{kind.__qualname__}", f"__main__.{kind.__qualname__}"):
+        if name in (name_of(kind), f"__main__.{kind.__qualname__}"):
             return kind
     if not _within(name, ["hybridlit", *(each for each in allow if isinstance(each, str))]):
         raise ValueError(

@@ -66,8 +66,8 @@ def compare_preprocessing(model: HybridModule, trainer: Trainer) -> None:
                 f"another order: {_REMEDY}"
             )
     rank_zero_warn(
-        "these data are prepared by other training rows than the model's, so that scores are not "
-        f"quite right: {_REMEDY}"
+        "these data are prepared by other training rows than the model's, so that scores are off, "
+        f"the more the less alike these rows are: {_REMEDY}"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, TypeAlias
@@ -103,6 +104,7 @@ class Unbuilt(LightningModule):
         super().__init__()
         self._noted = noted_arguments().get()  # what hybridlit fit will find in checkpoints
         self._arguments = args, kwargs
+        self._process = os.getpid()
         self._kind = kind  # the last one: from now on the model is asked for more
         self._task = self._checked()
 
@@ -129,6 +131,11 @@ class Unbuilt(LightningModule):
 
     def configure_callbacks(self) -> Any:
         """Build the model: this is the first that a Trainer asks for when it has the data."""
+        if self._process != os.getpid():
+            raise RuntimeError(
+                f"{self._kind.__name__} is to be trained in other processes than the one that made "
+                "it, which would get no weights back: call model.build(data) before Trainer.fit"
+            )
         self.build(attached_data(self.trainer))
         found: list[Callback] | Callback = self.configure_callbacks()
         return found

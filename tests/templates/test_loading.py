@@ -71,6 +71,8 @@ def test_a_template_comes_back_as_it_was(cls, saved):
     for path in (saved(model), str(saved(model))):
         loaded = load(path)
         assert type(loaded) is cls and not loaded.training and same(loaded, model)
+        name = torch.load(path, weights_only=True)["hybridlit_class"]
+        assert name == f"hybridlit.{cls.__name__}"  # wherever its file will be
         assert loaded.device.type == "cpu" and dict(loaded.hparams) == dict(model.hparams)
 
 

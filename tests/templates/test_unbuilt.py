@@ -227,6 +227,15 @@ def test_copies_of_an_unbuilt_model_are_built_by_themselves(data):
         assert type(model) is Unbuilt
 
 
+def test_a_trainer_in_another_process_would_keep_the_weights(data, make_trainer):
+    """As `ddp_spawn` does; its main process has an unbuilt model when the others are through."""
+    model = SequentialHybrid("auto", 2, "auto", **SMALL)
+    model._process -= 1
+    with pytest.raises(RuntimeError, match=r"no weights back: call model\.build\(data\) before"):
+        make_trainer().fit(model, data)
+    make_trainer().fit(model.build(data), data)
+
+
 def test_a_built_model_is_checked_to_fit(data):
     model = SequentialHybrid(5, 2, 3, **SMALL)
     assert model.build(data) is model

@@ -124,8 +124,9 @@ def ablation_study(
         build: Makes an untrained model like `model`; None: its class is called with the arguments
             that it was constructed with. Needed for models that are no `HybridModule`, and where
             layers were frozen or exchanged after the construction.
-        score: From outputs and targets of all rows to one number a row, more is better, shape
-            (rows,); the score is their mean. None: accuracy, or R2 for regression.
+        score: From outputs and targets of all rows, as the loss takes them, to one number a row,
+            more is better, shape (rows,); the score is their mean. None: accuracy, or R2 for
+            regression.
         forward: From (model, batch) to outputs and targets, each of shape (batch, ...), for models
             that are no `HybridModule`.
         monitor: What validations are judged by, less is better; None, or without validation data:

@@ -68,6 +68,10 @@ from .data import (
     SklearnDataModule as SklearnDataModule,
     TableDataModule as TableDataModule,
 )
+from .export import (
+    RealCircuit as RealCircuit,
+    export_model as export_model,
+)
 from .optimizers import (
     create_hybrid_optimizer as create_hybrid_optimizer,
 )
@@ -93,6 +97,7 @@ from .templates import (
     HybridNetwork as HybridNetwork,
     ParallelBankHybrid as ParallelBankHybrid,
     ParallelHybrid as ParallelHybrid,
+    Predictions as Predictions,
     ResidualHybrid as ResidualHybrid,
     SequentialHybrid as SequentialHybrid,
     StagedTraining as StagedTraining,

@@ -106,13 +106,14 @@ VALID = {
         "output_size": 4,
         "experiment": EXPERIMENT,
     },
+    "RealCircuit": lambda: {"layer": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "RandomFeatures": lambda: {"input_size": 3, "output_size": 2},
     "Report": lambda: {"title": "Digits"},
     "ResidualHybrid": lambda: {"input_dim": 3, "output_dim": 2},
     "ResumableLoader": lambda: {"dataset": range(6)},
     "RowSafeBatchNorm1d": lambda: {"num_features": 3},
     "SequenceDataModule": lambda: {
-        "sequences": torch.randn(40, 3, 2),
+        "inputs": torch.randn(40, 3, 2),
         "targets": torch.arange(40) % 2,
     },
     "SequentialHybrid": lambda: {"input_dim": 3, "quantum_dim": 2, "output_dim": 2},
@@ -132,6 +133,7 @@ VALID = {
     "create_hybrid_optimizer": lambda: {"model": model()},
     "describe_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "draw_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
+    "export_model": lambda: {"model": model(), "path": "model.pt2"},
     "export_component": lambda: {
         "source": model(),
         "component": "photonic",
@@ -196,7 +198,7 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|(Hybrid)?Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$"
+            r"nn\.Module$|(Hybrid)?Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$|PhotonicCircuit$"
             r"|Data$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),
@@ -227,7 +229,7 @@ SKIPPED = {
     ("ArrayDataModule", "inputs"),  # anything that numpy takes; see tests/data/test_arrays.py
     ("ArrayDataModule", "targets"),
     ("TableDataModule", "path"),  # anything that is a table; see tests/data/test_files.py
-    ("SequenceDataModule", "sequences"),
+    ("SequenceDataModule", "inputs"),
     ("SequenceDataModule", "targets"),
     ("ResumableLoader", "dataset"),  # anything with items by index
     ("ResumableLoader", "sampler"),
@@ -244,7 +246,7 @@ INSTEAD = {
 }
 """Arguments that stand in the place of another one."""
 
-RESULTS = {"AblationStudy", "BatchSize", "ComponentProfile", "Shapley"}
+RESULTS = {"AblationStudy", "BatchSize", "ComponentProfile", "Predictions", "Shapley"}
 """What functions return; nobody makes one by hand."""
 
 CALLED = {("use_kernel", "name"): "kernel"}

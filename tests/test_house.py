@@ -25,6 +25,7 @@ ORDER = [
     "templates",
     "resume",
     "analysis",
+    "export",
     "callbacks",
     "cli",
 ]

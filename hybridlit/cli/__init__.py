@@ -39,10 +39,15 @@ VERBS: dict[str, Verb] = {
     "fit": Verb("train a model from a recipe, then test the best checkpoint", lightning=True),
     "validate": Verb("validation loss and metrics of a checkpoint", lightning=True),
     "test": Verb("test loss and metrics of a checkpoint", lightning=True),
-    "predict": Verb("predictions of a checkpoint, as a file", lightning=True),
+    "predict": Verb(
+        "predictions for the rows of a file, with names and ids, as a table",
+        lightning=True,
+        own_with="--input",
+    ),
     "analyze": Verb("report on a trained model: what its parts cost and contribute"),
     "card": Verb("model card: data, scores with intervals, limits"),
     "draw": Verb("the circuit of a recipe or a checkpoint, as text or a figure"),
+    "export": Verb("a trained model as a file that predicts without hybridlit: pt2, ONNX, state"),
     "init": Verb("a first recipe for a table or a folder of images"),
     "plan": Verb("states, memory and time of a circuit before it is built"),
 }

@@ -162,6 +162,7 @@ class ArrayDataModule(RowsDataModule):
 
     def _rows(self, inputs: Any, name: str) -> Tensor:
         """Return inputs as raw values (rows, ...) in float64; the training ones come first."""
+        _refuse_text(inputs, f"{name}inputs")
         if not name:
             self._columns = column_names(inputs)
         rows = as_tensor(in_order(inputs, self._columns, f"{name}inputs"), f"{name}inputs").double()
@@ -183,13 +184,8 @@ class ArrayDataModule(RowsDataModule):
         return ArrayInputs.fit(rows, scaling, self._columns)
 
     def _pair(self, pair: tuple[Array, Array], name: str) -> tuple[Tensor, Tensor]:
-        for kind, each in zip(("inputs", "targets"), pair, strict=True):
-            if isinstance(each, (str, bytes)):
-                raise TypeError(
-                    f"{name}{kind} must be an array or a table, got text: for a file, or the name "
-                    "of a column, use TableDataModule(path, target=...)"
-                )
         inputs = self._rows(pair[0], name)
+        _refuse_text(pair[1], f"{name}targets")
         indices, classes = class_indices(pair[1], f"{name}targets", self._classes if name else None)
         if name and (classes is None) != (self._classes is None):
             raise TypeError(f"{name}targets must be text like the training targets, or neither")
@@ -208,6 +204,14 @@ class ArrayDataModule(RowsDataModule):
         if targets.is_floating_point():
             targets = in_default_dtype(self.preprocessing.targets(targets), f"{name}targets")
         return prepared, targets
+
+
+def _refuse_text(array: Any, name: str) -> None:
+    if isinstance(array, (str, bytes)):
+        raise TypeError(
+            f"{name} must be an array or a table, got text: for a file, or the name of a column, "
+            "use TableDataModule(path, target=...)"
+        )
 
 
 def _check_alike(whole: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,7 +35,7 @@ MOST_CATEGORIES = 256
 _DATE = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}[./]\d{1,2}[./]\d{1,4}(\s.*)?|\d+:\d\d.*"
 )
-_TRUTHS = ({"true": True, "false": False}, {"yes": True, "no": False})
+_TRUTHS = ({"true": 1.0, "false": 0.0}, {"yes": 1.0, "no": 0.0})
 
 
 class Kind(NamedTuple):
@@ -113,7 +113,6 @@ def kind_of(series: Series, categorical: bool = False) -> tuple[str, str]:
         named = [type(label).__name__ for label in labels]
         dates = any(name in ("Timestamp", "date", "datetime", "Period", "time") for name in named)
         return ("date" if dates else "other"), ""
-    few = len(labels) <= MOST_CATEGORIES and len(labels) <= max(5, rows / 2)
     if categorical or _is_categorical(series):
         few = len(labels) <= MOST_CATEGORIES
         return ("category" if few else "text"), f"{len(labels):,} categories"
@@ -127,7 +126,7 @@ def kind_of(series: Series, categorical: bool = False) -> tuple[str, str]:
         return "mixed", f"text in {odd:,} of {len(series):,} rows"
     if all(isinstance(label, str) and _DATE.fullmatch(label) for label in labels):
         return "date", ""
-    if not few:
+    if len(labels) > min(MOST_CATEGORIES, max(5, rows / 2)):
         return "text", f"{len(labels):,} different texts in {rows:,} rows"
     return "category", ""
 
@@ -169,11 +168,6 @@ class Column(NamedTuple):
         return self._replace(low=low, high=high, fill=fill, gaps=len(there) < len(values))
 
     @property
-    def constant(self) -> bool:
-        """Whether all training rows have the same value."""
-        return self.low == self.high
-
-    @property
     def width(self) -> int:
         """Number of features that it becomes."""
         return len(self.labels) if self.kind == "category" else 1
@@ -185,26 +179,21 @@ class Column(NamedTuple):
             The numbers, and how many cells hold what is none, and are NaN.
         """
         types = needed("pandas").api.types
-        if self.kind == "number" and types.is_numeric_dtype(series.dtype):
-            if not types.is_complex_dtype(series.dtype):
-                return series.to_numpy(dtype=np.float64, na_value=np.nan), 0
+        is_complex = types.is_complex_dtype(series.dtype)
+        if self.kind == "number" and types.is_numeric_dtype(series.dtype) and not is_complex:
+            return series.to_numpy(dtype=np.float64, na_value=np.nan), 0
         try:
             codes, labels = _factorized(series)
-        except TypeError:
+        except TypeError:  # lists
             return np.full(len(series), np.nan), len(series)
-        of_label = self._of_label()
-        table = [of_label(label) for label in labels]
-        values = np.array([math.nan if value is None else value for value in [*table, None]])
-        wrong = np.array([value is None for value in [*table, False]])
+        known = {_key(label): float(index) for index, label in enumerate(self.labels)}
+        of_label = {"number": _number, "boolean": _boolean}.get(
+            self.kind, lambda label: known.get(_key(label), -1.0)
+        )
+        found = [of_label(label) for label in labels]
+        values = np.array([math.nan if value is None else value for value in [*found, None]])
+        wrong = np.array([value is None for value in [*found, 0.0]])
         return values[codes], int(wrong[codes].sum())
-
-    def _of_label(self) -> Callable[[Any], float | None]:
-        if self.kind == "number":
-            return _number
-        if self.kind == "boolean":
-            return _boolean
-        indices = {_key(label): float(index) for index, label in enumerate(self.labels)}
-        return lambda label: indices.get(_key(label), -1.0)
 
 
 def missing_in(series: Series) -> npt.NDArray[np.bool_]:
@@ -216,12 +205,8 @@ def missing_in(series: Series) -> npt.NDArray[np.bool_]:
 
 def labels_of(series: Series) -> list[Any]:
     """Return the distinct labels of a column in order, as str, int, float or bool."""
-    labels = {_key(label): _plain(label) for label in _factorized(series)[1]}
-    plain = list(labels.values())
-    try:
-        return sorted(plain)
-    except TypeError:  # text and numbers
-        return sorted(plain, key=_key)
+    labels = {_key(label): _plain(label) for label in _factorized(series)[1]}.values()
+    return sorted(labels, key=lambda label: (isinstance(label, str), label))
 
 
 def _factorized(series: Series) -> tuple[npt.NDArray[np.int64], list[Any]]:
@@ -254,27 +239,24 @@ def _number(label: Any) -> float | None:
     return None
 
 
-def _truth(label: Any, words: dict[str, bool]) -> bool | None:
+def _truth(label: Any, words: dict[str, float]) -> float | None:
     if isinstance(label, (bool, np.bool_)):
-        return bool(label)
+        return float(label)
     return words.get(label.lower()) if isinstance(label, str) else None
 
 
 def _boolean(label: Any) -> float | None:
     if isinstance(label, (Real, Decimal)) and label in (0, 1):
         return float(label)
-    truths = [_truth(label, words) for words in _TRUTHS]
-    return next((float(truth) for truth in truths if truth is not None), None)
+    return _truth(label, _TRUTHS[0] | _TRUTHS[1])
 
 
 def _plain(label: Any) -> Any:
     """Return a label as str, bool, int or, where it is no whole number, float."""
     label = label.item() if isinstance(label, np.generic) else label
-    if isinstance(label, (str, bool)):
-        return str(label) if isinstance(label, str) else label
-    if isinstance(label, (Real, Decimal)):
-        return int(float(label)) if float(label).is_integer() else float(label)
-    return label
+    if isinstance(label, (str, bool, int)):
+        return label
+    return int(float(label)) if float(label).is_integer() else float(label)
 
 
 def _key(label: Any) -> str:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "as_frame", "needed", "read_table"]
 
-_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*")
+_SEPARATORS = ",;\t|"
+_COMMA_NUMBER = r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*"
 _INDEX = re.compile(r"__index_level_\d+__")
-_THOUSANDS = re.compile(r"\s*[+-]?([1-9]\d{0,2},\d{3}|\d+)\s*")
+_THOUSANDS = r"\s*[+-]?([1-9]\d{0,2},\d{3}|\d+)\s*"
 
 
 def needed(package: str) -> Any:
@@ -97,7 +97,7 @@ def as_frame(rows: Any, names: Sequence[str] | None = None) -> DataFrame:
     elif isinstance(rows, Mapping):
         single = not any(np.ndim(column) for column in rows.values())
         try:
-            frame = pandas.DataFrame([dict(rows)] if single else dict(rows))
+            frame = pandas.DataFrame([dict(rows)] if single else dict(rows), copy=False)
         except ValueError:
             raise ValueError("rows must have columns of one length and shape (rows,)") from None
     elif isinstance(rows, (list, tuple)) and rows and all(isinstance(r, Mapping) for r in rows):
@@ -156,8 +156,8 @@ def _read_text(path: Path) -> DataFrame:
         except (pandas.errors.ParserError, pandas.errors.ParserWarning):
             raise ValueError(
                 f"path must have as many cells in each line as the first, got {str(path)!r} with "
-                f"{plural(len(names), 'name')} between {_SEPARATORS[separator]} and more cells in "
-                "some line: put text that holds the separator in double quotes"
+                f"{plural(len(names), 'name')} and more cells in some line: put text with the "
+                f"separator {separator!r} in double quotes"
             ) from None
     return _with_decimal_points(frame, path)
 
@@ -186,11 +186,8 @@ def _header(text: str, path: Path) -> tuple[str, list[str]]:
     best, separator, names = (0.0, 0), ",", [""]
     for candidate in _SEPARATORS:
         lines.seek(0)
-        records = [
-            r
-            for r in islice(csv.reader(lines, delimiter=candidate, skipinitialspace=True), 200)
-            if r
-        ]
+        reader = csv.reader(lines, delimiter=candidate, skipinitialspace=True)
+        records = [record for record in islice(reader, 200) if record]
         if not records:
             raise ValueError(f"path must hold a table, got {str(path)!r}, which is empty")
         size = len(records[0])
@@ -216,10 +213,10 @@ def _with_decimal_points(frame: DataFrame, path: Path) -> DataFrame:
     for name in frame.columns:
         if pandas.api.types.is_numeric_dtype(frame[name].dtype):
             continue
-        cells = frame[name].dropna().astype(str)
-        if len(cells) and cells.map(lambda cell: bool(_COMMA_NUMBER.fullmatch(cell))).all():
+        cells = frame[name].dropna().astype(str).str
+        if cells.contains(",").any() and cells.fullmatch(_COMMA_NUMBER).all():
             found.append(name)
-            sure = sure or not cells.map(lambda cell: bool(_THOUSANDS.fullmatch(cell))).all()
+            sure = sure or not cells.fullmatch(_THOUSANDS).all()
     if found and not sure:
         raise ValueError(
             f"{str(path)!r} must have numbers that can be told apart, got commas in those of "
@@ -232,7 +229,7 @@ def _with_decimal_points(frame: DataFrame, path: Path) -> DataFrame:
     return frame
 
 
-def _read_parquet(path: Path) -> DataFrame:
+def _read_parquet(path: Path) -> dict[str, Any]:
     parquet, pyarrow = needed("pyarrow.parquet"), needed("pyarrow")
     columns: dict[str, Any] = {}
     try:
@@ -245,43 +242,31 @@ def _read_parquet(path: Path) -> DataFrame:
                 columns[name] = frame[name]
     except pyarrow.ArrowException:  # its text may quote the file
         raise ValueError(f"path must hold Parquet, got {str(path)!r}, which does not") from None
-    return needed("pandas").DataFrame(columns, copy=False)
+    return columns
 
 
-def _read_npz(path: Path) -> DataFrame:
-    columns: dict[str, Any] = {}
+def _read_npz(path: Path) -> dict[str, Any]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for name, array in arrays.items():
-                if array.ndim == 1:
-                    columns[name] = array.astype(str) if array.dtype.kind == "S" else array
-                elif array.ndim == 2:
-                    columns |= {f"{name}_{index}": part for index, part in enumerate(array.T)}
-                else:
-                    raise _Unfit(f"{name!r} of shape {array.shape}")
-    except _Unfit as error:
-        raise ValueError(
-            f"path must hold arrays of shape (rows,) or (rows, columns), got {error} in "
-            f"{str(path)!r}: reshape it"
-        ) from None
+            given = dict(arrays.items())
     except Exception:  # whatever a broken archive, or an array of objects, makes of it
         raise ValueError(
             f"path must hold arrays of numbers or text, got {str(path)!r}, which is no archive of "
             "numpy.savez, or holds Python objects"
         ) from None
-    rows = {len(column) for column in columns.values()}
-    if len(rows) != 1:
-        raise ValueError(
-            f"path must hold arrays of as many rows each, got {sorted(rows)} rows in {str(path)!r}"
-        )
-    return needed("pandas").DataFrame(columns)
+    columns: dict[str, Any] = {}
+    for name, array in given.items():
+        if array.ndim not in (1, 2):
+            raise ValueError(
+                f"path must hold arrays of shape (rows,) or (rows, columns), got {name!r} of shape "
+                f"{array.shape} in {str(path)!r}: reshape it"
+            )
+        several = {f"{name}_{index}": part for index, part in enumerate(array.T)}
+        columns |= {name: array} if array.ndim == 1 else several
+    return columns
 
 
-class _Unfit(ValueError):
-    """An array that is no column."""
-
-
-FORMATS: dict[str, Callable[[Path], DataFrame]] = {
+FORMATS: dict[str, Callable[[Path], Any]] = {
     ".csv": _read_text,
     ".tsv": _read_text,
     ".txt": _read_text,

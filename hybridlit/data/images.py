@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
 from hybridlit.checks import integer
 from hybridlit.constructors import plain
-from hybridlit.data.batches import batches
 from hybridlit.data.image_files import ColorName, find_images, mode_of, read_images
 from hybridlit.data.image_inputs import ImageInputs
 from hybridlit.data.preprocessing import Preprocessing
@@ -69,6 +66,8 @@ class ImageFolderDataModule(RowsDataModule):
             cannot be read or has another size, or a split would be empty.
     """
 
+    _prepares_batches = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -91,36 +90,28 @@ class ImageFolderDataModule(RowsDataModule):
                 raise ValueError(f"size must be [height, width], got {size!r}")
             size = [integer(side, "each entry of size", 1) for side in size]
         folder = Path(path)
-        found = {name: _classes(each) for name, each in _split_folders(folder).items()}
-        classes = _class_names(found, folder)
-        val_fraction = 0.0 if "val" in found else val_fraction
-        test_fraction = 0.0 if "test" in found else test_fraction
+        parts = {name: _images(each) for name, each in _split_folders(folder).items()}
+        classes = _class_names(parts, folder)
+        val_fraction = 0.0 if "val" in parts else val_fraction
+        test_fraction = 0.0 if "test" in parts else test_fraction
         check_fractions(val_fraction, test_fraction)
-        files = {
-            name: [file for each in of.values() for file in each] for name, of in found.items()
-        }
-        labels = {
-            name: torch.tensor([classes.index(label) for label in of for _ in of[label]])
-            for name, of in found.items()
-        }
-        rows = split_rows(
-            labels["train"], (val_fraction, test_fraction), stratify=True, seed=self.seed
-        )
-        parts = {name: (files[name], labels[name]) for name in files}
         whole = parts["train"]
+        labels = torch.tensor([classes.index(label) for label, _ in whole])
+        rows = split_rows(labels, (val_fraction, test_fraction), stratify=True, seed=self.seed)
         for name, chosen in zip(("train", "val", "test"), rows, strict=True):
             if len(chosen):
-                parts[name] = ([whole[0][row] for row in chosen.tolist()], whole[1][chosen])
-        self.check_drop_last(len(parts["train"][1]))
-        mode = mode_of(color, (file for each in files.values() for file in each))
-        everything = [file for name in parts for file in parts[name][0]]
-        names = [file.relative_to(folder).as_posix() for file in everything]
-        images = torch.from_numpy(read_images(everything, names, mode, size))
+                parts[name] = [whole[row] for row in chosen.tolist()]
+        self.check_drop_last(len(parts["train"]))
+        files = [file for pairs in parts.values() for _, file in pairs]
+        names = [file.relative_to(folder).as_posix() for file in files]
+        mode = mode_of(color, files)
+        images = torch.from_numpy(read_images(files, names, mode, size))
         read: dict[str, Part] = {}
         self.files: dict[str, list[str]] = {}
-        for name, (part, of) in parts.items():
-            read[name], images = (images[: len(part)], of), images[len(part) :]
-            self.files[name], names = names[: len(part)], names[len(part) :]
+        for name, pairs in parts.items():
+            indices = torch.tensor([classes.index(label) for label, _ in pairs])
+            read[name], images = (images[: len(pairs)], indices), images[len(pairs) :]
+            self.files[name], names = names[: len(pairs)], names[len(pairs) :]
         self.train, self.val, self.test = read["train"], read.get("val"), read.get("test")
         self.preprocessing = Preprocessing(
             ImageInputs.fit(self.train[0], mode, size is not None, scaling),
@@ -134,16 +125,6 @@ class ImageFolderDataModule(RowsDataModule):
         # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
         self.save_hyperparameters(logger=False)
         self.hparams.update(plain(dict(self.hparams)), path=str(path))
-
-    def _batches(self, part: Part, seed: int | None, drop_last: bool = False) -> DataLoader[Part]:
-        return batches(
-            *part,
-            batch_size=self.batch_size,
-            seed=seed,
-            num_workers=self.num_workers,
-            drop_last=drop_last,
-            prepare=self.preprocessing.inputs,
-        )
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
@@ -170,14 +151,11 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(each for each in folders if not each.name.startswith("."))
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """Return the images of each class by its name."""
-    found = find_images(folder)
-    classes: dict[str, list[Path]] = {each.name: [] for each in _folders(folder)}
-    loose: list[Path] = []
-    for path in found:
-        label = path.relative_to(folder).parts[0]
-        (classes[label] if label in classes else loose).append(path)
+def _images(folder: Path) -> list[tuple[str, Path]]:
+    """Return class and file of each image."""
+    classes = [each.name for each in _folders(folder)]
+    found = [(path.relative_to(folder).parts[0], path) for path in find_images(folder)]
+    loose = [path for label, path in found if path.parent == folder]
     if loose and classes:
         raise ValueError(
             f"path must have every image in the folder of its class, got {len(loose)} in {folder} "
@@ -189,22 +167,22 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
         )
     if len(classes) < 2:
         raise ValueError(
-            f"path must have at least two classes, a folder each, got {list(classes) or 'none'} in "
+            f"path must have at least two classes, a folder each, got {classes or 'none'} in "
             f"{folder}"
         )
-    empty = [label for label, paths in classes.items() if not paths]
+    empty = sorted({*classes} - {label for label, _ in found})
     if empty:
         raise ValueError(f"path must have images of every class, got none in {folder / empty[0]}")
-    return classes
+    return found
 
 
-def _class_names(found: Mapping[str, Mapping[str, Any]], folder: Path) -> list[str]:
-    classes = list(found["train"])
-    for split, labels in found.items():
-        unknown = [label for label in labels if label not in classes]
+def _class_names(parts: Mapping[str, list[tuple[str, Path]]], folder: Path) -> list[str]:
+    classes = sorted({label for label, _ in parts["train"]})
+    for split, pairs in parts.items():
+        unknown = sorted({label for label, _ in pairs} - {*classes})
         if unknown:
             raise ValueError(
-                f"the classes of {folder / split} must be among those of train, {classes}, got "
-                f"{unknown} besides"
+                f"path must have the classes of train, {classes}, in every split, got {unknown} "
+                f"besides in {folder / split}"
             )
     return classes

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from hybridlit.data.scaling import Scaler
-from hybridlit.data.tensors import as_tensor, in_order
+from hybridlit.data.tensors import as_tensor, in_order, load_arrays
 
 __all__ = ["ArrayInputs", "Inputs", "RawRows", "far_outside"]
 
@@ -120,7 +120,7 @@ class ArrayInputs(Inputs):
     def read(self, rows: Any) -> RawRows:
         """Take an array, a table whose columns may be in another order, or the path of a .npy."""
         if isinstance(rows, (str, Path)):
-            rows = np.load(rows, allow_pickle=False)
+            rows = load_arrays(rows)
         if isinstance(rows, Mapping):
             rows = _Columns(rows)
         values = as_tensor(in_order(rows, self.names, "inputs"), "inputs").double()

@@ -46,6 +46,7 @@ class RowsDataModule(LightningDataModule):
     val: Part | None
     test: Part | None
     preprocessing: Preprocessing
+    _prepares_batches = False  # rows are kept raw, and prepared when they are fetched
 
     def __init__(
         self,
@@ -126,5 +127,11 @@ class RowsDataModule(LightningDataModule):
         return {name: 0 if part is None else len(part[0]) for name, part in parts.items()}
 
     def _batches(self, part: Part, seed: int | None, drop_last: bool = False) -> DataLoader[Part]:
-        size, workers = self.batch_size, self.num_workers
-        return batches(*part, batch_size=size, seed=seed, num_workers=workers, drop_last=drop_last)
+        return batches(
+            *part,
+            batch_size=self.batch_size,
+            seed=seed,
+            num_workers=self.num_workers,
+            drop_last=drop_last,
+            prepare=self.preprocessing.inputs if self._prepares_batches else None,
+        )

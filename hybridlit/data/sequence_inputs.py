@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from typing_extensions import Self
 
 from hybridlit.data.inputs import Inputs, RawRows, far_outside
 from hybridlit.data.scaling import Scaler
-from hybridlit.data.tensors import as_tensor
+from hybridlit.data.tensors import as_tensor, load_arrays
 
 __all__ = ["SequenceInputs", "as_sequences", "padded"]
 
@@ -58,8 +59,8 @@ class SequenceInputs(Inputs):
 
     def read(self, rows: Any) -> RawRows:
         """Read sequences as `SequenceDataModule` takes them; longer ones are refused."""
-        sequences, ids = as_sequences(rows, "sequences")
-        values = padded(sequences, "sequences", self.shape)
+        sequences, ids = as_sequences(rows, "inputs")
+        values = padded(sequences, "inputs", self.shape)
         middle = (self.low + self.high).cpu() / 2
         farthest = (values - middle).abs().nan_to_num(-1.0).argmax(1, keepdim=True)
         flags = far_outside(
@@ -88,9 +89,12 @@ def as_sequences(rows: Any, name: str) -> tuple[list[Tensor], list[Any] | None]:
     """Return sequences (steps, features) in float64, checked, and what they are called, if told.
 
     Args:
-        rows: A list of arrays, a dictionary of them by name, or one array (rows, steps, features).
+        rows: A list of arrays, a dictionary of them by name, or one array (rows, steps, features);
+            or the path of a .npz or .npy that numpy has made of the latter.
         name: What messages call them.
     """
+    if isinstance(rows, (str, os.PathLike)):
+        rows = load_arrays(rows)
     ids = list(rows) if isinstance(rows, Mapping) else None
     try:
         given = list(rows.values() if isinstance(rows, Mapping) else rows)

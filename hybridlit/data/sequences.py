@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from torch import Tensor
 
-from hybridlit.data.arrays import Array, ArrayDataModule
+from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.data.inputs import Inputs
-from hybridlit.data.scaling import AUTO, AutoName, ScalingName
 from hybridlit.data.sequence_inputs import SequenceInputs, as_sequences, padded
 
 __all__ = ["SequenceDataModule"]
-
-Sequences: TypeAlias = Any
-"""Whatever `as_sequences` takes."""
 
 
 class SequenceDataModule(ArrayDataModule):
@@ -26,13 +22,10 @@ class SequenceDataModule(ArrayDataModule):
     of shape (batch, steps, features), where steps are those of the longest sequence; longer ones
     are refused afterwards.
 
-    Args:
-        sequences: Arrays of shape (steps, features), real and finite: a list, a dictionary by
-            name, or one array (rows, steps, features).
-        targets: Targets of shape (rows, ...), or text (rows,) which names classes.
-        val: Pair of validation sequences and targets; None: split off.
-        test: Pair of test sequences and targets; None: split off.
-        val_fraction: As for `ArrayDataModule`, and so are all others.
+    All arguments are those of `ArrayDataModule`, and so are the attributes, but for the inputs:
+    arrays of shape (steps, features), real and finite, in a list, in a dictionary by name, or in
+    one array (rows, steps, features); or the path of a file that `numpy.savez` has made of such a
+    dictionary.
 
     Raises:
         TypeError: If an argument has the wrong type, or an array is not real.
@@ -48,40 +41,9 @@ class SequenceDataModule(ArrayDataModule):
 
     _shape: tuple[int, ...] | None = None
 
-    def __init__(
-        self,
-        sequences: Sequences,
-        targets: Array,
-        *,
-        val: tuple[Sequences, Array] | None = None,
-        test: tuple[Sequences, Array] | None = None,
-        val_fraction: float = 0.2,
-        test_fraction: float = 0.2,
-        scaling: ScalingName | None = "standard",
-        target_scaling: ScalingName | AutoName | None = AUTO,
-        batch_size: int = 64,
-        drop_last: bool = False,
-        seed: int = 0,
-        num_workers: int = 0,
-    ) -> None:
-        super().__init__(
-            sequences,
-            targets,
-            val=val,
-            test=test,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            scaling=scaling,
-            target_scaling=target_scaling,
-            batch_size=batch_size,
-            drop_last=drop_last,
-            seed=seed,
-            num_workers=num_workers,
-        )
-
     def _rows(self, inputs: Any, name: str) -> Tensor:
-        sequences, _ = as_sequences(inputs, f"{name}sequences")
-        rows = padded(sequences, f"{name}sequences", self._shape)
+        sequences, _ = as_sequences(inputs, f"{name}inputs")
+        rows = padded(sequences, f"{name}inputs", self._shape)
         self._shape = tuple(rows.shape[1:])
         return rows
 

@@ -70,7 +70,7 @@ class TableDataModule(RowsDataModule):
             each row; what it does not name is split off the training rows.
         weight: Name of a column of weights of rows in the loss, at least 0.
         target_kind: `"class"`, `"value"`, or `"auto"`: text, categories, booleans and integers of
-            at most 20 distinct values are classes, other numbers values.
+            at most 20 distinct values, and half as many as rows, are classes, other numbers values.
         val_fraction: Share of the rows to split off for validation, in [0, 1); 0: none. By class if
             there are classes and no groups.
         test_fraction: The same for the test data.

@@ -20,7 +20,7 @@ __all__ = ["TARGET_KINDS", "TargetKindName", "read_targets"]
 _MOST_WHOLE = 20
 
 TARGET_KINDS = {
-    "auto": f"classes, if it is text, yes or no, or integers of at most {_MOST_WHOLE} values",
+    "auto": f"classes, if it is text, yes or no, or few integers: at most {_MOST_WHOLE} values",
     "class": "classes, whatever it is",
     "value": "real values",
 }
@@ -109,4 +109,5 @@ def _is_whole(series: Series, dropped: bool) -> bool:
     if needed("pandas").api.types.is_float_dtype(series.dtype) and not dropped:
         return False
     distinct = np.unique(Column("", "number", []).numbers(series)[0])
-    return len(distinct) <= _MOST_WHOLE and bool((distinct == np.floor(distinct)).all())
+    few = len(distinct) <= min(_MOST_WHOLE, max(2, len(series) / 2))
+    return few and bool((distinct == np.floor(distinct)).all())

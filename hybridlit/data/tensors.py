@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ __all__ = [
     "column_names",
     "in_default_dtype",
     "in_order",
+    "load_arrays",
 ]
 
 CHANNELS = (1, 3, 4)
@@ -54,6 +57,16 @@ def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
             f"{tuple(bad[0].tolist())}: drop or fill these rows"
         )
     return tensor.double()
+
+
+def load_arrays(path: str | os.PathLike[str]) -> Any:
+    """Return the array of a .npy, or the arrays of a .npz by name."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile) as error:  # numpy would advise to load code
+        raise ValueError(
+            f"path must be a .npy or .npz with arrays of numbers, got {path}, which is none"
+        ) from error
 
 
 def in_default_dtype(scaled: Tensor, name: str) -> Tensor:

@@ -5,6 +5,7 @@ from hybridlit.templates.base import HybridModule
 from hybridlit.templates.loading import load
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.parallel import ParallelHybrid
+from hybridlit.templates.prediction_table import Predictions
 from hybridlit.templates.residual import ResidualHybrid
 from hybridlit.templates.sequential import SequentialHybrid
 from hybridlit.templates.stages import StagedTraining
@@ -14,6 +15,7 @@ __all__ = [
     "HybridNetwork",
     "ParallelBankHybrid",
     "ParallelHybrid",
+    "Predictions",
     "ResidualHybrid",
     "SequentialHybrid",
     "StagedTraining",

@@ -22,6 +22,7 @@ from hybridlit.photonics.finite import require_finite
 from hybridlit.precisions import check_dtype
 from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
 from hybridlit.templates.normalizers import fit_normalizers
+from hybridlit.templates.prediction import Predicting
 from hybridlit.templates.preparation import (
     PREPROCESSING_KEY,
     adopt_preprocessing,
@@ -46,7 +47,7 @@ CLASS_KEY = "hybridlit_class"
 """Key of a checkpoint: the class of the model, with its module."""
 
 
-class HybridModule(Buildable, PlainHyperparameters):
+class HybridModule(Buildable, Predicting, PlainHyperparameters):
     """Base class of the templates: everything about training except the network.
 
     A subclass builds its network in `__init__`, after `super().__init__()`, and defines `forward`

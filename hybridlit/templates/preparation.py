@@ -20,6 +20,12 @@ PREPROCESSING_KEY = "hybridlit_preprocessing"
 """Key of a checkpoint: how raw rows are prepared."""
 
 
+_REMEDY = (
+    "give the data module that the model was trained with, or raw rows to model.predict or "
+    "`hybridlit predict --input`, which prepare and score them as the model knows"
+)
+
+
 def adopt_preprocessing(model: HybridModule, trainer: Trainer) -> None:
     """Let a model that is about to be fitted keep a copy of what its data were prepared by.
 
@@ -38,15 +44,31 @@ def adopt_preprocessing(model: HybridModule, trainer: Trainer) -> None:
 
 
 def compare_preprocessing(model: HybridModule, trainer: Trainer) -> None:
-    """Warn if the data of a validation, test or prediction are not prepared as the model knows."""
+    """Look whether the data of a validation, test or prediction are prepared as the model knows.
+
+    Raises:
+        ValueError: If their columns or classes are others, so that its numbers would mean others.
+    """
     given = None if trainer.state.fn == TrainerFn.FITTING else _of_data(trainer)
     own = model.preprocessing
-    if given is not None and own is not None and not own.same_as(given):
-        rank_zero_warn(
-            "these data are prepared by other training rows than the model's, so that scores are "
-            "not quite right: give the data module that the model was trained with, or raw rows to "
-            "model.predict"
-        )
+    if given is None or own is None or own.same_as(given):
+        return
+    names = own.inputs.raw_names, given.inputs.raw_names
+    classes = zip(own.targets.classes or (), given.targets.classes or (), strict=False)
+    differ = {
+        "columns": None not in names and names[0] != names[1],
+        "classes": any(one != other for one, other in classes),  # there may be fewer, or more
+    }
+    for what, differs in differ.items():
+        if differs:
+            raise ValueError(
+                f"these data have other {what} than those that the model was trained on, or in "
+                f"another order: {_REMEDY}"
+            )
+    rank_zero_warn(
+        "these data are prepared by other training rows than the model's, so that scores are not "
+        f"quite right: {_REMEDY}"
+    )
 
 
 def _of_data(trainer: Trainer) -> Preprocessing | None:

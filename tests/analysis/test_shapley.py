@@ -42,7 +42,8 @@ def grid(columns, scales=(1.0, 2.0, 3.0, 4.0)):
 
 def exact(x, y):
     """Data whose training and test rows are the same."""
-    return ArrayDataModule(x, y, test=(x, y), val_fraction=0.0, scaling=None, batch_size=3)
+    options = dict(scaling=None, target_scaling=None, batch_size=3)
+    return ArrayDataModule(x, y, test=(x, y), val_fraction=0.0, **options)
 
 
 def names(count):

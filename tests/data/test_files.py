@@ -123,7 +123,7 @@ def test_other_paths(tmp_path, write):
     with pytest.raises(ValueError, match=r"'x' of shape \(2, 3, 3\)"):
         read_table(tmp_path / "images.npz")
     np.savez(tmp_path / "uneven.npz", x=np.zeros(2), y=np.zeros(3))
-    with pytest.raises(ValueError, match=r"got \[2, 3\] rows"):
+    with pytest.raises(ValueError, match="columns of one length"):
         read_table(tmp_path / "uneven.npz")
     np.savez(tmp_path / "objects.npz", x=np.array([{}, []], dtype=object))
     with pytest.raises(ValueError, match="holds Python objects"):

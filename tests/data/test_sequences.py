@@ -80,6 +80,20 @@ def test_new_sequences_are_read_as_in_the_training():
     assert inputs.read([sequences[3], far]).flags == ["", "feature 1 far above the training rows"]
 
 
+def test_an_archive_of_numpy_is_a_dictionary(tmp_path):
+    sequences, labels = ragged()
+    named = {f"person {row}": each for row, each in enumerate(sequences)}
+    np.savez(tmp_path / "steps.npz", **named)
+    module = SequenceDataModule(tmp_path / "steps.npz", labels)
+    assert torch.equal(everything(module), everything(SequenceDataModule(sequences, labels)))
+    read = module.preprocessing.inputs.read(str(tmp_path / "steps.npz"))
+    assert read.ids == {"sequence": list(named)}
+    for content in ("secret", "", "PK\x03\x04secret"):
+        (tmp_path / "bad.npz").write_text(content)
+        with pytest.raises(ValueError, match=r"must be a \.npy or \.npz .*bad\.npz, which is none"):
+            module.preprocessing.inputs.read(tmp_path / "bad.npz")
+
+
 def test_a_checkpoint_keeps_it_and_a_recurrent_model_trains(tmp_path):
     sequences, labels = ragged()
     module = SequenceDataModule(sequences, labels, batch_size=8)
@@ -111,13 +125,13 @@ ONES = [np.ones((3, 2))] * 9
         ([*ONES, np.ones((3, 1))], ValueError, "same features, got 2 in row 0 and 1 in row 9"),
         ([*ONES, np.ones(3)], ValueError, r"\(steps, features\) each, got \(3,\) in row 9; .*None"),
         ([*ONES, np.ones((0, 2))], ValueError, r"got \(0, 2\) in row 9"),
-        ([*ONES, np.full((3, 2), np.nan)], ValueError, r"sequences\[9\] must be finite, got 6"),
-        ([*ONES, [["a", "b"]]], TypeError, r"sequences\[9\] must hold real numbers, got dtype"),
+        ([*ONES, np.full((3, 2), np.nan)], ValueError, r"inputs\[9\] must be finite, got 6"),
+        ([*ONES, [["a", "b"]]], TypeError, r"inputs\[9\] must hold real numbers, got dtype"),
         (ONES, ValueError, "targets must have one entry for each of the 9 rows"),
-        ([], ValueError, "sequences must be at least one, got none"),
-        (3, TypeError, "sequences must be a list of arrays .* got int"),
+        ([], ValueError, "inputs must be at least one, got none"),
+        (3, TypeError, "inputs must be a list of arrays .* got int"),
         (np.ones((10, 3)), ValueError, r"each, got \(3,\) in row 0"),
-        ("steps.csv", TypeError, "must be an array or a table, got text"),
+        ("nowhere.npz", FileNotFoundError, "nowhere"),
     ],
 )
 def test_what_is_no_sequence_is_refused(sequences, error, message):
@@ -133,7 +147,7 @@ def test_longer_or_wider_sequences_are_refused_afterwards():
         module.scale([sequences[0], longer])
     with pytest.raises(ValueError, match=r"must have 2 features like .* got 5"):
         module.scale([wider])
-    with pytest.raises(ValueError, match="val sequences must have at most 9 steps"):
+    with pytest.raises(ValueError, match="val inputs must have at most 9 steps"):
         SequenceDataModule(sequences, labels, val=([longer], [1]))
 
 

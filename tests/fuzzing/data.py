@@ -254,7 +254,7 @@ def sequence_data(rng: Random) -> Case:
         require(bool((data.scale(sequences)[~there] == 0).all()), "padding that is not 0")
 
     as_list = list(sequences.values()) if isinstance(sequences, dict) else sequences
-    arguments = {"sequences": sequences, "targets": targets, **given}
+    arguments = {"inputs": sequences, "targets": targets, **given}
     return Case(
         "SequenceDataModule",
         arguments,

@@ -28,7 +28,7 @@ MUTATIONS = [
                 "templates/test_training.py::test_validation_metrics_agree_with_sklearn",
             ),
             (
-                "metrics.update(self.predictions(outputs.detach()), targets)",
+                "metrics.update(self.in_units(predictions), self.in_units(targets))",
                 "metrics.update(outputs.detach(), targets)",
                 "metrics of logits",
                 "templates/test_training.py::test_metrics_are_of_predictions",
@@ -130,7 +130,7 @@ MUTATIONS = [
                 "statistics of the last batch only",
             ),
             (
-                "generators=_generators(loader)",
+                "generators=generators_of(loader)",
                 "generators=()",
                 "fitting changes the order of the data",
             ),
@@ -225,6 +225,91 @@ MUTATIONS = [
                 'nn.Dropout(self.hparams["dropout"])',
                 "nn.Dropout(0.1)",
                 "the dropout asked for is ignored",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/unbuilt.py",
+        "templates/test_unbuilt.py",
+        [
+            (
+                'numbers["input_shape"] = list(sizes.input_shape)',
+                "pass",
+                "images left to the data lose their shape",
+            ),
+            (
+                "return wanted.task",
+                'return "multiclass"',
+                "a task that a subclass fixes does not decide about the outputs",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/sizes.py",
+        "templates/test_unbuilt.py",
+        [
+            (
+                "with undisturbed(generators=generators):",
+                "if True:",
+                "a look at the first batch changes the order of the data",
+            ),
+            (
+                "sizes.classes > outputs",
+                "sizes.classes < outputs",
+                "a fit begins with more classes than outputs",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/loading.py",
+        "templates/test_loading.py",
+        [
+            (
+                "if foreign is not None and not _within(foreign, names):",
+                "if False:",
+                "a checkpoint has modules imported for its arguments",
+            ),
+            (
+                'if not _within(name, ["hybridlit", *',
+                'if not _within(name, ["hybridlit", "trap", *',
+                "a checkpoint has a class imported that is not allowed",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/prediction.py",
+        "templates/test_prediction.py",
+        [
+            (
+                "indices = (predictions[:, 0] > 0.5).long()",
+                "indices = (predictions[:, 0] < 0.5).long()",
+                "labels of two classes are exchanged",
+            ),
+            (
+                "there = torch.isfinite(inputs.flatten(1)).all(1)",
+                "there = torch.isfinite(inputs.flatten(1)).any(1)",
+                "rows with gaps stop a prediction",
+            ),
+            (
+                "model.in_units(model.predictions(model(inputs[there])))",
+                "model.predictions(model(inputs[there]))",
+                "values are predicted in scaled units",
+            ),
+            (
+                "given = predictions[there]",
+                "given = predictions.nan_to_num()",
+                "rows without a prediction are scored",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/preparation.py",
+        "templates/test_preparation.py",
+        [
+            (
+                "None not in names and names[0] != names[1]",
+                "None not in names and len(names[0]) != len(names[1])",
+                "columns in another order are tested",
             ),
         ],
     ),

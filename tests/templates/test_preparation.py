@@ -3,10 +3,11 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from hybridlit import ArrayDataModule, SequentialHybrid
+from hybridlit import ArrayDataModule, ExactResume, SequentialHybrid
 
 
 def data(seed=0, offset=2000.0, **options):
@@ -64,6 +65,46 @@ def test_data_prepared_by_other_rows_are_told(make_trainer):
     with pytest.warns(UserWarning, match="prepared otherwise than those that the model was"):
         make_trainer(max_epochs=1).fit(one, data(seed=1))
     assert one.preprocessing.same_as(data(seed=1).preprocessing)
+
+
+def test_other_columns_or_classes_are_refused(make_trainer):
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    table = pd.DataFrame(rows, columns=["a", "b", "c"])
+    classes = np.arange(60) % 3
+    one = SequentialHybrid(3, 2, 3, n_modes=4, n_photons=2)
+    trainer = make_trainer()
+    trainer.fit(one, ArrayDataModule(table, classes))
+    with pytest.raises(ValueError, match=r"other columns .* raw rows to model\.predict"):
+        trainer.test(one, ArrayDataModule(table[["b", "a", "c"]], classes), verbose=False)
+    with pytest.raises(ValueError, match="other columns"):
+        trainer.predict(one, ArrayDataModule(table.assign(d=1.0 * classes), classes))
+    with pytest.warns(UserWarning, match="prepared by other training rows"):  # fewer classes
+        trainer.validate(one, ArrayDataModule(table, classes % 2), verbose=False)
+    one.preprocessing.targets.classes = ["x", "y", "z"]
+    with pytest.raises(ValueError, match="other classes"):
+        trainer.test(one, ArrayDataModule(table, classes), verbose=False)
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(make_trainer, tmp_path):
+    def weights(trainer, module, ckpt=None):
+        one = model(dropout=0.3)
+        trainer.fit(one, module, ckpt_path=ckpt)
+        return one
+
+    whole = weights(make_trainer([ExactResume()], max_epochs=4), data())
+    half = make_trainer([ExactResume()], max_epochs=2)
+    weights(half, data())
+    half.save_checkpoint(tmp_path / "half.ckpt")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*prepared.*")
+        resumed = weights(
+            make_trainer([ExactResume()], max_epochs=4), data(), tmp_path / "half.ckpt"
+        )
+    expected = resumed.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in whole.state_dict().items())
+    assert resumed.preprocessing.same_as(whole.preprocessing)
+    raw = np.random.default_rng(1).normal(5, 3, (7, 3))
+    assert resumed.predict(raw).columns == whole.predict(raw).columns
 
 
 def test_weights_of_rows_weigh_the_loss(make_trainer):

@@ -1,0 +1,100 @@
+"""What a stranger has to know of an exported model: as JSON, and as code that runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hybridlit import __version__
+from hybridlit.export.formats import FORMATS
+from hybridlit.export.raw import Raw
+from hybridlit.templates import HybridModule
+
+__all__ = ["describe", "example"]
+
+_TABLE = """import json
+
+import numpy as np
+import pandas as pd
+
+about = json.load(open({about!r}, encoding="utf-8"))
+table = pd.read_csv("new.csv")
+columns = about["input"]["columns"]
+rows = np.empty((len(table), len(columns)))
+for index, column in enumerate(columns):
+    cells = table[column["name"]]
+    if "codes" in column:  # words to numbers; what is missing becomes NaN
+        codes = dict(map(tuple, column["codes"]))
+        other = column.get("unknown", float("nan"))
+        cells = cells.map(lambda cell: str.strip(cell) if isinstance(cell, str) else cell)
+        cells = cells.map(lambda cell: codes.get(cell, other), na_action="ignore")
+    rows[:, index] = cells"""
+
+_ARRAY = """import json
+
+import numpy as np
+
+about = json.load(open({about!r}, encoding="utf-8"))
+rows = np.load("new.npy").astype({dtype!r})  # shape (rows, {shape})"""
+
+_IMAGE = """import json
+
+import numpy as np
+from PIL import Image, ImageOps
+
+about = json.load(open({about!r}, encoding="utf-8"))
+height, width = about["input"]["size"]
+image = ImageOps.exif_transpose(Image.open("new.png")).convert(about["input"]["mode"])
+image = image.resize((width, height), Image.Resampling.BILINEAR)
+pixels = np.asarray(image).reshape(height, width, -1)
+rows = np.moveaxis(pixels, 2, 0)[None].copy()  # shape (1, channels, height, width), uint8"""
+
+
+def describe(model: HybridModule, raw: Raw, format: str) -> dict[str, Any]:
+    """Return what is to be known of an exported model, in plain values for JSON."""
+    targets = None if model.preprocessing is None else model.preprocessing.targets
+    outputs = model.task.output_dim
+    classes = targets.classes if targets is not None else None
+    if model.task.classifies:
+        labels = list(range(max(outputs, 2))) if classes is None else classes
+        output = {
+            "name": "probabilities",
+            "columns": labels if outputs > 1 else labels[-1:],
+            "classes": labels,
+        }
+    else:
+        names = [f"value_{index}" for index in range(outputs)] if targets is None else targets.names
+        output = {"name": "values", "columns": names}
+    facts = {} if model.preprocessing is None else model.preprocessing.facts
+    return {
+        "format": format,
+        "model": type(model).__name__,
+        "task": model.task.name,
+        "input": {
+            "name": "rows",
+            "shape": ["batch", *raw.shape],
+            "dtype": str(raw.dtype).removeprefix("torch."),
+            **raw.about,
+        },
+        "output": {**output, "shape": ["batch", outputs]},
+        "trained_on": facts,
+        "versions": {"hybridlit": __version__, "torch": torch.__version__},
+    }
+
+
+def example(about: dict[str, Any], path: Path) -> str:
+    """Return code that runs an exported model where there is no hybridlit."""
+    form = FORMATS[about["format"]]
+    run = form.example.format(path=path.name)
+    if form.make is None:
+        return run
+    given = about["input"]
+    head = _ARRAY if given.get("columns") is None else _TABLE
+    head = _IMAGE if given["kind"] == "image" else head
+    shape = ", ".join(map(str, given["shape"][1:]))
+    head = head.format(about=f"{path.name}.json", dtype=given["dtype"], shape=shape)
+    lines = f"{head}\n{run}\nprint(about['output']['columns'])\nprint(outputs)".splitlines()
+    imports = [line for line in lines if line.startswith(("import ", "from "))]
+    return "\n".join([*imports, "", *(line for line in lines if line and line not in imports)])

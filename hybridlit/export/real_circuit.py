@@ -1,0 +1,188 @@
+"""A trained photonic layer in real arithmetic: what another runtime can compute."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hybridlit.argument_types import checked
+from hybridlit.export.expectations import real_expectation
+from hybridlit.export.slots import slots
+from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.amplitudes import occupied_modes
+from hybridlit.photonics.circuit.data_phases import LinearMap, tuned
+from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
+from hybridlit.photonics.interferometer import unitaries_in_torch
+
+__all__ = ["RealCircuit"]
+
+
+class RealCircuit(nn.Module):
+    r"""What a photonic layer computes, in real numbers and ordinary tensor operations.
+
+    It is for `torch.export` and ONNX, which has no complex numbers. Interferometers are constants
+    here, computed once in float64; amplitudes are pairs of real and imaginary parts, and grow
+    photon by photon through tables of constants. Nothing of it is trained. Features that are not
+    finite give NaN outputs of their samples.
+
+    A float32 layer whose outcomes are post-selected is computed in float64, which the layer itself
+    turns to where float32 does not suffice; any other in the layer's own precision. Phases are
+    always computed in float64, without whole turns.
+
+    Args:
+        layer: A `QuantumLayer`, a `QuantumLayerStack`, or one with distinguishable photons, on the
+            CPU. Its readout is copied.
+
+    Attributes:
+        input_size: Number of features.
+        output_size: Number of outputs.
+        count: Number of circuits of a stack, otherwise None.
+
+    Raises:
+        ValueError: If its readout has no real form.
+
+    Example:
+        >>> from hybridlit import QuantumLayer
+        >>> layer = QuantumLayer(3, 2, n_modes=4, n_photons=2, dtype=torch.float64)
+        >>> x = torch.rand(5, 3, dtype=torch.float64)
+        >>> torch.allclose(RealCircuit(layer)(x), layer(x), rtol=0, atol=1e-12)
+        True
+    """
+
+    factors: Tensor
+    first: Tensor
+    meshes: Tensor
+
+    @checked
+    def __init__(self, layer: PhotonicCircuit) -> None:
+        super().__init__()
+        self.input_size, self.output_size = layer.input_size, layer.output_size
+        self.count = layer.count
+        self.readout = copy.deepcopy(layer.readout)
+        self.stored = torch.promote_types(layer.phases.dtype, torch.float32)
+        outcomes = layer.outcomes
+        self.computed = torch.float64 if outcomes.selected else self.stored
+        classes = (DistinguishableLayer, DistinguishableLayerStack)
+        self.interfere = not isinstance(layer, classes)
+
+        with torch.no_grad():
+            phases = layer.phases.detach().cpu().double()
+            unitaries = unitaries_in_torch(phases if self.count is not None else phases[None])
+            found = LinearMap.of(
+                layer.experiment.encoding_for(self.input_size), torch.float64, phases.device
+            )
+            assert found.half_turns is not None  # every CPU has float64
+            bandwidth = None if layer.bandwidth is None else layer.bandwidth.detach().cpu()
+            factors = tuned(found.half_turns, bandwidth, found.tuned_by)
+        order = occupied_modes(layer.input_state)
+        inputs = sorted(set(order))
+        self.order = [inputs.index(mode) for mode in order]
+        first = unitaries[:, 0][:, :, inputs, None]
+        self.columns, self.modes = layer.columns, layer.experiment.n_modes
+        self._constant("factors", factors.expand(len(unitaries), *factors.shape[-2:]))
+        self._constant("first", torch.cat([first.real, first.imag], 1).to(self.computed))
+        rows = [
+            torch.cat([unitaries.real, -unitaries.imag], -1),
+            torch.cat([unitaries.imag, unitaries.real], -1),
+        ]
+        self._constant("meshes", torch.cat(rows, -2)[:, 1:].to(self.computed))
+
+        self.expectation = None
+        if layer.ansatz.readout.expectation is not None:
+            photons = [float(layer.input_state[mode]) for mode in inputs]
+            like = torch.tensor(photons, dtype=self.computed)
+            self.expectation = real_expectation(
+                layer.ansatz.readout, self.interfere, like, self.modes
+            )
+            return
+        # the recursion starts with the first photon's column
+        for photon in range(1, len(order)):
+            for name, table in slots(layer.fock_space, order, photon, self.interfere).items():
+                kept = table.to(self.computed) if table.is_floating_point() else table
+                self._constant(f"{name}_{photon}", kept)
+        self.selected, self.least = outcomes.selected, outcomes.least_kept(self.computed)
+        if not self.interfere:
+            number = torch.finfo(self.computed)
+            self.least = number.tiny / number.eps
+
+    def forward(self, x: Tensor, each: bool = False) -> Tensor:
+        """Return the outputs of the layer.
+
+        Args:
+            x: Features, shape (..., input_size); with `each` (..., count, input_size).
+            each: Whether every circuit of a stack has features of its own.
+
+        Returns:
+            Shape (..., output_size); of a stack (..., count, output_size).
+        """
+        lead = x.dim() - (2 if each else 1)
+        rows = x.reshape(-1, *x.shape[lead:])
+        planes = self._planes(rows.transpose(0, 1) if each else rows)
+        if self.expectation is not None:
+            outputs = self.expectation(planes)
+        else:
+            outputs = self._probabilities(planes)
+        outputs = outputs.reshape(*self.first.shape[:1], -1, outputs.shape[-1])  # circuits first
+        outputs = outputs.to(self.stored)
+        if self.count is None:
+            outputs = outputs.squeeze(0)
+        if self.expectation is None:
+            outputs = self.readout(outputs)
+        if self.count is not None:
+            outputs = outputs.transpose(0, 1)
+        result: Tensor = outputs.to(x.dtype).reshape(*x.shape[:lead], *outputs.shape[1:])
+        return result
+
+    def each(self, x: Tensor) -> Tensor:
+        """Give every circuit of a stack features of its own: `circuit(x, each=True)`."""
+        outputs: Tensor = self(x, each=True)
+        return outputs
+
+    def extra_repr(self) -> str:
+        """Return sizes for `repr`."""
+        return f"input_size={self.input_size}, output_size={self.output_size}, count={self.count}"
+
+    def _constant(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value.contiguous())
+
+    def _planes(self, rows: Tensor) -> Tensor:
+        """Columns of each unitary, shape (inputs, modes, 2, circuits * batch), real part first."""
+        turns = self.factors @ rows.double().mT
+        turns = turns - 2 * torch.round(turns / 2)
+        phases = (math.pi * turns).reshape(len(self.meshes), self.columns, self.modes, 1, -1)
+        cosines, sines = phases.cos().to(self.computed), phases.sin().to(self.computed)
+        planes = self.first
+        for column in range(self.columns):
+            real, imag = planes.chunk(2, 1)
+            c, s = cosines[:, column], sines[:, column]
+            shifted = torch.cat([real * c - imag * s, real * s + imag * c], 1)
+            planes = (self.meshes[:, column] @ shifted.flatten(2)).reshape(shifted.shape)
+        inputs = planes.shape[2]
+        planes = planes.reshape(len(self.meshes), 2, self.modes, inputs, -1)
+        return planes.permute(3, 2, 1, 0, 4).reshape(inputs, self.modes, 2, -1)
+
+    def _probabilities(self, planes: Tensor) -> Tensor:
+        """Probabilities (circuits * batch, D), normalised if post-selected."""
+        if not self.interfere:
+            planes = planes.square().sum(2, keepdim=True)
+        state = planes[self.order[0]]
+        for photon, position in enumerate(self.order[1:], 1):
+            before, mode, weight = (
+                getattr(self, f"{name}_{photon}") for name in ("before", "mode", "weight")
+            )
+            a, u = state.index_select(0, before), planes[position].index_select(0, mode)
+            if self.interfere:
+                (a, b), (u, v) = a.chunk(2, 1), u.chunk(2, 1)
+                terms = torch.cat([a * u - b * v, a * v + b * u], 1) * weight
+            else:
+                terms = a * u * weight
+            width = min(photon + 1, self.modes)  # ways to a state: its occupied modes
+            state = terms.unflatten(0, (-1, width)).sum(1)
+        weights = state.square().sum(1) if self.interfere else state.squeeze(1)
+        if self.selected:
+            kept = weights.sum(0)
+            weights = weights / kept.masked_fill(kept <= self.least, math.nan)
+        return weights.T

@@ -1,0 +1,163 @@
+"""From a table to predictions with names, by the command line alone."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hybridlit import load
+from hybridlit.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
+
+MODEL = {"input_dim": "auto", "output_dim": "auto", "hidden_dims": [4], "quantum_dim": 2}
+MODEL |= {"n_modes": 4, "n_photons": 2}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def people(rows=120):
+    """Mixed columns; `split` says which rows are for the test."""
+    generator = np.random.default_rng(0)
+    size, kind = generator.normal(50, 10, rows), generator.choice(["old", "new, or so"], rows)
+    value = size + 20 * (kind == "old") + generator.normal(0, 1, rows)
+    return pd.DataFrame(
+        {
+            "name": [f"person {index}" for index in range(rows)],
+            "size": size,
+            "kind": kind,
+            "paid": generator.choice([True, False], rows),
+            "species": np.select([value < 50, value < 65], ["cat", "dog"], "bird"),
+            "price": 1000 * value,
+            "weight": value - size,
+            "split": np.repeat(["train", "val", "test"], rows // 3),
+        }
+    )
+
+
+def run(place, target, drop, task="multiclass", **options):
+    """Train on a table, and return what fit has printed of the test."""
+    people().to_csv(place / "people.csv", index=False)
+    data = {"path": "people.csv", "target": target, "id": "name", "split": "split", "drop": drop}
+    recipe = {
+        "model": {"class_path": "ParallelHybrid", "init_args": {**MODEL, "task": task}},
+        "data": {"class_path": "TableDataModule", "init_args": {**data, **options}},
+        "trainer": {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False},
+    }
+    (place / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    main(["fit", "--config", "recipe.yaml"])
+
+
+def score_of_the_test(capsys, metric):
+    return float(re.search(rf"test/{metric}\W+([\d.]+)", capsys.readouterr().out)[1])
+
+
+def test_predictions_are_those_that_the_test_has_scored(place, capsys):
+    run(place, "species", ["price", "weight"])
+    accuracy = score_of_the_test(capsys, "acc")
+    rows = people().query("split == 'test'").sample(frac=1, random_state=1)
+    rows[["kind", "paid", "species", "name", "size"]].to_csv(place / "new.csv", index=False)
+    main(["predict", "--ckpt", "best", "--input", "new.csv"])
+    said = capsys.readouterr()
+    path = place / "runs/recipe/version_0/predictions.csv"
+    assert f"Predictions for 40 rows: {path.relative_to(place)}\n" in said.out
+    assert f"Scores of 40 rows whose target is given: acc {accuracy:.4f}" in said.out
+    assert said.err == ""
+    found = pd.read_csv(path)
+    shares = [f"probability_{label}" for label in ("bird", "cat", "dog")]
+    assert list(found) == ["name", "species", *shares]
+    assert list(found["name"]) == list(rows["name"])
+    assert (found["species"].to_numpy() == rows["species"].to_numpy()).mean() == pytest.approx(
+        accuracy, abs=1e-6
+    )
+    best = next((place / "runs/recipe/version_0/checkpoints").glob("best*.ckpt"))
+    own = load(best).predict(rows.drop(columns=["split", "price", "weight"]))
+    pd.testing.assert_frame_equal(own.to_pandas(), found)
+
+
+def test_values_are_in_their_own_units(place, capsys):
+    run(place, ["price", "weight"], ["species"], "regression")
+    error = score_of_the_test(capsys, "rmse")
+    rows = people().query("split == 'test'")
+    rows.to_parquet(place / "new.parquet")
+    main(["predict", "--ckpt=best", "--input=new.parquet", "--output=out/predicted.npz"])
+    said = capsys.readouterr().out
+    score = float(re.search(r"rmse ([\d.]+)", said)[1])
+    assert score == pytest.approx(error, rel=1e-4) and "out/predicted.npz" in said
+    with np.load(place / "out/predicted.npz") as arrays:
+        assert arrays.files == ["name", "price", "weight"]
+        found = np.stack([arrays["price"], arrays["weight"]], 1)
+    wanted = rows[["price", "weight"]].to_numpy()
+    assert np.sqrt(np.square(found - wanted).mean()) == pytest.approx(error, rel=1e-4)
+    assert abs(found[:, 0].mean() - 60_000) < 10_000
+
+
+def test_what_is_unlike_the_training_is_said_in_a_line(place, capsys):
+    run(place, "species", ["price", "weight"])
+    rows = people(9).drop(columns=["price", "weight"])
+    rows.loc[0, "size"], rows.loc[1, "kind"] = 900.0, "secret"
+    rows["nonsense"] = 1
+    rows["species"] = rows["species"].where(rows.index != 2, "unicorn")
+    rows.to_csv(place / "new.tsv", index=False, sep="\t")
+    capsys.readouterr()
+    main(["predict", "--ckpt", "last", "--input", "new.tsv", "--output", "found.csv"])
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        "hybridlit predict: left out, as no column of the training table: 'nonsense'",
+        "hybridlit predict: 2 of 9 rows are unlike the training rows: see column flags",
+    ]
+    assert "Scores of 8 rows" in said.out
+    found = pd.read_csv(place / "found.csv")
+    assert found["flags"][0] == "size far above the training rows"
+    assert found["flags"][1] == "kind of an unknown category"
+    assert found["flags"].isna().sum() == 7 and "secret" not in said.err + said.out
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        (lambda rows: rows.drop(columns="size"), [], "got none of the name 'size'"),
+        (lambda rows: rows.assign(size="large"), [], "column 'size' must hold numbers"),
+        (lambda rows: rows, ["--output", "a.xlsx"], "output must end in one of .csv, .tsv"),
+        (lambda rows: rows, ["--output", "new.csv"], "output must be another file than input"),
+        (lambda rows: rows, ["--batch_size", "0"], "batch_size must be at least 1"),
+        (lambda rows: rows, ["--input", "none.csv"], "none.csv"),
+    ],
+)
+def test_one_line_says_what_is_wrong_and_nothing_is_written(change, options, said, trained, capsys):
+    change(people(6)).to_csv("new.csv", index=False)
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SystemExit) as refusal:
+        main(["predict", "--ckpt", "last", "--input", "new.csv", *options])
+    assert refusal.value.code == 2
+    text = capsys.readouterr().err
+    assert text.startswith("hybridlit predict: ") and text.count("\n") == 1 and said in text
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.fixture
+def trained(place, capsys):
+    run(place, "species", ["price", "weight"], batch_size=30)
+    capsys.readouterr()
+
+
+def test_without_input_a_trainer_predicts_the_data_of_the_run(trained, place, capsys):
+    main(["predict", "--ckpt", "best"])
+    assert "predictions.pt" in capsys.readouterr().out
+
+
+def test_a_model_of_other_data_is_refused(place, capsys, make_trainer, make_model, data):
+    trainer = make_trainer(max_epochs=0)
+    trainer.fit(make_model(), data.train_dataloader())
+    trainer.save_checkpoint("a.ckpt")
+    people().to_csv(place / "new.csv")
+    with pytest.raises(SystemExit):
+        main(["predict", "--ckpt", "a.ckpt", "--input", "new.csv"])
+    assert "does not hold how its rows were prepared" in capsys.readouterr().err

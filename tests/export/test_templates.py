@@ -1,0 +1,66 @@
+"""Every template, front, fusion and gate goes through both graphs, at any batch size."""
+
+import numpy as np
+import pytest
+import torch
+from templates.test_conformance import CASES, KINDS, Case
+
+from hybridlit import export_model
+from hybridlit.photonics import OutputMappingStrategy
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="export extra")
+
+
+def check(model, inputs, folder, formats):
+    """Export, and compare at other rows than those of the check before the file is kept."""
+    model.eval()
+    for name in formats:
+        path, _ = export_model(model, folder / "model", name)
+        if name == "pt2":
+            run = torch.export.load(path).module()
+        else:
+            session = onnxruntime.InferenceSession(path)
+            run = lambda x, session=session: torch.from_numpy(  # noqa: E731
+                session.run(None, {"rows": x.numpy()})[0]
+            )
+        for rows in (1, 7, 50):
+            x = inputs(rows)
+            with torch.no_grad():
+                wanted = model.predictions(model(x))
+            np.testing.assert_allclose(run(x).detach(), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["parallel-attention", "residual-gru"])
+def test_what_other_runtimes_lack_most(name, tmp_path):
+    case = Case(name)
+    check(case.make(), case.inputs, tmp_path, ["onnx"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_templates(name, tmp_path):
+    case = Case(name)
+    check(case.make(), case.inputs, tmp_path, ["pt2", "onnx"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mapping", [strategy.value for strategy in OutputMappingStrategy])
+@pytest.mark.parametrize("space", ["fock", "unbunched"])
+@pytest.mark.parametrize("tuned", [False, True])
+def test_readouts(mapping, space, tuned, tmp_path):
+    if mapping in ("mode_expectations", "pair_correlations"):
+        space = "fock"  # the only one they have
+    case = Case("parallel-gated")
+    options = dict(output_mapping_strategy=mapping, computation_space=space)
+    model = case.make(**options, use_bandwidth_tuning=tuned, normalization="minmax")
+    check(model, case.inputs, tmp_path, ["pt2", "onnx"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("options", [dict(task="regression"), dict(task="binary", output_dim=1)])
+def test_tasks_in_float64_and_without_photons(name, options, tmp_path):
+    case = Case(name)
+    model = case.make(**options).double()
+    check(model, lambda rows: case.inputs(rows).double(), tmp_path, ["pt2", "onnx"])
+    check(case.make(**options, quantum="mlp"), case.inputs, tmp_path, ["onnx"])

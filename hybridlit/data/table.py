@@ -148,6 +148,7 @@ class TableDataModule(RowsDataModule):
             kinds,
             scaling,
             impute=missing == "impute",
+            skip=missing == "drop",
             ids=roles["id"],
             known=[name for names in roles.values() for name in names],
         )

@@ -35,6 +35,7 @@ class TableInputs(Inputs):
         scaler: Scaling of all features; what is no number is left as it is.
         impute: Whether a missing value is filled; otherwise it is refused, and stays NaN in
             `forward`.
+        skip: Whether rows with missing values are read all the same: they get no prediction.
         ids: Names of columns that are kept beside predictions.
         known: Names of further columns of the training table, which are not looked at.
     """
@@ -51,11 +52,12 @@ class TableInputs(Inputs):
         scaler: Scaler,
         *,
         impute: bool,
+        skip: bool = False,
         ids: Sequence[str] = (),
         known: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.columns, self.impute = list(columns), impute
+        self.columns, self.impute, self.skip = list(columns), impute, skip
         self.ids, self.known = list(ids), list(known)
         self.scaler = scaler
         source = [index for index, c in enumerate(columns) for _ in range(c.width)]
@@ -85,7 +87,7 @@ class TableInputs(Inputs):
             training: Numbers of the training rows.
             kinds: Kind of each column, by name.
             scaling: Scaling of numbers.
-            **options: `impute`, `ids` and `known`.
+            **options: `impute`, `skip`, `ids` and `known`.
         """
         columns, infinite = [], {}
         scaler: dict[str, list[Tensor]] = {name: [] for name in ("offset", "scale", "unit")}
@@ -155,7 +157,7 @@ class TableInputs(Inputs):
             )
         values = self.numbers(frame)
         gaps = np.isnan(values).sum(0)
-        if gaps.any() and not self.impute:
+        if gaps.any() and not (self.impute or self.skip):
             counts = zip(self.raw_names, gaps.tolist(), strict=True)
             raise ValueError(
                 f"rows must have no missing values, got {counted(dict(counts))} of {len(frame):,} "
@@ -211,6 +213,7 @@ class TableInputs(Inputs):
         return {
             "columns": [column._asdict() for column in self.columns],
             "impute": self.impute,
+            "skip": self.skip,
             "ids": self.ids,
             "known": self.known,
         }

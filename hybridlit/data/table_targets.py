@@ -15,7 +15,7 @@ from hybridlit.data.files import needed
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-__all__ = ["TARGET_KINDS", "TargetKindName", "read_targets"]
+__all__ = ["TARGET_KINDS", "TargetKindName", "known_targets", "read_targets"]
 
 _MOST_WHOLE = 20
 
@@ -82,6 +82,24 @@ def read_targets(
             )
     tensors = [torch.tensor(values) for values in columns]
     return None, tensors[0] if len(tensors) == 1 else torch.stack(tensors, 1)
+
+
+def known_targets(frame: DataFrame, names: Sequence[str], classes: Sequence[Any] | None) -> Tensor:
+    """Read targets of rows that a model was not trained on, in float64.
+
+    Args:
+        frame: The table.
+        names: Names of the columns.
+        classes: Labels in the order of their class index; None for values.
+
+    Returns:
+        Class indices (rows,), -1 for an unknown class; or values in their own units, (rows,) of one
+        column and (rows, columns) of several. NaN where a cell is empty or no number.
+    """
+    kind = "number" if classes is None else "category"
+    read = [Column(name, kind, list(classes or [])).numbers(frame[name])[0] for name in names]
+    found = torch.from_numpy(np.stack(read, 1))
+    return found[:, 0] if len(names) == 1 else found
 
 
 def _kind(series: Series, target_kind: str, dropped: bool) -> str:

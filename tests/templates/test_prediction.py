@@ -19,6 +19,7 @@ from hybridlit import (
     ResidualHybrid,
     SequenceDataModule,
     SequentialHybrid,
+    TableDataModule,
     load,
 )
 from hybridlit.templates.prediction import labelled, predicted, read_rows, scores
@@ -151,6 +152,22 @@ def test_rows_without_a_number_have_no_prediction(trained):
     kept = torch.tensor([0, 1, 3])
     three = scores(model, predictions[kept], torch.as_tensor(targets)[kept])
     assert scores(model, predictions, torch.as_tensor(targets)) == three
+
+
+def test_rows_that_training_dropped_have_no_prediction(make_trainer):
+    rows, targets = table("multiclass")
+    rows["class"] = np.array(["a", "b", "c"])[targets]
+    rows.loc[:4, "left"] = np.nan
+    model = ParallelHybrid("auto", "auto", quantum_dim=2, **SMALL)
+    with pytest.warns(UserWarning, match="left"):
+        data = TableDataModule(rows, "class", missing="drop")
+    make_trainer().fit(model, data)
+    found = model.predict(rows.iloc[3:7])
+    assert found["class"][:2] == found["probability_a"][:2] == [None, None]
+    assert None not in found["class"][2:]
+    assert found["flags"] == [*["left missing, as in no training row"] * 2, "", ""]
+    again = type(data.preprocessing).from_state(data.preprocessing.state())
+    assert again.inputs.skip and again.same_as(data.preprocessing)
 
 
 def test_a_look_leaves_everything_as_it_was(trained):

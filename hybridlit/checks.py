@@ -15,6 +15,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from hybridlit.words import meant
+
 __all__ = [
     "boolean",
     "choice",
@@ -42,7 +44,8 @@ def enum_member(kind: type[E], value: object, argument: str) -> E:
         return kind(value.lower())
     except ValueError:
         allowed = ", ".join(repr(member.value) for member in kind)
-        raise ValueError(f"{argument} must be one of {allowed}, got {value!r}") from None
+        near = meant(value, [str(member.value) for member in kind])
+        raise ValueError(f"{argument} must be one of {allowed}, got {value!r}{near}") from None
 
 
 def boolean(value: object, argument: str) -> bool:
@@ -111,7 +114,8 @@ def precision(value: object, argument: str) -> torch.dtype:
 def choice(value: object, argument: str, allowed: Collection[str]) -> None:
     """Check that a value is one of some strings."""
     if not isinstance(value, str) or value not in allowed:  # what is no string may not be hashable
-        raise ValueError(f"{argument} must be one of {list(allowed)}, got {value!r}")
+        near = meant(value, allowed) if isinstance(value, str) else ""
+        raise ValueError(f"{argument} must be one of {list(allowed)}, got {value!r}{near}")
 
 
 def number(

@@ -31,8 +31,8 @@ class Verb(NamedTuple):
     lightning: bool = False
     """Lightning does it, with a Trainer: see `training.py`."""
 
-    own_with: str = ""
-    """An option that Lightning does not know: with it, the module here does it all the same."""
+    own_with: tuple[str, ...] = ()
+    """Options that Lightning does not know: with one, the module here does it all the same."""
 
 
 VERBS: dict[str, Verb] = {
@@ -42,7 +42,7 @@ VERBS: dict[str, Verb] = {
     "predict": Verb(
         "predictions for the rows of a file, with names and ids, as a table",
         lightning=True,
-        own_with="--input",
+        own_with=("--input", "--output"),
     ),
     "analyze": Verb("report on a trained model: what its parts cost and contribute"),
     "card": Verb("model card: data, scores with intervals, limits"),
@@ -89,7 +89,9 @@ def main(args: ArgsType = None) -> None:
         _train(words, "", traceback)
     elif first in VERBS:
         own = VERBS[first].own_with
-        if VERBS[first].lightning and not any(own and w.split("=")[0] == own for w in words):
+        asked = {word.partition("=")[0] for word in words[1:]}
+        helped = bool(own) and asked <= {"-h", "--help"}
+        if VERBS[first].lightning and not helped and asked.isdisjoint(own):
             _train(words, first, traceback)
         else:
             from hybridlit.cli.options import run_function

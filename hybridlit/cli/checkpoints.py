@@ -118,7 +118,7 @@ def newest_run(folder: Path) -> Path:
 def values_of(words: Sequence[str], options: Sequence[str]) -> list[str]:
     """Return what an option is given, by any of its names, each time that it is."""
     found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words, ""][1:], strict=True):
         name, equals, value = word.partition("=")
         if name in options:
             found.append(value if equals else following)

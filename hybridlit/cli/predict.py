@@ -35,7 +35,8 @@ def predict(
     Args:
         ckpt: Checkpoint: a file, last or best.
         input: Rows as the training had them: a table (.csv, .tsv, .parquet, .npz), a folder of
-            images, an array (.npy). Without it, hybridlit predict is of the data of a recipe.
+            images, an array (.npy). Without it, predictions are for the data of a recipe: see
+            hybridlit predict --config recipe.yaml --help.
         output: Table to write, .csv, .tsv, .parquet or .npz. Without it, predictions.csv in the
             folder of the run.
         batch_size: Rows that are computed at once, at least 1.

@@ -36,7 +36,7 @@ from hybridlit.cli.runs import SaveSettings, logger_of_run, name_of_run, no_empt
 from hybridlit.components import photonic_modules
 from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
-from hybridlit.resume.folder import newest_checkpoint, step_of
+from hybridlit.resume.folder import best_checkpoint, newest_checkpoint, step_of
 from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import named_strings, unimported_name
 from hybridlit.templates.hyperparameters import RENAMED
@@ -227,10 +227,11 @@ class HybridCLI(LightningCLI):
         """
         if "://" in given or given == "hpc" or given.startswith("registry"):
             return given  # Lightning knows what to do with it
-        resume = command == "fit"
-        if resume and given == "last" and (folder := self._own_folder()) is not None:
-            return str(newest_checkpoint(folder))
-        return str(checkpoint_path(given, RUNS / self._run_name(command), resume))
+        folder = self._own_folder(command) if given in ("last", "best") else None
+        if folder is not None:
+            return str(newest_checkpoint(folder) if given == "last" else best_checkpoint(folder))
+        runs = RUNS / self._run_name(command)
+        return str(checkpoint_path(given, runs, resume=command == "fit"))
 
     def _refuse(self, command: str, path: str) -> None:
         """Let the checkpoint name only classes that are imported, or that the user has named.
@@ -254,18 +255,17 @@ class HybridCLI(LightningCLI):
                 "give the config.yaml of its run with --config, or other settings that name it"
             )
 
-    def _own_folder(self) -> Path | None:
+    def _own_folder(self, command: str) -> Path | None:
         """Return the folder that the user has chosen for checkpoints, if he has."""
-        given = self.config.fit.trainer
+        given = self.config[command].trainer
         callbacks = given.callbacks or []
         for callback in callbacks if isinstance(callbacks, list) else [callbacks]:
             dirpath = callback.get("init_args", {}).get("dirpath")
             if dirpath:
                 return Path(dirpath)
-        if given.logger not in (None, True):
+        if command == "fit" and given.logger not in (None, True):
             raise FileNotFoundError(
-                "--ckpt last: runs with a logger of their own, or none, are not looked for: give a "
-                "folder"
+                "runs with a logger of their own, or none, are not looked for: give a folder"
             )
         return None
 

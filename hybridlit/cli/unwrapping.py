@@ -23,6 +23,7 @@ _CLASS = re.compile(r"given class_path '([\w.]+)':\s+(No .*)")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (.*)")
 _OTHER_CLASS = re.compile(r"not correspond to a subclass of (\w+)")
 _EXPECTED = re.compile(r"Expected a (.*?)(?:\. Got value: (.*))?$", re.MULTILINE)
+_MISSING = "the following arguments are required: "
 _SECTIONS = ("class_path", "init_args", "dict_kwargs")
 
 
@@ -46,6 +47,11 @@ def unwrapped(message: str, parser: ArgumentParser | None = None) -> str:
     known = [] if parser is None else option_names(parser)
     if message.startswith("unrecognized arguments: "):
         return _option(message.split()[2], known)
+    if message.startswith(_MISSING):
+        names = message.removeprefix(_MISSING).split(", ")
+        options = [f"--{name.split('.', 1)[-1]}" for name in names]
+        recipe = ", or a recipe by --config" if "--config" in known else ""
+        return f"give {' and '.join(options)}{recipe}"
     if found := _ARGUMENT.search(text):
         return _argument(found[1], found[2])
     if found := _GROUP.search(text):

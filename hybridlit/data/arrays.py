@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-import numpy.typing as npt
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
@@ -29,10 +28,11 @@ __all__ = ["Array", "ArrayDataModule"]
 _MOST_CLASSES = 100_000
 """Integers above are no class indices."""
 
-if TYPE_CHECKING:
-    Array: TypeAlias = npt.ArrayLike | Tensor
-else:
-    Array = Any  # the command line would put the contents of a file in the place of its name
+Array: TypeAlias = Any
+"""What numpy makes an array of, or a tensor.
+
+Not `ArrayLike`: the command line would put the contents of a file in the place of its name.
+"""
 
 
 class ArrayDataModule(RowsDataModule):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KINDS",
     "MOST_CATEGORIES",
+    "TRUTHS",
     "Column",
     "ColumnFacts",
     "Kind",
@@ -35,7 +36,8 @@ MOST_CATEGORIES = 256
 _DATE = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,4}[./]\d{1,2}[./]\d{1,4}(\s.*)?|\d+:\d\d.*"
 )
-_TRUTHS = ({"true": 1.0, "false": 0.0}, {"yes": 1.0, "no": 0.0})
+TRUTHS: tuple[dict[str, float], ...] = ({"true": 1.0, "false": 0.0}, {"yes": 1.0, "no": 0.0})
+"""Words of columns of yes or no, in any case; a column has those of one pair."""
 
 
 class Kind(NamedTuple):
@@ -116,7 +118,7 @@ def kind_of(series: Series, categorical: bool = False) -> tuple[str, str]:
     if categorical or _is_categorical(series):
         few = len(labels) <= MOST_CATEGORIES
         return ("category" if few else "text"), f"{len(labels):,} categories"
-    if any(all(_truth(label, words) is not None for label in labels) for words in _TRUTHS):
+    if any(all(_truth(label, words) is not None for label in labels) for words in TRUTHS):
         return "boolean", ""
     numeric = np.array([_number(label) is not None for label in labels])
     if numeric.all():
@@ -248,7 +250,7 @@ def _truth(label: Any, words: dict[str, float]) -> float | None:
 def _boolean(label: Any) -> float | None:
     if isinstance(label, (Real, Decimal)) and label in (0, 1):
         return float(label)
-    return _truth(label, _TRUTHS[0] | _TRUTHS[1])
+    return _truth(label, TRUTHS[0] | TRUTHS[1])
 
 
 def _plain(label: Any) -> Any:

@@ -147,8 +147,7 @@ class TableDataModule(RowsDataModule):
             rows["train"],
             kinds,
             scaling,
-            impute=missing == "impute",
-            skip=missing == "drop",
+            missing=missing,
             ids=roles["id"],
             known=[name for names in roles.values() for name in names],
         )

@@ -33,9 +33,8 @@ class TableInputs(Inputs):
     Args:
         columns: Columns as they were in the training rows, in order.
         scaler: Scaling of all features; what is no number is left as it is.
-        impute: Whether a missing value is filled; otherwise it is refused, and stays NaN in
-            `forward`.
-        skip: Whether rows with missing values are read all the same: they get no prediction.
+        missing: What missing values do: `"impute"`: they are filled; `"drop"`: they are read, and
+            stay NaN in `forward`, so that there is no prediction; `"error"`: they are refused.
         ids: Names of columns that are kept beside predictions.
         known: Names of further columns of the training table, which are not looked at.
     """
@@ -51,13 +50,12 @@ class TableInputs(Inputs):
         columns: Sequence[Column],
         scaler: Scaler,
         *,
-        impute: bool,
-        skip: bool = False,
+        missing: str,
         ids: Sequence[str] = (),
         known: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.columns, self.impute, self.skip = list(columns), impute, skip
+        self.columns, self.missing = list(columns), missing
         self.ids, self.known = list(ids), list(known)
         self.scaler = scaler
         source = [index for index, c in enumerate(columns) for _ in range(c.width)]
@@ -87,7 +85,7 @@ class TableInputs(Inputs):
             training: Numbers of the training rows.
             kinds: Kind of each column, by name.
             scaling: Scaling of numbers.
-            **options: `impute`, `skip`, `ids` and `known`.
+            **options: `missing`, `ids` and `known`.
         """
         columns, infinite = [], {}
         scaler: dict[str, list[Tensor]] = {name: [] for name in ("offset", "scale", "unit")}
@@ -120,7 +118,7 @@ class TableInputs(Inputs):
 
     def forward(self, values: Tensor) -> Tensor:
         """Prepare raw values of shape (batch, columns); returns (batch, features)."""
-        if self.impute:
+        if self.missing == "impute":
             values = torch.where(torch.isnan(values), self.fill, values)
         spread = values.index_select(1, self.source)
         hot = (spread == self.category).to(spread.dtype)
@@ -157,7 +155,7 @@ class TableInputs(Inputs):
             )
         values = self.numbers(frame)
         gaps = np.isnan(values).sum(0)
-        if gaps.any() and not (self.impute or self.skip):
+        if gaps.any() and self.missing == "error":
             counts = zip(self.raw_names, gaps.tolist(), strict=True)
             raise ValueError(
                 f"rows must have no missing values, got {counted(dict(counts))} of {len(frame):,} "
@@ -212,8 +210,7 @@ class TableInputs(Inputs):
         """Return what it is made of as plain values."""
         return {
             "columns": [column._asdict() for column in self.columns],
-            "impute": self.impute,
-            "skip": self.skip,
+            "missing": self.missing,
             "ids": self.ids,
             "known": self.known,
         }

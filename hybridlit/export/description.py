@@ -11,6 +11,7 @@ from hybridlit import __version__
 from hybridlit.export.formats import FORMATS
 from hybridlit.export.raw import Raw
 from hybridlit.templates import HybridModule
+from hybridlit.templates.prediction import class_labels
 
 __all__ = ["describe", "example"]
 
@@ -54,19 +55,16 @@ rows = np.moveaxis(pixels, 2, 0)[None].copy()  # shape (1, channels, height, wid
 
 def describe(model: HybridModule, raw: Raw, format: str) -> dict[str, Any]:
     """Return what is to be known of an exported model, in plain values for JSON."""
-    targets = None if model.preprocessing is None else model.preprocessing.targets
     outputs = model.task.output_dim
-    classes = targets.classes if targets is not None else None
+    names = ["target"] if model.preprocessing is None else model.preprocessing.targets.names
     if model.task.classifies:
-        labels = list(range(max(outputs, 2))) if classes is None else classes
-        output = {
-            "name": "probabilities",
-            "columns": labels if outputs > 1 else labels[-1:],
-            "classes": labels,
-        }
+        labels = class_labels(model, max(outputs, 2))
+        columns = labels if outputs > 1 else labels[-1:]
+        output = {"name": "probabilities", "of": names[0], "classes": labels, "columns": columns}
     else:
-        names = [f"value_{index}" for index in range(outputs)] if targets is None else targets.names
-        output = {"name": "values", "columns": names}
+        fits = len(names) == outputs
+        columns = names if fits else [f"target_{index}" for index in range(outputs)]
+        output = {"name": "values", "columns": columns}
     facts = {} if model.preprocessing is None else model.preprocessing.facts
     return {
         "format": format,

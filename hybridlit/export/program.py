@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,10 +51,15 @@ class WholeModel(nn.Module):
         self.inputs = None if kept is None else kept.inputs
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Map raw rows (batch, ...) to probabilities or values in own units (batch, outputs)."""
-        prepared = rows if self.inputs is None else self.inputs(rows)
-        outputs = self.model(prepared.to(self.model.dtype))
-        return self.model.in_units(self.model.predictions(outputs))
+        """Map raw rows (batch, ...) to probabilities or values in own units (batch, outputs).
+
+        Those of a row with NaN or infinity, once it is prepared, are NaN: not every runtime keeps
+        NaN through every operation.
+        """
+        prepared = (rows if self.inputs is None else self.inputs(rows)).to(self.model.dtype)
+        there = torch.isfinite(prepared.flatten(1)).all(1, keepdim=True)
+        outputs = self.model.in_units(self.model.predictions(self.model(prepared)))
+        return outputs.masked_fill(~there, math.nan)
 
     def make_real(self) -> None:
         """Put real arithmetic in the place of every photonic layer."""

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hybridlit.data.columns import TRUTHS
 from hybridlit.templates import HybridModule
 
 __all__ = ["RAW", "Raw", "raw_of"]
-
-_TRUTHS = {"true": 1, "yes": 1, "false": 0, "no": 0}
 
 
 class Raw(NamedTuple):
@@ -48,17 +47,18 @@ def _table(inputs: Any) -> Raw:
         if column["kind"] == "number":
             about |= {"low": column["low"], "high": column["high"]}
         elif column["kind"] == "boolean":
-            words = [form for text in _TRUTHS for form in (text, text.capitalize(), text.upper())]
-            about["codes"] = [[True, 1], [False, 0], *([w, _TRUTHS[w.lower()]] for w in words)]
+            codes = [(word, int(code)) for pair in TRUTHS for word, code in pair.items()]
+            spelt = [[form(w), c] for w, c in codes for form in (str, str.capitalize, str.upper)]
+            about["codes"] = [[True, 1], [False, 0], *spelt]
         else:
             about["codes"] = [[label, code] for code, label in enumerate(column["labels"])]
             about["unknown"] = -1
-        about["missing"] = "NaN" if inputs.impute else None
+        filled = inputs.missing == "impute"
+        about["missing"] = "NaN, which is filled" if filled else "none; NaN comes out as NaN"
         columns.append(about)
-        codes = max(len(column["labels"]), 2)
         number = column["kind"] == "number"
         low.append(column["low"] if number else 0)
-        high.append(column["high"] if number else codes - 1)
+        high.append(column["high"] if number else max(len(column["labels"]), 2) - 1)
     whole = torch.tensor([column["kind"] != "number" for column in columns])
     between = _between(torch.tensor(low).double(), torch.tensor(high).double())
 
@@ -66,7 +66,7 @@ def _table(inputs: Any) -> Raw:
         values = between(rows, generator)
         values = torch.where(whole, values.round(), values)
         gaps = torch.rand(values.shape, generator=generator) < 0.1
-        return values.masked_fill(gaps, math.nan) if inputs.impute else values
+        return values.masked_fill(gaps, math.nan) if inputs.missing == "impute" else values
 
     return Raw((len(columns),), torch.float64, {"columns": columns}, random)
 

@@ -15,7 +15,7 @@ from hybridlit.data.tensors import as_tensor
 from hybridlit.templates.prediction_table import Predictions
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["Predicting", "labelled", "predicted", "read_rows", "scores"]
+__all__ = ["Predicting", "class_labels", "labelled", "predicted", "read_rows", "scores"]
 
 
 class Predicting(LightningModule):
@@ -140,7 +140,7 @@ def scores(model: Any, predictions: Tensor, targets: Tensor) -> dict[str, float]
         targets: Class indices (rows,), or values in their own units (rows,) or (rows, targets).
 
     Returns:
-        The metrics by name, the main one first.
+        The metrics by name.
     """
     there = torch.isfinite(predictions).all(1)
     metrics = model.build_metrics()

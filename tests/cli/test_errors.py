@@ -97,6 +97,19 @@ def test_mistakes_in_other_verbs(words, capsys):
     assert refused(words, capsys).startswith(f"hybridlit {words[0]}: there is no ")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit"], "hybridlit fit: give --model and --data, or a recipe by --config"),
+        (["analyze"], "hybridlit analyze: give --ckpt"),
+        (["plan", "--modes=3"], "hybridlit plan: give --photons"),
+        (["test", "--ckpt"], "hybridlit test: argument --ckpt/--ckpt_path: expected one argument"),
+    ],
+)
+def test_what_is_missing(words, said, capsys):
+    assert refused(words, capsys) == said
+
+
 def test_where_an_error_comes_from_is_shown_when_asked_for(place, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["fit", f"--config={RECIPE}", "--model.n_modes=1", "--traceback"])

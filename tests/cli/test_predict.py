@@ -148,6 +148,17 @@ def trained(place, capsys):
     capsys.readouterr()
 
 
+def test_help_is_of_files_and_tells_of_the_other_way(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["predict", "--help"])
+    said = capsys.readouterr().out
+    assert done.value.code == 0 and "--input" in said and "--trainer" not in said
+    assert "--config recipe.yaml --help" in " ".join(said.split())
+    with pytest.raises(SystemExit) as refusal:
+        main(["predict", "--ckpt", "best", "--output", "a.csv"])
+    assert refusal.value.code == 2 and "--input" in capsys.readouterr().err
+
+
 def test_without_input_a_trainer_predicts_the_data_of_the_run(trained, place, capsys):
     main(["predict", "--ckpt", "best"])
     assert "predictions.pt" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import pytest
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from hybridlit.cli import main
 from hybridlit.data import ArrayDataModule, ResumableLoader
 
 
@@ -427,3 +428,16 @@ def test_images_with_their_channels_last_are_told():
         warnings.simplefilter("error")
         ArrayDataModule(np.moveaxis(images, -1, 1), labels)
         ArrayDataModule(images[:, :4], labels)  # 4 channels
+
+
+def test_the_command_line_leaves_the_name_of_a_file_a_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "people.csv").write_text(f"name,age\n{SECRET},3\n")
+    model = ["--model=SequentialHybrid", "--model.input_dim=auto", "--model.output_dim=auto"]
+    data = ["--data=ArrayDataModule", "--data.inputs=people.csv", "--data.targets=age"]
+    with pytest.raises(SystemExit) as left:
+        main(["fit", *model, "--model.quantum_dim=2", *data])
+    assert left.value.code == 2
+    shown = capsys.readouterr()
+    assert "inputs must be an array or a table, got text" in shown.err
+    assert SECRET not in shown.err + shown.out

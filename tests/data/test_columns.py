@@ -86,9 +86,9 @@ FRAME = pd.DataFrame(
 KINDS_OF = {"size": "number", "town": "category", "open": "boolean", "stars": "category"}
 
 
-def fitted(impute=True, scaling="standard", **options):
+def fitted(missing="impute", scaling="standard", **options):
     options = {"ids": ["name"], "known": ["name", "target"], **options}
-    return TableInputs.fit(FRAME, np.arange(4), KINDS_OF, scaling, impute=impute, **options)
+    return TableInputs.fit(FRAME, np.arange(4), KINDS_OF, scaling, missing=missing, **options)
 
 
 def test_what_columns_become():
@@ -186,9 +186,9 @@ def test_gaps_are_filled_only_if_that_was_asked_for():
     rows = FRAME[["size", "town", "open", "stars"]].assign(stars=[1, None, None, 1, 2])
     assert fitted().read(rows).flags[1] == "stars missing, as in no training row"
     with pytest.raises(ValueError, match="1 in 'size', 1 in 'town', 1 in 'open' and 2 in 'stars'"):
-        fitted(impute=False).read(rows)
+        fitted("error").read(rows)
     values = torch.tensor([[2.0, np.nan, 1.0, 0.0], [np.nan, 0.0, 1.0, 0.0]]).double()
-    prepared = fitted(impute=False)(values)
+    prepared = fitted("error")(values)
     assert prepared.isnan().tolist() == [[False, True, True, *[False] * 3], [True, *[False] * 5]]
 
 
@@ -206,13 +206,14 @@ def test_a_description_and_buffers_make_it_again(tmp_path):
 
 def test_values_missing_everywhere_in_training():
     with pytest.raises(ValueError, match="'size' must have values in the training rows, got none"):
-        TableInputs.fit(FRAME, np.array([3]), KINDS_OF, None, impute=True)
+        TableInputs.fit(FRAME, np.array([3]), KINDS_OF, None, missing="impute")
 
 
-@pytest.mark.parametrize("impute", [True, False])
-def test_torch_export_follows_it(impute):
-    inputs, batch = fitted(impute), torch.export.Dim("batch")
-    values = inputs.read(FRAME).values if impute else torch.ones(5, 4).double()
+@pytest.mark.parametrize("missing", ["impute", "error"])
+def test_torch_export_follows_it(missing):
+    inputs, batch = fitted(missing), torch.export.Dim("batch")
+    values = fitted().read(FRAME).values.nan_to_num(1.0)
+    values = inputs.read(FRAME).values if missing == "impute" else values
     program = torch.export.export(inputs, (values[:3],), dynamic_shapes=({0: batch},))
     assert torch.equal(program.module()(values), inputs(values))
 

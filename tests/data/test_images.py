@@ -32,8 +32,9 @@ def folder(tmp_path):
     return fill(tmp_path / "pets")
 
 
-def test_a_folder_a_class_becomes_stratified_splits(folder):
-    data = ImageFolderDataModule(folder)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_folder_a_class_becomes_stratified_splits(folder, seed):
+    data = ImageFolderDataModule(folder, seed=seed)
     assert [part[0].shape for part in (data.train, data.val, data.test)] == [
         (12, 1, 6, 5),
         (4, 1, 6, 5),

@@ -16,6 +16,7 @@ import hybridlit.export.program as program
 from hybridlit import (
     ArrayDataModule,
     ImageFolderDataModule,
+    ParallelHybrid,
     QuantumLayer,
     ResidualHybrid,
     SequenceDataModule,
@@ -28,7 +29,7 @@ from hybridlit.data.preprocessing import INPUTS
 from hybridlit.export.raw import RAW
 
 pandas = pytest.importorskip("pandas", reason="recipes extra")
-pytest.importorskip("onnxruntime", reason="export extra")
+onnxruntime = pytest.importorskip("onnxruntime", reason="export extra")
 
 ALONE = """
 import sys
@@ -194,11 +195,15 @@ def sequences(folder):
     return data, rows[:5], dict(input_dim=None, input_shape=[12, 2])
 
 
-def test_examples_run_as_they_stand(tmp_path):
+@pytest.mark.parametrize(
+    "kinds",
+    [[table, images], pytest.param([columns, sequences], marks=pytest.mark.slow)],
+)
+def test_examples_run_as_they_stand(kinds, tmp_path):
     """What a stranger does with a table, an image or sequences of his own."""
     torch.manual_seed(0)
     code, wanted = "import os\n", {}
-    for make in (columns, table, images, sequences):
+    for make in kinds:
         folder = tmp_path / make.__name__
         folder.mkdir()
         data, new, sizes = make(folder)
@@ -206,17 +211,36 @@ def test_examples_run_as_they_stand(tmp_path):
         model = SequentialHybrid(**sizes)
         trained(model, data).eval()
         _, about = export_model(model, folder / "model.pt2")
-        code += f"os.chdir({str(folder)!r})\n{json.loads(about.read_text())['example']}\n"
+        described, targets = json.loads(about.read_text()), data.preprocessing.targets
+        assert described["output"]["columns"] == (targets.classes or targets.names)
+        code += f"os.chdir({str(folder)!r})\n{described['example']}\n"
         code += "np.save('found.npy', outputs)\n"
-        raw = model.preprocessing.inputs.read(new).values
-        with torch.no_grad():
-            outputs = model(model.preprocessing(raw))
-            wanted[folder] = model.in_units(model.predictions(outputs))
-    printed = alone(code, tmp_path)
-    for labels in (["big", "small"], ["price"], ["cat", "dog"], [0, 1]):
-        assert f"{labels}\n" in printed
+        predictions = model.predict(new)
+        names = [f"probability_{label}" for label in targets.classes or []] or targets.names
+        wanted[folder] = np.stack([predictions[name] for name in names], 1)
+    alone(code, tmp_path)
     for folder, values in wanted.items():
         np.testing.assert_allclose(np.load(folder / "found.npy"), values, rtol=1e-5, atol=1e-5)
+
+
+def test_what_other_runtimes_lack_most(tmp_path):
+    """Attention and a recurrent unit; `test_templates.py` has all there is, and is slow."""
+    given = dict(input_shape=[4, 2], front="gru", fusion="attention", quantum_dim=3)
+    model = ParallelHybrid(None, 3, n_modes=4, n_photons=2, **given).eval()
+    path, _ = export_model(model, tmp_path / "model.onnx", "onnx")
+    x = torch.randn(1, 4, 2)
+    (found,) = onnxruntime.InferenceSession(path).run(None, {"rows": x.numpy()})
+    np.testing.assert_allclose(found, model.predictions(model(x)).detach(), rtol=0, atol=1e-5)
+
+
+def test_rows_that_are_not_finite_are_nan_alone(tmp_path):
+    """No ReLU of any runtime makes a number of them."""
+    model, x = small(), torch.randn(5, 3)
+    x[1, 0], x[3, 2] = torch.nan, torch.inf
+    path, _ = export_model(model, tmp_path / "model.onnx", "onnx")
+    (found,) = onnxruntime.InferenceSession(path).run(None, {"rows": x.numpy()})
+    assert np.isnan(found).all(1).tolist() == [False, True, False, True, False]
+    assert np.isfinite(found[[0, 2, 4]]).all()
 
 
 def test_every_kind_of_data_is_explained():

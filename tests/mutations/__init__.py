@@ -56,9 +56,10 @@ def mutations_of(
 
 def all_mutations() -> list[Mutation]:
     """Return all of them."""
-    from mutations import analysis, callbacks, photonics, templates
+    from mutations import analysis, callbacks, data, photonics, templates
 
-    return [m for module in (photonics, templates, callbacks, analysis) for m in module.MUTATIONS]
+    modules = (photonics, data, templates, callbacks, analysis)
+    return [m for module in modules for m in module.MUTATIONS]
 
 
 def fault_of(mutation: Mutation, root: Path) -> str | None:

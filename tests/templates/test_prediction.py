@@ -167,7 +167,7 @@ def test_rows_that_training_dropped_have_no_prediction(make_trainer):
     assert None not in found["class"][2:]
     assert found["flags"] == [*["left missing, as in no training row"] * 2, "", ""]
     again = type(data.preprocessing).from_state(data.preprocessing.state())
-    assert again.inputs.skip and again.same_as(data.preprocessing)
+    assert again.inputs.missing == "drop" and again.same_as(data.preprocessing)
 
 
 def test_a_look_leaves_everything_as_it_was(trained):

@@ -54,6 +54,7 @@ def test_a_run_has_the_sizes_of_its_data(recipe, place, capsys):
     capsys.readouterr()
     main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", last])
     assert "test/acc" in capsys.readouterr().out
+    own = load(last).state_dict()
     more = ["--ckpt_path", last, "--trainer.max_epochs=2"]
     main(["fit", "--config", str(run / "config.yaml"), *more])
     # numbers in the recipe make the same run
@@ -62,7 +63,7 @@ def test_a_run_has_the_sizes_of_its_data(recipe, place, capsys):
     (place / "numbers.yaml").write_text(yaml.safe_dump(RECIPE))
     main(["fit", "--config", "numbers.yaml"])
     other = load(place / "runs/numbers/version_0/checkpoints/last.ckpt").state_dict()
-    assert all(torch.equal(value, other[name]) for name, value in load(last).state_dict().items())
+    assert all(torch.equal(value, other[name]) for name, value in own.items())
 
 
 def test_a_recipe_is_drawn_and_analysed_with_the_sizes_of_its_data(recipe, capsys):

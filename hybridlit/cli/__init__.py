@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,10 +89,7 @@ def main(args: ArgsType = None) -> None:
     elif first.startswith("-"):  # settings of several verbs in one file
         _train(words, "", traceback)
     elif first in VERBS:
-        own = VERBS[first].own_with
-        asked = {word.partition("=")[0] for word in words[1:]}
-        helped = bool(own) and asked <= {"-h", "--help"}
-        if VERBS[first].lightning and not helped and asked.isdisjoint(own):
+        if VERBS[first].lightning and not _is_own(VERBS[first].own_with, words[1:]):
             _train(words, first, traceback)
         else:
             from hybridlit.cli.options import run_function
@@ -101,6 +99,14 @@ def main(args: ArgsType = None) -> None:
         known = f"{meant(first, VERBS)}; hybridlit --help lists all verbs"
         print(f"hybridlit: there is no verb {first!r}{known}", file=sys.stderr)
         raise SystemExit(2)
+
+
+def _is_own(options: tuple[str, ...], words: list[str]) -> bool:
+    """Whether one of the options is given, perhaps misspelt, or help is asked for on them."""
+    known = [option.lstrip("-") for option in options]
+    names = {word.partition("=")[0].lstrip("-") for word in words if word.startswith("-")}
+    near = any(get_close_matches(name, known, 1, 0.75) for name in names)
+    return bool(known) and (near or bool({"h", "help"} & names))
 
 
 def _train(args: Any, verb: str, traceback: bool) -> None:

@@ -64,8 +64,9 @@ def checkpoint_path(given: str, runs: Path | None = None, resume: bool = False) 
             path = newest_checkpoint(run) if given == "last" else best_checkpoint(run)
         elif path.is_dir():
             if not resume:
-                files = sorted(each.name for each in path.rglob("*.ckpt"))
-                raise FileNotFoundError(f"{path} is a folder: give a file in it, of {files}")
+                files = sorted(str(each.relative_to(path)) for each in path.rglob("*.ckpt"))
+                which = f", of {files}" if files else "; it has no checkpoint (*.ckpt)"
+                raise FileNotFoundError(f"{path} is a folder: give a file in it{which}")
             path = newest_checkpoint(path)
         elif not path.is_file():
             raise FileNotFoundError(f"no file {path}; give a checkpoint, {_EXAMPLE}")
@@ -137,7 +138,7 @@ def with_settings(words: Sequence[str]) -> list[str]:
     """
     verb, *rest = words
     given = values_of(rest, ("--ckpt", "--ckpt_path"))
-    if not given or values_of(rest, ("--config", "-c", "--model")):
+    if not given or not given[-1] or values_of(rest, ("--config", "-c", "--model")):
         return [*words]
     path = checkpoint_path(given[-1], resume=verb == "fit")
     try:

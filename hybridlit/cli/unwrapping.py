@@ -49,7 +49,7 @@ def unwrapped(message: str, parser: ArgumentParser | None = None) -> str:
         return _option(message.split()[2], known)
     if message.startswith(_MISSING):
         names = message.removeprefix(_MISSING).split(", ")
-        options = [f"--{name.split('.', 1)[-1]}" for name in names]
+        options = sorted(f"--{name.split('.', 1)[-1]}" for name in names)
         recipe = ", or a recipe by --config" if "--config" in known else ""
         return f"give {' and '.join(options)}{recipe}"
     if found := _ARGUMENT.search(text):

@@ -100,7 +100,7 @@ def test_mistakes_in_other_verbs(words, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fit"], "hybridlit fit: give --model and --data, or a recipe by --config"),
+        (["fit"], "hybridlit fit: give --data and --model, or a recipe by --config"),
         (["analyze"], "hybridlit analyze: give --ckpt"),
         (["plan", "--modes=3"], "hybridlit plan: give --photons"),
         (["test", "--ckpt"], "hybridlit test: argument --ckpt/--ckpt_path: expected one argument"),

@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +63,30 @@ def test_an_unknown_verb_is_told_with_the_nearest(capsys):
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "no verb 'analyse' (did you mean 'analyze'?)" in said
+
+
+def test_an_option_that_lightning_does_not_know_belongs_to_the_verb_here(capsys):
+    for words in (["--help"], ["--inptu=rows.csv"]):
+        with pytest.raises(SystemExit):
+            main(["predict", *words])
+    shown = capsys.readouterr()
+    assert "--input" in shown.out and "--trainer" not in shown.out
+    assert "there is no option --inptu (did you mean '--input'?)" in shown.err
+
+
+@pytest.mark.slow
+def test_a_fit_of_one_step_costs_little_more_than_to_import_lightning(tmp_path):
+    """Two seconds of the processor more, where the import takes five: both double under load."""
+
+    def seconds(*arguments):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, *arguments]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+    recipe = Path(__file__).parents[2] / "recipes" / "iris_sequential.yaml"
+    step = ["-m", "hybridlit", "fit", f"--config={recipe}", "--trainer.max_steps=1"]
+    seconds(*step)  # compiles Python
+    ratios = [seconds(*step) / seconds("-c", "import lightning.pytorch") for _ in range(3)]
+    assert sorted(ratios)[1] < 1.4

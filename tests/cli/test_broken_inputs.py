@@ -661,6 +661,47 @@ def test_rows_that_cannot_be_predicted(
     refused(["predict", f"--ckpt={trained}", "--input=new.csv", *output, *options], words, capfd)
 
 
+@pytest.fixture(scope="module")
+def trained_on_images(tmp_path_factory):
+    """A checkpoint of a model of images of 8 x 8 pixels."""
+    place = tmp_path_factory.mktemp("pictures")
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.chdir(place)
+        images(count=8)
+        model = dict(front="cnn", front_dim=4)
+        recipe(kind="ImageFolderDataModule", path="pictures", target=None, id=None, model=model)
+        main(["fit", "--config=recipe.yaml", "--trainer.logger=false"])
+    return next(place.rglob("last.ckpt"))
+
+
+def image(pixels):
+    def write():
+        Path("new").mkdir()
+        Image.fromarray(pixels).save("new/a.png")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (lambda: Path("new").mkdir(), ("new",)),
+        (lambda: None, ("new",)),
+        (image(np.zeros((9, 7), np.uint8)), ("9 x 7", "8 x 8")),
+        (lambda: (Path("new").mkdir(), Path("new/a.png").write_text(SECRET)), ("a.png",)),
+        (lambda: Path("new").write_text(SECRET), ("new",)),
+    ],
+)
+def test_images_that_cannot_be_predicted(
+    write, words, trained_on_images, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    write()
+    command = ["predict", f"--ckpt={trained_on_images}", "--input=new", "--output=out.csv"]
+    refused(command, words, capfd)
+
+
 def damaged(whole):
     Path("x.ckpt").write_bytes(whole.read_bytes()[:5000])
 

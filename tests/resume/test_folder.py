@@ -43,9 +43,7 @@ def test_the_best_is_what_the_newest_says(tmp_path, state):
     if "best" in state:
         assert best_checkpoint(tmp_path) == tmp_path / "a.ckpt"
     else:
-        with pytest.raises(
-            FileNotFoundError, match=r"no checkpoint in .* is the best: give a file"
-        ):
+        with pytest.raises(FileNotFoundError, match="is the best: give a file"):
             best_checkpoint(tmp_path)
 
 

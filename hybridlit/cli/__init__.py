@@ -102,11 +102,11 @@ def main(args: ArgsType = None) -> None:
 
 
 def _is_own(options: tuple[str, ...], words: list[str]) -> bool:
-    """Whether one of the options is given, perhaps misspelt, or help is asked for on them."""
-    known = [option.lstrip("-") for option in options]
-    names = {word.partition("=")[0].lstrip("-") for word in words if word.startswith("-")}
-    near = any(get_close_matches(name, known, 1, 0.75) for name in names)
-    return bool(known) and (near or bool({"h", "help"} & names))
+    """Whether one of the options is given, perhaps misspelt, or nothing but help is asked for."""
+    names = {word.partition("=")[0] for word in words if word.startswith("-")}
+    bare = [option.strip("-") for option in options]
+    near = any(get_close_matches(name.strip("-"), bare, 1, 0.75) for name in names)
+    return near or bool(options and names <= {"-h", "--help"})
 
 
 def _train(args: Any, verb: str, traceback: bool) -> None:

@@ -275,7 +275,8 @@ class HybridCLI(LightningCLI):
 
     def _recipes(self) -> list[str]:
         """The recipes of the user, also those of a run whose saved settings are used."""
-        files = [str(file) for file in self.config[str(self.subcommand)].get("config") or []]
+        given = self.config if self.subcommand is None else self.config[self.subcommand]
+        files = [str(file) for file in given.get("config") or []]
         return [each for file in files for each in noted_recipes(file) or [file]]
 
     def _has_test_data(self) -> bool:

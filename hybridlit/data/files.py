@@ -7,6 +7,7 @@ import io
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from itertools import islice
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from hybridlit.words import plural, quoted
+from hybridlit.words import quoted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["FORMATS", "as_frame", "needed", "read_table"]
+__all__ = ["FORMATS", "as_frame", "mostly_numbers", "needed", "read_table"]
 
 _SEPARATORS = ",;\t|"
 _COMMA_NUMBER = r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*"
@@ -132,20 +133,21 @@ def _check_names(names: Sequence[str], where: str) -> None:
             f"{where} must name all {len(names)} columns, got none for column "
             f"{quoted(unnamed, quote=False)}: give it a name, or leave it out"
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"{where} must name columns differently, got several of {quoted(twice)}")
 
 
 def _read_text(path: Path) -> DataFrame:
     pandas = needed("pandas")
-    text = _decoded(path)
-    separator, names = _header(text, path)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pandas.errors.ParserWarning)
-        try:
+    text = io.StringIO(_decoded(path), newline="")
+    try:
+        separator, names = _header(text, path)
+        text.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
             frame = pandas.read_csv(
-                io.StringIO(text),
+                text,
                 sep=separator,
                 names=names,
                 header=0,
@@ -153,12 +155,12 @@ def _read_text(path: Path) -> DataFrame:
                 skipinitialspace=True,
                 low_memory=False,
             )
-        except (pandas.errors.ParserError, pandas.errors.ParserWarning):
-            raise ValueError(
-                f"path must have as many cells in each line as the first, got {str(path)!r} with "
-                f"{plural(len(names), 'name')} and more cells in some line: put text with the "
-                f"separator {separator!r} in double quotes"
-            ) from None
+    except (csv.Error, pandas.errors.ParserError, pandas.errors.ParserWarning):
+        raise ValueError(
+            f"path must have as many cells in each line as names in the first, got more in a line "
+            f"of {str(path)!r}, or a quote without an end: put text that holds the separator in "
+            "double quotes"
+        ) from None
     return _with_decimal_points(frame, path)
 
 
@@ -179,15 +181,16 @@ def _decoded(path: Path) -> str:
     )
 
 
-def _header(text: str, path: Path) -> tuple[str, list[str]]:
-    """Find the separator by the first lines, and the names of columns."""
-    head = text[:100_000]
-    lines = io.StringIO(head if head == text else head.rpartition("\n")[0] or head, newline="")
-    best, separator, names = (0.0, 0), ",", [""]
+def _header(text: io.StringIO, path: Path) -> tuple[str, list[str]]:
+    """Find the separator, by which the first lines are most alike, and the names of columns."""
+    best, separator, names = (-1.0, 0), "", [""]
     for candidate in _SEPARATORS:
-        lines.seek(0)
-        reader = csv.reader(lines, delimiter=candidate, skipinitialspace=True)
-        records = [record for record in islice(reader, 200) if record]
+        text.seek(0)
+        reader = csv.reader(text, delimiter=candidate, skipinitialspace=True)
+        try:
+            records = [record for record in islice(reader, 200) if record]
+        except csv.Error:  # a cell of 128 KiB: there must be another separator
+            continue
         if not records:
             raise ValueError(f"path must hold a table, got {str(path)!r}, which is empty")
         size = len(records[0])
@@ -195,15 +198,23 @@ def _header(text: str, path: Path) -> tuple[str, list[str]]:
         if (alike * (size > 1), size) > best:
             best = (alike * (size > 1), size)
             separator, names = candidate, [name.strip() for name in records[0]]
-    _check_names(names, f"the first line of {str(path)!r}")
-    numbers = [name for name in names if re.fullmatch(r"[+-]?\d*[.,]?\d+([eE][+-]?\d+)?", name)]
+    if not separator:
+        raise csv.Error
+    twice = len(set(names)) < len(names)
     counted = [[str(index) for index in range(first, first + len(names))] for first in (0, 1)]
-    if len(numbers) == len(names) and names not in counted:
+    if mostly_numbers(names, twice) and (twice or names not in counted):
         raise ValueError(
             f"the first line of {str(path)!r} must hold the names of the {len(names)} columns, got "
             "numbers: put a line of names above"
         )
+    _check_names(names, f"the first line of {str(path)!r}")
     return separator, names
+
+
+def mostly_numbers(names: Sequence[str], half: bool = True) -> bool:
+    """Tell whether half of the names, or all, are numbers: then they may be cells."""
+    numbers = [name for name in names if re.fullmatch(r"[+-]?\d*[.,]?\d+([eE][+-]?\d+)?", name)]
+    return len(numbers) >= len(names) / (2 if half else 1)
 
 
 def _with_decimal_points(frame: DataFrame, path: Path) -> DataFrame:

@@ -129,6 +129,7 @@ class TableDataModule(RowsDataModule):
             batch_size=batch_size, drop_last=drop_last, seed=seed, num_workers=num_workers
         )
         check_fractions(val_fraction, test_fraction)
+        is_file = isinstance(path, (str, os.PathLike))
         frame = as_frame(path)
         given = len(frame)
         roles = roles_of_columns(
@@ -168,9 +169,7 @@ class TableDataModule(RowsDataModule):
                 "None, or target_kind='value' if they are numbers"
             )
         facts = {
-            "source": Path(path).name
-            if isinstance(path, (str, os.PathLike))
-            else type(path).__name__,
+            "source": Path(path).name if is_file else type(path).__name__,
             "data_module": type(self).__name__,
             "rows": {name: len(chosen) for name, chosen in rows.items()},
             "rows_left_out": given - len(frame),
@@ -197,11 +196,10 @@ class TableDataModule(RowsDataModule):
             "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
         )
         # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
-        is_file = isinstance(path, (str, os.PathLike))
         self.save_hyperparameters(logger=False, ignore=[] if is_file else ["path"])
-        self.hparams.update(
-            plain(dict(self.hparams)) | ({"path": os.fspath(path)} if is_file else {})
-        )
+        self.hparams.update(plain(dict(self.hparams)))
+        if is_file:
+            self.hparams["path"] = os.fspath(path)
 
 
 def _prepared(frame: DataFrame, inputs: TableInputs, rows: Rows) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.data.columns import KINDS, Column, kind_of, missing_in
-from hybridlit.data.files import needed
+from hybridlit.data.files import mostly_numbers, needed
 from hybridlit.data.splits import split_groups, split_rows
 from hybridlit.data.table_inputs import counted
 from hybridlit.words import meant, plural, quoted
@@ -82,6 +82,8 @@ def _check_there(argument: str, names: Sequence[str], columns: Sequence[str]) ->
     for name in names:
         if name not in columns:
             hint = meant(name, columns) or f"; there are {quoted(columns)}"
+            if mostly_numbers(columns):  # no message shows a cell
+                hint = ": a line of names seems to be missing above the table"
             raise ValueError(f"{argument} must be a column of the table, got {name!r}{hint}")
 
 
@@ -162,6 +164,7 @@ def split_table(
     if groups is None:
         found = split_rows(targets[rest], free, stratify=classify, seed=seed)
     else:
+        _check_groups(groups[rest], free, roles["group"][0])
         found = split_groups(groups[rest].unique(return_inverse=True)[1], free, seed=seed)
     for name, chosen in zip(("train", "val", "test"), found, strict=True):
         parts.setdefault(name, rest[chosen.numpy()])
@@ -175,6 +178,16 @@ def split_table(
                 "leave it out"
             )
     return {name: parts[name] for name in ("train", "val", "test")}
+
+
+def _check_groups(groups: Tensor, fractions: tuple[float, float], name: str) -> None:
+    """Refuse a column of groups that has fewer of them than there are splits."""
+    count, wanted = len(groups.unique()), 1 + sum(fraction > 0 for fraction in fractions)
+    if count < wanted:
+        raise ValueError(
+            f"group {name!r} must have at least {wanted} groups, one for each split, got {count}: "
+            "choose another column, leave it out, or set val_fraction or test_fraction to 0"
+        )
 
 
 def _named_splits(frame: DataFrame, name: str) -> Rows:

@@ -46,6 +46,12 @@ def test_the_separator_is_the_one_that_all_lines_share(write):
     assert read_table(write("alone\n1\n2\n")).columns.tolist() == ["alone"]
 
 
+def test_more_columns_than_fit_a_screen(write):
+    names = [f"a long name of column {number}" for number in range(8000)]
+    frame = read_table(write(",".join(names) + "\n" + ",".join("1" * 8000) + "\n"))
+    assert frame.columns.tolist() == names and (frame == 1).all(axis=None)
+
+
 def test_decimal_commas_are_read_and_told(write):
     path = write("a;b;c\n1,5;1;x\n2.250;;y\n".replace("2.250", "2,250"))
     with pytest.warns(UserWarning, match="decimal commas are read in 'a' of .*table.csv"):
@@ -88,10 +94,14 @@ BROKEN = {
     "blank lines": (b"\n\n\n", "which is empty"),
     "only a header": (b"a,b\n", "must have rows, got none below 'a' and 'b'"),
     "no header": (b"1.5,2\n3,4\n", "must hold the names of the 2 columns, got numbers"),
+    "no header with a word": (b"1,0,1,Zebra\n3,4,5,Zebra\n", "names of the 4 columns, got numbers"),
     "the same name twice": (b"a,b,a\n1,2,Zebra\n", "several of 'a'"),
     "a column without a name": (b",b\n1,Zebra\n", "got none for column 1"),
-    "too many cells": (b"a,b\nZebra,1\nZebra,1,2\n", "more cells in some line"),
-    "too many cells at once": (b"a,b\nZebra,1,2\nZebra,1,2\n", "more cells in some line"),
+    "too many cells": (b"a,b\nZebra,1\nZebra,1,2\n", "got more in a line of"),
+    "too many cells at once": (b"a,b\nZebra,1,2\nZebra,1,2\n", "got more in a line of"),
+    "a quote without an end": (b'a,b\nZebra,"1\nZebra,2\n', "a quote without an end"),
+    "a long quote without an end": (b'a,b\n"' + b"Zebra\n" * 40_000, "a quote without an end"),
+    "a title": (b"Table of animals\na,b\nZebra,1\n", "got more in a line of"),
     "latin-1": ("a,b\nZebraß,1\n".encode("latin-1"), "UTF-8, got .* at byte 9: .*iconv"),
     "utf-16": ("a,b\nZebra,1\n".encode("utf-16"), "UTF-8, got .* in UTF-16"),
     "binary": (b"Zebra\0\1\2", "which is no text"),

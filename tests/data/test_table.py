@@ -280,6 +280,16 @@ def test_refusals_name_columns_and_counts_and_show_no_cell(frame, case):
     assert "Zebra" not in said and "\n" not in said and len(said) < 300
 
 
+def test_a_table_without_names_shows_no_cell(tmp_path):
+    (tmp_path / "table.csv").write_text("5.1,3.5,Zebra\n4.2,1.1,Zebra\n")
+    with pytest.raises(ValueError, match="got 'kind': a line of names seems to be missing") as no:
+        TableDataModule(tmp_path / "table.csv", "kind")
+    assert "Zebra" not in str(no.value) and "5.1" not in str(no.value)
+    numbered = pd.DataFrame(np.arange(40.0).reshape(20, 2))
+    numbered.to_csv(tmp_path / "table.csv", index=False)
+    assert TableDataModule(tmp_path / "table.csv", "1").num_features == 1
+
+
 def test_one_row(frame):
     with pytest.raises(ValueError, match="at least 2 classes, got 1 in 1 rows"):
         TableDataModule(frame[:1], "kind", id="row")

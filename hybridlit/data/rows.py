@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from lightning.pytorch import LightningDataModule
@@ -113,8 +113,10 @@ class RowsDataModule(LightningDataModule):
         """
         frame = inspect.currentframe()
         self.save_hyperparameters(logger=False, ignore=ignore, frame=frame and frame.f_back)
-        given = {n: str(v) if isinstance(v, Path) else v for n, v in dict(self.hparams).items()}
-        self.hparams.update(plain(given))
+        self.hparams.update(plain(dict(self.hparams)))
+        for name, value in self.hparams.items():
+            if isinstance(value, os.PathLike):
+                self.hparams[name] = os.fspath(value)
 
     def check_drop_last(self, rows: int) -> None:
         """Refuse `drop_last` where it would leave nothing of so many training rows."""

@@ -126,11 +126,6 @@ class TableInputs(Inputs):
         of columns, where a category is unknown, where a number is beyond the training range by more
         than the width of this range, and where a value was filled of which none was missing in
         training.
-
-        Raises:
-            TypeError: If it is nothing of this kind.
-            ValueError: If columns are missing, cells are none of their kind or infinite, or values
-                are missing that are not to be filled.
         """
         frame = as_frame(rows, self.raw_names)
         missing = [name for name in self.raw_names if name not in frame.columns]

@@ -60,19 +60,10 @@ class _Expectation(nn.Module):
 
 
 def real_expectation(readout: Readout, interfere: bool, photons: Tensor, modes: int) -> nn.Module:
-    """Return the module from columns to the outputs of a readout that needs no amplitudes.
+    """Return the module from columns to the outputs of a readout that has an `expectation`.
 
-    Args:
-        readout: With an `expectation`.
-        interfere: Whether photons do.
-        photons: Photons in each occupied input mode, real.
-        modes: Number of modes.
-
-    Returns:
-        A module from (inputs, modes, 2, batch), real part first, to (batch, outputs).
-
-    Raises:
-        ValueError: If the expectation has no real form here.
+    That is, from (inputs, modes, 2, batch), real part first, to (batch, outputs); `photons` are
+    those in each of these inputs.
     """
     function: Any = readout.expectation
     if not interfere and readout.distinguishable is not None:

@@ -91,12 +91,7 @@ def load_as(
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint on the CPU, if it loads safely.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint of Lightning.
-    """
+    """Read a checkpoint of Lightning on the CPU, if it loads safely."""
     file = Path(path)
     if file.is_dir():
         found = sorted(each.relative_to(file) for each in file.rglob("*.ckpt"))

@@ -18,12 +18,7 @@ from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import unimported_name
 from hybridlit.templates.loading import class_name_of, load, load_as, read_checkpoint
 
-__all__ = [
-    "datamodule_of_recipe",
-    "load_model",
-    "load_run",
-    "model_of_recipe",
-]
+__all__ = ["datamodule_of_recipe", "load_model", "load_run", "model_of_recipe"]
 
 
 def model_of_recipe(config: str | Path) -> HybridModule:

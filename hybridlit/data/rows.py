@@ -44,12 +44,7 @@ class RowsDataModule(LightningDataModule):
     _prepares_batches = False  # rows are kept raw, and prepared when they are fetched
 
     def __init__(
-        self,
-        *,
-        batch_size: int = 64,
-        drop_last: bool = False,
-        seed: int = 0,
-        num_workers: int = 0,
+        self, *, batch_size: int = 64, drop_last: bool = False, seed: int = 0, num_workers: int = 0
     ) -> None:
         super().__init__()
         check_constructors(self, inspect.currentframe())

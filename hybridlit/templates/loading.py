@@ -21,9 +21,7 @@ __all__ = ["class_name_of", "load", "load_as", "read_checkpoint"]
 
 @checked
 def load(
-    path: str | os.PathLike[str],
-    allow: Iterable[type[HybridModule] | str] = (),
-    **arguments: Any,
+    path: str | os.PathLike[str], allow: Iterable[type[HybridModule] | str] = (), **arguments: Any
 ) -> HybridModule:
     """Load a trained model from a checkpoint, as the class that it was, ready to predict.
 

@@ -111,6 +111,8 @@ def _data(model: HybridModule, datamodule: LightningDataModule | None) -> list[s
     if datamodule is not None:
         told["read by"] = code(type(datamodule).__name__)
         rows = {split: count_rows(datamodule, split) for split in ("train", "val", "test")}
+    if facts.get("rows_left_out"):
+        told["rows left out, with values missing"] = f"{facts['rows_left_out']:,}"
     told |= {f"{_SPLITS[split]} rows": f"{count:,}" for split, count in rows.items()}
     parts = [_listed(told)] if told else ["Nothing is known of them."]
     if known is not None:

@@ -43,8 +43,8 @@ def card(ckpt: str, out: str | None = None, template: str | None = None) -> list
     checkpoint = checkpoint_path(ckpt)
     model = load_model(checkpoint, template)
     content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    told: dict[str, Any] = {"epochs": content.get("epoch", -1) + 1}
-    told["steps"] = f"{content.get('global_step', 0):,}"
+    told: dict[str, Any] = {"epochs until then": content.get("epoch", -1) + 1}
+    told["steps until then"] = f"{content.get('global_step', 0):,}"
     told |= _metrics(content.get("callbacks") or {})
     recipe, data, missing = None, None, ""
     try:

@@ -158,7 +158,7 @@ class TableInputs(Inputs):
         for column in self.columns:
             words = f"{column.low:.4g} to {column.high:.4g}" if column.kind == "number" else ""
             if column.kind == "category":
-                words = quoted(map(str, column.labels), most=12, quote=False)
+                words = quoted(map(str, column.labels), most=12)
             gaps = ["gaps"] if column.gaps else []
             found.append((column.name, column.kind, ", ".join([*filter(None, [words]), *gaps])))
         return found

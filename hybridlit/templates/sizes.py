@@ -17,12 +17,13 @@ __all__ = ["Sizes", "check_fits", "knows_sizes", "sizes_of"]
 
 
 class Sizes(NamedTuple):
-    """Sizes of a row of data: number of targets, and of classes if the data, `source`, tell it."""
+    """Sizes of a row of data, `source`; classes and the task that suits them if the data tell."""
 
     input_shape: tuple[int, ...]
     targets: int
     classes: int | None
     source: str
+    task: str | None = None
 
     def output_dim(self, task: str) -> int:
         """Return the number of outputs that a task needs."""
@@ -51,7 +52,9 @@ def sizes_of(data: Any) -> Sizes:
     """
     name = type(data).__name__
     if knows_sizes(data):
-        return Sizes(tuple(data.input_shape), data.output_dim("regression"), _classes(data), name)
+        task = getattr(data, "task_of_target", None)
+        shape, targets = tuple(data.input_shape), data.output_dim("regression")
+        return Sizes(shape, targets, _classes(data), name, task)
     loader = data
     if isinstance(data, LightningDataModule):
         data.prepare_data()
@@ -92,6 +95,14 @@ def check_fits(model: LightningModule, sizes: Sizes) -> None:
     if not _ours(model, "unpack", "prepare_targets"):
         return
     outputs, task = given["output_dim"], given["task"]
+    if sizes.task not in (None, task) and (sizes.task, task) != ("binary", "multiclass"):
+        real = sizes.task == "regression"
+        what = "real values" if real else f"{sizes.classes} classes"
+        kind = "class" if real else "value"
+        raise ValueError(
+            f"task={task!r}, but the targets of {sizes.source} are {what}: give "
+            f"task={sizes.task!r}, or target_kind={kind!r} to the data if that is what they are"
+        )
     if task == "multiclass" and sizes.classes is not None and sizes.classes > outputs:
         raise ValueError(
             f"output_dim={outputs}, but {sizes.source} has {sizes.classes} classes: give "

@@ -35,11 +35,9 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def unwrapped(message: str, parser: ArgumentParser | None = None) -> str:
-    """Return one line for a message of jsonargparse; others as they are.
+    """Return one line for a message of jsonargparse, with names of a parser's options if given.
 
-    Args:
-        message: The message.
-        parser: Whose it is, for the names of its options.
+    Other messages stay as they are.
     """
     text, _, rest = message.partition("Given value type:")
     value = re.split(r"\n *- |\n *Given value type:", rest.partition("Given value: ")[2])[0].strip()

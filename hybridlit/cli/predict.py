@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, tensor
 
-from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
+from hybridlit.cli.checkpoints import checkpoint_path, folder_for
 from hybridlit.cli.loading import load_model
 from hybridlit.data.files import FORMATS, read_table
 from hybridlit.data.inputs import RawRows
@@ -44,7 +44,7 @@ def predict(
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
     """
     checkpoint = checkpoint_path(ckpt)
-    path = _output_of(checkpoint) if output is None else Path(output)
+    path = folder_for(checkpoint) / "predictions.csv" if output is None else Path(output)
     if path.suffix.lower() not in WRITERS:
         raise ValueError(f"output must end in one of {', '.join(WRITERS)}, got {path.name!r}")
     if path.exists() and Path(input).exists() and path.samefile(input):
@@ -82,13 +82,6 @@ def predict(
             found = scores(model, predictions[known], targets[known])
         words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
         print(f"Scores of {plural(int(known.sum()), 'row')} whose target is given: {words}")
-
-
-def _output_of(checkpoint: Path) -> Path:
-    try:
-        return recipe_of(checkpoint).with_name("predictions.csv")
-    except FileNotFoundError:
-        return checkpoint.with_name("predictions.csv")
 
 
 def _targets_in(rows: Any, raw: RawRows, targets: Targets) -> Tensor | None:

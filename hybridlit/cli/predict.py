@@ -66,10 +66,10 @@ def predict(
     predictions = predicted(model, raw, batch_size)
     table = labelled(model, raw, predictions)
     flagged = sum(map(bool, table.columns.get("flags", [])))
-    rows_in_all = plural(len(table), "row")
+    count = plural(len(table), "row")
     if flagged:
-        _say(f"{flagged:,} of {rows_in_all} are unlike the training rows: see column flags")
-    print(f"Predictions for {rows_in_all}: {table.write(path)}")
+        _say(f"{flagged:,} of {count} are unlike the training rows: see column flags")
+    print(f"Predictions for {count}: {table.write(path)}")
     targets = _targets_in(rows, raw, model.preprocessing.targets)
     if targets is None:
         return

@@ -33,15 +33,10 @@ def first_recipe(
     own: Sequence[Setting],
     front: Sequence[Setting] = (),
 ) -> str:
-    """Return the text of a recipe.
+    """Return the text of a recipe, lines of comment on top, for so many training rows.
 
-    Args:
-        head: Lines of comment on top.
-        rows: Number of training rows.
-        task: Task of the model.
-        data: Class of the data module.
-        own: Arguments of it, besides those that all have.
-        front: Arguments of the model that say what comes before its first layer.
+    `data` is the class of the data module, `own` are its arguments besides those that all have, and
+    `front` are arguments of the model that say what comes before its first layer.
     """
     batch, epochs = next(((b, e) for below, b, e in _SIZES if rows < below), _MOST)
     trainer = [

@@ -35,16 +35,10 @@ class Evidence(NamedTuple):
 def evidence(
     ours: Sequence[ScoredRows], theirs: Sequence[ScoredRows], test_per_train: float = 0.0
 ) -> Evidence:
-    """Compare runs pair by pair.
+    """Return the difference of scores, compared run by run on the same rows, with at least one run.
 
-    Args:
-        ours: At least one run; on the same split all have the same test rows.
-        theirs: As many, run by run on the rows of `ours`.
-        test_per_train: Test rows for each training row where runs have splits of their own; 0 if
-            they share one split.
-
-    Returns:
-        The difference of the scores, over runs and rows, or over rows alone for one run.
+    On the same split all runs have the same test rows. Where runs have splits of their own,
+    `test_per_train` is the test rows for each training row. One run is compared over rows alone.
     """
     if len(ours) == 1 or _same(ours, theirs):
         return row_evidence(ours, theirs)

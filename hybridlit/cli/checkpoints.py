@@ -24,6 +24,7 @@ __all__ = [
     "VERSION",
     "checkpoint_path",
     "folder_for",
+    "is_remote",
     "newest_run",
     "noted_recipes",
     "recipe_of",
@@ -79,6 +80,11 @@ def checkpoint_path(given: str, runs: Path | None = None, resume: bool = False) 
         raise ValueError(str(error)) from None
     _import_own(path)
     return path
+
+
+def is_remote(given: str) -> bool:
+    """Whether it is for Lightning to find the checkpoint that a user means."""
+    return "://" in given or given == "hpc" or given.startswith("registry")
 
 
 def run_of(checkpoint: str | Path) -> Path:
@@ -157,7 +163,12 @@ def with_settings(words: Sequence[str]) -> list[str]:
     """
     verb, *rest = words
     given = values_of(rest, ("--ckpt", "--ckpt_path"))
-    if not given or not given[-1] or values_of(rest, ("--config", "-c", "--model")):
+    if (
+        not given
+        or not given[-1]
+        or is_remote(given[-1])
+        or values_of(rest, ("--config", "-c", "--model"))
+    ):
         return [*words]
     path = checkpoint_path(given[-1], resume=verb == "fit")
     try:

@@ -17,6 +17,7 @@ from hybridlit.data.table_targets import known_targets
 from hybridlit.data.targets import Targets
 from hybridlit.templates.prediction import labelled, predicted, read_rows, scores
 from hybridlit.templates.prediction_table import WRITERS
+from hybridlit.words import plural
 
 __all__ = ["predict"]
 
@@ -66,17 +67,22 @@ def predict(
     table = labelled(model, raw, predictions)
     flagged = sum(map(bool, table.columns.get("flags", [])))
     if flagged:
-        _say(f"{flagged:,} of {len(table):,} rows are unlike the training rows: see column flags")
-    print(f"Predictions for {len(table):,} rows: {table.write(path)}")
+        _say(
+            f"{flagged:,} of {plural(len(table), 'row')} are unlike the training rows: see column flags"
+        )
+    print(f"Predictions for {plural(len(table), 'row')}: {table.write(path)}")
     targets = _targets_in(rows, raw, model.preprocessing.targets)
-    if targets is not None:
-        known = targets.isfinite().reshape(len(targets), -1).all(1)
-        if model.task.classifies:
-            known, targets = known & (targets >= 0), targets.nan_to_num().long()
-        if bool(known.any()):
+    if targets is None:
+        return
+    known = (targets.isfinite().reshape(len(targets), -1) & predictions.isfinite()).all(1)
+    if model.task.classifies:
+        known, targets = known & (targets >= 0), targets.nan_to_num().long()
+    if bool(known.any()):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="r2 is NaN")  # which is said by nan
             found = scores(model, predictions[known], targets[known])
-            words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-            print(f"Scores of {int(known.sum()):,} rows whose target is given: {words}")
+        words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        print(f"Scores of {plural(int(known.sum()), 'row')} whose target is given: {words}")
 
 
 def _targets_in(rows: Any, raw: RawRows, targets: Targets) -> Tensor | None:

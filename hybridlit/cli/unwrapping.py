@@ -90,7 +90,9 @@ def _below(text: str) -> str:
 def _option(given: str, known: list[str]) -> str:
     """What is wrong with a word of the command line that nothing takes."""
     if not given.startswith("-"):
-        return f"there is no place for the word {given!r}"
+        recipe = "--config" in known and given.endswith((".yaml", ".yml"))
+        how = f"; a recipe is given by --config {given}" if recipe else ""
+        return f"there is no place for the word {given!r}{how}"
     name = given.partition("=")[0]
     return f"there is no option {name}{_near(name, known)}"
 

@@ -50,7 +50,8 @@ class Format(NamedTuple):
 
 def _make_pt2(program: ExportedProgram, about: str) -> bytes:
     file = BytesIO()
-    torch.export.save(program, file, extra_files={f"{KEY}.json": about})
+    with quiet():
+        torch.export.save(program, file, extra_files={f"{KEY}.json": about})
     return file.getvalue()
 
 

@@ -42,9 +42,11 @@ def people(rows=120):
     )
 
 
-def run(place, target, drop, task="multiclass", **options):
-    """Train on a table, and return what fit has printed of the test."""
-    people().to_csv(place / "people.csv", index=False)
+def run(place, target, drop, task="multiclass", gap=False, **options):
+    """Train on a table."""
+    table = people()
+    table.loc[5, "size"] = None if gap else table["size"][5]
+    table.to_csv(place / "people.csv", index=False)
     data = {"path": "people.csv", "target": target, "id": "name", "split": "split", "drop": drop}
     recipe = {
         "model": {"class_path": "ParallelHybrid", "init_args": {**MODEL, "task": task}},
@@ -118,6 +120,21 @@ def test_what_is_unlike_the_training_is_said_in_a_line(place, capsys):
     assert found["flags"][0] == "size far above the training rows"
     assert found["flags"][1] == "kind of an unknown category"
     assert found["flags"].isna().sum() == 7 and "secret" not in said.err + said.out
+
+
+def test_scores_are_of_rows_that_have_a_target_and_a_prediction(place, capsys):
+    with pytest.warns(UserWarning, match="missing values"):
+        run(place, "price", ["species", "weight"], "regression", missing="drop", gap=True)
+    rows = people(9)
+    rows.loc[1, "size"], rows.loc[4, "price"] = None, None
+    rows.to_csv(place / "new.csv", index=False)
+    capsys.readouterr()
+    main(["predict", "--ckpt", "best", "--input", "new.csv", "--output", "found.csv"])
+    assert "Scores of 7 rows" in capsys.readouterr().out
+    rows.iloc[2:3].to_csv(place / "one.csv", index=False)
+    main(["predict", "--ckpt", "best", "--input", "one.csv", "--output", "found.csv"])
+    said = capsys.readouterr()
+    assert "Scores of 1 row whose target is given: r2 nan" in said.out and said.err == ""
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,8 @@ def predict(
     table = labelled(model, raw, predictions)
     flagged = sum(map(bool, table.columns.get("flags", [])))
     if flagged:
-        _say(
-            f"{flagged:,} of {plural(len(table), 'row')} are unlike the training rows: see column flags"
-        )
+        rows_of = f"{flagged:,} of {plural(len(table), 'row')}"
+        _say(f"{rows_of} are unlike the training rows: see column flags")
     print(f"Predictions for {plural(len(table), 'row')}: {table.write(path)}")
     targets = _targets_in(rows, raw, model.preprocessing.targets)
     if targets is None:

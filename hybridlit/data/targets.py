@@ -16,7 +16,7 @@ __all__ = ["Targets", "class_indices"]
 
 
 class Targets(nn.Module):
-    """Names of targets; labels of classes in the order of their index, or scaling of real values."""
+    """Names of targets; labels of classes in the order of their index, or scaling of values."""
 
     def __init__(
         self,

@@ -50,14 +50,10 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 def behind_step(loops: dict[str, Any], trainer: Trainer) -> bool:
-    """Tell whether an interruption came where ordinary checkpoints are saved as well.
+    """Tell whether an interruption came among the hooks that end an optimizer step or an epoch.
 
-    Args:
-        loops: Counters as saved after the interruption (`fit_loop_of`).
-        trainer: The interrupted Trainer.
-
-    Returns:
-        True among the hooks that end an optimizer step or an epoch.
+    There ordinary checkpoints are saved as well. `loops` are the counters as saved after it
+    (`fit_loop_of`).
     """
     if trainer.state.stage == RunningStage.VALIDATING:
         return False
@@ -65,13 +61,10 @@ def behind_step(loops: dict[str, Any], trainer: Trainer) -> bool:
 
 
 def rewind(loops: dict[str, Any], batches: int, trainer: Trainer) -> None:
-    """Put the counters of an interrupted run back to the end of its last optimizer step.
+    """Put the counters of an interrupted run back to the end of its last optimizer step, in place.
 
-    Args:
-        loops: As of `behind_step`; changed in place. `loops["rewound"]`, which Lightning does not
-            look at, becomes True unless the counters stood there already.
-        batches: Number of batches of the epoch up to that step.
-        trainer: The interrupted Trainer.
+    `batches` is the number of batches of the epoch up to that step. `loops["rewound"]`, which
+    Lightning does not look at, becomes True unless the counters stood there already.
     """
     if behind_step(loops, trainer):
         return

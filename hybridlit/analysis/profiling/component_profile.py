@@ -32,13 +32,7 @@ _SIZES = ("parameters", "gradients", "kept for backward", "outputs")
 
 @dataclass(frozen=True)
 class Timing:
-    """A time over several steps.
-
-    Attributes:
-        median: Milliseconds.
-        low: Lower quartile, in milliseconds.
-        high: Upper quartile, in milliseconds.
-    """
+    """Median and quartiles of a time over several steps, in milliseconds."""
 
     median: float
     low: float

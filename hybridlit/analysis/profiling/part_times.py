@@ -35,14 +35,7 @@ _TAKEN = (OTHER, *COMPONENTS)
 
 
 class Span(NamedTuple):
-    """A time in which one part ran.
-
-    Attributes:
-        part: Label of the part, or `OTHER`.
-        phase: `"forward"` or `"backward"`.
-        start: Seconds since the step began.
-        end: Seconds since the step began.
-    """
+    """When one part, or `OTHER`, ran forward or backward, in seconds of the step."""
 
     part: str
     phase: Phase

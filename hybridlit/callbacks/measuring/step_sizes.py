@@ -26,12 +26,7 @@ class StepSizes(NamedTuple):
 
 
 class StepUnderWay:
-    """Parameters whose gradient is known and that are about to be updated.
-
-    Args:
-        parameters: Parameters with gradients, at least one; sparse gradients are fine.
-        scale: What the gradients are to be divided by.
-    """
+    """At least one parameter whose gradient is known, times a scale, and that is to be updated."""
 
     def __init__(self, parameters: list[nn.Parameter], scale: float = 1.0) -> None:
         self.count = sum(parameter.numel() for parameter in parameters)  # entries

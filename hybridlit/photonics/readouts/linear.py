@@ -45,15 +45,7 @@ class LinearReadout(nn.Linear):
 
 
 class StackedLinearReadout(nn.Module):
-    r"""One linear readout a layer: :math:`W_k (D p_k - 1) + b_k`.
-
-    Args:
-        count: Number of layers.
-        states: Number of outcomes D.
-        output_size: Number of outputs of each layer.
-        device: As for `LinearReadout`.
-        dtype: As for `LinearReadout`.
-    """
+    r"""One `LinearReadout` a layer, `count` in all: :math:`W_k (D p_k - 1) + b_k`."""
 
     def __init__(
         self,

@@ -22,14 +22,7 @@ __all__ = [
 
 
 def unitaries_forward(phases: Tensor) -> Tensor:
-    """Return the unitaries of the interferometers of circuits.
-
-    Args:
-        phases: Shape (..., meshes, cells, 2), real.
-
-    Returns:
-        Shape (..., meshes, modes, modes), complex.
-    """
+    """Return unitaries (..., meshes, modes, modes) of real phases (..., meshes, cells, 2)."""
     phases = phases.resolve_neg().contiguous()
     *stack, meshes, cells, _ = phases.shape
     modes = (1 + math.isqrt(1 + 8 * cells)) // 2
@@ -103,10 +96,8 @@ class Amplitudes:
 def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:
     """Return the amplitudes of all outcomes, shape (batch, D), complex.
 
-    Args:
-        columns: Column of each photon, shape (modes, photons, batch), complex.
-        occupied: The input mode of each photon, in the order of computation.
-        unbunched: Keep outcomes with at most one photon a mode.
+    `columns` are those of each photon, shape (modes, photons, batch), complex; `occupied` is the
+    input mode of each photon, in the order of computation.
     """
     planes, run = _planes(columns), _amplitudes(columns, occupied, unbunched)
     batch = columns.shape[2]

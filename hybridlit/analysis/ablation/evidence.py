@@ -100,7 +100,11 @@ def may_catch_up(histories: Sequence[Sequence[float]], rivals: Sequence[Sequence
     the second has not finished. It had not if a training of it had its best validation in the last
     fifth and, at the pace of that fifth, would reach the other's best within five times as many
     epochs again. Paces fall off as a rule, so that this is generous; an arm that creeps on far
-    behind is beaten all the same. A history is what was monitored in a training, less is better.
+    behind is beaten all the same.
+
+    Args:
+        histories: What was monitored in each training of the arm, less is better.
+        rivals: The same of the other arm.
     """
     wanted = min(min(history) for history in rivals)
     gains = [(min(history), last_gain(history)) for history in histories]

@@ -35,10 +35,16 @@ class Evidence(NamedTuple):
 def evidence(
     ours: Sequence[ScoredRows], theirs: Sequence[ScoredRows], test_per_train: float = 0.0
 ) -> Evidence:
-    """Return the difference of scores, compared run by run on the same rows, with at least one run.
+    """Compare runs pair by pair.
 
-    On the same split all runs have the same test rows. Where runs have splits of their own,
-    `test_per_train` is the test rows for each training row. One run is compared over rows alone.
+    Args:
+        ours: At least one run; on the same split all have the same test rows.
+        theirs: As many, run by run on the rows of `ours`.
+        test_per_train: Test rows for each training row where runs have splits of their own; 0 if
+            they share one split.
+
+    Returns:
+        The difference of the scores, over runs and rows, or over rows alone for one run.
     """
     if len(ours) == 1 or _same(ours, theirs):
         return row_evidence(ours, theirs)

@@ -33,9 +33,13 @@ __all__ = [
 
 @contextmanager
 def training_goes_on(what: str | Callable[[Exception], object]) -> Iterator[None]:
-    """Turn an error in a block into a warning of what is left out; Ctrl-C and the like pass.
+    """Turn an error in a block into a warning; Ctrl-C and the like pass.
 
-    `what` may be a function instead, of what to do with the error.
+    Args:
+        what: What is left out after an error, for the warning; or what to do with the error.
+
+    Yields:
+        Nothing.
     """
     try:
         yield

@@ -19,13 +19,10 @@ __all__ = ["ArrayInputs", "Inputs", "RawRows", "far_outside"]
 
 
 class RawRows(NamedTuple):
-    """Raw rows as numbers.
+    """Raw rows as numbers (rows, ...), which `Inputs.forward` takes, and columns that name rows.
 
-    Attributes:
-        values: Of shape (rows, ...): what `Inputs.forward` takes.
-        ids: Columns that name rows, by the name of the column.
-        flags: What is unlike the training rows, a text for each row that names columns; `""` if
-            nothing is.
+    Of each row, a flag says what is unlike the training rows, and names columns; `""` if nothing
+    is.
     """
 
     values: Tensor

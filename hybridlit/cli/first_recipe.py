@@ -46,7 +46,7 @@ def first_recipe(
         ("- class_path: lightning.pytorch.callbacks.EarlyStopping", ""),
         ("  init_args:", ""),
         ("    monitor: val/loss", "the run ends once this has not fallen"),
-        (f"    patience: {max(epochs // 3, 5)}", "for so many epochs; the best one is kept"),
+        (f"    patience: {epochs // 2}", "for so many epochs; the best one is kept"),
     ]
     model = [
         ("input_dim: auto", "counted in the data"),
@@ -54,13 +54,13 @@ def first_recipe(
         (f"task: {task}", ""),
         *front,
         ("hidden_dims: [64, 64]", "widths of the classical layers"),
-        ("dropout: 0.2", "share of hidden values left out in training, against overfitting"),
+        ("dropout: 0.3", "share of hidden values left out in training, against overfitting"),
         ("quantum_dim: 5", "numbers that go into the circuit, a learned projection"),
         ("n_modes: 6", "size of the circuit: hybridlit plan tells what it costs"),
         ("n_photons: 2", ""),
-        ("classical_lr: 0.01", "learning rates: of the classical parameters,"),
+        ("classical_lr: 0.003", "learning rates: of the classical parameters,"),
         ("quantum_lr: 0.01", "and of the photonic ones"),
-        ("weight_decay: 0.1", "against overfitting as well; 0: none"),
+        ("weight_decay: 0.3", "against overfitting as well; 0: none"),
         ("schedule: cosine", "rates fall to 0 by the end of the run"),
     ]
     module = [

@@ -66,10 +66,10 @@ def predict(
     predictions = predicted(model, raw, batch_size)
     table = labelled(model, raw, predictions)
     flagged = sum(map(bool, table.columns.get("flags", [])))
+    count = plural(len(table), "row")
     if flagged:
-        rows_of = f"{flagged:,} of {plural(len(table), 'row')}"
-        _say(f"{rows_of} are unlike the training rows: see column flags")
-    print(f"Predictions for {plural(len(table), 'row')}: {table.write(path)}")
+        _say(f"{flagged:,} of {count} are unlike the training rows: see column flags")
+    print(f"Predictions for {count}: {table.write(path)}")
     targets = _targets_in(rows, raw, model.preprocessing.targets)
     if targets is None:
         return

@@ -74,7 +74,8 @@ def predicted(model: Any, raw: RawRows, batch_size: int) -> Tensor:
     prepare = model.preprocessing
     with undisturbed(model, evaluation=True, silent=True), torch.no_grad():
         for values in raw.values.split(batch_size) if len(raw.values) else ():
-            values = values.to(model.device)
+            single = model.device.type == "mps" and values.is_floating_point()  # it has no float64
+            values = values.to(model.device, torch.float32 if single else values.dtype)
             inputs = (values if prepare is None else prepare(values)).to(model.dtype)
             there = torch.isfinite(inputs.flatten(1)).all(1)
             outputs = torch.full((len(inputs), model.task.output_dim), torch.nan).double()

@@ -137,26 +137,26 @@ def test_scores_are_of_rows_that_have_a_target_and_a_prediction(place, capsys):
     assert "Scores of 1 row whose target is given: r2 nan" in said.out and said.err == ""
 
 
-@pytest.mark.parametrize(
-    ("change", "options", "said"),
-    [
-        (lambda rows: rows.drop(columns="size"), [], "got none of the name 'size'"),
-        (lambda rows: rows.assign(size="large"), [], "column 'size' must hold numbers"),
-        (lambda rows: rows, ["--output", "a.xlsx"], "output must end in one of .csv, .tsv"),
-        (lambda rows: rows, ["--output", "new.csv"], "output must be another file than input"),
-        (lambda rows: rows, ["--batch_size", "0"], "batch_size must be at least 1"),
-        (lambda rows: rows, ["--input", "none.csv"], "none.csv"),
-    ],
-)
-def test_one_line_says_what_is_wrong_and_nothing_is_written(change, options, said, trained, capsys):
-    change(people(6)).to_csv("new.csv", index=False)
-    before = sorted(Path().rglob("*"))
-    with pytest.raises(SystemExit) as refusal:
-        main(["predict", "--ckpt", "last", "--input", "new.csv", *options])
-    assert refusal.value.code == 2
-    text = capsys.readouterr().err
-    assert text.startswith("hybridlit predict: ") and text.count("\n") == 1 and said in text
-    assert sorted(Path().rglob("*")) == before
+WRONG = [
+    (lambda rows: rows.drop(columns="size"), [], "got none of the name 'size'"),
+    (lambda rows: rows.assign(size="large"), [], "column 'size' must hold numbers"),
+    (lambda rows: rows, ["--output", "a.xlsx"], "output must end in one of .csv, .tsv"),
+    (lambda rows: rows, ["--output", "new.csv"], "output must be another file than input"),
+    (lambda rows: rows, ["--batch_size", "0"], "batch_size must be at least 1"),
+    (lambda rows: rows, ["--input", "none.csv"], "none.csv"),
+]
+
+
+def test_one_line_says_what_is_wrong_and_nothing_is_written(trained, capsys):
+    for change, options, said in WRONG:
+        change(people(6)).to_csv("new.csv", index=False)
+        before = sorted(Path().rglob("*"))
+        with pytest.raises(SystemExit) as refusal:
+            main(["predict", "--ckpt", "last", "--input", "new.csv", *options])
+        assert refusal.value.code == 2
+        text = capsys.readouterr().err
+        assert text.startswith("hybridlit predict: ") and text.count("\n") == 1 and said in text
+        assert sorted(Path().rglob("*")) == before
 
 
 @pytest.fixture

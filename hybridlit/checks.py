@@ -56,7 +56,14 @@ def boolean(value: object, argument: str) -> bool:
 
 
 def integer(value: object, argument: str, minimum: int, maximum: int | None = None) -> int:
-    """Turn an integer of any integral type, but not a bool, into an int in a range."""
+    """Turn an integer of any integral type, but not a bool, into an int.
+
+    Args:
+        value: What the user gave.
+        argument: The argument's name.
+        minimum: The smallest value allowed.
+        maximum: The largest value allowed; None: any.
+    """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{argument} must be an integer, got {type(value).__name__} {value!r}")
     if value < minimum:
@@ -81,7 +88,19 @@ def tensor(value: object, argument: str) -> None:
 
 
 def precision(value: object, argument: str) -> torch.dtype:
-    """Return a value if it is a precision in which circuits are simulated."""
+    """Check that a value is a precision in which circuits are simulated.
+
+    Args:
+        value: What the user gave.
+        argument: The argument's name, for the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        TypeError: If it is no dtype.
+        ValueError: If it is another one.
+    """
     if not isinstance(value, torch.dtype):
         raise TypeError(f"{argument} must be a torch.dtype, got {type(value).__name__} {value!r}")
     if value not in (torch.float32, torch.float64):
@@ -107,7 +126,15 @@ def number(
     above: float = -math.inf,
     below: float = math.inf,
 ) -> None:
-    """Check that a value is a finite real number, no bool, in a range."""
+    """Check that a value is a finite real number in a range.
+
+    Args:
+        value: What the user gave; no bool.
+        argument: The argument's name.
+        minimum: The smallest value allowed.
+        above: All values must be larger than this.
+        below: All values must be smaller than this.
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be a number, got {type(value).__name__} {value!r}")
     if not (minimum <= float(value) < below and above < float(value) < math.inf):

@@ -41,9 +41,14 @@ class ConstructorCall(NamedTuple):
 def constructor_calls(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
     """Collect the arguments of the constructors that are running for an object.
 
-    `frame` is that of the innermost `__init__`. One call per constructor, from the innermost (the
-    base class) to the outermost (the class that was called). Values in `*args` get the names of the
-    parameters of the next constructor, in order, since passing them on is what they are for.
+    Args:
+        obj: The object under construction.
+        frame: The frame of the innermost `__init__`.
+
+    Returns:
+        One call per constructor, from the innermost (the base class) to the outermost (the class
+        that was called). Values in `*args` get the names of the parameters of the next constructor,
+        in order, since passing them on is what they are for.
     """
     inits = [vars(kind)["__init__"] for kind in type(obj).__mro__ if "__init__" in vars(kind)]
     functions = {init.__code__: init for init in inits if hasattr(init, "__code__")}
@@ -67,10 +72,20 @@ def constructor_calls(obj: object, frame: FrameType | None) -> list[ConstructorC
 
 
 def check_constructors(obj: object, frame: FrameType | None) -> list[ConstructorCall]:
-    """Check the arguments of all constructors of this package that `constructor_calls` returns.
+    """Check the arguments of all constructors of this package that are running for an object.
 
-    Those of other packages, subclasses of the user for instance, check their own. A wrong type is a
-    TypeError; none of the words allowed, or a wrong number of entries, is a ValueError.
+    Those of other packages, subclasses of the user for instance, check their own.
+
+    Args:
+        obj: The object under construction.
+        frame: The frame of the innermost `__init__`.
+
+    Returns:
+        What `constructor_calls` returns.
+
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If it is none of the words allowed, or has the wrong number of entries.
     """
     calls = constructor_calls(obj, frame)
     for call in reversed(calls):
@@ -80,10 +95,14 @@ def check_constructors(obj: object, frame: FrameType | None) -> list[Constructor
 
 
 def given_arguments(calls: list[ConstructorCall], names: Collection[str]) -> dict[str, Any]:
-    """Return which of some arguments of running constructors are not what they are by default.
+    """Return the arguments of running constructors that are not what they are by default.
 
-    `calls` are from `constructor_calls`; values can be compared. The outermost constructor that has
-    a parameter decides about its default.
+    Args:
+        calls: What `constructor_calls` returns.
+        names: The arguments to look at; their values can be compared.
+
+    Returns:
+        Values by name. The outermost constructor that has a parameter decides about its default.
     """
     decided: dict[str, bool] = {}
     for call in reversed(calls):

@@ -122,10 +122,16 @@ def create_hybrid_optimizer(
 def only_optimizer(
     trainer: Trainer, pl_module: LightningModule, needed_by: str
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of a run in which every update has one gradient, from `on_fit_start` on.
+    """Return the optimizer of a run in which every update has one gradient.
 
-    Otherwise, if optimization is manual, there is not one optimizer, or it is LBFGS, it is a
-    ValueError that names the callback that it is `needed_by`.
+    Args:
+        trainer: The Trainer, from `on_fit_start` on.
+        pl_module: The module that it trains.
+        needed_by: The callback that needs such a run, for the message.
+
+    Raises:
+        ValueError: If optimization is manual, there is not one optimizer, or it is LBFGS, which
+            takes many gradients for an update.
     """
     if not pl_module.automatic_optimization:
         raise ValueError(

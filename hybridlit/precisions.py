@@ -58,9 +58,12 @@ PRECISIONS = {
 
 
 def check_dtype(x: Tensor, model: nn.Module, own: torch.dtype) -> None:
-    """Refuse inputs that a model's first layer would not take, outside autocast or in float64.
+    """Refuse inputs that the first layer of a model would not take, outside autocast or in float64.
 
-    `own` is the model's dtype, as a LightningModule tells it.
+    Args:
+        x: The inputs.
+        model: The model.
+        own: Its dtype, as a LightningModule tells it.
     """
     if x.dtype == own:
         return

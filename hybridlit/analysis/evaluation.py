@@ -40,8 +40,14 @@ def collect(
 ) -> tuple[Tensor, Tensor]:
     """Run a model over at least one batch as it is, without gradients.
 
-    `forward` goes from (model, batch) to outputs and targets; None: what a `HybridModule` returns,
-    and its prepared targets. Returns these, of shape (rows, ...), on the CPU.
+    Args:
+        model: The model.
+        batches: Batches as its data loader yields them.
+        forward: From (model, batch) to outputs and targets; None: what a `HybridModule` returns,
+            and its prepared targets.
+
+    Returns:
+        Outputs and targets of shape (rows, ...), on the CPU.
     """
     outputs, targets = [], []
     with torch.no_grad():

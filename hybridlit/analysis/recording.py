@@ -20,7 +20,13 @@ Value = TypeVar("Value")
 
 
 class Call(NamedTuple):
-    """One call of a module: what it took by position and by name, and what it gave."""
+    """One call of a module.
+
+    Attributes:
+        args: What it took by position.
+        kwargs: What it took by name.
+        output: What it gave.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
@@ -39,10 +45,16 @@ class Call(NamedTuple):
 
 
 def copied(value: Value, device: torch.device | str | None = None) -> Value:
-    """Return detached copies of all tensors in a nested structure, such as a `Call`.
+    """Return detached copies of all tensors in a nested structure, a `Call` for instance.
 
     What follows may change the tensors themselves in place, as `nn.ReLU(inplace=True)` does.
-    Without a device each copy is where its tensor is.
+
+    Args:
+        value: The structure.
+        device: Where the copies are; None: where each tensor is.
+
+    Returns:
+        The same structure.
     """
 
     def copy(tensor: Tensor) -> Tensor:
@@ -59,9 +71,15 @@ def recorded(
     """Record what modules take and give until the block ends, by error or Ctrl-C as well.
 
     Every call counts once: what activation checkpoints compute again in the backward pass is no
-    call. Compiled models run as they were written meanwhile, see `with_hooks`. `keep` says at once
-    what is kept of a call: `copied` for values, the call itself for tensors with their graph, or as
-    little as is needed. Yields what was kept of each module, in order.
+    call. Compiled models run as they were written meanwhile, see `with_hooks`.
+
+    Args:
+        modules: The modules, by name or whatever else tells them apart.
+        keep: From a call to what is kept of it, at once: `copied` for values, the call itself for
+            tensors with their graph, or as little as is needed.
+
+    Yields:
+        What was kept, in order, for each module.
     """
     found: dict[Key, list[Kept]] = {key: [] for key in modules}
     tracker = ModuleTracker()  # which knows whether a backward pass is going on

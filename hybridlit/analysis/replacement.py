@@ -21,10 +21,20 @@ def replaced(module: nn.Module, by: Tensor | Callable[[Tensor], Tensor]) -> Iter
     """Replace what a module returns, until the block ends, by error or Ctrl-C as well.
 
     The module itself still runs, so its state changes as ever; shapes stay as they are, since
-    whatever follows must fit. Compiled models run as they were written meanwhile. `by` is the same
-    output for every row, of shape (...), such as `mean_outputs` finds; or a function of the output,
-    (batch, ...), to what takes its place. Another shape is a ValueError in the forward pass, and a
-    module that returns no tensor a TypeError.
+    whatever follows must fit. Compiled models run as they were written meanwhile.
+
+    Args:
+        module: A part of the model that returns a tensor.
+        by: The same output for every row, of shape (...), such as `mean_outputs` finds; or a
+            function of the output, of shape (batch, ...), to what takes its place, of the same
+            shape.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        TypeError: In the forward pass, if the module returns no tensor.
+        ValueError: In the forward pass, if the shape would be another one.
     """
 
     def hook(_: nn.Module, __: Any, output: Any) -> Tensor:
@@ -53,9 +63,14 @@ def mean_outputs(
 ) -> tuple[dict[Key, Tensor], dict[Key, str]]:
     """Return the mean output of modules over all rows that a model runs on.
 
-    `run` runs the model, and returns the number of rows of each batch if a module must be called
-    once for each of them and return as many rows; None if it may be called as it likes. Returns
-    means of shape (...) on the CPU, in float64, and the reasons of those modules that have none.
+    Args:
+        modules: Parts of the model.
+        run: Runs the model, and returns the number of rows of each batch if a module must be called
+            once for each of them and return as many rows; None if it may be called as it likes.
+
+    Returns:
+        Means of shape (...) on the CPU, in float64, and the reasons of those modules that have no
+        mean.
     """
     with recorded(modules, _sum_of_rows) as calls:
         batches = run()

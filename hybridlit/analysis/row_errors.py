@@ -77,14 +77,25 @@ class RowErrors:
 
 
 def row_errors(differences: npt.ArrayLike, shares: bool, seed: int = 0) -> RowErrors:
-    """Return the errors of a mean over rows, at least two, of differences of two scores, (rows,).
+    """Return the errors of a mean over rows.
 
-    Right or wrong rows (shares: 1, 0 or means of that, so that differences lie in [-1, 1]) follow
-    Agresti and Min (Statistics in Medicine 24, 2005): half a row is added to each of the four cells
-    (right or wrong, right or wrong), and the quantile is Student's. Where all rows agree the exact
-    bound is taken: 20 rows without a difference leave up to 17 %. Other scores have the wider of
-    Student's interval and the bootstrap-t interval (Efron and Tibshirani, An Introduction to the
-    Bootstrap, 1993, chapter 12), see above.
+    Right or wrong rows (shares) follow Agresti and Min (Statistics in Medicine 24, 2005): half a
+    row is added to each of the four cells (right or wrong, right or wrong), and the quantile is
+    Student's. Where all rows agree the exact bound is taken: 20 rows without a difference leave up
+    to 17 %. Other scores have the wider of Student's interval and the bootstrap-t interval (Efron
+    and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 12), see above.
+
+    Args:
+        differences: Difference of two scores for each row, shape (rows,), at least two.
+        shares: Whether the scores are shares, right (1) or wrong (0) or means of that, so that
+            differences lie in [-1, 1].
+        seed: Seed of the resamples.
+
+    Returns:
+        The errors.
+
+    Raises:
+        ValueError: If there are fewer than two rows, or shares are out of range.
     """
     rows = np.asarray(differences, dtype=float)
     if len(rows) < 2:
@@ -104,7 +115,15 @@ def row_errors(differences: npt.ArrayLike, shares: bool, seed: int = 0) -> RowEr
 
 
 def student_quantile(chance: float, freedom: int) -> float:
-    """Return how many standard errors a Student's t variable exceeds either way with a chance."""
+    """Return how many standard errors a Student's t variable exceeds either way with a chance.
+
+    Args:
+        chance: The chance, above 0 and at most 1.
+        freedom: Degrees of freedom, at least 1.
+
+    Returns:
+        The quantile, at least 0.
+    """
     from scipy.special import stdtrit  # a hundred times as fast as scipy.stats.t, and to import
 
     return -float(stdtrit(freedom, chance / 2))

@@ -39,6 +39,15 @@ def prepared(datamodule: LightningDataModule) -> Iterator[LightningDataModule]:
     rows to the training. Such a datamodule still has another split here than the model had in its
     own training, so that what is said of a trained model is about rows that it may have learned
     from: draw the split with a seed.
+
+    Args:
+        datamodule: The datamodule.
+
+    Yields:
+        The same datamodule.
+
+    Raises:
+        TypeError: If it is no LightningDataModule.
     """
     if not isinstance(datamodule, LightningDataModule):
         raise TypeError(

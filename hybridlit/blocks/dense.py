@@ -15,10 +15,18 @@ __all__ = ["dense", "layer_widths"]
 
 @checked
 def dense(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
-    """Build linear layers of these widths with a ReLU, and dropout, after each but the last.
+    """Build linear layers with a ReLU, and dropout, after each but the last.
 
     The last layer stays linear, so that what reads it, a photonic encoding for instance, sees both
-    signs. The module goes from (..., widths[0]) to (..., widths[-1]).
+    signs.
+
+    Args:
+        widths: Number of features before, between and after the layers, at least two of them, each
+            at least 1.
+        dropout: Share of values dropped after each ReLU in training, in [0, 1).
+
+    Returns:
+        A module from (..., widths[0]) to (..., widths[-1]).
     """
     sizes = [integer(width, "each entry of widths", 1) for width in widths]
     if len(sizes) < 2:

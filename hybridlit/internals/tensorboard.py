@@ -11,10 +11,17 @@ __all__ = ["add_png"]
 def add_png(
     board: TensorBoardLogger, tag: str, png: bytes, size: tuple[int, int], step: int
 ) -> None:
-    """Show a PNG file with three channels, of width and height `size`.
+    """Show a picture that is compressed already.
 
     `SummaryWriter.add_image` takes pixels alone, and compresses them harder than a training run
     should wait for. If it goes: that function.
+
+    Args:
+        board: The logger.
+        tag: The picture's name.
+        png: A PNG file with three channels.
+        size: Its width and height.
+        step: The step it belongs to.
     """
     width, height = size
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)

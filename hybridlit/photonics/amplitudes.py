@@ -97,8 +97,10 @@ def amplitudes_from_columns(
 ) -> Tensor:
     """Return the amplitudes (batch, D) of all outcomes from the occupied columns alone.
 
-    Column `occupied[k]` of each unitary is that of the input mode of photon k, in the order of
-    computation; `columns` are complex, of shape (modes, photons, batch).
+    Args:
+        columns: Column `occupied[k]` of each unitary, shape (modes, photons, batch), complex.
+        occupied: The input mode of each photon, in the order of computation.
+        space: Which outcomes.
     """
     settings = list(occupied), space.value, chosen_kernel()
     if recording():

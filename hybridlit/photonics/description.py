@@ -12,9 +12,13 @@ __all__ = ["circuits_in", "description", "differences"]
 
 
 def description(ansatz: Ansatz) -> dict[str, str]:
-    """Return what parameters alone do not tell of a circuit, as strings by name, for a state dict.
+    """Return what parameters alone do not tell of a circuit, for a state dict.
 
-    The encoding is its shape and the start of a hash.
+    Args:
+        ansatz: Experiment and sizes.
+
+    Returns:
+        Plain strings by name; the encoding as its shape and the start of a hash.
     """
     circuit = ansatz.experiment
     factors = circuit.encoding_for(ansatz.input_size) + 0.0  # no negative zeros
@@ -29,10 +33,15 @@ def description(ansatz: Ansatz) -> dict[str, str]:
 
 
 def differences(saved: Mapping[str, str] | None, own: Mapping[str, str]) -> str:
-    """Say how two circuits differ, by their `description`s; nothing where they compute the same.
+    """Say how two circuits differ, in words; nothing where they compute the same.
 
-    Nothing either if one is unknown. A circuit type and an explicit encoding of the same factors do
-    not differ.
+    Args:
+        saved: A `description`, or None if there is none.
+        own: Another one.
+
+    Returns:
+        Empty if they do not differ or one is unknown. A circuit type and an explicit encoding of
+        the same factors do not differ.
     """
     if saved is None or all(saved.get(k) == v for k, v in own.items() if k != "circuit_type"):
         return ""
@@ -44,6 +53,13 @@ def differences(saved: Mapping[str, str] | None, own: Mapping[str, str]) -> str:
 
 
 def circuits_in(state: Mapping[str, object]) -> dict[str, Mapping[str, str]]:
-    """Return the `description`s by module that a state dict holds; any other mapping holds none."""
+    """Return the descriptions that a state dict holds beside its tensors.
+
+    Args:
+        state: A module's state dict; any other mapping holds none.
+
+    Returns:
+        A `description` by the name of the module.
+    """
     modules = metadata(state) or {}
     return {name: entry["circuit"] for name, entry in modules.items() if "circuit" in entry}

@@ -32,9 +32,12 @@ __all__ = ["DistinguishableLayer", "DistinguishableLayerStack", "distinguishable
 def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:
     """Return the probabilities of all outcomes of photons that do not interfere with one another.
 
-    `transfer` is the probability that photon k leaves at mode j, shape (modes, photons, batch),
-    real. Returns shape (batch, D); each row sums to 1 in the Fock space if the columns of
-    `transfer` do, and unbunched outcomes are not renormalised.
+    Args:
+        transfer: Probability that photon k leaves at mode j, shape (modes, photons, batch), real.
+        space: The outcomes; unbunched ones are not renormalised.
+
+    Returns:
+        Shape (batch, D); each row sums to 1 in the Fock space if the columns of `transfer` do.
     """
     modes, photons = map(int, transfer.shape[:2])  # torch.jit.trace gives tensors
     state = transfer.new_ones(1, transfer.shape[2])

@@ -22,9 +22,14 @@ def can_look_at(tensor: Tensor) -> bool:
 
 
 def require_finite(x: Tensor, name: str) -> None:
-    """Refuse NaN and infinity in values (batch, ...), if looking costs no synchronisation.
+    """Raise for NaN and infinity, if looking costs no synchronisation.
 
-    The error tells the rows of the first dimension.
+    Args:
+        x: Values of samples, shape (batch, ...), or of one sample.
+        name: What to call it.
+
+    Raises:
+        ValueError: With the rows of the first dimension.
     """
     if not can_look_at(x) or bool(torch.isfinite(x).all()):
         return

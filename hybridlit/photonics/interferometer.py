@@ -74,9 +74,12 @@ def haar_phases(
 def unitaries(phases: Tensor) -> Tensor:
     r"""Return the unitaries of the interferometers of circuits, differentiably in the phases.
 
-    Phases (a, b) of each cell are in radians, real, of shape (..., meshes, cells, 2); the last mesh
-    of a circuit has b before its splitters, the others behind. Unitaries `[out, in]` are complex,
-    of shape (..., meshes, modes, modes).
+    Args:
+        phases: (a, b) of each cell in radians, shape (..., meshes, cells, 2), real; the last mesh
+            of a circuit has b before its splitters, the others behind.
+
+    Returns:
+        Unitaries `[out, in]`, shape (..., meshes, modes, modes), complex.
     """
     plain = recording() or forward_mode() or transforming()
     if serves_any(phases) and not plain:

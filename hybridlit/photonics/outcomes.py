@@ -41,11 +41,17 @@ class Outcomes:
             self._mean_kept = math.comb(modes, photons) / math.comb(modes + photons - 1, photons)
 
     def least_kept(self, dtype: torch.dtype) -> float:
-        """Return the success probability down to which outcomes keep three digits in a real dtype.
+        """Return the success probability down to which outcomes keep three digits.
 
         Amplitudes err by a few eps of what they are for typical interferometers, whose mean success
         probability is that of Haar-random ones; a million times eps squared below it, errors reach
         some thousandths.
+
+        Args:
+            dtype: Real dtype of the computation.
+
+        Returns:
+            A probability.
         """
         return self._mean_kept * (1000 * torch.finfo(dtype).eps) ** 2
 
@@ -54,9 +60,16 @@ class Outcomes:
     ) -> tuple[Tensor, Tensor | None]:
         """Return what is left of probabilities given that an outcome is kept, and the chance of it.
 
-        `weights` are those of the outcomes among all there are, shape (..., batch, D). Each row
-        then has sum 1, and success probabilities have shape (..., batch); they are the weights
-        themselves and None where nothing is dropped. Too rare ones are as of `checked`.
+        Args:
+            weights: Probabilities of the outcomes among all there are, shape (..., batch, D).
+            least: The success probability that is needed; `least_kept` by default.
+
+        Returns:
+            Shape (..., batch, D), each row of sum 1, and success probabilities, shape (..., batch);
+            the weights themselves and None where nothing is dropped.
+
+        Raises:
+            RareOutcomesError: As `checked`.
         """
         if not self.selected:
             return weights, None

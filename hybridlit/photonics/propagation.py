@@ -20,10 +20,17 @@ __all__ = ["LargePhasesError", "circuit_columns", "probabilities_in_torch", "unu
 
 
 def circuit_columns(circuit: Lowered) -> Tensor:
-    """Return columns of each circuit's unitary for each sample, (modes, inputs, ..., batch).
+    """Return columns of each circuit's unitary for each sample.
 
-    They are complex, and those of the input modes of the circuit. On the CPU, a data phase that is
-    not below 25 radians is a LargePhasesError, and a phase that is not finite a ValueError.
+    Args:
+        circuit: With the input modes whose columns are wanted.
+
+    Returns:
+        Shape (modes, inputs, ..., batch), complex.
+
+    Raises:
+        LargePhasesError: On the CPU, if a data phase is not below 25 radians.
+        ValueError: On the CPU, if a phase is not finite.
     """
     phases, data_phases, inputs = circuit
     if can_look_at(data_phases) and not bool((data_phases.detach().abs() < PHASE_BOUND).all()):

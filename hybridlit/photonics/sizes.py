@@ -194,11 +194,23 @@ def require_memory(
     columns: int = 1,
     circuits: int = 1,
 ) -> int:
-    """Refuse a simulation that cannot fit into the memory of this machine, and say what would fit.
+    """Refuse a simulation that cannot fit into the memory of this machine.
 
-    Arguments are those of `peak_bytes`, and `more`, the bytes needed beside the simulation, in
-    proportion to the outcomes. Only the CPU's memory is known beforehand. Returns the bytes that
-    would be left at the peak; 0 on other devices.
+    Args:
+        space: As for `peak_bytes`, and so are those that are not here.
+        batch: Samples of all circuits.
+        dtype: Real dtype.
+        device: Where it would run; only the CPU's memory is known beforehand.
+        more: Bytes needed beside the simulation, in proportion to the outcomes.
+        recompute: Whether to simulate again.
+        columns: Columns of data phases.
+        circuits: Circuits simulated as one.
+
+    Returns:
+        Bytes that would be left at the peak; 0 on other devices.
+
+    Raises:
+        MemoryError: With the estimate and what would fit.
     """
     if device != "cpu":
         return 0

@@ -50,10 +50,14 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 def behind_step(loops: dict[str, Any], trainer: Trainer) -> bool:
-    """Tell whether an interruption came among the hooks that end an optimizer step or an epoch.
+    """Tell whether an interruption came where ordinary checkpoints are saved as well.
 
-    There ordinary checkpoints are saved as well. `loops` are the counters as saved after it
-    (`fit_loop_of`).
+    Args:
+        loops: Counters as saved after the interruption (`fit_loop_of`).
+        trainer: The interrupted Trainer.
+
+    Returns:
+        True among the hooks that end an optimizer step or an epoch.
     """
     if trainer.state.stage == RunningStage.VALIDATING:
         return False
@@ -61,10 +65,13 @@ def behind_step(loops: dict[str, Any], trainer: Trainer) -> bool:
 
 
 def rewind(loops: dict[str, Any], batches: int, trainer: Trainer) -> None:
-    """Put the counters of an interrupted run back to the end of its last optimizer step, in place.
+    """Put the counters of an interrupted run back to the end of its last optimizer step.
 
-    `batches` is the number of batches of the epoch up to that step. `loops["rewound"]`, which
-    Lightning does not look at, becomes True unless the counters stood there already.
+    Args:
+        loops: As of `behind_step`; changed in place. `loops["rewound"]`, which Lightning does not
+            look at, becomes True unless the counters stood there already.
+        batches: Number of batches of the epoch up to that step.
+        trainer: The interrupted Trainer.
     """
     if behind_step(loops, trainer):
         return

@@ -44,7 +44,12 @@ class DurableCheckpointIO(TorchCheckpointIO):
         map_location: Callable[..., Any] | None = lambda storage, location: storage,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Load a checkpoint after a look at its checksum."""
+        """Load a checkpoint after a look at its checksum.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            RuntimeError: If it is damaged and no other one is to be used.
+        """
         if "://" not in str(path) and Path(path).is_file():
             path = undamaged(path, self.fall_back)
         loaded: dict[str, Any] = super().load_checkpoint(path, map_location, weights_only)

@@ -77,10 +77,12 @@ def save_durably(content: Any, path: str | os.PathLike[str]) -> None:
 
 
 def damage(path: str | os.PathLike[str]) -> str | None:
-    """Return what is wrong with a checkpoint file, without unpickling anything, or None.
+    """Say what is wrong with a checkpoint file, without unpickling anything.
 
-    Files without our checksum are checked by those that zip archives have for their members
-    (CRC-32), which `torch.load` does not look at.
+    Returns:
+        None if it is as it was written; else what is wrong with it. Files without our checksum are
+        checked by those that zip archives have for their members (CRC-32), which `torch.load` does
+        not look at.
     """
     path = Path(path)
     try:

@@ -100,8 +100,10 @@ def step_to_go_on_from(path: str | os.PathLike[str]) -> int | None:
 def undamaged(path: str | os.PathLike[str], fall_back: bool) -> Path:
     """Return a checkpoint file if it is undamaged, or else one that can take its place.
 
-    To `fall_back` is to take the newest undamaged one of its folder, with a warning that names
-    both; without, or if there is none, it is a RuntimeError.
+    Args:
+        path: The file.
+        fall_back: If it is damaged, take the newest undamaged one of its folder, with a warning
+            that names both; False, or if there is none: raise a `RuntimeError`.
     """
     path = Path(path)
     fault = damage(path)
@@ -125,10 +127,20 @@ def undamaged(path: str | os.PathLike[str], fall_back: bool) -> Path:
 def own_folder(wanted: str, given: bool, resumed: bool) -> tuple[str, FolderLock]:
     """Find and lock a folder for a run, so that it overwrites nothing of another one.
 
-    If the user has given it, nothing else will do: it is refused if it holds checkpoints of another
-    run than the one resumed, or another one is writing into it. Else the next one is taken, also if
-    a run has begun in a later one meanwhile: the folder with the highest number is the newest.
-    Returns it with its lock, to be released at the end.
+    Args:
+        wanted: The folder.
+        given: Whether the user has chosen it, so that nothing else will do. Else, if it is that of
+            another run, or if a run has begun in a later one meanwhile, the next one is taken: the
+            folder with the highest number is the newest.
+        resumed: Whether the checkpoints in it are those of this run.
+
+    Returns:
+        The folder, and the lock to be released at the end.
+
+    Raises:
+        ValueError: If the folder that the user has chosen holds checkpoints of another run, or
+            another run is writing into it.
+        OSError: If the folder cannot be written to.
     """
     lock = FolderLock(wanted)
     if given:

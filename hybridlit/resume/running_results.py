@@ -39,10 +39,11 @@ class RunningResults:
 
     @staticmethod
     def of(trainer: Trainer, pl_module: LightningModule) -> dict[str, dict[str, Any]]:
-        """Return the sums behind the training values that are logged once an epoch, on the CPU.
+        """Return the sums behind the training values that are logged once an epoch.
 
-        That is `{"sums": {...}, "metrics": {...}}`: sums and weights of logged numbers by
-        Lightning's key, states of logged torchmetrics by their names in the model.
+        Returns:
+            `{"sums": {...}, "metrics": {...}}`: sums and weights of logged numbers by Lightning's
+            key, states of logged torchmetrics by their names in the model; tensors on the CPU.
         """
         names = {id(module): name for name, module in pl_module.named_modules()}
         sums: dict[str, Any] = {}

@@ -103,11 +103,18 @@ def apply_arm(
     photonic_stage: bool = False,
     marked: bool = False,
 ) -> None:
-    """Put what stands in for them in the place of all photonic modules of a fresh, untrained model.
+    """Put what stands in for them in the place of all photonic modules of a fresh model.
 
-    `widths` are as from `observed_widths`. With a `photonic_stage` in the training, what stands in
-    is trained in it, and must have something to train; `marked` gives it the settings of photonic
-    parameters anyway. `DoesNotApply` tells why the arm makes no sense for this model.
+    Args:
+        model: The model, not trained yet; it is changed.
+        arm: A key of `ARMS`.
+        widths: As from `observed_widths`.
+        photonic_stage: Whether the training has a stage for photonic parameters: what stands in for
+            them is then trained in it, and must have some.
+        marked: Whether what learns in their place has the settings of photonic parameters anyway.
+
+    Raises:
+        DoesNotApply: With the reason why the arm makes no sense for this model.
     """
     row = ARMS[arm]
     for name, module in photonic_modules(model).items():

@@ -86,11 +86,17 @@ def fit_baselines(
     validates: bool,
     advance: Callable[[], object],
 ) -> tuple[dict[str, BaselineRun], dict[str, str]]:
-    """Fit the baselines, out of `baseline_names`, to the rows that the model sees, flattened.
+    """Fit the baselines to the rows that the model sees, flattened.
 
-    Validation data choose the settings if it `validates`, or else the middle of each grid;
-    `advance` is called after each baseline. Returns runs by name, and reasons by name of those that
-    cannot be fitted to these data.
+    Args:
+        names: Out of `baseline_names`.
+        model: The model, for its task.
+        bench: The data.
+        validates: Whether validation data choose the settings, or else the middle of each grid.
+        advance: Called after each baseline.
+
+    Returns:
+        Runs by name, and reasons by name of those that cannot be fitted to these data.
     """
     runs: dict[str, BaselineRun] = {}
     reasons: dict[str, str] = {}

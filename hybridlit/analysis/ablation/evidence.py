@@ -35,10 +35,16 @@ class Evidence(NamedTuple):
 def evidence(
     ours: Sequence[ScoredRows], theirs: Sequence[ScoredRows], test_per_train: float = 0.0
 ) -> Evidence:
-    """Return the difference of scores, compared run by run on the same rows, with at least one run.
+    """Compare runs pair by pair.
 
-    On the same split all runs have the same test rows. Where runs have splits of their own,
-    `test_per_train` is the test rows for each training row. One run is compared over rows alone.
+    Args:
+        ours: At least one run; on the same split all have the same test rows.
+        theirs: As many, run by run on the rows of `ours`.
+        test_per_train: Test rows for each training row where runs have splits of their own; 0 if
+            they share one split.
+
+    Returns:
+        The difference of the scores, over runs and rows, or over rows alone for one run.
     """
     if len(ours) == 1 or _same(ours, theirs):
         return row_evidence(ours, theirs)
@@ -100,7 +106,11 @@ def may_catch_up(histories: Sequence[Sequence[float]], rivals: Sequence[Sequence
     the second has not finished. It had not if a training of it had its best validation in the last
     fifth and, at the pace of that fifth, would reach the other's best within five times as many
     epochs again. Paces fall off as a rule, so that this is generous; an arm that creeps on far
-    behind is beaten all the same. A history is what was monitored in a training, less is better.
+    behind is beaten all the same.
+
+    Args:
+        histories: What was monitored in each training of the arm, less is better.
+        rivals: The same of the other arm.
     """
     wanted = min(min(history) for history in rivals)
     gains = [(min(history), last_gain(history)) for history in histories]

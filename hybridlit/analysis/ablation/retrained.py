@@ -167,12 +167,22 @@ def retrained_arms(
     margin: float,
     advance: Callable[[], object],
 ) -> Retrained:
-    """Train every arm with every seed, of at least two, and compare them with the hybrid one.
+    """Train every arm with every seed, and compare them with the hybrid model seed by seed.
 
-    `arms` is what `applicable_arms` found, `"hybrid"` first; `baselines` are names of those to fit
-    to the same data, which `data_of` sets up for a seed; `splits_vary` where seeds have splits of
-    their own. `advance` is called after each run. A run that fails is a RuntimeError, which names
-    arm and seed.
+    Args:
+        arms: What `applicable_arms` found, `"hybrid"` first.
+        recipe: How models are made and trained.
+        measure: How a row is scored.
+        data_of: From a seed to the datamodule, set up inside the context.
+        seeds: At least two.
+        baselines: Names of the baselines to fit to the same data.
+        splits_vary: Whether seeds have splits of their own.
+        margin: The smallest difference that matters.
+        advance: Called after each run.
+
+    Returns:
+        The arms and what they are compared with. A run that fails is a RuntimeError, which names
+        arm and seed.
     """
     if not arms.names:
         return Retrained()

@@ -141,7 +141,9 @@ class Recipe:
     def fresh_model(self) -> LightningModule:
         """Make an untrained model like the given one, which shares nothing with it.
 
-        It is refused if `build` is missing, or makes another network or one that shares tensors.
+        Raises:
+            TypeError: If `build` is missing, or makes something else.
+            ValueError: If it makes another network, or one that shares tensors with the model.
         """
         model, build = self.model, self.build
         if build is not None:
@@ -170,8 +172,9 @@ class Recipe:
     def train(self, model: LightningModule, datamodule: LightningDataModule) -> Training:
         """Train a fresh model, and load the weights that it had at its best validation.
 
-        It is refused if it never logs a finite `monitor`. Ctrl-C is a KeyboardInterrupt, which
-        Lightning alone would turn into the end of Python.
+        Raises:
+            KeyboardInterrupt: At Ctrl-C, which Lightning alone would turn into the end of Python.
+            ValueError: If the model never logs a finite `monitor`.
         """
         options = copy.deepcopy(dict(self.options))
         given = options.pop("callbacks", None) or []

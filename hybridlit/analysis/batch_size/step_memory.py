@@ -133,8 +133,13 @@ def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
     """Record how much memory of a device is in use during a training step that follows another.
 
     The step is made twice, since the release of memory can be recorded only where its allocation
-    was. No parameter may have a gradient before. Returns the bytes in use after each allocation and
-    release of the second step, beyond those before it.
+    was. No parameter may have a gradient before.
+
+    Returns:
+        Bytes in use after each allocation and release of the second step, beyond those before it.
+
+    Raises:
+        ValueError: If the device is of another type.
     """
     if device.type not in _DEVICE_TYPES:
         raise ValueError(f"memory can be measured on cpu and cuda, got {device.type}")

@@ -47,7 +47,12 @@ _CALIBRATION_ROWS = 64  # with fewer, libraries may take other paths
 class TrialSteps:
     """Training steps of a model, in the order of Lightning's: gradients go after the forward pass.
 
-    The sample is a batch on the model's device; `loss` goes from (model, batch) to the mean loss.
+    Attributes:
+        model: The model.
+        sample: A batch, on the model's device.
+        optimizer: Its optimizer.
+        loss: From (model, batch) to the mean loss.
+        device: Where the model is.
     """
 
     model: nn.Module

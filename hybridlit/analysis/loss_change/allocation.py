@@ -17,12 +17,20 @@ __all__ = ["allocate_loss_change", "losses_of_both", "merged", "row_losses"]
 def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Tensor:
     """Evaluate a model on batches, without gradients, and keep the losses of their rows apart.
 
-    The model is a `HybridModule`, in the mode it is to be run in, or any module with a method
-    `probe_losses(batch)` that returns the loss of each row, (rows,). Without that method only means
-    over rows are known, and the rows of a batch are split into so many groups, at least 1.
+    Args:
+        model: A `HybridModule`, in the mode it is to be run in, or any module with a method
+            `probe_losses(batch)` that returns the loss of each row, of shape (rows,).
+        batches: Batches as its data loader yields them.
+        groups: Into how many groups the rows of a batch are split, at least 1, where only means
+            over rows are known: for a `HybridModule` without that method.
 
-    Returns the losses of all groups or rows in float64 on the CPU. Groups are weighted by their
-    rows, so that their mean is the mean over all rows.
+    Returns:
+        Losses of shape (groups of all batches,) or (rows,), float64, on the CPU. Groups are
+        weighted by their rows, so that their mean is the mean over all rows.
+
+    Raises:
+        TypeError: If the losses of this model are unknown.
+        ValueError: If `probe_losses` returns another shape, or there are no rows.
     """
     losses, sizes = [], []
     with torch.no_grad():

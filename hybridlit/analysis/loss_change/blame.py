@@ -30,10 +30,14 @@ class PartCost:
 
 
 def summed_costs(stretches: Sequence[Mapping[str, Any]]) -> dict[str, PartCost]:
-    """Sum what parts did over consecutive stretches of a run, at least one, to costs by part.
+    """Sum what parts did over consecutive stretches of a run.
 
-    Each has `"train"`, changes of the mean training loss by part, and `"val"`, changes of the
-    validation losses by part, of shape (groups,).
+    Args:
+        stretches: At least one mapping with `"train"`, the changes of the mean training loss by
+            part, and `"val"`, the changes of the validation losses by part, of shape (groups,).
+
+    Returns:
+        The costs by part.
     """
     return {
         part: PartCost(

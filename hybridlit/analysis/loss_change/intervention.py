@@ -125,10 +125,14 @@ def compared_copies(
 ) -> Verdict:
     """Train copies of a model side by side, until a look at them shows who is to blame.
 
-    Copies are from the same origin, by what is frozen; None: nothing. Losses of the batches `train`
-    are reported, by those of `val` they are judged, eight times on the way. `min_cost` is the
-    smallest difference that matters, as a share of the lowest validation loss that the copy with
-    nothing frozen has had; `last` is as for `guilty_by_intervention`.
+    Args:
+        copies: Copies from the same origin, by what is frozen; None: nothing.
+        train: Batches whose losses are reported.
+        val: Batches that they are judged by, eight times on the way.
+        steps: Most optimizer steps of each.
+        min_cost: The smallest difference of validation losses that matters, as a share of the
+            lowest one that the copy with nothing frozen has had.
+        last: As for `guilty_by_intervention`.
     """
     train, val = merged(train), merged(val)
     alone = copies[None]

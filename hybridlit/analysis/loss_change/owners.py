@@ -48,10 +48,17 @@ else:
 
 
 def tensors_by(model: nn.Module, by: By) -> dict[str, dict[str, Tensor]]:
-    """Split a model's own parameters and persistent buffers, by name, among its `OWNERS`.
+    """Split all that a model has learned, parameters and persistent buffers, by who owns it.
 
-    A buffer belongs to the part, or is photonic, if it lies in its modules; those of no other owner
-    are under `"other"` or `"classical"`. Owners without parameters are left out.
+    A buffer belongs to the part, or is photonic, if it lies in its modules.
+
+    Args:
+        model: The model.
+        by: A name of `OWNERS`.
+
+    Returns:
+        The model's own tensors by qualified name, by owner. Owners without parameters are left out;
+        buffers of no other owner are under `"other"` or `"classical"`.
     """
     parameters, modules, rest = OWNERS[by]
     split: dict[str, dict[str, Tensor]] = {

@@ -127,9 +127,12 @@ class TrainedCopy:
 def batches_in_turns(batches: list[Any], shuffled: bool, draw: int = 0) -> Callable[[int], Any]:
     """Take a few batches again and again: from a number, from 0 on, to always the same batch.
 
-    If they are `shuffled`, their rows are dealt out anew each time that all have been taken, as a
-    data loader that shuffles does, in an order of the number `draw`: with batch normalization it
-    matters who is in a batch with whom. Batches that are no tuples of tensors with equal rows stay.
+    Args:
+        batches: At least one batch.
+        shuffled: Deal their rows out anew each time that all have been taken, as a data loader that
+            shuffles does: with batch normalization it matters who is in a batch with whom. Batches
+            that are no tuples of tensors with equal rows stay as they are.
+        draw: Which order they are dealt out in, from 0 on.
     """
     together, rows = in_one(batches)
     if not shuffled or not rows:

@@ -93,9 +93,18 @@ def summarize_circuit(
 ) -> str:
     """Describe a circuit in Markdown: sizes, cost, and what each data phase encodes.
 
-    `source` and, for an experiment, `input_size` are as for `draw_circuit`; the memory is that of a
-    training step of `batch_size` samples. At most `max_rows` data phases, at least 2, are listed;
-    what is left out is said.
+    Args:
+        source: As for `draw_circuit`.
+        batch_size: Samples in a training step, for the memory that it takes.
+        input_size: Number of features, for an experiment.
+        max_rows: Data phases listed at most, at least 2; what is left out is said.
+
+    Returns:
+        Two tables.
+
+    Raises:
+        TypeError: If `source` cannot be described.
+        ValueError: If an argument is out of range, or there is not exactly one circuit.
     """
     circuit = optical_circuit(source, input_size)
     first, *sizes = _sizes(circuit, batch_size)

@@ -113,7 +113,16 @@ def heat_map(
 
 
 def side_by_side(pictures: Sequence[Picture], across: int, title: str = "") -> Picture:
-    """Put at least one picture into rows of so many, below a title; white where there is none."""
+    """Put pictures into rows.
+
+    Args:
+        pictures: At least one.
+        across: Pictures in a row, at least 1.
+        title: Line above all of them.
+
+    Returns:
+        The whole picture, white where there is none.
+    """
     lines = [pictures[i : i + across] for i in range(0, len(pictures), across)]
     font, down = _font(15), 30 if title else 0
     wide = max(sum(picture.shape[1] for picture in line) for line in lines)

@@ -112,10 +112,16 @@ class PhotonStatistics(NamedTuple):
 def photon_statistics(
     layer: QuantumLayer, features: Tensor, groups: SampleGroups
 ) -> PhotonStatistics:
-    """Average what a layer's photons, but not its readout, do over groups of samples, on the CPU.
+    """Average what a layer's photons do over groups of samples.
 
-    `features` have the shape (samples, input_size). Circuits that are read out by expectations have
-    no outcomes, since simulating them may be out of reach.
+    Args:
+        layer: The layer; its readout plays no part.
+        features: What it is given, shape (samples, input_size).
+        groups: Groups of these samples.
+
+    Returns:
+        The means, on the CPU. Circuits that are read out by expectations have no outcomes, since
+        simulating them may be out of reach.
     """
     space = layer.fock_space
     photons = torch.tensor(layer.input_state)

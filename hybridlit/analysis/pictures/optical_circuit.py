@@ -184,8 +184,9 @@ def data_phase_label(factors: npt.NDArray[np.float64], learned: str = "") -> str
 def kept_positions(total: int, most: int) -> tuple[list[int], list[int], int]:
     """Choose what to show of a long row in which at least two fit: its beginning and its end.
 
-    Returns positions before and after the gap, all before it if they fit, and how many are left
-    out.
+    Returns:
+        Positions before and after the gap, and the number of those left out; all of them before it
+        if they fit.
     """
     if total <= most:
         return list(range(total)), [], 0

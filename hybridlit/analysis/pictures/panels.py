@@ -113,8 +113,13 @@ def interferometer_picture(phases: Tensor, title: str) -> Picture:
 def phase_picture(values: Tensor, title: str, *, gradients: bool = False) -> Picture:
     """Show the phases of a circuit, or a number for each of them, in the places of their cells.
 
-    `values` are those of a and b of each cell, shape (interferometers, cells, 2): phases in
-    radians, shown in units of pi modulo 2, or gradients.
+    Args:
+        values: Of a and b of each cell, shape (interferometers, cells, 2).
+        title: Line above.
+        gradients: The values are gradients, not phases in radians.
+
+    Returns:
+        The picture; phases are in units of pi, modulo 2.
     """
     numbers = values.detach().cpu().double().numpy()
     column, mode = cells((1 + int((1 + 8 * numbers.shape[1]) ** 0.5)) // 2).T

@@ -47,9 +47,17 @@ class SampleGroups(NamedTuple):
 def group_samples(targets: Tensor, most: int = 20, bins: int = 5) -> SampleGroups:
     """Put samples into groups: classes, or equally full bins of a real target.
 
-    Targets are (samples,) or (samples, outputs), of which the first counts. Integers, bools, and
-    floats that are all 0 or 1, are classes, of which the lowest `most` are kept; the kind says if
-    there are more. Real targets have so many bins, or fewer if values repeat, and must be finite.
+    Args:
+        targets: Shape (samples,) or (samples, outputs), of which the first counts. Integers, bools,
+            and floats that are all 0 or 1, are classes.
+        most: Classes kept at most, at least 1, the lowest first; the kind says if there are more.
+        bins: Bins of real targets, at least 1; fewer if values repeat.
+
+    Returns:
+        The groups.
+
+    Raises:
+        ValueError: If there are no targets, or one is not finite.
     """
     integer(most, "most", 1)
     integer(bins, "bins", 1)
@@ -94,11 +102,18 @@ class CallRows(NamedTuple):
 
 
 def rows_of_calls(module: nn.Module, calls: list[Call], groups: SampleGroups) -> CallRows | None:
-    """Join the calls of a module for consecutive batches, one a batch, with the group of each row.
+    """Join the calls of a module for consecutive batches.
 
-    The last dimension of what a photonic circuit of ours takes are its features, and dimensions
-    before it count as rows; of other modules the first does. None if the calls do not tell which
-    row is of which sample, or if outputs are no real tensors.
+    Args:
+        module: The module; the last dimension of what a photonic circuit of ours takes are its
+            features, and dimensions before it count as rows. Of other modules the first dimension
+            does.
+        calls: Its calls in order, one a batch.
+        groups: The groups of all samples in these batches.
+
+    Returns:
+        The rows, with the group of the sample that each belongs to; None if the calls do not tell
+        which row is of which sample, or if outputs are no real tensors.
     """
     ours, stack = isinstance(module, PhotonicCircuit), isinstance(module, QuantumLayerStack)
     each = stack and bool(calls) and bool(calls[0].argument(1, "each", False))

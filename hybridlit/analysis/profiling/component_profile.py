@@ -32,7 +32,13 @@ _SIZES = ("parameters", "gradients", "kept for backward", "outputs")
 
 @dataclass(frozen=True)
 class Timing:
-    """Median and quartiles of a time over several steps, in milliseconds."""
+    """A time over several steps.
+
+    Attributes:
+        median: Milliseconds.
+        low: Lower quartile, in milliseconds.
+        high: Upper quartile, in milliseconds.
+    """
 
     median: float
     low: float

@@ -35,7 +35,14 @@ _TAKEN = (OTHER, *COMPONENTS)
 
 
 class Span(NamedTuple):
-    """When one part, or `OTHER`, ran forward or backward, in seconds of the step."""
+    """A time in which one part ran.
+
+    Attributes:
+        part: Label of the part, or `OTHER`.
+        phase: `"forward"` or `"backward"`.
+        start: Seconds since the step began.
+        end: Seconds since the step began.
+    """
 
     part: str
     phase: Phase

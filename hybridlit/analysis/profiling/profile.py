@@ -127,10 +127,20 @@ def summarize(
     saved: Mapping[str, int] | None = None,
     outputs: Mapping[str, int] | None = None,
 ) -> ComponentProfile:
-    """Turn the seconds of plain steps, and steps with hooks, at least one of each, into a profile.
+    """Turn the times of single steps into a profile.
 
-    `rows` are those of a batch; `saved` and `outputs` are the bytes kept for the backward pass, and
-    of the outputs, by label of the part. If no part ran, it is a RuntimeError.
+    Args:
+        timer: What measured them.
+        model: The model.
+        plain: Seconds of steps without hooks, at least one.
+        hooked: Steps with hooks, at least one.
+        rows: Number of rows of a batch.
+        backward: Whether the steps have a backward pass.
+        saved: Bytes kept for the backward pass by label of the part, `"other"` included.
+        outputs: Bytes of the outputs by label of the part.
+
+    Raises:
+        RuntimeError: If no part ran in the forward pass.
     """
     if timer.parts and not any(any(step.calls.values()) for step in hooked):
         raise RuntimeError(

@@ -14,8 +14,11 @@ __all__ = ["Balance"]
 class Balance:
     """Compare measurements of the components, as soon as there is a new one of each.
 
-    The ratio photonic / classical is smoothed, the past with a weight `smoothing`; from `low` to
-    `high` it is no imbalance, and outside so often in a row as `patience` says it is one.
+    Args:
+        low: The smallest smoothed ratio photonic / classical that is no imbalance.
+        high: The largest one.
+        smoothing: Weight of the past in the averages.
+        patience: Smoothed ratios outside, in a row, that make an imbalance.
     """
 
     def __init__(self, low: float, high: float, smoothing: float, patience: int) -> None:

@@ -34,8 +34,12 @@ class _Kept(NamedTuple):
 class Interventions:
     """What copies of a model begin with, are trained on and judged by.
 
-    A copy takes so many optimizer steps at most, `most_steps`; so many batches, at least 1, of
-    training and of validation are kept.
+    Args:
+        steps: Most optimizer steps that a copy takes, at least 0.
+        batches: Number of batches of training and of validation to keep, at least 1.
+
+    Attributes:
+        most_steps: Most optimizer steps that a copy takes.
     """
 
     def __init__(self, steps: int, batches: int) -> None:
@@ -127,8 +131,15 @@ class Interventions:
 
         Where the copy with nothing frozen does not overfit as the run did, all are trained once
         more in another order of rows, if the data loader shuffles and batches are tuples of
-        tensors: what died or got stuck by chance says nothing. The model is not touched. `parts`
-        are names of the parameters that are frozen in turn, `frozen` those in all copies.
+        tensors: what died or got stuck by chance says nothing.
+
+        Args:
+            trainer: The Trainer in a fit.
+            model: The model; it is not touched.
+            parts: Names of the parameters of the parts that are frozen in turn.
+            frozen: Names of parameters that are frozen in all copies.
+            min_cost: The smallest difference that matters.
+            last: Parts that are named only if no other is.
         """
         kept = self._kept(trainer)
         batches = kept.batches

@@ -72,7 +72,14 @@ class Probes:
 
 
 def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
-    """Copy a batch to the CPU if it is one of the first of the first epoch; tell whether it is."""
+    """Copy a batch to the CPU if it is one of the first of the first epoch; tell whether it is.
+
+    Args:
+        kept: Those kept so far; it grows.
+        batch: The batch.
+        batch_idx: Its number in its epoch.
+        most: How many to keep.
+    """
     # an epoch of fewer batches must not begin again in the next one
     if not batch_idx == len(kept) < most:
         return False

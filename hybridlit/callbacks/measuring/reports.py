@@ -33,9 +33,13 @@ __all__ = [
 
 @contextmanager
 def training_goes_on(what: str | Callable[[Exception], object]) -> Iterator[None]:
-    """Turn an error in a block into a warning of what is left out; Ctrl-C and the like pass.
+    """Turn an error in a block into a warning; Ctrl-C and the like pass.
 
-    `what` may be a function instead, of what to do with the error.
+    Args:
+        what: What is left out after an error, for the warning; or what to do with the error.
+
+    Yields:
+        Nothing.
     """
     try:
         yield
@@ -70,7 +74,11 @@ def log_values(trainer: Trainer, values: Mapping[str, float]) -> None:
     Like Lightning's own `LearningRateMonitor`, past `LightningModule.log`: that keeps sums for
     means over an epoch, which such values do not need, and takes several times as long. So they
     stand at the number of batches that stepped, also where a model logs a `step` of its own, and in
-    tables in rows of their own, with the epoch. At least one is given, the same in all processes.
+    tables in rows of their own, with the epoch.
+
+    Args:
+        trainer: The Trainer in a training epoch, or in a validation amid or behind one.
+        values: Numbers by key, at least one, the same in all processes.
     """
     tensors = torch.tensor(list(values.values()), device=trainer.strategy.root_device).unbind()
     latest = dict(zip(values, tensors, strict=True))

@@ -19,8 +19,13 @@ class ScaledRates:
 
     Before and after the step the groups have their own rates, so learning rate schedulers, which
     overwrite or multiply them, and checkpoints work on those. A step that a gradient scaler skips
-    is none. No group holds parameters of both components; the optimizer gets hooks, which are in no
-    checkpoint. `factor` is that between the rates, photonic / classical, in the coming step.
+    is none.
+
+    Args:
+        optimizer: The optimizer, no group of which holds parameters of both components; it gets
+            hooks, which are in no checkpoint.
+        component: The component of each parameter.
+        factor: The factor between the rates, photonic / classical, in the coming step.
     """
 
     def __init__(

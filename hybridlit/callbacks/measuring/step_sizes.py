@@ -26,7 +26,12 @@ class StepSizes(NamedTuple):
 
 
 class StepUnderWay:
-    """At least one parameter whose gradient is known, times a scale, and that is to be updated."""
+    """Parameters whose gradient is known and that are about to be updated.
+
+    Args:
+        parameters: Parameters with gradients, at least one; sparse gradients are fine.
+        scale: What the gradients are to be divided by.
+    """
 
     def __init__(self, parameters: list[nn.Parameter], scale: float = 1.0) -> None:
         self.count = sum(parameter.numel() for parameter in parameters)  # entries

@@ -18,9 +18,12 @@ __all__ = ["Stretches"]
 
 
 class Stretches:
-    """The latest stretches of a run, `window` at a time, of at least so many optimizer steps each.
+    """The latest stretches of a run.
 
-    Who is told apart is a name of `OWNERS`, `by`.
+    Args:
+        by: Who is told apart, a name of `OWNERS`.
+        every_n_steps: Fewest optimizer steps of a stretch.
+        window: How many of them are looked at together.
     """
 
     def __init__(self, by: By, every_n_steps: int, window: int) -> None:
@@ -64,8 +67,9 @@ class Stretches:
     def measure(self, model: nn.Module, probes: Probes, step: int) -> dict[str, Any]:
         """Evaluate a model within `evaluation`; if due, divide the change since the last time.
 
-        Returns the losses as from `Probes.losses`; if due also `"start"`, for the stretch that
-        begins, and, if there was one, `"stretch"`: what the parts did in it.
+        Returns:
+            The losses as from `Probes.losses`; if due also `"start"`, for the stretch that begins,
+            and, if there was one, `"stretch"`: what the parts did in it.
         """
         if not self.due(step):
             return dict(probes.losses(model, groups=1))

@@ -67,8 +67,10 @@ def tuned(factors: Tensor, bandwidth: Tensor | None, tuned_by: Tensor) -> Tensor
 def hides_terms(rows: Tensor, bandwidth: Tensor, widest: float) -> bool:
     """Return whether large terms may cancel in a sum that is tuned more than what else shows them.
 
-    For features (..., batch, features), the bandwidth of each encoded phase, and a `LinearMap`'s
-    `widest`.
+    Args:
+        rows: Features, shape (..., batch, features).
+        bandwidth: Of each encoded phase.
+        widest: Of the `LinearMap`.
     """
     if not rows.numel():
         return False
@@ -80,8 +82,11 @@ def hides_terms(rows: Tensor, bandwidth: Tensor, widest: float) -> bool:
 def turned_back(phases: Tensor, encoding: Tensor, half_turns: Tensor, rows: Tensor) -> Tensor:
     """Return phases below `PHASE_BOUND`: of large ones what float64 says is left beside turns.
 
-    Phases (..., columns * modes, batch) in radians were made of features (..., batch, features)
-    with the tuned `encoding`, which `half_turns` is in units of pi and float64.
+    Args:
+        phases: In radians, shape (..., columns * modes, batch).
+        encoding: What they were made with, tuned.
+        half_turns: The same in units of pi and float64, tuned.
+        rows: Features, shape (..., batch, features).
     """
     reach = encoding.abs() @ rows.to(phases.dtype).abs().mT
     exact = half_turns @ rows.to(half_turns.dtype).mT

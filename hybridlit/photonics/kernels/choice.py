@@ -72,10 +72,15 @@ def chosen_kernel() -> str:
 
 
 def kernel_for(space: FockSpace, like: Tensor, chosen: str | None = None) -> str:
-    """Return the kernel that simulates a space, `"compiled"` or `"torch"`, for such a tensor.
+    """Return the kernel that simulates a space, `"compiled"` or `"torch"`.
 
-    `chosen` is what `chosen_kernel` returned for the forward pass; None: what it returns now. It is
-    a ValueError if the compiled kernel is forced but cannot serve.
+    Args:
+        space: The outcomes.
+        like: A tensor of the device and real dtype in question.
+        chosen: What `chosen_kernel` returned for the forward pass; None: what it returns now.
+
+    Raises:
+        ValueError: If the compiled kernel is forced but cannot serve.
     """
     chosen = chosen or _choice.kernel
     if chosen == "torch":

@@ -34,7 +34,10 @@ CHUNK = 2**24  # complex numbers gathered at a time: bounds the transient at 128
 def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) -> list[Tensor]:
     """Return the states after 0, 1, ... n photons, each (D_k, batch), in differentiable operations.
 
-    `columns` are as for `amplitudes_from_columns`.
+    Args:
+        columns: The occupied columns of each unitary, shape (modes, photons, batch), complex.
+        occupied: The input mode of each photon, in the order of computation.
+        space: Which states are kept.
     """
     modes, _, batch = columns.shape
     states, real = [columns.new_ones(1, batch)], columns.dtype.to_real()

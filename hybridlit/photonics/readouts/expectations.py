@@ -31,10 +31,15 @@ __all__ = [
 
 
 def mode_expectations(columns: Tensor, photons: Tensor) -> Tensor:
-    """Return the mean photon number of each output mode, (batch, modes).
+    """Return the mean photon number of each output mode.
 
-    The complex columns of each unitary at the occupied input modes, shape (modes, inputs, batch),
-    are given, and the photons in each of these modes, (inputs,), real, which each row sums to.
+    Args:
+        columns: The columns of each unitary at the occupied input modes, shape
+            (modes, inputs, batch), complex.
+        photons: Photons in each of these input modes, shape (inputs,), real.
+
+    Returns:
+        Shape (batch, modes); each row sums to the number of photons.
     """
     return torch.einsum("jkb,k->bj", columns.real.square() + columns.imag.square(), photons)
 
@@ -42,8 +47,12 @@ def mode_expectations(columns: Tensor, photons: Tensor) -> Tensor:
 def pair_correlations(columns: Tensor, photons: Tensor) -> Tensor:
     """Return the normal-ordered correlations of all pairs of output modes.
 
-    Arguments are as for `mode_expectations`. Returns entries (i, j) with i <= j, row by row, shape
-    (batch, modes (modes + 1) / 2).
+    Args:
+        columns: As for `mode_expectations`.
+        photons: As for `mode_expectations`.
+
+    Returns:
+        Entries (i, j) with i <= j, row by row, shape (batch, modes (modes + 1) / 2).
     """
     rows = columns.permute(2, 0, 1)
     weights = rows.real.square() + rows.imag.square()

@@ -45,7 +45,15 @@ class LinearReadout(nn.Linear):
 
 
 class StackedLinearReadout(nn.Module):
-    r"""One `LinearReadout` a layer, `count` in all: :math:`W_k (D p_k - 1) + b_k`."""
+    r"""One linear readout a layer: :math:`W_k (D p_k - 1) + b_k`.
+
+    Args:
+        count: Number of layers.
+        states: Number of outcomes D.
+        output_size: Number of outputs of each layer.
+        device: As for `LinearReadout`.
+        dtype: As for `LinearReadout`.
+    """
 
     def __init__(
         self,

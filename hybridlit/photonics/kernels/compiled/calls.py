@@ -207,11 +207,18 @@ def probabilities_backward(
     grad: Tensor,
     grad_mass: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the interferometers' phases and of the data phases, in their shapes.
+    """Return the gradients of the interferometers' phases and of the data phases.
 
-    `saved` is what `probabilities_forward` returned, for the same arguments; the gradients of the
-    probabilities (..., batch, D), with any strides, and of the kept mass (..., batch), or None, are
-    given.
+    Args:
+        data_phases: As for `probabilities_forward`.
+        occupied: As for `probabilities_forward`.
+        unbunched: As for `probabilities_forward`.
+        saved: What the forward call returned.
+        grad: Gradient of the probabilities, shape (..., batch, D), any strides.
+        grad_mass: Gradient of the kept mass, shape (..., batch), or None.
+
+    Returns:
+        Shapes (..., columns + 1, cells, 2) and (..., columns, modes, batch).
     """
     *stack, depth, modes, batch = data_phases.shape
     circuits = math.prod(stack)

@@ -22,7 +22,14 @@ __all__ = [
 
 
 def unitaries_forward(phases: Tensor) -> Tensor:
-    """Return unitaries (..., meshes, modes, modes) of real phases (..., meshes, cells, 2)."""
+    """Return the unitaries of the interferometers of circuits.
+
+    Args:
+        phases: Shape (..., meshes, cells, 2), real.
+
+    Returns:
+        Shape (..., meshes, modes, modes), complex.
+    """
     phases = phases.resolve_neg().contiguous()
     *stack, meshes, cells, _ = phases.shape
     modes = (1 + math.isqrt(1 + 8 * cells)) // 2
@@ -96,8 +103,10 @@ class Amplitudes:
 def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:
     """Return the amplitudes of all outcomes, shape (batch, D), complex.
 
-    `columns` are those of each photon, shape (modes, photons, batch), complex; `occupied` is the
-    input mode of each photon, in the order of computation.
+    Args:
+        columns: Column of each photon, shape (modes, photons, batch), complex.
+        occupied: The input mode of each photon, in the order of computation.
+        unbunched: Keep outcomes with at most one photon a mode.
     """
     planes, run = _planes(columns), _amplitudes(columns, occupied, unbunched)
     batch = columns.shape[2]

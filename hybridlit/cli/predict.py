@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from math import nan
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +18,7 @@ from hybridlit.data.table_targets import known_targets
 from hybridlit.data.targets import Targets
 from hybridlit.templates.prediction import labelled, predicted, read_rows, scores
 from hybridlit.templates.prediction_table import WRITERS
+from hybridlit.words import plural
 
 __all__ = ["predict"]
 
@@ -70,13 +72,17 @@ def predict(
     print(f"Predictions for {len(table):,} rows: {table.write(path)}")
     targets = _targets_in(rows, raw, model.preprocessing.targets)
     if targets is not None:
-        known = targets.isfinite().reshape(len(targets), -1).all(1)
+        known = targets.isfinite().reshape(len(targets), -1).all(1) & predictions.isfinite().all(1)
+        others = 0
         if model.task.classifies:
+            others = int((targets < 0).sum())
             known, targets = known & (targets >= 0), targets.nan_to_num().long()
         if bool(known.any()):
             found = scores(model, predictions[known], targets[known])
             words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
             print(f"Scores of {int(known.sum()):,} rows whose target is given: {words}")
+            if others:
+                _say(f"{plural(others, 'row')} of no class of the training, which no score counts")
 
 
 def _output_of(checkpoint: Path) -> Path:
@@ -96,7 +102,12 @@ def _targets_in(rows: Any, raw: RawRows, targets: Targets) -> Tensor | None:
         return None
     index = {label: float(i) for i, label in enumerate(targets.classes)}
     folders = [PurePosixPath(file).parts[:-1] for file in files]
-    found = [next((index[part] for part in parts if part in index), -1.0) for parts in folders]
+    # a file in no folder is of a class that is not told
+    others = [-1.0 if parts else nan for parts in folders]
+    found = [
+        next((index[part] for part in parts if part in index), other)
+        for parts, other in zip(folders, others, strict=True)
+    ]
     return tensor(found).double()
 
 

@@ -112,12 +112,23 @@ def test_what_is_unlike_the_training_is_said_in_a_line(place, capsys):
     assert said.err.splitlines() == [
         "hybridlit predict: left out, as no column of the training table: 'nonsense'",
         "hybridlit predict: 2 of 9 rows are unlike the training rows: see column flags",
+        "hybridlit predict: 1 row of no class of the training, which no score counts",
     ]
     assert "Scores of 8 rows" in said.out
     found = pd.read_csv(place / "found.csv")
     assert found["flags"][0] == "size far above the training rows"
     assert found["flags"][1] == "kind of an unknown category"
     assert found["flags"].isna().sum() == 7 and "secret" not in said.err + said.out
+
+
+def test_rows_without_a_prediction_are_not_counted_among_the_scored(place, capsys):
+    run(place, "species", ["price", "weight"], missing="drop")
+    rows = people(9)
+    rows.loc[3, "size"] = None
+    rows.to_csv(place / "new.csv", index=False)
+    main(["predict", "--ckpt", "last", "--input", "new.csv", "--output", "found.csv"])
+    assert "Scores of 8 rows" in capsys.readouterr().out
+    assert pd.read_csv("found.csv")["species"].isna().tolist() == [i == 3 for i in range(9)]
 
 
 @pytest.mark.parametrize(

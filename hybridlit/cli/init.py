@@ -58,14 +58,13 @@ def init(
         raise ValueError(f"out must end in .yaml, got {path.name!r}")
     if path.exists() and not force:
         raise FileExistsError(f"{path} is there already: give --force, or another --out")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"out must be in a folder, got {str(path)!r}, and there is none")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
         if Path(data).is_dir():
             found, text = _of_images(Path(data), target, path)
         else:
             found, text = _of_table(data, target, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     print(*found, sep="\n")
     for each in told:

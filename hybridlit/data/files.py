@@ -87,14 +87,8 @@ def read_table(path: str | os.PathLike[str]) -> DataFrame:
 def as_frame(rows: Any, names: Sequence[str] | None = None) -> DataFrame:
     """Turn what holds rows into a table whose columns have distinct names, without a copy.
 
-    Args:
-        rows: File, pandas table, dictionary of columns (or of one row), list of dictionaries; with
-            `names` also an array or tensor of shape (rows, columns).
-        names: Names of the columns of arrays, in order.
-
-    Raises:
-        TypeError: If it is nothing of this kind.
-        ValueError: If it has no rows, or columns without names or with the same.
+    That is a file, a pandas table, a dictionary of columns (or of one row), or a list of
+    dictionaries; with `names` of columns also an array or tensor of shape (rows, columns).
     """
     pandas = needed("pandas")
     if isinstance(rows, (str, os.PathLike)):

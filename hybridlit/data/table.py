@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.constructors import plain
 from hybridlit.data.columns import missing_in
 from hybridlit.data.files import as_frame
 from hybridlit.data.preprocessing import Preprocessing
@@ -194,11 +193,7 @@ class TableDataModule(RowsDataModule):
         self.task_of_target = (
             "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
         )
-        # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
-        self.save_hyperparameters(logger=False, ignore=[] if is_file else ["path"])
-        self.hparams.update(plain(dict(self.hparams)))
-        if is_file:
-            self.hparams["path"] = os.fspath(path)
+        self.keep_arguments(ignore=[] if is_file else ["path"])
 
 
 def _prepared(frame: DataFrame, inputs: TableInputs, rows: Rows) -> dict[str, Tensor]:

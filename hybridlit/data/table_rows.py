@@ -164,6 +164,7 @@ def split_table(
     if groups is None:
         found = split_rows(targets[rest], free, stratify=classify, seed=seed)
     else:
+        _check_groups(groups[rest], free, roles["group"][0])
         found = split_groups(groups[rest].unique(return_inverse=True)[1], free, seed=seed)
     for name, chosen in zip(("train", "val", "test"), found, strict=True):
         parts.setdefault(name, rest[chosen.numpy()])
@@ -177,6 +178,16 @@ def split_table(
                 "leave it out"
             )
     return {name: parts[name] for name in ("train", "val", "test")}
+
+
+def _check_groups(groups: Tensor, fractions: tuple[float, float], name: str) -> None:
+    """Refuse a column of groups that has fewer of them than there are splits."""
+    count, wanted = len(groups.unique()), 1 + sum(fraction > 0 for fraction in fractions)
+    if count < wanted:
+        raise ValueError(
+            f"group {name!r} must have at least {wanted} groups, one for each split, got {count}: "
+            "choose another column, leave it out, or set val_fraction or test_fraction to 0"
+        )
 
 
 def _named_splits(frame: DataFrame, name: str) -> Rows:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hybridlit.photonics.readouts import expectations
 from hybridlit.photonics.readouts.row import Readout
 
-__all__ = ["real_expectation"]
+__all__ = ["RealExpectation", "real_expectation"]
 
 
 def _means(planes: Tensor, photons: Tensor) -> Tensor:
@@ -34,52 +33,30 @@ def _distinguishable_pairs(planes: Tensor, photons: Tensor) -> Tensor:
     return mean[:, :, None] * mean[:, None] - (transfer * photons) @ transfer.mT
 
 
-_REAL: dict[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]] = {
+RealExpectation: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+_REAL: dict[Any, RealExpectation] = {
     expectations.mode_expectations: _means,
     expectations.pair_correlations: _pairs,
     expectations.distinguishable_pair_correlations: _distinguishable_pairs,
 }
-"""The same from planes (inputs, modes, 2, batch): (batch, modes), or (batch, modes, modes)."""
+"""What stands for an expectation of complex columns."""
 
 
-class _Expectation(nn.Module):
-    photons: Tensor
-    pairs: Tensor
+def real_expectation(readout: Readout, interfere: bool) -> RealExpectation | None:
+    """Return the function from columns to a readout that needs no amplitudes; None for others.
 
-    def __init__(self, function: Any, photons: Tensor, modes: int) -> None:
-        super().__init__()
-        self.function = function
-        self.register_buffer("photons", photons)
-        first, second = torch.triu_indices(modes, modes)
-        self.register_buffer("pairs", first * modes + second)
-
-    def forward(self, planes: Tensor) -> Tensor:
-        """Map columns (inputs, modes, 2, batch), real part first, to outputs (batch, outputs)."""
-        found: Tensor = self.function(planes, self.photons)
-        return found if found.dim() == 2 else found.flatten(1).index_select(1, self.pairs)
-
-
-def real_expectation(readout: Readout, interfere: bool, photons: Tensor, modes: int) -> nn.Module:
-    """Return the module from columns to the outputs of a readout that needs no amplitudes.
-
-    Args:
-        readout: With an `expectation`.
-        interfere: Whether photons do.
-        photons: Photons in each occupied input mode, real.
-        modes: Number of modes.
-
-    Returns:
-        A module from (inputs, modes, 2, batch), real part first, to (batch, outputs).
-
-    Raises:
-        ValueError: If the expectation has no real form here.
+    It takes columns (inputs, modes, 2, batch), real part first, and the photons in each of these
+    input modes to (batch, modes), or of pairs (batch, modes, modes).
     """
     function: Any = readout.expectation
     if not interfere and readout.distinguishable is not None:
         function = readout.distinguishable
+    if function is None:
+        return None
     if function not in _REAL:
         raise ValueError(
             f"the readout {function.__name__} ({readout.words}) has no form in real numbers, which "
             "an exported model needs: add one to hybridlit/export/expectations.py"
         )
-    return _Expectation(_REAL[function], photons, modes)
+    return _REAL[function]

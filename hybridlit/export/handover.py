@@ -17,17 +17,14 @@ from hybridlit.argument_types import checked
 from hybridlit.export.description import describe, example
 from hybridlit.export.formats import FORMATS, KEY, FormatName
 from hybridlit.export.program import WholeModel, exported, require_size
-from hybridlit.export.raw import raw_of
+from hybridlit.export.raw import Raw, random_rows, raw_of
 from hybridlit.resume.durable import save_durably
 from hybridlit.templates import HybridModule
-from hybridlit.words import in_bytes
 
 __all__ = ["export_model"]
 
 _TOLERANCE = 1e-5
 _ROWS = 16
-_LARGEST = {"onnx": 2**31}
-"""What protobuf, of which ONNX files are, takes at most."""
 
 
 @checked
@@ -62,34 +59,28 @@ def export_model(
     form = FORMATS[format]
     form.require()
     path = Path(path)
-    about = describe(model, raw_of(model), format)
+    raw = raw_of(model)
+    about = describe(model, raw, format)
     about["example"] = example(about, path)
     text = json.dumps(about, indent=1, ensure_ascii=False)
     if form.make is None or form.run is None:
         save_durably({**_checkpoint(model), KEY: text}, path)
     else:
-        _keep(_checked_file(model, format, text), path)
+        _keep(_checked_file(model, raw, format, text), path)
     beside = path.with_name(f"{path.name}.json")
     _keep(text.encode(), beside)
     return [path, beside]
 
 
-def _checked_file(model: HybridModule, format: str, about: str) -> bytes:
+def _checked_file(model: HybridModule, raw: Raw, format: str, about: str) -> bytes:
     """Return the bytes of a file whose outputs have been compared with the model's."""
     require_size(model)
-    form, raw, whole = FORMATS[format], raw_of(model), WholeModel(model)
+    form, whole, rows = FORMATS[format], WholeModel(model), random_rows(raw, _ROWS)
     assert form.make is not None and form.run is not None
-    rows = raw.random(_ROWS, torch.Generator().manual_seed(0))
     with torch.no_grad():
         wanted = whole(rows)
         whole.make_real()
     program = exported(whole, rows)
-    size = sum(tensor.nbytes for tensor in whole.state_dict().values())
-    if size >= _LARGEST.get(format, size + 1):
-        raise ValueError(
-            f"format={format!r} holds at most {in_bytes(_LARGEST[format])}, and the parameters and "
-            f"tables of {type(model).__name__} are {in_bytes(size)}: use another format"
-        )
     try:
         data = form.make(program, about)
     except Exception as error:  # of any class, from the exporter

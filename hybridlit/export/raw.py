@@ -12,7 +12,7 @@ from torch import Tensor
 from hybridlit.data.columns import TRUTHS
 from hybridlit.templates import HybridModule
 
-__all__ = ["RAW", "Raw", "raw_of"]
+__all__ = ["RAW", "Raw", "random_rows", "raw_of"]
 
 
 class Raw(NamedTuple):
@@ -21,75 +21,65 @@ class Raw(NamedTuple):
     Attributes:
         shape: Of one row.
         dtype: Of all.
-        about: What is to be known, in plain values for JSON.
-        random: From a number of rows and a generator to random ones, like those of the training.
+        about: What else is to be known, in plain values for JSON.
+        low: Smallest values to try it with, of a shape that broadcasts to `shape`.
+        high: Largest values.
+        whole: Where only whole numbers mean something.
+        gaps: Whether NaN means that a value is missing, and is filled.
     """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     about: dict[str, Any]
-    random: Callable[[int, torch.Generator], Tensor]
+    low: Tensor
+    high: Tensor
+    whole: Tensor = torch.tensor(False)
+    gaps: bool = False
 
 
 def _array(inputs: Any) -> Raw:
-    low, high = inputs.low.double().cpu(), inputs.high.double().cpu()
+    low, high = inputs.low.cpu(), inputs.high.cpu()
     columns = None
     if inputs.raw_names is not None:
         ends = zip(inputs.raw_names, low.tolist(), high.tolist(), strict=True)
         columns = [{"name": name, "kind": "number", "low": a, "high": b} for name, a, b in ends]
-    return Raw(inputs.shape, torch.float64, {"columns": columns}, _between(low, high))
+    return Raw(inputs.shape, torch.float64, {"columns": columns}, low, high)
 
 
 def _table(inputs: Any) -> Raw:
-    columns, low, high = [], [], []
-    for column in inputs.describe()["columns"]:
-        about = {"name": column["name"], "kind": column["kind"]}
-        if column["kind"] == "number":
-            about |= {"low": column["low"], "high": column["high"]}
-        elif column["kind"] == "boolean":
+    columns: list[dict[str, Any]] = []
+    filled = inputs.missing == "impute"
+    for column in inputs.columns:
+        about = {"name": column.name, "kind": column.kind}
+        if column.kind == "number":
+            about |= {"low": column.low, "high": column.high}
+        elif column.kind == "boolean":
             codes = [(word, int(code)) for pair in TRUTHS for word, code in pair.items()]
             spelt = [[form(w), c] for w, c in codes for form in (str, str.capitalize, str.upper)]
             about["codes"] = [[True, 1], [False, 0], *spelt]
         else:
-            about["codes"] = [[label, code] for code, label in enumerate(column["labels"])]
+            about["codes"] = [[label, code] for code, label in enumerate(column.labels)]
             about["unknown"] = -1
-        filled = inputs.missing == "impute"
         about["missing"] = "NaN, which is filled" if filled else "none; NaN comes out as NaN"
         columns.append(about)
-        number = column["kind"] == "number"
-        low.append(column["low"] if number else 0)
-        high.append(column["high"] if number else max(len(column["labels"]), 2) - 1)
-    whole = torch.tensor([column["kind"] != "number" for column in columns])
-    between = _between(torch.tensor(low).double(), torch.tensor(high).double())
-
-    def random(rows: int, generator: torch.Generator) -> Tensor:
-        values = between(rows, generator)
-        values = torch.where(whole, values.round(), values)
-        gaps = torch.rand(values.shape, generator=generator) < 0.1
-        return values.masked_fill(gaps, math.nan) if inputs.missing == "impute" else values
-
-    return Raw((len(columns),), torch.float64, {"columns": columns}, random)
+    # of categories, `low` and `high` are the first and the last code of the training rows
+    ends = [[column.low, column.high] for column in inputs.columns]
+    low, high = torch.tensor(ends, dtype=torch.float64).T
+    whole = torch.tensor([column.kind != "number" for column in inputs.columns])
+    about = {"columns": columns}
+    return Raw((len(columns),), torch.float64, about, low, high, whole, filled)
 
 
 def _image(inputs: Any) -> Raw:
-    def random(rows: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(256, (rows, *inputs.shape), generator=generator, dtype=torch.uint8)
-
     about = {"mode": inputs.mode, "size": list(inputs.size), "axes": "channels, height, width"}
-    return Raw(inputs.shape, torch.uint8, about, random)
+    ends = torch.tensor(0), torch.tensor(255)
+    return Raw(inputs.shape, torch.uint8, about, *ends, whole=torch.tensor(True))
 
 
 def _sequence(inputs: Any) -> Raw:
-    steps, features = inputs.shape
-    between = _between(inputs.low.double().cpu(), inputs.high.double().cpu())
-
-    def random(rows: int, generator: torch.Generator) -> Tensor:
-        values = between(rows * steps, generator).reshape(rows, steps, features)
-        there = torch.randint(1, steps + 1, (rows, 1, 1), generator=generator)
-        return values.masked_fill(torch.arange(steps)[:, None] < steps - there, math.nan)
-
     about = {"axes": "steps, features", "missing": "NaN in front of shorter sequences"}
-    return Raw(inputs.shape, torch.float64, about, random)
+    ends = inputs.low.cpu(), inputs.high.cpu()
+    return Raw(inputs.shape, torch.float64, about, *ends, gaps=True)
 
 
 RAW: dict[str, Callable[[Any], Raw]] = {
@@ -102,35 +92,29 @@ RAW: dict[str, Callable[[Any], Raw]] = {
 
 
 def raw_of(model: HybridModule) -> Raw:
-    """Return what the raw rows of a model are; without preprocessing, what its network takes.
-
-    Raises:
-        ValueError: If nothing says which shape they have.
-    """
+    """Return what the raw rows of a model are; without preprocessing, what its network takes."""
     if model.preprocessing is not None:
         inputs = model.preprocessing.inputs
         found = RAW[inputs.kind](inputs)
         return found._replace(about={"kind": inputs.kind, **found.about})
-    given = model.hparams
-    shape = given.get("input_shape") or [given.get("input_dim")]
+    shape = model.hparams.get("input_shape") or [model.hparams.get("input_dim")]
     if None in shape:
         raise ValueError(
             f"{type(model).__name__} says nothing of its inputs: train it with a data module of "
             "hybridlit, which tells it, or give it an argument input_dim or input_shape"
         )
-
-    dtype = model.dtype
-    assert isinstance(dtype, torch.dtype)  # Lightning's annotation allows a name
-
-    def random(rows: int, generator: torch.Generator) -> Tensor:
-        return torch.randn(rows, *shape, generator=generator, dtype=dtype)
-
-    return Raw(tuple(shape), dtype, {"kind": "prepared", "columns": None}, random)
+    assert isinstance(model.dtype, torch.dtype)  # Lightning's annotation allows a name
+    about = {"kind": "prepared", "columns": None}
+    return Raw(tuple(shape), model.dtype, about, torch.tensor(-2.0), torch.tensor(2.0))
 
 
-def _between(low: Tensor, high: Tensor) -> Callable[[int, torch.Generator], Tensor]:
-    def random(rows: int, generator: torch.Generator) -> Tensor:
-        share = torch.rand(rows, *low.shape, generator=generator, dtype=low.dtype)
-        return low + share * (high - low)
-
-    return random
+def random_rows(raw: Raw, rows: int) -> Tensor:
+    """Return raw rows that are drawn evenly from their range, the same in every call."""
+    generator = torch.Generator().manual_seed(0)
+    share = torch.rand(rows, *raw.shape, generator=generator, dtype=torch.float64)
+    values = raw.low + share * (raw.high - raw.low)
+    values = torch.where(raw.whole, values.round(), values)
+    if raw.gaps:
+        missing = torch.rand(values.shape, generator=generator) < 0.1
+        values = values.masked_fill(missing, math.nan)
+    return values.to(raw.dtype)

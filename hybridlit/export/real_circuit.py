@@ -55,6 +55,8 @@ class RealCircuit(nn.Module):
     factors: Tensor
     first: Tensor
     meshes: Tensor
+    photons: Tensor
+    pairs: Tensor
 
     @checked
     def __init__(self, layer: PhotonicCircuit) -> None:
@@ -90,13 +92,12 @@ class RealCircuit(nn.Module):
         ]
         self._constant("meshes", torch.cat(rows, -2)[:, 1:].to(self.computed))
 
-        self.expectation = None
-        if layer.ansatz.readout.expectation is not None:
+        self.expectation = real_expectation(layer.ansatz.readout, self.interfere)
+        if self.expectation is not None:
             photons = [float(layer.input_state[mode]) for mode in inputs]
-            like = torch.tensor(photons, dtype=self.computed)
-            self.expectation = real_expectation(
-                layer.ansatz.readout, self.interfere, like, self.modes
-            )
+            self._constant("photons", torch.tensor(photons, dtype=self.computed))
+            first_of, second_of = torch.triu_indices(self.modes, self.modes)
+            self._constant("pairs", first_of * self.modes + second_of)
             return
         # the recursion starts with the first photon's column
         for photon in range(1, len(order)):
@@ -122,7 +123,9 @@ class RealCircuit(nn.Module):
         rows = x.reshape(-1, *x.shape[lead:])
         planes = self._planes(rows.transpose(0, 1) if each else rows)
         if self.expectation is not None:
-            outputs = self.expectation(planes)
+            outputs = self.expectation(planes, self.photons)
+            if outputs.dim() == 3:
+                outputs = outputs.flatten(1).index_select(1, self.pairs)
         else:
             outputs = self._probabilities(planes)
         outputs = outputs.reshape(*self.first.shape[:1], -1, outputs.shape[-1])  # circuits first
@@ -146,7 +149,8 @@ class RealCircuit(nn.Module):
         return f"input_size={self.input_size}, output_size={self.output_size}, count={self.count}"
 
     def _constant(self, name: str, value: Tensor) -> None:
-        self.register_buffer(name, value.contiguous())
+        # a copy: a view would bring all of its memory into the file
+        self.register_buffer(name, value.clone(memory_format=torch.contiguous_format))
 
     def _planes(self, rows: Tensor) -> Tensor:
         """Columns of each unitary, shape (inputs, modes, 2, circuits * batch), real part first."""

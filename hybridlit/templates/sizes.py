@@ -17,19 +17,13 @@ __all__ = ["Sizes", "check_fits", "knows_sizes", "sizes_of"]
 
 
 class Sizes(NamedTuple):
-    """Sizes of a row of data.
-
-    Attributes:
-        input_shape: Shape of its inputs.
-        targets: Number of its targets.
-        classes: Number of classes, if the data tell it.
-        source: Name of the data in messages.
-    """
+    """Sizes of a row of data, `source`; classes and the task that suits them if the data tell."""
 
     input_shape: tuple[int, ...]
     targets: int
     classes: int | None
     source: str
+    task: str | None = None
 
     def output_dim(self, task: str) -> int:
         """Return the number of outputs that a task needs."""
@@ -55,13 +49,12 @@ def sizes_of(data: Any) -> Sizes:
 
     Its `prepare_data` and `setup("fit")` are called for that. Random number generators stay as
     they are.
-
-    Raises:
-        TypeError: If it is neither, or no pair of tensors comes out.
     """
     name = type(data).__name__
     if knows_sizes(data):
-        return Sizes(tuple(data.input_shape), data.output_dim("regression"), _classes(data), name)
+        task = getattr(data, "task_of_target", None)
+        shape, targets = tuple(data.input_shape), data.output_dim("regression")
+        return Sizes(shape, targets, _classes(data), name, task)
     loader = data
     if isinstance(data, LightningDataModule):
         data.prepare_data()
@@ -90,11 +83,7 @@ def sizes_of(data: Any) -> Sizes:
 
 
 def check_fits(model: LightningModule, sizes: Sizes) -> None:
-    """Check that a model takes data of these sizes, where it is our own code that takes them.
-
-    Raises:
-        ValueError: If it does not.
-    """
+    """Refuse data of sizes that a model does not take, where it is our own code that takes them."""
     given, shape = model.hparams, sizes.input_shape
     width = math.prod(shape)
     if _ours(model, "unpack", "forward") and given.get("input_dim", width) != width:
@@ -106,6 +95,14 @@ def check_fits(model: LightningModule, sizes: Sizes) -> None:
     if not _ours(model, "unpack", "prepare_targets"):
         return
     outputs, task = given["output_dim"], given["task"]
+    if sizes.task not in (None, task) and (sizes.task, task) != ("binary", "multiclass"):
+        real = sizes.task == "regression"
+        what = "real values" if real else f"{sizes.classes} classes"
+        kind = "class" if real else "value"
+        raise ValueError(
+            f"task={task!r}, but the targets of {sizes.source} are {what}: give "
+            f"task={sizes.task!r}, or target_kind={kind!r} to the data if that is what they are"
+        )
     if task == "multiclass" and sizes.classes is not None and sizes.classes > outputs:
         raise ValueError(
             f"output_dim={outputs}, but {sizes.source} has {sizes.classes} classes: give "

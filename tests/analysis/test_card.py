@@ -5,7 +5,13 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from hybridlit import ArrayDataModule, ResidualHybrid, SequentialHybrid, model_card
+from hybridlit import (
+    ArrayDataModule,
+    ResidualHybrid,
+    SequentialHybrid,
+    TableDataModule,
+    model_card,
+)
 from hybridlit.analysis.scores import scores
 from hybridlit.analysis.statistics import share_interval
 
@@ -105,3 +111,23 @@ def test_names_are_no_markup(generator, make_trainer):
     make_trainer().fit(model, data)
     text = str(model_card(model, data))
     assert "| `a<b` |" in text and "| `c\\|d` |" in text
+
+
+def test_columns_of_a_table_are_listed_with_what_they_held(make_trainer):
+    pytest.importorskip("pandas", reason="data extra")
+    table = {
+        "size": [1.5, 2.5, None, 4.5] * 10,
+        "kind": ["old, very", "new"] * 20,
+        "sold": ["yes", "no", "no", "yes"] * 10,
+        "price": [float(row) for row in range(40)],
+    }
+    data = TableDataModule(table, "price", missing="impute", batch_size=8)
+    model = ResidualHybrid(input_dim="auto", output_dim="auto", task="regression")
+    model = model.build(data)
+    make_trainer().fit(model, data)
+    text = str(model_card(model, data))
+    assert "| `size` | number | 1.5 to 4.5, gaps |" in text
+    assert "| `kind` | category | 'new' and 'old, very' |" in text
+    assert "| `sold` | boolean |  |" in text
+    assert "predicts the value of `price`, in the units of the data" in text
+    assert "root mean squared error of price" in text

@@ -36,7 +36,7 @@ def test_a_card_of_a_run(run, capsys):
     assert path == run / "card.md"
     text = path.read_text()
     for wanted in (
-        "| epochs | 1 |",
+        "| epochs until then | 1 |",
         "| trainer: `max_epochs` | `1` |",
         "| data: `dataset` | `iris` |",
         "| data: `batch_size` | `16` |",

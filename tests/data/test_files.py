@@ -73,7 +73,7 @@ def test_integers_that_a_number_would_change_stay_text(write):
     frame = read_table(path)
     assert frame["zip"].tolist()[:2] == ["01234", "90210"] and frame["zip"].isna()[2]
     assert frame["key"][0] == "9007199254740993" and frame["key"].isna()[1]
-    assert frame["x"].dtype == float and frame["y"].dtype == float
+    assert (frame.dtypes[["x", "y"]] == "float64").all()
     data = TableDataModule(
         {"x": [1.0, 2, 3, 4] * 5, "n": ["07", "10", "8", "9"] * 5, "y": ["00", "01"] * 10}, "y"
     )

@@ -56,9 +56,9 @@ def mutations_of(
 
 def all_mutations() -> list[Mutation]:
     """Return all of them."""
-    from mutations import analysis, callbacks, data, photonics, templates
+    from mutations import analysis, callbacks, data, export, photonics, templates
 
-    modules = (photonics, data, templates, callbacks, analysis)
+    modules = (photonics, data, templates, callbacks, analysis, export)
     return [m for module in modules for m in module.MUTATIONS]
 
 

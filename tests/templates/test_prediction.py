@@ -74,8 +74,17 @@ def trained(make_trainer, tmp_path):
     return train
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("cls", [*TEMPLATES, Own])
+FAST = [*zip(TEMPLATES, TASKS, strict=True), (Own, "multiclass")]
+
+
+@pytest.mark.parametrize(
+    ("cls", "task"),
+    [
+        pytest.param(cls, task, marks=[] if (cls, task) in FAST else pytest.mark.slow)
+        for cls in (*TEMPLATES, Own)
+        for task in TASKS
+    ],
+)
 def test_raw_rows_give_what_a_trainer_gives_on_prepared_ones(cls, task, trained):
     model, data, tested, trainer, path = trained(cls, task)
     rows, targets = table(task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from math import nan
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -74,7 +75,9 @@ def predict(
     if targets is None:
         return
     known = (targets.isfinite().reshape(len(targets), -1) & predictions.isfinite()).all(1)
+    others = 0
     if model.task.classifies:
+        others = int((targets < 0).sum())
         known, targets = known & (targets >= 0), targets.nan_to_num().long()
     if bool(known.any()):
         with warnings.catch_warnings():
@@ -82,6 +85,8 @@ def predict(
             found = scores(model, predictions[known], targets[known])
         words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
         print(f"Scores of {plural(int(known.sum()), 'row')} whose target is given: {words}")
+        if others:
+            _say(f"{plural(others, 'row')} of no class of the training, which no score counts")
 
 
 def _targets_in(rows: Any, raw: RawRows, targets: Targets) -> Tensor | None:
@@ -94,7 +99,12 @@ def _targets_in(rows: Any, raw: RawRows, targets: Targets) -> Tensor | None:
         return None
     index = {label: float(i) for i, label in enumerate(targets.classes)}
     folders = [PurePosixPath(file).parts[:-1] for file in files]
-    found = [next((index[part] for part in parts if part in index), -1.0) for parts in folders]
+    # a file in no folder is of a class that is not told
+    others = [-1.0 if parts else nan for parts in folders]
+    found = [
+        next((index[part] for part in parts if part in index), other)
+        for parts, other in zip(folders, others, strict=True)
+    ]
     return tensor(found).double()
 
 

@@ -18,7 +18,7 @@ from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import Part, RowsDataModule
 from hybridlit.data.scaling import AUTO, AutoName, Scaler, ScalingName, target_scaling_of
 from hybridlit.data.splits import check_fractions
-from hybridlit.data.table_inputs import TableInputs
+from hybridlit.data.table_inputs import TableInputs, names_of_rows
 from hybridlit.data.table_rows import (
     MissingName,
     Rows,
@@ -188,8 +188,7 @@ class TableDataModule(RowsDataModule):
         self.val, self.test = (parts[n] if len(rows[n]) else None for n in ("val", "test"))
         _check_varying(inputs, prepared["train"])
         self.ids = {
-            part: {name: frame[name].iloc[chosen].tolist() for name in roles["id"]}
-            for part, chosen in rows.items()
+            part: names_of_rows(frame.iloc[chosen], roles["id"]) for part, chosen in rows.items()
         }
         self.task_of_target = (
             "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"

@@ -19,7 +19,7 @@ from hybridlit.data.inputs import Inputs, RawRows, far_outside
 from hybridlit.data.scaling import Scaler
 from hybridlit.words import quoted
 
-__all__ = ["TableInputs", "counted"]
+__all__ = ["TableInputs", "counted", "names_of_rows"]
 
 
 class TableInputs(Inputs):
@@ -148,9 +148,8 @@ class TableInputs(Inputs):
                 f"rows must have no missing values, got {counted(dict(counts))} of {len(frame):,} "
                 "rows: fill them, or train with missing='impute'"
             )
-        ids = {name: frame[name].tolist() for name in self.ids if name in frame.columns}
         raw = torch.from_numpy(values)
-        return RawRows(raw, ids, self._flags(raw))
+        return RawRows(raw, names_of_rows(frame, self.ids), self._flags(raw))
 
     def seen(self) -> list[tuple[str, str, str]]:
         """Return name and kind of each column, and its range, categories and gaps in training."""
@@ -207,6 +206,18 @@ class TableInputs(Inputs):
         """Make the module that was described, but for the scaling."""
         columns = [Column(**column) for column in description["columns"]]
         return cls(**{**description, "columns": columns})
+
+
+def names_of_rows(frame: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
+    """Return those of the columns that are there; None where a name is missing."""
+    found = {}
+    for name in columns:
+        if name in frame.columns:
+            series, there = frame[name], frame[name].notna()
+            if not there.all():  # files turn integers with gaps into floats
+                series = series.convert_dtypes().astype(object).where(there, None)
+            found[name] = series.tolist()
+    return found
 
 
 def counted(counts: Mapping[str, int]) -> str:

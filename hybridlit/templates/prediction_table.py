@@ -127,9 +127,10 @@ WRITERS: dict[str, Callable[[Predictions, Path], None]] = {
 
 def _array(values: list[Any]) -> Any:
     """A column without objects: what is missing is NaN among numbers, and empty among words."""
-    if any(isinstance(value, str) for value in values):
-        return np.array(["" if value is None else str(value) for value in values])
-    return np.array(values, float) if None in values else np.array(values)
+    array = np.array([np.nan if value is None else value for value in values])
+    if array.dtype.kind in "biuf":
+        return array
+    return np.array(["" if value is None else str(value) for value in values])
 
 
 def _shown(value: Any) -> str:

@@ -114,6 +114,7 @@ def test_what_is_unlike_the_training_is_said_in_a_line(place, capsys):
     assert said.err.splitlines() == [
         "hybridlit predict: left out, as no column of the training table: 'nonsense'",
         "hybridlit predict: 2 of 9 rows are unlike the training rows: see column flags",
+        "hybridlit predict: 1 row of no class of the training, which no score counts",
     ]
     assert "Scores of 8 rows" in said.out
     found = pd.read_csv(place / "found.csv")

@@ -289,6 +289,17 @@ def test_a_table_comes_back_from_a_file(suffix, tmp_path):
             assert next(csv.reader(file)) == list(ROWS.columns)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_names_of_rows_of_any_type_come_back(suffix, tmp_path):
+    days = pd.date_range("2026-01-01", periods=4).tolist()
+    ids = {"day": [*days[:3], None], "key": [1, None, 3, 4]}
+    path = Predictions({**ids, "y": [0.5] * 4}).write(tmp_path / f"table{suffix}")
+    read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".npz": np.load}[suffix]
+    found = read(path)
+    assert [str(day)[:10] for day in found["day"][:3]] == [str(day)[:10] for day in days[:3]]
+    assert np.asarray(found["key"], float)[2] == 3 and str(found["day"][3]) in ("", "nan", "NaT")
+
+
 def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"one of \.csv, \.tsv, \.parquet, \.npz, got 'a\.xlsx'"):
         ROWS.write(tmp_path / "new" / "a.xlsx")

@@ -177,8 +177,7 @@ class Column(NamedTuple):
     def numbers(self, series: Series) -> tuple[npt.NDArray[np.float64], int]:
         """Turn cells into float64, NaN where missing or -1 where the category is unknown.
 
-        Returns:
-            The numbers, and how many cells hold what is none, and are NaN.
+        The second is how many cells hold what is no number, and are NaN.
         """
         types = needed("pandas").api.types
         is_complex = types.is_complex_dtype(series.dtype)

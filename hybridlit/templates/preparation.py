@@ -63,8 +63,7 @@ def adopt_preprocessing(model: HybridModule, trainer: Trainer) -> None:
 def compare_preprocessing(model: HybridModule, trainer: Trainer) -> None:
     """Look whether the data of a validation, test or prediction are prepared as the model knows.
 
-    Raises:
-        ValueError: If their columns or classes are others, so that its numbers would mean others.
+    Other columns or classes are refused, since the model's numbers would mean others.
     """
     given = None if trainer.state.fn == TrainerFn.FITTING else _of_data(trainer)
     own = model.preprocessing

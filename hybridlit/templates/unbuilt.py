@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeAlias
 from lightning.pytorch import Callback, LightningModule
 from typing_extensions import Self
 
+from hybridlit.constructors import raised_in
 from hybridlit.data.scaling import AUTO, AutoName
 from hybridlit.internals.lightning import attached_data, attached_trainer, noted_arguments
 from hybridlit.templates.preparation import take_over
@@ -93,13 +94,7 @@ class Buildable(LightningModule):
 
 
 class Unbuilt(LightningModule):
-    """What a model is until `build` gives it the sizes that it was told to take from the data.
-
-    Args:
-        kind: Class of the model.
-        args: Its arguments.
-        kwargs: Those given by name.
-    """
+    """What a model is until `build` gives it the sizes that it was told to take from the data."""
 
     def __init__(
         self, kind: type[Buildable], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -196,11 +191,7 @@ class Unbuilt(LightningModule):
         except SizesWanted as wanted:
             return wanted.task
         except Exception as error:
-            trace = error.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            source = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
-            if source.startswith("hybridlit."):
+            if raised_in(error).startswith("hybridlit."):
                 raise
         # the code of a subclass needs the numbers first, or goes without them
         return str(kwargs.get("task", "multiclass"))

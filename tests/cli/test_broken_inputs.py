@@ -208,7 +208,7 @@ def a_column_without_a_name():
 def more_cells_in_a_line():
     Path("data.csv").write_text(text(columns()) + f"{SECRET},1,2,{SECRET},yes,setosa,7\n")
     recipe()
-    return "data.csv", "6 names"
+    return "data.csv", "more in a line"
 
 
 @table

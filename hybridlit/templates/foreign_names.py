@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -37,7 +39,10 @@ def unimported_name(arguments: Any, trusted: Collection[str] = ()) -> str | None
 
 
 def named_strings(value: Any) -> Iterator[str]:
-    """Yield all strings in a nested value that could be names of classes, also within YAML."""
+    """Yield all strings in a nested value that could be names of classes, also within YAML.
+
+    A file that a string names is read, as jsonargparse would read it.
+    """
     if isinstance(value, Mapping):
         for entry in value.values():
             yield from named_strings(entry)
@@ -45,6 +50,9 @@ def named_strings(value: Any) -> Iterator[str]:
         for entry in value:
             yield from named_strings(entry)
     elif isinstance(value, str):
+        with suppress(OSError, ValueError):  # no name of a file, or no text in it
+            if Path(value).is_file():
+                value = Path(value).read_text(encoding="utf-8")
         if _DOTTED.fullmatch(value):
             yield value
             return

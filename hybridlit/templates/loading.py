@@ -66,7 +66,8 @@ def load(
         )
     content = read_checkpoint(path)
     kind = _class_of(content, allow, Path(path))
-    kept = content.get("hyper_parameters")
+    # Lightning goes by the former keys as well
+    kept = [content.get(key) for key in ("hyper_parameters", "hparams", "module_arguments")]
     names = {each for each in allow if isinstance(each, str)}
     foreign = unimported_name(kept, {INSTANTIATES, *names})
     if foreign is not None and not _within(foreign, names):

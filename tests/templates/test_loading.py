@@ -113,11 +113,16 @@ def test_arguments_that_the_file_does_not_hold_are_given(saved):
         ({}, {"_instantiator": "trap.make"}),
         ({}, {"front": {"class_path": "trap.Front"}, "_instantiator": INSTANTIATES}),
         ({}, {"front": ["{class_path: trap.Front}"]}),
+        ({}, {"front": "front.yaml", "_instantiator": INSTANTIATES}),
+        ({"hparams": {"front": {"class_path": "trap.Front"}}}, {}),
+        ({"module_arguments": {"front": {"class_path": "trap.Front"}}}, {}),
     ],
 )
 def test_nothing_is_imported_that_is_not_allowed(changes, hparams, saved, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "front.yaml").write_text("class_path: trap.Front")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"trap\.(Mine|make|Front).* trust the file"):
         load(saved(small(), changes, hparams))
     assert "trap" not in sys.modules

@@ -96,6 +96,7 @@ def _given(settings: Mapping[str, Any], kind: type | None) -> list[tuple[str, An
     """The settings that are not what a class has by default."""
     parameters = {} if kind is None else inspect.signature(kind).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items()}
+    defaults |= {n: list(value) for n, value in defaults.items() if isinstance(value, tuple)}
     return [(n, v) for n, v in settings.items() if v is not None and v != defaults.get(n)]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -118,8 +117,6 @@ class ArrayInputs(Inputs):
         """Take an array, a table whose columns may be in another order, or the path of a .npy."""
         if isinstance(rows, (str, Path)):
             rows = load_arrays(rows)
-        if isinstance(rows, Mapping):
-            rows = _Columns(rows)
         values = as_tensor(in_order(rows, self.names, "inputs"), "inputs").double()
         if values.shape[1:] != self.shape or values.dim() != len(self.shape) + 1:
             raise ValueError(
@@ -142,20 +139,6 @@ class ArrayInputs(Inputs):
     def describe(self) -> dict[str, Any]:
         """Return the names."""
         return {"names": None if self.names is None else [_plain_name(name) for name in self.names]}
-
-
-class _Columns:
-    """A mapping of columns, as a table that `in_order` takes."""
-
-    def __init__(self, columns: Mapping[Any, Any]) -> None:
-        self._given = columns
-        self.columns = list(columns)
-
-    def __getitem__(self, names: list[Any]) -> _Columns:
-        return _Columns({name: self._given[name] for name in names})
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.stack([np.asarray(each, dtype) for each in self._given.values()], 1)
 
 
 def far_outside(

@@ -68,13 +68,8 @@ from .data import (
     SklearnDataModule as SklearnDataModule,
     TableDataModule as TableDataModule,
 )
-from .export import (
-    RealCircuit as RealCircuit,
-    export_model as export_model,
-)
-from .optimizers import (
-    create_hybrid_optimizer as create_hybrid_optimizer,
-)
+from .export import RealCircuit as RealCircuit, export_model as export_model
+from .optimizers import create_hybrid_optimizer as create_hybrid_optimizer
 from .photonics import (
     Ansatz as Ansatz,
     AnsatzFactory as AnsatzFactory,

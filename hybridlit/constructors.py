@@ -22,6 +22,7 @@ __all__ = [
     "constructor_calls",
     "given_arguments",
     "plain",
+    "raised_in",
 ]
 
 
@@ -110,6 +111,14 @@ def given_arguments(calls: list[ConstructorCall], names: Collection[str]) -> dic
             if name in parameters and name in call.arguments and name not in decided:
                 decided[name] = call.arguments[name] != parameters[name].default
     return {name: calls[0].arguments[name] for name, given in decided.items() if given}
+
+
+def raised_in(error: BaseException) -> str:
+    """Return the name of the module whose code has raised an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
 
 
 def plain(value: Any) -> Any:

@@ -15,15 +15,16 @@ from lightning.pytorch import LightningDataModule
 from hybridlit import __version__
 from hybridlit.analysis.pictures.optical_circuit import optical_circuit
 from hybridlit.analysis.report import Report, code
-from hybridlit.analysis.scores import COVERAGE, class_names, class_shares, scores
+from hybridlit.analysis.scores import COVERAGE, class_shares, scores
 from hybridlit.analysis.splits import count_rows, prepared
 from hybridlit.argument_types import checked
 from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
+from hybridlit.templates.prediction import class_labels
 from hybridlit.words import in_bytes, in_digits, piped, plural
 
-__all__ = ["model_card"]
+__all__ = ["given_settings", "model_card"]
 
 _MANY = 60
 """Columns, classes or settings that are listed at most; how many more there are is said."""
@@ -121,7 +122,7 @@ def _data(model: HybridModule, datamodule: LightningDataModule | None) -> list[s
         else:
             parts.append(f"Inputs: {known.inputs.kind}, rows of shape {known.inputs.shape}.")
     if model.task.classifies:
-        names = [code(name) for name in class_names(model)]
+        names = [code(name) for name in class_labels(model)]
         shares = [] if datamodule is None else class_shares(model, datamodule)
         columns = [names, [f"{share:.1%}" for share in shares]] if shares else [names]
         head = ("class", "share of the training rows")[: len(columns)]
@@ -147,8 +148,9 @@ def _model(model: HybridModule, checkpoint: str | os.PathLike[str] | None) -> st
     if checkpoint is not None:
         path = Path(checkpoint)
         told["checkpoint"] = f"{code(path.name)}, {in_bytes(path.stat().st_size)} on disk"
-    changed = {code(name): code(value) for name, value in _changed(model).items()}
-    settings = _table(("setting that is not as by default", "value"), changed.items())
+    given = given_settings(type(model), model.own_arguments)
+    changed = [(code(name), code(value)) for name, value in given.items()]
+    settings = _table(("setting that is not as by default", "value"), changed)
     return _listed(told) + (f"\n\n{settings}" if changed else "")
 
 
@@ -161,14 +163,14 @@ def _circuit(module: Any) -> str:
     return f"{several}{drawn.caption}; {states} states; {drawn.reading}"
 
 
-def _changed(model: HybridModule) -> dict[str, Any]:
-    """The arguments of a model that are not those that it would have without being told."""
+def given_settings(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a class that are not those that it would have without being told."""
     defaults: dict[str, Any] = {}
-    for kind in type(model).__mro__:
-        if "__init__" in vars(kind):
-            for name, parameter in inspect.signature(kind).parameters.items():
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            for name, parameter in inspect.signature(base).parameters.items():
                 defaults.setdefault(name, parameter.default)
-    return {n: v for n, v in model.own_arguments.items() if v != defaults.get(n)}
+    return {name: value for name, value in arguments.items() if value != defaults.get(name)}
 
 
 def _scores(model: HybridModule, datamodule: LightningDataModule) -> str:

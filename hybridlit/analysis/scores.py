@@ -15,9 +15,10 @@ from hybridlit.analysis.ablation.measure import Bench, Measure, prepared_targets
 from hybridlit.analysis.splits import batches_of
 from hybridlit.analysis.statistics import Interval, row_interval, share_interval
 from hybridlit.templates import HybridModule
+from hybridlit.templates.prediction import class_labels
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["COVERAGE", "Score", "class_names", "class_shares", "scores"]
+__all__ = ["COVERAGE", "Score", "class_shares", "scores"]
 
 COVERAGE = (
     "The 95 % intervals are of the test rows: in 95 of 100 draws of as many rows from the same "
@@ -40,17 +41,7 @@ def scores(model: HybridModule, datamodule: LightningDataModule) -> list[Score]:
 
     Classes: the accuracy, and the share of right answers among the rows of each class. Values: R2
     over all targets, and the root mean squared error of each target, in its own units where the
-    model knows them.
-
-    Args:
-        model: The model, which stays as it is.
-        datamodule: The data, see `prepared`.
-
-    Returns:
-        The scores, the main one first.
-
-    Raises:
-        ValueError: If there are no test rows, or outputs are not finite.
+    model knows them. The main score comes first.
     """
     measure, test = Measure(model), batches_of(datamodule, "test")
     with undisturbed(model, whole=True):
@@ -63,23 +54,16 @@ def scores(model: HybridModule, datamodule: LightningDataModule) -> list[Score]:
         return found + _errors(model, model.predictions(outputs), targets)
     right, classes = rows > 0.5, targets.flatten().long().numpy()
     found = [_share("accuracy", right, constant)]
-    names = class_names(model)
+    names = class_labels(model)
     for index in np.unique(classes):
         found.append(_share(f"right answers among {names[index]}", right[classes == index]))
     return found
 
 
-def class_names(model: HybridModule) -> list[str]:
-    """Return what the classes of a model are called: as in its data, or else by their number."""
-    own = None if model.preprocessing is None else model.preprocessing.targets.classes
-    count = max(2, model.task.output_dim)  # a binary task has one output
-    return [str(name) for name in (own if own is not None else range(count))]
-
-
 def class_shares(model: HybridModule, datamodule: LightningDataModule) -> list[float]:
     """Return the share of each class among the training rows of a data module that is set up."""
     targets = prepared_targets(model, batches_of(datamodule, "train")).flatten().long()
-    counts = torch.bincount(targets, minlength=len(class_names(model)))
+    counts = torch.bincount(targets, minlength=len(class_labels(model)))
     return [float(share) for share in counts / len(targets)]
 
 

@@ -40,9 +40,7 @@ class Interval:
 
 
 def interval(
-    values: Sequence[float],
-    test_per_train: float = 0.0,
-    of_rows: RowErrors | float = 0.0,
+    values: Sequence[float], test_per_train: float = 0.0, of_rows: RowErrors | float = 0.0
 ) -> Interval:
     """Return Student's t interval of the mean of values from several runs.
 
@@ -64,9 +62,7 @@ def interval(
 
 
 def p_value(
-    values: Sequence[float],
-    test_per_train: float = 0.0,
-    of_rows: RowErrors | float = 0.0,
+    values: Sequence[float], test_per_train: float = 0.0, of_rows: RowErrors | float = 0.0
 ) -> float:
     """Return the two-sided p value of the test that the true mean is 0, arguments as `interval`.
 

@@ -4,13 +4,7 @@ A wrong type is a `TypeError` and a value out of its range a `ValueError`, by th
 """
 
 from hybridlit.blocks.fronts import CNNFront, Conv1dFront, GRUFront
-from hybridlit.blocks.fusion import (
-    AttentionFusion,
-    ConcatFusion,
-    Fusion,
-    GatedFusion,
-    SumFusion,
-)
+from hybridlit.blocks.fusion import AttentionFusion, ConcatFusion, Fusion, GatedFusion, SumFusion
 from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationLayer, RowSafeBatchNorm1d
 from hybridlit.blocks.residual_gate import GainGate, InputGate

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from hybridlit import __version__
@@ -29,7 +28,7 @@ from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import batches_of, first_batches, prepared
 from hybridlit.checks import integer
 from hybridlit.cli.card import leave_verdict
-from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
+from hybridlit.cli.checkpoints import checkpoint_path, recipe_of, settings_of
 from hybridlit.cli.loading import load_run
 from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.photonics import PhotonicCircuit
@@ -155,8 +154,7 @@ def _command(given: dict[str, Any]) -> str:
 
 def _trainer_of(recipe: Path) -> dict[str, Any]:
     """Return the settings of the run's Trainer that are not left to Lightning."""
-    content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    given = content.get("trainer") or {}
+    given = settings_of(recipe).get("trainer") or {}
     return {name: value for name, value in given.items() if value is not None}
 
 

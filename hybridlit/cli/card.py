@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import shlex
 from collections.abc import Mapping
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import Trainer
 
 from hybridlit import __version__
-from hybridlit.analysis.card import model_card
+from hybridlit.analysis.card import given_settings, model_card
 from hybridlit.analysis.report import code
-from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
+from hybridlit.cli.checkpoints import checkpoint_path, folder_for, recipe_of, settings_of
 from hybridlit.cli.loading import datamodule_of_recipe, load_model
 
 __all__ = ["card", "leave_verdict"]
@@ -55,8 +53,8 @@ def card(ckpt: str, out: str | None = None, template: str | None = None) -> list
     except (ImportError, OSError, TypeError, ValueError) as error:
         missing = f"not measured: {error}"
     if recipe is not None:
-        told |= _settings(yaml.safe_load(recipe.read_text(encoding="utf-8")), data)
-    folder = checkpoint.parent if recipe is None else recipe.parent
+        told |= _settings(settings_of(recipe), data)
+    folder = folder_for(checkpoint)
     report = model_card(
         model,
         data,
@@ -80,24 +78,22 @@ def _metrics(callbacks: Mapping[str, Any]) -> dict[str, str]:
 def _settings(config: Mapping[str, Any], data: object) -> dict[str, str]:
     """Settings of the run's Trainer and of its data that are not as by default."""
     found = {"seed": code(config.get("seed_everything"))}
-    for name, value in _given(config.get("trainer") or {}, Trainer):
+    for name, value in _given(config.get("trainer"), Trainer):
         if name in ("callbacks", "logger"):  # with all their arguments they would fill the page
             given = value if isinstance(value, list) else [value]
             value = [each["class_path"] if isinstance(each, dict) else each for each in given]
         found[f"trainer: {code(name)}"] = code(value)
     section = config.get("data") or {}
     found["data"] = code(section.get("class_path"))
-    for name, value in _given(section.get("init_args") or {}, None if data is None else type(data)):
+    for name, value in _given(section.get("init_args"), type(data)):
         found[f"data: {code(name)}"] = code(value)
     return found
 
 
-def _given(settings: Mapping[str, Any], kind: type | None) -> list[tuple[str, Any]]:
-    """The settings that are not what a class has by default."""
-    parameters = {} if kind is None else inspect.signature(kind).parameters
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
-    defaults |= {n: list(value) for n, value in defaults.items() if isinstance(value, tuple)}
-    return [(n, v) for n, v in settings.items() if v is not None and v != defaults.get(n)]
+def _given(settings: Mapping[str, Any] | None, kind: type) -> list[tuple[str, Any]]:
+    """The settings that are not what a class has by default, nor null, which is not given."""
+    changed = given_settings(kind, settings or {})
+    return [(name, value) for name, value in changed.items() if value is not None]
 
 
 # --- the verdict of an ablation -------------------------------------------------------------------
@@ -106,17 +102,9 @@ def _given(settings: Mapping[str, Any], kind: type | None) -> list[tuple[str, An
 def leave_verdict(
     report: Path, checkpoint: Path, command: str, conclusion: str, study: Any
 ) -> Path:
-    """Write what `hybridlit analyze` has found beside its report.
+    """Write what `hybridlit analyze` has found beside its report, and return the file.
 
-    Args:
-        report: The report.
-        checkpoint: The checkpoint that it is of.
-        command: How it was made.
-        conclusion: What was found, in Markdown.
-        study: All of it as plain values, or None.
-
-    Returns:
-        The file written.
+    `conclusion` is in Markdown, `study` are plain values, or None.
     """
     path = report.with_suffix(".json")
     content = {

@@ -18,13 +18,18 @@ from hybridlit.resume.folder import best_checkpoint, newest_checkpoint, undamage
 from hybridlit.templates.foreign_names import unimported_name
 
 __all__ = [
+    "CONFIG",
     "RUNS",
     "SOURCE",
+    "VERSION",
     "checkpoint_path",
+    "folder_for",
+    "is_remote",
     "newest_run",
     "noted_recipes",
     "recipe_of",
     "run_of",
+    "settings_of",
     "values_of",
     "with_settings",
 ]
@@ -33,8 +38,12 @@ RUNS = Path("runs")
 """Where runs of the command line are, in the working folder."""
 
 _EXAMPLE = "such as runs/NAME/version_0/checkpoints/last.ckpt"
-_VERSION = re.compile(r"version_\d+")
-_CONFIG = re.compile(r"config(-\d+)?\.yaml")
+
+VERSION = re.compile(r"version_(\d+)")
+"""Names of the folders of runs."""
+
+CONFIG = re.compile(r"config(-\d+)?\.yaml")
+"""Names of the files with the settings of a run."""
 
 SOURCE = "recipe: "
 """Begins the line of comment in a `config.yaml` that names the recipe: classes are beside it."""
@@ -52,10 +61,6 @@ def checkpoint_path(given: str, runs: Path | None = None, resume: bool = False) 
         runs: Where to look for runs, all or those of one name; None: all under `runs/`.
         resume: Take a folder as well (its newest undamaged checkpoint), and instead of a damaged
             file the newest undamaged one beside it.
-
-    Raises:
-        FileNotFoundError: If there is no such file or run.
-        ValueError: If the file is damaged.
     """
     path = Path(given)
     try:
@@ -77,6 +82,11 @@ def checkpoint_path(given: str, runs: Path | None = None, resume: bool = False) 
     return path
 
 
+def is_remote(given: str) -> bool:
+    """Whether it is for Lightning to find the checkpoint that a user means."""
+    return "://" in given or given == "hpc" or given.startswith("registry")
+
+
 def run_of(checkpoint: str | Path) -> Path:
     """Return the folder of the run that a checkpoint is of: `<run>/checkpoints/*.ckpt`."""
     return Path(checkpoint).parent.parent
@@ -89,13 +99,32 @@ def recipe_of(checkpoint: str | Path) -> Path:
     others.
     """
     run = run_of(checkpoint)
-    found = [path for path in run.glob("config*.yaml") if _CONFIG.fullmatch(path.name)]
+    found = [path for path in run.glob("config*.yaml") if CONFIG.fullmatch(path.name)]
     if not found:
         raise FileNotFoundError(
             f"no {run / 'config.yaml'}: the settings of {checkpoint} are not known, since "
             "hybridlit fit has not made it, or they were moved"
         )
     return max(found, key=lambda path: int(path.stem.partition("-")[2] or 0))
+
+
+def folder_for(checkpoint: Path) -> Path:
+    """Return where what is made of a checkpoint goes: the folder of its run, or else its own."""
+    try:
+        return recipe_of(checkpoint).parent
+    except FileNotFoundError:  # hybridlit fit has not made it
+        return checkpoint.parent
+
+
+def settings_of(recipe: str | Path) -> Any:
+    """Return what a recipe, or the `config.yaml` of a run, says."""
+    path = Path(recipe)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path} is no YAML file: {error}") from None
 
 
 def noted_recipes(settings: str | Path) -> list[str]:
@@ -109,7 +138,7 @@ def newest_run(folder: Path) -> Path:
         file.stat().st_mtime_ns: file.parent.parent
         for pattern in ("version_*", "*/version_*")
         for file in folder.glob(f"{pattern}/checkpoints*/*.ckpt")
-        if _VERSION.fullmatch(file.parent.parent.name)
+        if VERSION.fullmatch(file.parent.parent.name)
     }
     if not found:
         raise FileNotFoundError(f"there is no run with a checkpoint under {folder}")
@@ -129,16 +158,17 @@ def values_of(words: Sequence[str], options: Sequence[str]) -> list[str]:
 def with_settings(words: Sequence[str]) -> list[str]:
     """Add the settings of the run to the words of a verb that name a checkpoint and no settings.
 
-    Args:
-        words: The verb and what is behind it.
-
-    Returns:
-        The words, with `--config` where a checkpoint is named by `--ckpt` but neither `--config`
-        nor `--model` is given, and then with the file that `last` or `best` stands for.
+    The words, the verb first, get `--config` where a checkpoint is named by `--ckpt` but neither
+    `--config` nor `--model` is given, and then the file that `last` or `best` stands for.
     """
     verb, *rest = words
     given = values_of(rest, ("--ckpt", "--ckpt_path"))
-    if not given or not given[-1] or values_of(rest, ("--config", "-c", "--model")):
+    if (
+        not given
+        or not given[-1]
+        or is_remote(given[-1])
+        or values_of(rest, ("--config", "-c", "--model"))
+    ):
         return [*words]
     path = checkpoint_path(given[-1], resume=verb == "fit")
     try:
@@ -146,7 +176,7 @@ def with_settings(words: Sequence[str]) -> list[str]:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}: give --config") from None
     if not _is_own(path):
-        settings = _read(recipe)
+        settings = settings_of(recipe)
         unknown = [n for n in class_paths(settings) if n.rpartition(".")[0] not in sys.modules]
         name = unknown[0] if unknown else unimported_name(settings)
         if name is not None:
@@ -171,10 +201,6 @@ def _import_own(path: Path) -> None:
     except FileNotFoundError:
         return
     importable(*noted_recipes(recipe))
-    for name in class_paths(_read(recipe)):
+    for name in class_paths(settings_of(recipe)):
         with suppress(ImportError):  # whoever needs it says what is missing
             import_module(name.rpartition(".")[0])
-
-
-def _read(recipe: Path) -> Any:
-    return yaml.safe_load(recipe.read_text(encoding="utf-8"))

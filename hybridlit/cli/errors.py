@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentError, ArgumentParser
 
 from hybridlit.cli.unwrapping import cause_of, unwrapped
+from hybridlit.constructors import raised_in
 
 __all__ = ["OneLineParser", "Refusal", "in_one_line"]
 
@@ -40,12 +41,7 @@ class OneLineParser(ArgumentParser):
 
 @contextmanager
 def in_one_line(verb: str, traceback: bool) -> Iterator[None]:
-    """Turn the usual errors into a line that begins with the verb, and Ctrl-C into a word.
-
-    Args:
-        verb: The verb; empty for none.
-        traceback: Print where an error comes from before the line.
-    """
+    """Turn the usual errors into a line that begins with the verb, and Ctrl-C into a word."""
     try:
         yield
     except KeyboardInterrupt:
@@ -62,15 +58,7 @@ def in_one_line(verb: str, traceback: bool) -> Iterator[None]:
 def _line(error: Exception) -> str:
     cause = cause_of(error)
     said = " ".join(unwrapped(str(cause)).split()) or type(cause).__name__
-    if isinstance(error, ArgumentError) or _raised_here(cause):
+    ours = raised_in(cause).partition(".")[0] == "hybridlit"  # whose text says what to do
+    if ours or isinstance(error, ArgumentError) or isinstance(cause, OSError):
         return said
     return f"{said} ({type(cause).__name__}; --traceback shows where)"
-
-
-def _raised_here(error: BaseException) -> bool:
-    """Tell whether an error was raised in hybridlit, so that its text says what to do."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = trace.tb_frame.f_globals.get("__name__", "") if trace is not None else ""
-    return str(module).partition(".")[0] == "hybridlit" or isinstance(error, OSError)

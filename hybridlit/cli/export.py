@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
+from hybridlit.cli.checkpoints import checkpoint_path, folder_for
 from hybridlit.cli.loading import load_model
 from hybridlit.export import export_model
 from hybridlit.export.formats import FORMATS, FormatName
@@ -30,11 +30,7 @@ def export(
         The files written, the model first.
     """
     checkpoint = checkpoint_path(ckpt)
-    try:
-        folder = recipe_of(checkpoint).parent
-    except FileNotFoundError:  # hybridlit fit has not made it
-        folder = checkpoint.parent
-    path = folder / f"model{FORMATS[format].suffix}" if out is None else Path(out)
+    path = folder_for(checkpoint) / f"model{FORMATS[format].suffix}" if out is None else Path(out)
     written = export_model(load_model(checkpoint, template), path, format)
     about = json.loads(written[1].read_text(encoding="utf-8"))
     print(f"To run it without hybridlit:\n\n{about['example']}\n")

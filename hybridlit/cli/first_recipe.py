@@ -33,15 +33,10 @@ def first_recipe(
     own: Sequence[Setting],
     front: Sequence[Setting] = (),
 ) -> str:
-    """Return the text of a recipe.
+    """Return the text of a recipe, lines of comment on top, for so many training rows.
 
-    Args:
-        head: Lines of comment on top.
-        rows: Number of training rows.
-        task: Task of the model.
-        data: Class of the data module.
-        own: Arguments of it, besides those that all have.
-        front: Arguments of the model that say what comes before its first layer.
+    `data` is the class of the data module, `own` are its arguments besides those that all have, and
+    `front` are arguments of the model that say what comes before its first layer.
     """
     batch, epochs = next(((b, e) for below, b, e in _SIZES if rows < below), _MOST)
     trainer = [
@@ -51,7 +46,7 @@ def first_recipe(
         ("- class_path: lightning.pytorch.callbacks.EarlyStopping", ""),
         ("  init_args:", ""),
         ("    monitor: val/loss", "the run ends once this has not fallen"),
-        (f"    patience: {max(epochs // 3, 5)}", "for so many epochs; the best one is kept"),
+        (f"    patience: {epochs // 2}", "for so many epochs; the best one is kept"),
     ]
     model = [
         ("input_dim: auto", "counted in the data"),
@@ -59,13 +54,13 @@ def first_recipe(
         (f"task: {task}", ""),
         *front,
         ("hidden_dims: [64, 64]", "widths of the classical layers"),
-        ("dropout: 0.2", "share of hidden values left out in training, against overfitting"),
+        ("dropout: 0.3", "share of hidden values left out in training, against overfitting"),
         ("quantum_dim: 5", "numbers that go into the circuit, a learned projection"),
         ("n_modes: 6", "size of the circuit: hybridlit plan tells what it costs"),
         ("n_photons: 2", ""),
-        ("classical_lr: 0.01", "learning rates: of the classical parameters,"),
+        ("classical_lr: 0.003", "learning rates: of the classical parameters,"),
         ("quantum_lr: 0.01", "and of the photonic ones"),
-        ("weight_decay: 0.1", "against overfitting as well; 0: none"),
+        ("weight_decay: 0.3", "against overfitting as well; 0: none"),
         ("schedule: cosine", "rates fall to 0 by the end of the run"),
     ]
     module = [

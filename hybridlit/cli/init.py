@@ -144,13 +144,13 @@ def _ids(frame: DataFrame, facts: Sequence[ColumnFacts]) -> list[str]:
     found = []
     for each in facts:
         named = _ID.fullmatch(each.name) is not None and each.distinct >= _OFTEN * len(frame)
-        whole = each.kind == "number" and not (frame[each.name].astype(float) % 1).any()
+        whole = each.kind == "number" and not (frame[each.name].dropna().astype(float) % 1).any()
         text = each.kind in ("text", "category")
         own = each.distinct == len(frame) > 1
-        if each.missing or not ((own and text) or (named and (whole or text))):
+        if not ((own and text) or (named and (whole or text))):
             continue
         found.append(each.name)
-        if not own:
+        if each.distinct + each.missing < len(frame):
             warnings.warn(
                 f"{each.name!r} repeats: where its rows belong together, name it in group as well, "
                 "which keeps them in one split",

@@ -6,12 +6,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
-from hybridlit.cli.checkpoints import recipe_of
+from hybridlit.cli.checkpoints import recipe_of, settings_of
 from hybridlit.cli.classes import importable
 from hybridlit.cli.unwrapping import unwrapped
 from hybridlit.internals.lightning import INSTANTIATES
@@ -19,29 +18,20 @@ from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import unimported_name
 from hybridlit.templates.loading import class_name_of, load, load_as, read_checkpoint
 
-__all__ = [
-    "datamodule_of_recipe",
-    "load_model",
-    "load_run",
-    "model_of_recipe",
-]
+__all__ = ["datamodule_of_recipe", "load_model", "load_run", "model_of_recipe"]
 
 
 def model_of_recipe(config: str | Path) -> HybridModule:
     """Build the model, with fresh weights, that a recipe or the `config.yaml` of a run describes.
 
     If sizes are `auto`, that is for the data that it describes.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it describes no model, or arguments do not fit.
     """
     model: HybridModule = _section(Path(config), "model", HybridModule)
     return model if isinstance(model, HybridModule) else model.build(datamodule_of_recipe(config))
 
 
 def datamodule_of_recipe(config: str | Path) -> LightningDataModule:
-    """Build the data module that a recipe describes; errors are as for `model_of_recipe`."""
+    """Build the data module that a recipe describes."""
     data: LightningDataModule = _section(Path(config), "data", LightningDataModule)
     return data
 
@@ -58,9 +48,6 @@ def load_model(
             checkpoints that tell none, need it. With it, the checkpoint is trusted to name other
             classes, for arguments that are modules.
         **arguments: Arguments of the class that the checkpoint does not hold.
-
-    Returns:
-        The model, on the CPU, in evaluation mode.
     """
     if template is not None:
         return load_as(_class_of(template), checkpoint, arguments)
@@ -91,10 +78,7 @@ def load_run(
 
 def _section(path: Path, name: str, kind: type) -> Any:
     """Build what a section of a recipe describes, a class with its arguments."""
-    try:
-        content = yaml.safe_load(_existing(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from None
+    content = settings_of(path)
     section = content.get(name) if isinstance(content, dict) else None
     if section is None:
         raise ValueError(f"{path} has no section {name!r}")
@@ -122,9 +106,3 @@ def _class_of(name: str) -> type[HybridModule]:
     if not (isinstance(found, type) and issubclass(found, HybridModule)):
         raise ValueError(f"{name} is no HybridModule")
     return found
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    return path

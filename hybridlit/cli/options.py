@@ -16,11 +16,7 @@ def run_function(verb: str, arguments: list[str], traceback: bool = False) -> No
     """Run the function of a verb, and print the files that it returns.
 
     What is False by default is a flag without a value; what is positional only has no option.
-
-    Args:
-        verb: The verb: function and module have its name.
-        arguments: What is behind it.
-        traceback: Print where an error comes from.
+    Function and module have the name of the verb.
     """
     with in_one_line(verb, traceback):
         function = getattr(import_module(f"hybridlit.cli.{verb}"), verb)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from math import nan
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from torch import Tensor, tensor
 
-from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
+from hybridlit.cli.checkpoints import checkpoint_path, folder_for
 from hybridlit.cli.loading import load_model
 from hybridlit.data.files import FORMATS, read_table
 from hybridlit.data.inputs import RawRows
@@ -17,6 +18,7 @@ from hybridlit.data.table_targets import known_targets
 from hybridlit.data.targets import Targets
 from hybridlit.templates.prediction import labelled, predicted, read_rows, scores
 from hybridlit.templates.prediction_table import WRITERS
+from hybridlit.words import plural
 
 __all__ = ["predict"]
 
@@ -43,7 +45,7 @@ def predict(
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
     """
     checkpoint = checkpoint_path(ckpt)
-    path = _output_of(checkpoint) if output is None else Path(output)
+    path = folder_for(checkpoint) / "predictions.csv" if output is None else Path(output)
     if path.suffix.lower() not in WRITERS:
         raise ValueError(f"output must end in one of {', '.join(WRITERS)}, got {path.name!r}")
     if path.exists() and Path(input).exists() and path.samefile(input):
@@ -65,25 +67,26 @@ def predict(
     predictions = predicted(model, raw, batch_size)
     table = labelled(model, raw, predictions)
     flagged = sum(map(bool, table.columns.get("flags", [])))
+    count = plural(len(table), "row")
     if flagged:
-        _say(f"{flagged:,} of {len(table):,} rows are unlike the training rows: see column flags")
-    print(f"Predictions for {len(table):,} rows: {table.write(path)}")
+        _say(f"{flagged:,} of {count} are unlike the training rows: see column flags")
+    print(f"Predictions for {count}: {table.write(path)}")
     targets = _targets_in(rows, raw, model.preprocessing.targets)
-    if targets is not None:
-        known = targets.isfinite().reshape(len(targets), -1).all(1)
-        if model.task.classifies:
-            known, targets = known & (targets >= 0), targets.nan_to_num().long()
-        if bool(known.any()):
+    if targets is None:
+        return
+    known = (targets.isfinite().reshape(len(targets), -1) & predictions.isfinite()).all(1)
+    others = 0
+    if model.task.classifies:
+        others = int((targets < 0).sum())
+        known, targets = known & (targets >= 0), targets.nan_to_num().long()
+    if bool(known.any()):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="r2 is NaN")  # which is said by nan
             found = scores(model, predictions[known], targets[known])
-            words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
-            print(f"Scores of {int(known.sum()):,} rows whose target is given: {words}")
-
-
-def _output_of(checkpoint: Path) -> Path:
-    try:
-        return recipe_of(checkpoint).with_name("predictions.csv")
-    except FileNotFoundError:
-        return checkpoint.with_name("predictions.csv")
+        words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        print(f"Scores of {plural(int(known.sum()), 'row')} whose target is given: {words}")
+        if others:
+            _say(f"{plural(others, 'row')} of no class of the training, which no score counts")
 
 
 def _targets_in(rows: Any, raw: RawRows, targets: Targets) -> Tensor | None:
@@ -96,7 +99,12 @@ def _targets_in(rows: Any, raw: RawRows, targets: Targets) -> Tensor | None:
         return None
     index = {label: float(i) for i, label in enumerate(targets.classes)}
     folders = [PurePosixPath(file).parts[:-1] for file in files]
-    found = [next((index[part] for part in parts if part in index), -1.0) for parts in folders]
+    # a file in no folder is of a class that is not told
+    others = [-1.0 if parts else nan for parts in folders]
+    found = [
+        next((index[part] for part in parts if part in index), other)
+        for parts, other in zip(folders, others, strict=True)
+    ]
     return tensor(found).double()
 
 

@@ -15,14 +15,12 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from hybridlit.cli.checkpoints import RUNS, SOURCE, recipe_of, run_of
+from hybridlit.cli.checkpoints import CONFIG, RUNS, SOURCE, VERSION, recipe_of, run_of, settings_of
 from hybridlit.resume.folder import step_to_go_on_from
 
 __all__ = ["SaveSettings", "logger_of_run", "name_of_run", "no_empty_folder"]
 
-_VERSION = re.compile(r"version_(\d+)")
-_SETTINGS = re.compile(r"config(-\d+)?\.yaml")
-_OF_NO_USE = re.compile(r"config(-\d+)?\.yaml|hparams\.yaml|events\.out\.tfevents\..*|\.in-use")
+_OF_NO_USE = re.compile(rf"{CONFIG.pattern}|hparams\.yaml|events\.out\.tfevents\..*|\.in-use")
 
 
 def name_of_run(recipes: Sequence[str], model: str) -> str:
@@ -31,9 +29,9 @@ def name_of_run(recipes: Sequence[str], model: str) -> str:
     Saved settings run under the name of the run that saved them.
     """
     path = Path(recipes[-1] if recipes else "config.yaml").resolve()
-    if not _SETTINGS.fullmatch(path.name):
+    if not CONFIG.fullmatch(path.name):
         return path.stem
-    if _VERSION.fullmatch(path.parent.name):
+    if VERSION.fullmatch(path.parent.name):
         return path.parent.parent.name
     return model.rpartition(".")[2]
 
@@ -44,13 +42,9 @@ def logger_of_run(name: str, checkpoint: str | None) -> TensorBoardLogger:
     A run goes on in the folder of its checkpoint if it has the same name and has not been further,
     since it would overwrite what is there, and if no other process is in it. What a killed run has
     logged beyond the checkpoint is hidden in TensorBoard.
-
-    Args:
-        name: Name of the run.
-        checkpoint: What it is resumed from, if it is.
     """
     run = run_of(checkpoint or "")
-    version = _VERSION.fullmatch(run.name)
+    version = VERSION.fullmatch(run.name)
     options: dict[str, Any] = {"name": name, "default_hp_metric": False}
     if version and run.parent.resolve() == (RUNS / name).resolve():
         step = step_to_go_on_from(checkpoint or "")
@@ -92,8 +86,7 @@ class SaveSettings(SaveConfigCallback):
             earlier = recipe_of(run / "checkpoints" / "any")
         except FileNotFoundError:
             return self.config_filename
-        before = yaml.safe_load(earlier.read_text(encoding="utf-8"))
-        if _given(before) == _given(yaml.safe_load(self.parser.dump(self.config))):
+        if _given(settings_of(earlier)) == _given(yaml.safe_load(self.parser.dump(self.config))):
             return None
         name = f"config-{int(earlier.stem.partition('-')[2] or 0) + 1}.yaml"
         rank_zero_info(f"Settings differ from those of {earlier}; they are in {run / name}.")
@@ -111,11 +104,8 @@ def _given(settings: Any) -> Any:
 def no_empty_folder(trainer: Trainer, begins: float) -> Iterator[None]:
     """Remove the folder that a run has made if it fails before there is anything to keep.
 
-    That is, before a step was done, with nothing in it but settings and what they log.
-
-    Args:
-        trainer: The Trainer.
-        begins: The global step that it begins with; infinite if it does not train.
+    That is, before a step was done after the global step that it begins with, infinite if it does
+    not train, and with nothing in it but settings and what they log.
     """
     run = Path(trainer.log_dir or ".")
     made = [folder for folder in (run, *run.parents) if not folder.exists()]

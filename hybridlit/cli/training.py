@@ -29,7 +29,14 @@ import hybridlit.data  # noqa: F401  # short class names work for what is import
 from hybridlit import __version__
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
-from hybridlit.cli.checkpoints import RUNS, checkpoint_path, noted_recipes, values_of, with_settings
+from hybridlit.cli.checkpoints import (
+    RUNS,
+    checkpoint_path,
+    is_remote,
+    noted_recipes,
+    values_of,
+    with_settings,
+)
 from hybridlit.cli.classes import importable
 from hybridlit.cli.errors import OneLineParser
 from hybridlit.cli.runs import SaveSettings, logger_of_run, name_of_run, no_empty_folder
@@ -69,7 +76,8 @@ class HybridCLI(LightningCLI):
     `ExactResume`). It takes a checkpoint, a folder (its newest undamaged checkpoint), or `last`:
     the newest of the callback's `dirpath` if one is given, or else of the newest run of the same
     name under `runs/`. Instead of a damaged checkpoint, it takes the newest undamaged one beside
-    it. The other commands take a checkpoint alone.
+    it. The other commands take a file, `last` or `best`. A run that goes on does so in its own
+    folder and curve (`logger_of_run`); one that fails before its first step leaves no folder.
 
     Interrupted by Ctrl-C, `fit` exits with 130, by SIGTERM with 143, and says how to go on. It ends
     the step first, unless data come from worker processes, which Ctrl-C ends as well; a second
@@ -209,7 +217,8 @@ class HybridCLI(LightningCLI):
 
         Of several processes, each saves the rows that it was given.
         """
-        batches: list[Any] | None = self.trainer.predict(**kwargs, ckpt_path=self._given)
+        with no_empty_folder(self.trainer, math.inf):
+            batches: list[Any] | None = self.trainer.predict(**kwargs, ckpt_path=self._given)
         if not batches:
             self._say("No predictions: there are no prediction data.")
             return
@@ -225,8 +234,8 @@ class HybridCLI(LightningCLI):
 
         Lightning's command line reads it before there is a Trainer, for the model's arguments.
         """
-        if "://" in given or given == "hpc" or given.startswith("registry"):
-            return given  # Lightning knows what to do with it
+        if is_remote(given):
+            return given
         folder = self._own_folder(command) if given in ("last", "best") else None
         if folder is not None:
             return str(newest_checkpoint(folder) if given == "last" else best_checkpoint(folder))

@@ -35,11 +35,9 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def unwrapped(message: str, parser: ArgumentParser | None = None) -> str:
-    """Return one line for a message of jsonargparse; others as they are.
+    """Return one line for a message of jsonargparse, with names of a parser's options if given.
 
-    Args:
-        message: The message.
-        parser: Whose it is, for the names of its options.
+    Other messages stay as they are.
     """
     text, _, rest = message.partition("Given value type:")
     value = re.split(r"\n *- |\n *Given value type:", rest.partition("Given value: ")[2])[0].strip()
@@ -92,7 +90,9 @@ def _below(text: str) -> str:
 def _option(given: str, known: list[str]) -> str:
     """What is wrong with a word of the command line that nothing takes."""
     if not given.startswith("-"):
-        return f"there is no place for the word {given!r}"
+        recipe = "--config" in known and given.endswith((".yaml", ".yml"))
+        how = f"; a recipe is given by --config {given}" if recipe else ""
+        return f"there is no place for the word {given!r}{how}"
     name = given.partition("=")[0]
     return f"there is no option {name}{_near(name, known)}"
 

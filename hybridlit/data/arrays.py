@@ -12,7 +12,6 @@ from hybridlit.data.inputs import ArrayInputs, Inputs
 from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import RowsDataModule
 from hybridlit.data.scaling import AUTO, AutoName, Scaler, ScalingName, target_scaling_of
-from hybridlit.data.splits import check_fractions, split_rows
 from hybridlit.data.targets import Targets, class_indices
 from hybridlit.data.tensors import (
     as_tensor,
@@ -115,9 +114,6 @@ class ArrayDataModule(RowsDataModule):
         super().__init__(
             batch_size=batch_size, drop_last=drop_last, seed=seed, num_workers=num_workers
         )
-        val_fraction = 0.0 if val is not None else val_fraction
-        test_fraction = 0.0 if test is not None else test_fraction
-        check_fractions(val_fraction, test_fraction)
         whole = self._pair((inputs, targets), "")
         parts = {
             name: self._pair(pair, f"{name} ") for name, pair in given.items() if pair is not None
@@ -129,16 +125,9 @@ class ArrayDataModule(RowsDataModule):
                 f"target_scaling={target_scaling!r} needs real targets, got integers; class "
                 "indices are not to be scaled, and regression targets are given as floats"
             )
-        rows = split_rows(
-            whole[1],
-            (val_fraction, test_fraction),
-            stratify=not whole[1].is_floating_point() and whole[1].dim() == 1,
-            seed=self.seed,
-        )
-        for name, chosen in zip(("train", "val", "test"), rows, strict=True):
-            if len(chosen):
-                parts[name] = (whole[0][chosen], whole[1][chosen])
-        self.check_drop_last(len(rows[0]))
+        stratify = not whole[1].is_floating_point() and whole[1].dim() == 1
+        rows = self.split_off(whole[1], parts, val_fraction, test_fraction, stratify)
+        parts |= {name: (whole[0][chosen], whole[1][chosen]) for name, chosen in rows.items()}
         scaled_by = target_scaling_of(whole[1], target_scaling)
         self.preprocessing = Preprocessing(
             self._fit(parts["train"][0], scaling),

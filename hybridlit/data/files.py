@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "as_frame", "mostly_numbers", "needed", "read_table"]
 
+_MISSING = frozenset(
+    "NA N/A n/a <NA> #N/A #NA NULL null NaN nan -NaN -nan 1.#IND -1.#IND 1.#QNAN -1.#QNAN".split()
+) | {""}
 _SEPARATORS = ",;\t|"
 _COMMA_NUMBER = r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*"
 _INDEX = re.compile(r"__index_level_\d+__")
+_PADDED = re.compile(r"0(?<![\d.+-]0)\d")  # begins with a letter to look for, which is faster
+_EXACT = r"\s*(0\d+|\d{16,})\s*"  # integers of which a number would keep less
 _THOUSANDS = r"\s*[+-]?([1-9]\d{0,2},\d{3}|\d+)\s*"
 
 
@@ -50,8 +55,9 @@ def read_table(path: str | os.PathLike[str]) -> DataFrame:
     | `.parquet` | all columns, and an index if it has a name |
     | `.npz` | arrays of shape (rows,) by name; `x` of shape (rows, n) is `x_0` to `x_{n-1}` |
 
-    In text, empty cells and words such as `NA`, `NaN` and `null` are missing values, and decimal
-    commas are understood, with a warning.
+    In text, empty cells and words such as `NA`, `NaN` and `null` are missing values, and so is
+    `None` among numbers or yes and no; among other words it is one of them. Integers such as `007`,
+    or of more digits than a number holds, stay text. Decimal commas are understood, with a warning.
 
     Args:
         path: Name of the file.
@@ -81,14 +87,8 @@ def read_table(path: str | os.PathLike[str]) -> DataFrame:
 def as_frame(rows: Any, names: Sequence[str] | None = None) -> DataFrame:
     """Turn what holds rows into a table whose columns have distinct names, without a copy.
 
-    Args:
-        rows: File, pandas table, dictionary of columns (or of one row), list of dictionaries; with
-            `names` also an array or tensor of shape (rows, columns).
-        names: Names of the columns of arrays, in order.
-
-    Raises:
-        TypeError: If it is nothing of this kind.
-        ValueError: If it has no rows, or columns without names or with the same.
+    That is a file, a pandas table, a dictionary of columns (or of one row), or a list of
+    dictionaries; with `names` of columns also an array or tensor of shape (rows, columns).
     """
     pandas = needed("pandas")
     if isinstance(rows, (str, os.PathLike)):
@@ -140,21 +140,39 @@ def _check_names(names: Sequence[str], where: str) -> None:
 
 def _read_text(path: Path) -> DataFrame:
     pandas = needed("pandas")
-    text = io.StringIO(_decoded(path), newline="")
+    content = _decoded(path)
+    exact = "None" in content or _PADDED.search(content) is not None
+    # StringIO would take four bytes for each letter
+    text = io.TextIOWrapper(io.BytesIO(content.encode()), encoding="utf-8", newline="")
+    del content
+
+    def read(missing: frozenset[str], **options: Any) -> DataFrame:
+        text.seek(0)
+        return pandas.read_csv(
+            text,
+            sep=separator,
+            names=names,
+            header=0,
+            index_col=False,
+            skipinitialspace=True,
+            low_memory=False,
+            keep_default_na=False,
+            na_values=missing,
+            **options,
+        )
+
     try:
         separator, names = _header(text, path)
-        text.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)
-            frame = pandas.read_csv(
-                text,
-                sep=separator,
-                names=names,
-                header=0,
-                index_col=False,
-                skipinitialspace=True,
-                low_memory=False,
-            )
+            frame = read(_MISSING | {"None"})
+            numbers = frame.select_dtypes("number")
+            exact = exact or (numbers.select_dtypes("float").abs() >= 2**53).any(axis=None)
+            for name, cells in read(_MISSING, dtype=str).items() if exact else ():
+                if name in numbers and cells.str.fullmatch(_EXACT).any():
+                    frame[name] = cells.str.strip().where(frame[name].notna())
+                elif pandas.api.types.infer_dtype(frame[name]) == "string":
+                    frame[name] = cells
     except (csv.Error, pandas.errors.ParserError, pandas.errors.ParserWarning):
         raise ValueError(
             f"path must have as many cells in each line as names in the first, got more in a line "
@@ -181,7 +199,7 @@ def _decoded(path: Path) -> str:
     )
 
 
-def _header(text: io.StringIO, path: Path) -> tuple[str, list[str]]:
+def _header(text: io.TextIOWrapper, path: Path) -> tuple[str, list[str]]:
     """Find the separator, by which the first lines are most alike, and the names of columns."""
     best, separator, names = (-1.0, 0), "", [""]
     for candidate in _SEPARATORS:

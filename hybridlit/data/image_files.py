@@ -82,16 +82,10 @@ def read_images(
     size: Sequence[int] | None,
     only: Sequence[int] | None = None,
 ) -> Pixels:
-    """Read images into one array of shape (images, channels, height, width).
+    """Read images into one array of shape (images, channels, height, width), as `pixels` does.
 
-    A bar is shown if it takes more than two seconds.
-
-    Args:
-        pictures: The images.
-        names: What messages call them.
-        mode: Pillow's mode for all.
-        size: Height and width that they are resized to; None: as they are, all of one size.
-        only: The one height and width that is allowed without `size`; None: that of the first.
+    Without `size` all must be of one height and width, those of `only` if it is given. `names` are
+    for messages. A bar is shown if it takes more than two seconds.
     """
     every: Pixels | None = None
     sizes = {} if only is None else {tuple(only): "training"}

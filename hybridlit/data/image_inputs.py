@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +25,17 @@ __all__ = ["ImageInputs"]
 
 
 class ImageInputs(Inputs):
-    """Images of one size, grey or with three colours, each channel scaled.
+    """Images of one size, [height, width], grey (`"L"`) or `"RGB"`, each channel scaled.
 
-    Args:
-        mode: Pillow's mode of all images, `"L"` or `"RGB"`.
-        size: Height and width.
-        resized: Whether images of other sizes are resized.
-        scaler: The scaling of shape (channels, 1, 1).
-        dark: Mean pixel of the darkest training image, of shape (1,).
-        light: Mean pixel of the lightest training image.
+    Images of other sizes are refused unless `resized`. What is fitted: a scaling of shape
+    (channels, 1, 1), and the mean pixels of the darkest and the lightest training image, (1,).
     """
 
     kind = "image"
-    dark: Tensor
-    light: Tensor
 
-    def __init__(
-        self,
-        mode: str,
-        size: Sequence[int],
-        resized: bool,
-        scaler: Scaler,
-        dark: Tensor,
-        light: Tensor,
-    ) -> None:
-        super().__init__()
+    def __init__(self, mode: str, size: Sequence[int], resized: bool, *fitted: Any) -> None:
+        super().__init__(*fitted)
         self.mode, self.size, self.resized = mode, list(size), resized
-        self.scaler = scaler
-        self.register_buffer("dark", dark, persistent=False)
-        self.register_buffer("light", light, persistent=False)
 
     @classmethod
     def fit(cls, images: Tensor, mode: str, resized: bool, scaling: str | None) -> Self:
@@ -66,11 +48,6 @@ class ImageInputs(Inputs):
     def shape(self) -> tuple[int, ...]:
         """Channels, height and width, prepared or not."""
         return (Image.getmodebands(self.mode), *self.size)
-
-    @property
-    def raw_names(self) -> list[str] | None:
-        """None: pixels have no names."""
-        return None
 
     def read(self, rows: Any) -> RawRows:
         """Read images as those of the training were read.
@@ -85,7 +62,7 @@ class ImageInputs(Inputs):
         paths = not names or isinstance(pictures[0], Path)
         size = self.size if self.resized else None
         images = torch.from_numpy(read_images(pictures, names, self.mode, size, self.size))
-        flags = far_outside(_means(images), self.dark.cpu(), self.light.cpu(), ["brightness"])
+        flags = far_outside(_means(images), self.low.cpu(), self.high.cpu(), ["brightness"])
         return RawRows(images, {"file": names} if paths else {}, flags)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -96,12 +73,6 @@ class ImageInputs(Inputs):
     def describe(self) -> dict[str, Any]:
         """Return mode and size."""
         return {"mode": self.mode, "size": self.size, "resized": self.resized}
-
-    @classmethod
-    def from_description(cls, description: Mapping[str, Any]) -> Self:
-        """Make the module that was described; its buffers are filled afterwards."""
-        empty = torch.zeros(1, dtype=torch.float64)
-        return cls(**description, scaler=Scaler.identity((1, 1, 1)), dark=empty, light=empty)
 
 
 def _pictures(rows: Any) -> tuple[list[Picture], list[str]]:

@@ -9,13 +9,11 @@ from pathlib import Path
 import torch
 
 from hybridlit.checks import integer
-from hybridlit.constructors import plain
 from hybridlit.data.image_files import ColorName, find_images, mode_of, read_images
 from hybridlit.data.image_inputs import ImageInputs
 from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import Part, RowsDataModule
 from hybridlit.data.scaling import ScalingName
-from hybridlit.data.splits import check_fractions, split_rows
 from hybridlit.data.targets import Targets
 
 __all__ = ["SPLIT_FOLDERS", "ImageFolderDataModule"]
@@ -46,10 +44,7 @@ class ImageFolderDataModule(RowsDataModule):
         test_fraction: The same for the test images.
         scaling: `"standard"` (mean 0, standard deviation 1 of the training pixels of each channel),
             `"minmax"` (0 to 1), or None for pixels from 0 to 255.
-        batch_size: Images in a batch, at least 1; the last batch may be smaller.
-        drop_last: Leave out the last training batch of an epoch if it is smaller.
-        seed: Seed of the split and of the order of the training batches, from 0 to 2**32 - 1.
-        num_workers: Number of loading processes, at least 0; 0 is fastest for data in memory.
+        batch_size: As for `ArrayDataModule`, and so are all others.
 
     Attributes:
         train: Training images as uint8 of shape (images, channels, height, width), and indices of
@@ -92,16 +87,10 @@ class ImageFolderDataModule(RowsDataModule):
         folder = Path(path)
         parts = {name: _images(each) for name, each in _split_folders(folder).items()}
         classes = _class_names(parts, folder)
-        val_fraction = 0.0 if "val" in parts else val_fraction
-        test_fraction = 0.0 if "test" in parts else test_fraction
-        check_fractions(val_fraction, test_fraction)
         whole = parts["train"]
         labels = torch.tensor([classes.index(label) for label, _ in whole])
-        rows = split_rows(labels, (val_fraction, test_fraction), stratify=True, seed=self.seed)
-        for name, chosen in zip(("train", "val", "test"), rows, strict=True):
-            if len(chosen):
-                parts[name] = [whole[row] for row in chosen.tolist()]
-        self.check_drop_last(len(parts["train"]))
+        rows = self.split_off(labels, parts, val_fraction, test_fraction, stratify=True)
+        parts |= {name: [whole[row] for row in chosen.tolist()] for name, chosen in rows.items()}
         files = [file for pairs in parts.values() for _, file in pairs]
         names = [file.relative_to(folder).as_posix() for file in files]
         mode = mode_of(color, files)
@@ -122,9 +111,7 @@ class ImageFolderDataModule(RowsDataModule):
                 "data_module": type(self).__name__,
             },
         )
-        # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
-        self.save_hyperparameters(logger=False)
-        self.hparams.update(plain(dict(self.hparams)), path=str(path))
+        self.keep_arguments()
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:

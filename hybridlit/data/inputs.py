@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -19,13 +18,10 @@ __all__ = ["ArrayInputs", "Inputs", "RawRows", "far_outside"]
 
 
 class RawRows(NamedTuple):
-    """Raw rows as numbers.
+    """Raw rows as numbers (rows, ...), which `Inputs.forward` takes, and columns that name rows.
 
-    Attributes:
-        values: Of shape (rows, ...): what `Inputs.forward` takes.
-        ids: Columns that name rows, by the name of the column.
-        flags: What is unlike the training rows, a text for each row that names columns; `""` if
-            nothing is.
+    Of each row, a flag says what is unlike the training rows, and names columns; `""` if nothing
+    is.
     """
 
     values: Tensor
@@ -36,13 +32,26 @@ class RawRows(NamedTuple):
 class Inputs(nn.Module):
     """What raw rows become, fitted on training rows; buffers hold the numbers.
 
-    A kind of data is one subclass, and its place in `INPUTS` (`preprocessing.py`).
+    A kind of data is one subclass, and its place in `INPUTS` (`preprocessing.py`). Its constructor
+    takes what `describe` returns, by name, and then what is here in buffers.
 
-    Attributes:
-        kind: Its name.
+    Args:
+        scaler: The scaling; None: it is filled in afterwards, as the next two are.
+        low: Smallest training values, of which `read` flags what is far below.
+        high: Largest training values.
     """
 
     kind: ClassVar[str]
+    low: Tensor
+    high: Tensor
+
+    def __init__(
+        self, scaler: Scaler | None = None, low: Tensor | None = None, high: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.scaler = Scaler.identity(()) if scaler is None else scaler
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("high", high, persistent=False)
 
     @property
     @abstractmethod
@@ -50,20 +59,21 @@ class Inputs(nn.Module):
         """Shape of one prepared row, as the model takes it."""
 
     @property
-    @abstractmethod
     def raw_names(self) -> list[str] | None:
         """Names of the raw columns in the order of `RawRows.values`; None without names."""
+        return None
 
     @abstractmethod
     def read(self, rows: Any) -> RawRows:
         """Check raw rows and bring them into numbers."""
 
-    @abstractmethod
     def forward(self, values: Tensor) -> Tensor:
         """Prepare numbers (rows, ...) of `read`: (rows, *shape) in torch's default dtype.
 
         Tensor operations alone, so that a model is exported with them.
         """
+        scaled: Tensor = self.scaler(values)
+        return scaled.to(torch.get_default_dtype())
 
     def seen(self) -> list[tuple[str, str, str]]:
         """Return name and kind of each raw column and what the training rows held, in words."""
@@ -74,43 +84,29 @@ class Inputs(nn.Module):
         """Return, in plain values, what is not in buffers."""
 
     @classmethod
-    @abstractmethod
     def from_description(cls, description: Mapping[str, Any]) -> Self:
-        """Make the module that was described; its buffers are filled afterwards."""
+        """Make the module that was described; its buffers are filled in afterwards."""
+        return cls(**description)
 
 
 class ArrayInputs(Inputs):
-    """Real arrays whose rows have one shape, scaled feature by feature.
-
-    Args:
-        scaler: The scaling.
-        low: Smallest training values, of the shape of one row.
-        high: Largest training values.
-        names: Names of the columns of a table, in order; None without.
-    """
+    """Real arrays whose rows have one shape, scaled feature by feature, columns perhaps named."""
 
     kind = "array"
-    low: Tensor
-    high: Tensor
 
-    def __init__(
-        self, scaler: Scaler, low: Tensor, high: Tensor, names: Sequence[Any] | None = None
-    ) -> None:
-        super().__init__()
-        self.scaler = scaler
-        self.register_buffer("low", low, persistent=False)
-        self.register_buffer("high", high, persistent=False)
+    def __init__(self, names: Sequence[Any] | None, *fitted: Any) -> None:
+        super().__init__(*fitted)
         self.names = None if names is None else list(names)
 
     @classmethod
     def fit(cls, rows: Tensor, scaling: str | None, names: Sequence[Any] | None) -> Self:
         """Fit to training rows (rows, ...) in float64."""
-        return cls(Scaler.fit(rows, scaling), rows.amin(0), rows.amax(0), names)
+        return cls(names, Scaler.fit(rows, scaling), rows.amin(0), rows.amax(0))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one row, prepared or not."""
-        return tuple(self.scaler.offset.shape)
+        return tuple(self.low.shape)
 
     @property
     def raw_names(self) -> list[str] | None:
@@ -121,8 +117,6 @@ class ArrayInputs(Inputs):
         """Take an array, a table whose columns may be in another order, or the path of a .npy."""
         if isinstance(rows, (str, Path)):
             rows = load_arrays(rows)
-        if isinstance(rows, Mapping):
-            rows = _Columns(rows)
         values = as_tensor(in_order(rows, self.names, "inputs"), "inputs").double()
         if values.shape[1:] != self.shape or values.dim() != len(self.shape) + 1:
             raise ValueError(
@@ -132,60 +126,27 @@ class ArrayInputs(Inputs):
         flags = far_outside(values.flatten(1), self.low.flatten(), self.high.flatten(), self.names)
         return RawRows(values, {}, flags)
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Scale rows (rows, ...)."""
-        scaled: Tensor = self.scaler(values)
-        return scaled.to(torch.get_default_dtype())
-
     def seen(self) -> list[tuple[str, str, str]]:
         """Return the range of each column of a table, or feature of a row."""
         if len(self.shape) > 1:  # pixels, or steps of a sequence
             return []
+        ends = zip(self.low.tolist(), self.high.tolist(), strict=True)
         return [
             (_name(self.names, index), "number", f"{low:.4g} to {high:.4g}")
-            for index, (low, high) in enumerate(
-                zip(self.low.tolist(), self.high.tolist(), strict=True)
-            )
+            for index, (low, high) in enumerate(ends)
         ]
 
     def describe(self) -> dict[str, Any]:
-        """Return names and shape."""
-        names = None if self.names is None else [_plain_name(name) for name in self.names]
-        return {"names": names, "shape": list(self.shape)}
-
-    @classmethod
-    def from_description(cls, description: Mapping[str, Any]) -> Self:
-        """Make the module that was described; its buffers are filled afterwards."""
-        scaler = Scaler.identity(tuple(description["shape"]))
-        return cls(scaler, scaler.offset, scaler.offset, description["names"])
-
-
-class _Columns:
-    """A mapping of columns, as a table that `in_order` takes."""
-
-    def __init__(self, columns: Mapping[Any, Any]) -> None:
-        self._given = columns
-        self.columns = list(columns)
-
-    def __getitem__(self, names: list[Any]) -> _Columns:
-        return _Columns({name: self._given[name] for name in names})
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.stack([np.asarray(each, dtype) for each in self._given.values()], 1)
+        """Return the names."""
+        return {"names": None if self.names is None else [_plain_name(name) for name in self.names]}
 
 
 def far_outside(
     values: Tensor, low: Tensor, high: Tensor, names: Sequence[Any] | None
 ) -> list[str]:
-    """Say for each row which values are far outside those of the training rows.
+    """Say of each row which values (rows, columns) are far outside the training range (columns,).
 
-    Far is farther from their range than the range is wide.
-
-    Args:
-        values: Of shape (rows, columns); NaN is nowhere.
-        low: Smallest training values, of shape (columns,).
-        high: Largest training values.
-        names: Names of the columns; None: their numbers.
+    That is, farther than the range is wide; NaN is nowhere. Columns without names have numbers.
     """
     width = high - low
     below, above = values < low - width, values > high + width

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridlit.checks import choice
-from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
 
 __all__ = ["SHAPES", "MnistDataModule", "ShapeName"]
@@ -58,9 +57,7 @@ class MnistDataModule(ArrayDataModule):
             seed=seed,
             num_workers=num_workers,
         )
-        # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
-        self.save_hyperparameters(logger=False)
-        self.hparams.update(plain(dict(self.hparams)))
+        self.keep_arguments()
 
 
 def _load() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:

@@ -66,11 +66,7 @@ class Preprocessing(nn.Module):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """Make it again of what `state` has returned.
-
-        Raises:
-            ValueError: If the kind of data is not known.
-        """
+        """Make it again of what `state` has returned."""
         if state["kind"] not in INPUTS:
             raise ValueError(
                 f"the data are of the kind {state['kind']!r}, which this version does not know; it "

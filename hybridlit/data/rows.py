@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
+from collections.abc import Collection, Sequence
 from typing import Any, TypeAlias
 
 from lightning.pytorch import LightningDataModule
@@ -11,9 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hybridlit.checks import integer, random_seed
-from hybridlit.constructors import check_constructors
+from hybridlit.constructors import check_constructors, plain
 from hybridlit.data.batches import batches
 from hybridlit.data.preprocessing import Preprocessing
+from hybridlit.data.splits import check_fractions, split_rows
 
 __all__ = ["Part", "RowsDataModule"]
 
@@ -25,15 +28,7 @@ class RowsDataModule(LightningDataModule):
     """Training, validation and test rows, prepared, as batches.
 
     A subclass checks and reads its data in `__init__`, after `super().__init__()`, and sets the
-    attributes. The order of the training batches depends on `seed` and the epoch alone: the global
-    random number generator is neither read nor moved.
-
-    Args:
-        batch_size: Rows in a batch, at least 1; the last batch may be smaller.
-        drop_last: Leave out the last training batch of an epoch if it is smaller, for models that
-            cannot do with one row; other rows are left out in each epoch.
-        seed: Seed of the order of the training batches, from 0 to 2**32 - 1.
-        num_workers: Number of loading processes, at least 0; 0 is fastest for data in memory.
+    attributes. Arguments are as for `ArrayDataModule`.
 
     Attributes:
         train: Training inputs and targets as prepared tensors, and weights of the rows if given.
@@ -49,12 +44,7 @@ class RowsDataModule(LightningDataModule):
     _prepares_batches = False  # rows are kept raw, and prepared when they are fetched
 
     def __init__(
-        self,
-        *,
-        batch_size: int = 64,
-        drop_last: bool = False,
-        seed: int = 0,
-        num_workers: int = 0,
+        self, *, batch_size: int = 64, drop_last: bool = False, seed: int = 0, num_workers: int = 0
     ) -> None:
         super().__init__()
         check_constructors(self, inspect.currentframe())
@@ -97,6 +87,32 @@ class RowsDataModule(LightningDataModule):
         """
         return self.preprocessing.targets.inverse(predictions).to(predictions.dtype)
 
+    def split_off(
+        self, targets: Tensor, given: Collection[str], val: float, test: float, stratify: bool
+    ) -> dict[str, Tensor]:
+        """Return the rows of each split, as `split_rows` does, without those of splits given.
+
+        `val` and `test` are their shares of the rows. A split without rows is left out.
+        """
+        fractions = (0.0 if "val" in given else val, 0.0 if "test" in given else test)
+        check_fractions(*fractions)
+        rows = split_rows(targets, fractions, stratify=stratify, seed=self.seed)
+        self.check_drop_last(len(rows[0]))
+        named = zip(("train", "val", "test"), rows, strict=True)
+        return {name: chosen for name, chosen in named if len(chosen)}
+
+    def keep_arguments(self, ignore: Sequence[str] = ()) -> None:
+        """Keep what the constructor that calls this was given in checkpoints, as plain values.
+
+        It is not logged: a logger refuses a model argument of the same name.
+        """
+        frame = inspect.currentframe()
+        self.save_hyperparameters(logger=False, ignore=ignore, frame=frame and frame.f_back)
+        self.hparams.update(plain(dict(self.hparams)))
+        for name, value in self.hparams.items():
+            if isinstance(value, os.PathLike):
+                self.hparams[name] = os.fspath(value)
+
     def check_drop_last(self, rows: int) -> None:
         """Refuse `drop_last` where it would leave nothing of so many training rows."""
         if self.drop_last and rows < self.batch_size:
@@ -127,7 +143,7 @@ class RowsDataModule(LightningDataModule):
         return {name: 0 if part is None else len(part[0]) for name, part in parts.items()}
 
     def _batches(self, part: Part, seed: int | None, drop_last: bool = False) -> DataLoader[Part]:
-        return batches(
+        loader = batches(
             *part,
             batch_size=self.batch_size,
             seed=seed,
@@ -135,3 +151,5 @@ class RowsDataModule(LightningDataModule):
             drop_last=drop_last,
             prepare=self.preprocessing.inputs if self._prepares_batches else None,
         )
+        loader.dataset.preprocessing = self.preprocessing  # type: ignore[attr-defined]
+        return loader

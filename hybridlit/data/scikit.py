@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from hybridlit.checks import choice
-from hybridlit.constructors import plain
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.data.scaling import AUTO, AutoName, ScalingName
 
@@ -71,9 +70,7 @@ class SklearnDataModule(ArrayDataModule):
             seed=seed,
             num_workers=num_workers,
         )
-        # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
-        self.save_hyperparameters(logger=False)
-        self.hparams.update(plain(dict(self.hparams)))
+        self.keep_arguments()
 
 
 def _load(dataset: str) -> Any:

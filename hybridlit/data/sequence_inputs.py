@@ -21,41 +21,25 @@ class SequenceInputs(Inputs):
     """Sequences of at most some number of steps; shorter ones are padded in front by 0.
 
     A sequence so ends at the last step, where a recurrent front reads its state. Raw values are NaN
-    where there is no step.
-
-    Args:
-        steps: The number of steps.
-        scaler: The scaling of shape (features,), fitted to steps that are there.
-        low: Smallest training values, of shape (features,).
-        high: Largest training values.
+    where there is no step; what is fitted has the shape (features,), and is of the other steps.
     """
 
     kind = "sequence"
-    low: Tensor
-    high: Tensor
 
-    def __init__(self, steps: int, scaler: Scaler, low: Tensor, high: Tensor) -> None:
-        super().__init__()
-        self.steps, self.scaler = steps, scaler
-        self.register_buffer("low", low, persistent=False)
-        self.register_buffer("high", high, persistent=False)
+    def __init__(self, steps: int, *fitted: Any) -> None:
+        super().__init__(*fitted)
+        self.steps = steps
 
     @classmethod
     def fit(cls, rows: Tensor, scaling: str | None) -> Self:
         """Fit to padded training rows (rows, steps, features)."""
         there = rows[~rows[..., 0].isnan()]
-        scaler = Scaler.fit(there, scaling)
-        return cls(rows.shape[1], scaler, there.amin(0), there.amax(0))
+        return cls(rows.shape[1], Scaler.fit(there, scaling), there.amin(0), there.amax(0))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Steps and features."""
-        return (self.steps, *self.scaler.offset.shape)
-
-    @property
-    def raw_names(self) -> list[str] | None:
-        """None: features have no names."""
-        return None
+        return (self.steps, *self.low.shape)
 
     def read(self, rows: Any) -> RawRows:
         """Read sequences as `SequenceDataModule` takes them; longer ones are refused."""
@@ -70,28 +54,18 @@ class SequenceInputs(Inputs):
 
     def forward(self, values: Tensor) -> Tensor:
         """Scale rows (rows, steps, features); steps that are not there become 0."""
-        scaled: Tensor = self.scaler(values)
-        return torch.where(values.isnan(), 0.0, scaled).to(torch.get_default_dtype())
+        return torch.where(values.isnan(), 0.0, super().forward(values))
 
     def describe(self) -> dict[str, Any]:
-        """Return the shape."""
-        return {"shape": list(self.shape)}
-
-    @classmethod
-    def from_description(cls, description: Mapping[str, Any]) -> Self:
-        """Make the module that was described; its buffers are filled afterwards."""
-        steps, features = description["shape"]
-        scaler = Scaler.identity((features,))
-        return cls(steps, scaler, scaler.offset, scaler.offset)
+        """Return the number of steps."""
+        return {"steps": self.steps}
 
 
 def as_sequences(rows: Any, name: str) -> tuple[list[Tensor], list[Any] | None]:
     """Return sequences (steps, features) in float64, checked, and what they are called, if told.
 
-    Args:
-        rows: A list of arrays, a dictionary of them by name, or one array (rows, steps, features);
-            or the path of a .npz or .npy that numpy has made of the latter.
-        name: What messages call them.
+    `rows` are a list of arrays, a dictionary of them by name, or one array (rows, steps, features);
+    or the path of a .npz or .npy that numpy has made of the latter. `name` is for messages.
     """
     if isinstance(rows, (str, os.PathLike)):
         rows = load_arrays(rows)
@@ -122,10 +96,7 @@ def as_sequences(rows: Any, name: str) -> tuple[list[Tensor], list[Any] | None]:
 def padded(sequences: list[Tensor], name: str, shape: tuple[int, ...] | None = None) -> Tensor:
     """Return sequences as (rows, steps, features), NaN in front of those that are shorter.
 
-    Args:
-        sequences: What `as_sequences` returns.
-        name: What messages call them.
-        shape: Steps and features of the training rows; None: these are the training rows.
+    `shape` is steps and features of the training rows; None: these are the training rows.
     """
     lengths = [len(each) for each in sequences]
     steps, features = shape or (max(lengths), sequences[0].shape[1])

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.constructors import plain
 from hybridlit.data.columns import missing_in
 from hybridlit.data.files import as_frame
 from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import Part, RowsDataModule
 from hybridlit.data.scaling import AUTO, AutoName, Scaler, ScalingName, target_scaling_of
 from hybridlit.data.splits import check_fractions
-from hybridlit.data.table_inputs import TableInputs
+from hybridlit.data.table_inputs import TableInputs, names_of_rows
 from hybridlit.data.table_rows import (
     MissingName,
     Rows,
@@ -189,17 +188,12 @@ class TableDataModule(RowsDataModule):
         self.val, self.test = (parts[n] if len(rows[n]) else None for n in ("val", "test"))
         _check_varying(inputs, prepared["train"])
         self.ids = {
-            part: {name: frame[name].iloc[chosen].tolist() for name in roles["id"]}
-            for part, chosen in rows.items()
+            part: names_of_rows(frame.iloc[chosen], roles["id"]) for part, chosen in rows.items()
         }
         self.task_of_target = (
             "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
         )
-        # kept in checkpoints, but not logged: a logger refuses a model argument of the same name
-        self.save_hyperparameters(logger=False, ignore=[] if is_file else ["path"])
-        self.hparams.update(plain(dict(self.hparams)))
-        if is_file:
-            self.hparams["path"] = os.fspath(path)
+        self.keep_arguments(ignore=[] if is_file else ["path"])
 
 
 def _prepared(frame: DataFrame, inputs: TableInputs, rows: Rows) -> dict[str, Tensor]:

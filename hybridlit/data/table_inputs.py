@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from hybridlit.data.inputs import Inputs, RawRows, far_outside
 from hybridlit.data.scaling import Scaler
 from hybridlit.words import quoted
 
-__all__ = ["TableInputs", "counted"]
+__all__ = ["TableInputs", "counted", "names_of_rows"]
 
 
 class TableInputs(Inputs):
@@ -32,14 +32,14 @@ class TableInputs(Inputs):
 
     Args:
         columns: Columns as they were in the training rows, in order.
-        scaler: Scaling of all features; what is no number is left as it is.
         missing: What missing values do: `"impute"`: they are filled; `"drop"`: they are read, and
             stay NaN in `forward`, so that there is no prediction; `"error"`: they are refused.
         ids: Names of columns that are kept beside predictions.
         known: Names of further columns of the training table, which are not looked at.
+        scaler: Scaling of all features; what is no number is left as it is.
     """
 
-    kind: ClassVar[str] = "table"
+    kind = "table"
     fill: Tensor
     source: Tensor
     category: Tensor
@@ -48,16 +48,14 @@ class TableInputs(Inputs):
     def __init__(
         self,
         columns: Sequence[Column],
-        scaler: Scaler,
-        *,
         missing: str,
         ids: Sequence[str] = (),
         known: Sequence[str] = (),
+        scaler: Scaler | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(scaler)
         self.columns, self.missing = list(columns), missing
         self.ids, self.known = list(ids), list(known)
-        self.scaler = scaler
         source = [index for index, c in enumerate(columns) for _ in range(c.width)]
         category = [k for c in columns for k in range(c.width)]
         is_category = [c.kind == "category" for c in columns for _ in range(c.width)]
@@ -80,12 +78,7 @@ class TableInputs(Inputs):
     ) -> Self:
         """Fit to the training rows of a table, whose numbers are given.
 
-        Args:
-            frame: The table.
-            training: Numbers of the training rows.
-            kinds: Kind of each column, by name.
-            scaling: Scaling of numbers.
-            **options: `missing`, `ids` and `known`.
+        `kinds` are those of the columns by name; `options` are `missing`, `ids` and `known`.
         """
         columns, infinite = [], {}
         scaler: dict[str, list[Tensor]] = {name: [] for name in ("offset", "scale", "unit")}
@@ -104,7 +97,7 @@ class TableInputs(Inputs):
                 found.append(getattr(fitted, part))
         if infinite:
             raise _infinite(infinite, len(frame))
-        return cls(columns, Scaler(*map(torch.cat, scaler.values())), **options)
+        return cls(columns, scaler=Scaler(*map(torch.cat, scaler.values())), **options)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -123,8 +116,7 @@ class TableInputs(Inputs):
         spread = values.index_select(1, self.source)
         hot = (spread == self.category).to(spread.dtype)
         chosen = self.is_category & ~torch.isnan(spread)  # what is missing stays NaN
-        prepared: Tensor = self.scaler(torch.where(chosen, hot, spread))
-        return prepared.to(torch.get_default_dtype())
+        return super().forward(torch.where(chosen, hot, spread))
 
     def read(self, rows: Any) -> RawRows:
         """Read rows of a table: file, pandas table, dictionary of columns, list of rows, array.
@@ -134,11 +126,6 @@ class TableInputs(Inputs):
         of columns, where a category is unknown, where a number is beyond the training range by more
         than the width of this range, and where a value was filled of which none was missing in
         training.
-
-        Raises:
-            TypeError: If it is nothing of this kind.
-            ValueError: If columns are missing, cells are none of their kind or infinite, or values
-                are missing that are not to be filled.
         """
         frame = as_frame(rows, self.raw_names)
         missing = [name for name in self.raw_names if name not in frame.columns]
@@ -161,9 +148,8 @@ class TableInputs(Inputs):
                 f"rows must have no missing values, got {counted(dict(counts))} of {len(frame):,} "
                 "rows: fill them, or train with missing='impute'"
             )
-        ids = {name: frame[name].tolist() for name in self.ids if name in frame.columns}
         raw = torch.from_numpy(values)
-        return RawRows(raw, ids, self._flags(raw))
+        return RawRows(raw, names_of_rows(frame, self.ids), self._flags(raw))
 
     def seen(self) -> list[tuple[str, str, str]]:
         """Return name and kind of each column, and its range, categories and gaps in training."""
@@ -217,11 +203,21 @@ class TableInputs(Inputs):
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Self:
-        """Return one as it was, but for the scaling, which is in the state."""
-        given = dict(description)
-        columns = [Column(**column) for column in given.pop("columns")]
-        width = sum(column.width for column in columns)
-        return cls(columns, Scaler.identity((width,)), **given)
+        """Make the module that was described, but for the scaling."""
+        columns = [Column(**column) for column in description["columns"]]
+        return cls(**{**description, "columns": columns})
+
+
+def names_of_rows(frame: Any, columns: Sequence[str]) -> dict[str, list[Any]]:
+    """Return those of the columns that are there; None where a name is missing."""
+    found = {}
+    for name in columns:
+        if name in frame.columns:
+            series, there = frame[name], frame[name].notna()
+            if not there.all():  # files turn integers with gaps into floats
+                series = series.convert_dtypes().astype(object).where(there, None)
+            found[name] = series.tolist()
+    return found
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -35,20 +35,10 @@ else:
 def read_targets(
     frame: DataFrame, names: Sequence[str], target_kind: str, dropped: bool = False
 ) -> tuple[list[Any] | None, Tensor]:
-    """Read the columns that are predicted.
+    """Return labels in order and class indices (rows,), or None and values in float64.
 
-    Args:
-        frame: The table; no target is missing.
-        names: Names of the columns.
-        target_kind: One of `TARGET_KINDS`.
-        dropped: Whether targets were missing: files have then turned integers into floats.
-
-    Returns:
-        Labels in order and class indices (rows,); or None and values in float64, (rows,) of one
-        column and (rows, columns) of several.
-
-    Raises:
-        ValueError: If a column fits neither, does not vary, or is one of several and no values.
+    Values are (rows,) of one column, (rows, columns) of several. `dropped` says that some targets
+    were missing, which are not in `frame` any more: files have then turned integers into floats.
     """
     kinds = {name: _kind(frame[name], target_kind, dropped) for name in names}
     if len(names) == 1 and kinds[names[0]] == "class":
@@ -85,16 +75,9 @@ def read_targets(
 
 
 def known_targets(frame: DataFrame, names: Sequence[str], classes: Sequence[Any] | None) -> Tensor:
-    """Read targets of rows that a model was not trained on, in float64.
+    """Read targets of rows that a model was not trained on, in float64, as `read_targets` does.
 
-    Args:
-        frame: The table.
-        names: Names of the columns.
-        classes: Labels in the order of their class index; None for values.
-
-    Returns:
-        Class indices (rows,), -1 for an unknown class; or values in their own units, (rows,) of one
-        column and (rows, columns) of several. NaN where a cell is empty or no number.
+    An unknown class is -1; a cell that is empty, or no number where it should be one, is NaN.
     """
     kind = "number" if classes is None else "category"
     read = [Column(name, kind, list(classes or [])).numbers(frame[name])[0] for name in names]
@@ -111,6 +94,7 @@ def _kind(series: Series, target_kind: str, dropped: bool) -> str:
             f"target {name!r} must hold classes or numbers, got {KINDS[kind].words}"
             f"{detail and f', {detail}'}: correct it, or choose another column"
             + (f" (at most {MOST_CATEGORIES} classes)" if kind == "text" else "")
+            + (", or give target_kind='class'" if kind == "mixed" else "")
         )
     if target_kind == "class" or (target_kind == "auto" and kind != "number"):
         return "class"

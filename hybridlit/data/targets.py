@@ -16,13 +16,7 @@ __all__ = ["Targets", "class_indices"]
 
 
 class Targets(nn.Module):
-    """Names of targets; of classes, their labels; of real values, their scaling.
-
-    Args:
-        names: Names of the targets.
-        classes: Labels in the order of the class indices; None for real values.
-        scaler: Scaling of real values; None: none.
-    """
+    """Names of targets; labels of classes in the order of their index, or scaling of values."""
 
     def __init__(
         self,

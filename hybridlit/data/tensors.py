@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zipfile import BadZipFile
 
@@ -28,10 +28,12 @@ CHANNELS = (1, 3, 4)
 
 
 def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
-    """Return an array of any real dtype and byte order, checked, as a CPU tensor.
+    """Return an array of any real dtype and byte order, or columns by name, as a CPU tensor.
 
     Real values become float64, integers and bools int64; `name` is for the message.
     """
+    if isinstance(array, Mapping) and array:
+        array = np.stack([np.asarray(column) for column in array.values()], 1)
     if not isinstance(array, Tensor):
         values = np.asarray(array)
         kind = values.dtype.kind
@@ -100,8 +102,8 @@ def check_distinct(given: Tensor, cast: Tensor) -> None:
 
 
 def column_names(table: Any) -> list[Any] | None:
-    """Return the names of the columns of a table of any library, in order; None without names."""
-    columns = getattr(table, "columns", None)
+    """Return the names of the columns of a table or a dictionary, in order; None without names."""
+    columns = table if isinstance(table, Mapping) else getattr(table, "columns", None)
     return None if columns is None else list(columns)
 
 
@@ -121,4 +123,4 @@ def in_order(table: Any, names: list[Any] | None, argument: str) -> Any:
             f"{argument} must have the columns of the training inputs, {names}, got {given}: "
             f"missing {missing}, unknown {unknown}"
         )
-    return table[names]
+    return {name: table[name] for name in names} if isinstance(table, Mapping) else table[names]

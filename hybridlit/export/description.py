@@ -66,7 +66,7 @@ def describe(model: HybridModule, raw: Raw, format: str) -> dict[str, Any]:
     outputs = model.task.output_dim
     names = ["target"] if model.preprocessing is None else model.preprocessing.targets.names
     if model.task.classifies:
-        labels = class_labels(model, max(outputs, 2))
+        labels = class_labels(model)
         columns = labels if outputs > 1 else labels[-1:]
         output = {"name": "probabilities", "of": names[0], "classes": labels, "columns": columns}
     else:

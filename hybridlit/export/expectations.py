@@ -44,18 +44,10 @@ _REAL: dict[Any, RealExpectation] = {
 
 
 def real_expectation(readout: Readout, interfere: bool) -> RealExpectation | None:
-    """Return the function from columns to a readout that needs no amplitudes.
+    """Return the function from columns to a readout that needs no amplitudes; None for others.
 
-    Args:
-        readout: The readout.
-        interfere: Whether photons do.
-
-    Returns:
-        From columns (inputs, modes, 2, batch), real part first, and the photons in each of these
-        input modes to (batch, modes), or of pairs (batch, modes, modes). None if it reads outcomes.
-
-    Raises:
-        ValueError: If the expectation has no real form here.
+    It takes columns (inputs, modes, 2, batch), real part first, and the photons in each of these
+    input modes to (batch, modes), or of pairs (batch, modes, modes).
     """
     function: Any = readout.expectation
     if not interfere and readout.distinguishable is not None:

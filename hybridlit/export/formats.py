@@ -23,13 +23,9 @@ KEY = "hybridlit"
 class Format(NamedTuple):
     """A format of files.
 
-    Attributes:
-        suffix: Of its files.
-        words: What it is for.
-        example: Code that runs it on an array `rows`, to an array `outputs`, with `{path}`.
-        needs: Packages beside torch that it is made with.
-        make: From a graph and a description to the bytes of a file; None if it holds no graph.
-        run: From these bytes to the outputs of raw rows.
+    `needs` are packages beside torch that it is made with; `example` is code that runs `{path}` on
+    an array `rows`, to an array `outputs`. `make` goes from a graph and a description to the bytes
+    of a file, None if it holds no graph, and `run` from these to the outputs of raw rows.
     """
 
     suffix: str
@@ -50,7 +46,8 @@ class Format(NamedTuple):
 
 def _make_pt2(program: ExportedProgram, about: str) -> bytes:
     file = BytesIO()
-    torch.export.save(program, file, extra_files={f"{KEY}.json": about})
+    with quiet():
+        torch.export.save(program, file, extra_files={f"{KEY}.json": about})
     return file.getvalue()
 
 

@@ -34,11 +34,7 @@ _TORCH = ("aten", "prim", "prims", "higher_order")
 
 
 class WholeModel(nn.Module):
-    """A copy of a model on the CPU, in evaluation mode, with its preprocessing before it.
-
-    Args:
-        model: The model; it stays as it is.
-    """
+    """A copy of a model on the CPU, in evaluation mode, with its preprocessing before it."""
 
     def __init__(self, model: HybridModule) -> None:
         super().__init__()
@@ -73,11 +69,7 @@ class WholeModel(nn.Module):
 
 
 def require_size(model: HybridModule) -> None:
-    """Refuse a model whose graph would be unreasonably large, before anything is built.
-
-    Raises:
-        ValueError: With sizes, the reason and what to do.
-    """
+    """Refuse a model whose graph would be unreasonably large, before anything is built."""
     circuits = [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
     steps = sum(layer.columns + layer.experiment.n_photons for layer in circuits)
     amplitudes = [layer for layer in circuits if layer.ansatz.readout.expectation is None]
@@ -102,14 +94,9 @@ def require_size(model: HybridModule) -> None:
 
 
 def exported(whole: WholeModel, rows: Tensor) -> ExportedProgram:
-    """Return the graph of a model for batches of any size.
+    """Return the graph of a model in real arithmetic for batches of any size, from 2 raw rows on.
 
-    Args:
-        whole: The model, in real arithmetic.
-        rows: Some raw rows, at least 2.
-
-    Raises:
-        ValueError: If torch cannot make one, or if it needs another library where it runs.
+    It is refused if torch cannot make one, or if it needs another library where it runs.
     """
     foreign = [
         f"{name} ({type(module).__name__})"

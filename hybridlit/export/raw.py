@@ -92,11 +92,7 @@ RAW: dict[str, Callable[[Any], Raw]] = {
 
 
 def raw_of(model: HybridModule) -> Raw:
-    """Return what the raw rows of a model are; without preprocessing, what its network takes.
-
-    Raises:
-        ValueError: If nothing says which shape they have.
-    """
+    """Return what the raw rows of a model are; without preprocessing, what its network takes."""
     if model.preprocessing is not None:
         inputs = model.preprocessing.inputs
         found = RAW[inputs.kind](inputs)

@@ -149,7 +149,8 @@ class RealCircuit(nn.Module):
         return f"input_size={self.input_size}, output_size={self.output_size}, count={self.count}"
 
     def _constant(self, name: str, value: Tensor) -> None:
-        self.register_buffer(name, value.contiguous())
+        # a copy: a view would bring all of its memory into the file
+        self.register_buffer(name, value.clone(memory_format=torch.contiguous_format))
 
     def _planes(self, rows: Tensor) -> Tensor:
         """Columns of each unitary, shape (inputs, modes, 2, circuits * batch), real part first."""

@@ -23,13 +23,8 @@ def slots(
     The amplitude of a state t is a sum over its occupied modes j,
     :math:`\sqrt{t_j / c}\; u_j\, A[t - e_j]`, with c photons so far in the new one's input mode
     (`photonics/kernels/reference.py`). Each state has as many terms as a state can have occupied
-    modes; those that it lacks have weight 0.
-
-    Args:
-        space: The outcomes of all photons.
-        order: The input of each photon, in the order of computation.
-        photon: Position in this order, at least 1.
-        interfere: Whether photons do; otherwise every weight is 1.
+    modes; those that it lacks have weight 0. `photon`, at least 1, is the position of the new one
+    in `order`, the input of each photon. Without interference every weight is 1.
 
     Returns:
         `before`, the state that each term comes from, `mode`, where the photon joins it, both int32

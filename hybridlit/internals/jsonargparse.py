@@ -1,4 +1,4 @@
-"""What hybridlit uses of jsonargparse that it does not document. Seen in 4.39 and 4.53."""
+"""What hybridlit uses of jsonargparse that it does not document. Seen in 4.52 and 4.53."""
 
 from __future__ import annotations
 

@@ -249,8 +249,7 @@ def _traced_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 torch.library.register_fake("hybridlit::fock_amplitudes", _shape_of_forward)
 torch.library.register_fake(
-    "hybridlit::fock_amplitudes_backward",
-    lambda columns, *others: columns.new_empty(columns.shape),
+    "hybridlit::fock_amplitudes_backward", lambda columns, *others: columns.new_empty(columns.shape)
 )
 torch.library.register_autograd(
     "hybridlit::fock_amplitudes", _traced_gradient, setup_context=_Amplitudes.setup_context

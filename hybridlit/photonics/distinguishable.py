@@ -26,11 +26,7 @@ from hybridlit.photonics.kernels.reference import transitions
 from hybridlit.photonics.layer import QuantumLayer, take_over
 from hybridlit.photonics.stack import QuantumLayerStack
 
-__all__ = [
-    "DistinguishableLayer",
-    "DistinguishableLayerStack",
-    "distinguishable_probabilities",
-]
+__all__ = ["DistinguishableLayer", "DistinguishableLayerStack", "distinguishable_probabilities"]
 
 
 def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:

@@ -264,13 +264,7 @@ class HybridModule(Buildable, Predicting, PlainHyperparameters):
         """Compare how the data were prepared with what the model was trained on."""
         compare_preprocessing(self, self.trainer)
 
-    def on_test_start(self) -> None:
-        """Compare how the data were prepared with what the model was trained on."""
-        compare_preprocessing(self, self.trainer)
-
-    def on_predict_start(self) -> None:
-        """Compare how the data were prepared with what the model was trained on."""
-        compare_preprocessing(self, self.trainer)
+    on_test_start = on_predict_start = on_validation_start
 
     def on_train_epoch_end(self) -> None:
         """Say after the first epoch which classes there are not, or which targets are far off."""

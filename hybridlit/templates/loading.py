@@ -21,9 +21,7 @@ __all__ = ["class_name_of", "load", "load_as", "read_checkpoint"]
 
 @checked
 def load(
-    path: str | os.PathLike[str],
-    allow: Iterable[type[HybridModule] | str] = (),
-    **arguments: Any,
+    path: str | os.PathLike[str], allow: Iterable[type[HybridModule] | str] = (), **arguments: Any
 ) -> HybridModule:
     """Load a trained model from a checkpoint, as the class that it was, ready to predict.
 
@@ -91,12 +89,7 @@ def load_as(
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a checkpoint on the CPU, if it loads safely.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no checkpoint of Lightning.
-    """
+    """Read a checkpoint of Lightning on the CPU, if it loads safely."""
     file = Path(path)
     if file.is_dir():
         found = sorted(each.relative_to(file) for each in file.rglob("*.ckpt"))

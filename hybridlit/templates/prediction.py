@@ -74,7 +74,8 @@ def predicted(model: Any, raw: RawRows, batch_size: int) -> Tensor:
     prepare = model.preprocessing
     with undisturbed(model, evaluation=True, silent=True), torch.no_grad():
         for values in raw.values.split(batch_size) if len(raw.values) else ():
-            values = values.to(model.device)
+            single = model.device.type == "mps" and values.is_floating_point()  # it has no float64
+            values = values.to(model.device, torch.float32 if single else values.dtype)
             inputs = (values if prepare is None else prepare(values)).to(model.dtype)
             there = torch.isfinite(inputs.flatten(1)).all(1)
             outputs = torch.full((len(inputs), model.task.output_dim), torch.nan).double()
@@ -105,7 +106,7 @@ def labelled(model: Any, raw: RawRows, predictions: Tensor) -> Predictions:
             indices = (predictions[:, 0] > 0.5).long()
         else:
             indices = predictions.argmax(1)
-        labels = class_labels(model, shares.shape[1])
+        labels = class_labels(model)
         add(names[0], [labels[index] for index in indices.tolist()])
         for label, column in zip(labels, shares.T.tolist(), strict=True):
             add(f"probability_{label}", column)
@@ -124,23 +125,19 @@ def labelled(model: Any, raw: RawRows, predictions: Tensor) -> Predictions:
     return Predictions(columns)
 
 
-def class_labels(model: Any, count: int) -> list[Any]:
-    """Return the labels of so many classes; outputs that no class has are called by their index."""
+def class_labels(model: Any) -> list[Any]:
+    """Return the labels of the classes; outputs that no class has are called by their index."""
+    count = max(2, model.task.output_dim)  # a binary task has one output
     known = None if model.preprocessing is None else model.preprocessing.targets.classes
     known = list(range(count)) if known is None else known
     return [*known, *(f"index {index}" for index in range(len(known), count))]
 
 
 def scores(model: Any, predictions: Tensor, targets: Tensor) -> dict[str, float]:
-    """Return the metrics of predictions for rows whose targets are known.
+    """Return the metrics, by name, of what `predicted` has returned.
 
-    Args:
-        model: The model.
-        predictions: What `predicted` has returned; rows without a prediction do not count.
-        targets: Class indices (rows,), or values in their own units (rows,) or (rows, targets).
-
-    Returns:
-        The metrics by name.
+    Targets are class indices (rows,), or values in their own units (rows,) or (rows, targets). Rows
+    without a prediction do not count.
     """
     there = torch.isfinite(predictions).all(1)
     metrics = model.build_metrics()

@@ -6,12 +6,13 @@ import csv
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hybridlit.data.files import needed
 from hybridlit.words import aligned
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Predictions:
 
     def to_pandas(self) -> DataFrame:
         """Return the table as a `pandas.DataFrame`; pandas has to be installed."""
-        frame: DataFrame = _needed("pandas").DataFrame(self.columns)
+        frame: DataFrame = needed("pandas").DataFrame(self.columns)
         return frame
 
     def write(self, path: str | os.PathLike[str]) -> Path:
@@ -95,14 +96,6 @@ class Predictions:
         return file
 
 
-def _write_csv(table: Predictions, path: Path) -> None:
-    _write_lines(table, path, ",")
-
-
-def _write_tsv(table: Predictions, path: Path) -> None:
-    _write_lines(table, path, "\t")
-
-
 def _write_lines(table: Predictions, path: Path, delimiter: str) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
@@ -111,7 +104,7 @@ def _write_lines(table: Predictions, path: Path, delimiter: str) -> None:
 
 
 def _write_parquet(table: Predictions, path: Path) -> None:
-    _needed("pyarrow")
+    needed("pyarrow")
     table.to_pandas().to_parquet(path, index=False)
 
 
@@ -124,8 +117,8 @@ def _write_npz(table: Predictions, path: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Predictions, Path], None]] = {
-    ".csv": _write_csv,
-    ".tsv": _write_tsv,
+    ".csv": partial(_write_lines, delimiter=","),
+    ".tsv": partial(_write_lines, delimiter="\t"),
     ".parquet": _write_parquet,
     ".npz": _write_npz,
 }
@@ -134,18 +127,10 @@ WRITERS: dict[str, Callable[[Predictions, Path], None]] = {
 
 def _array(values: list[Any]) -> Any:
     """A column without objects: what is missing is NaN among numbers, and empty among words."""
-    if any(isinstance(value, str) for value in values):
-        return np.array(["" if value is None else str(value) for value in values])
-    return np.array(values, float) if None in values else np.array(values)
-
-
-def _needed(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise ImportError(
-            f'this needs {name}, which is not installed: pip install "hybridlit[data]"'
-        ) from None
+    array = np.array([np.nan if value is None else value for value in values])
+    if array.dtype.kind in "biuf":
+        return array
+    return np.array(["" if value is None else str(value) for value in values])
 
 
 def _shown(value: Any) -> str:

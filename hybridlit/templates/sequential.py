@@ -6,11 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hybridlit.blocks.normalization import (
-    NormalizationLayer,
-    NormalizationName,
-    RowSafeBatchNorm1d,
-)
+from hybridlit.blocks.normalization import NormalizationLayer, NormalizationName, RowSafeBatchNorm1d
 from hybridlit.checks import integer, number
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of

@@ -17,15 +17,7 @@ __all__ = ["Sizes", "check_fits", "knows_sizes", "sizes_of"]
 
 
 class Sizes(NamedTuple):
-    """Sizes of a row of data.
-
-    Attributes:
-        input_shape: Shape of its inputs.
-        targets: Number of its targets.
-        classes: Number of classes, if the data tell it.
-        source: Name of the data in messages.
-        task: Task that suits its targets, if the data tell it.
-    """
+    """Sizes of a row of data, `source`; classes and the task that suits them if the data tell."""
 
     input_shape: tuple[int, ...]
     targets: int
@@ -57,9 +49,6 @@ def sizes_of(data: Any) -> Sizes:
 
     Its `prepare_data` and `setup("fit")` are called for that. Random number generators stay as
     they are.
-
-    Raises:
-        TypeError: If it is neither, or no pair of tensors comes out.
     """
     name = type(data).__name__
     if knows_sizes(data):
@@ -94,11 +83,7 @@ def sizes_of(data: Any) -> Sizes:
 
 
 def check_fits(model: LightningModule, sizes: Sizes) -> None:
-    """Check that a model takes data of these sizes, where it is our own code that takes them.
-
-    Raises:
-        ValueError: If it does not.
-    """
+    """Refuse data of sizes that a model does not take, where it is our own code that takes them."""
     given, shape = model.hparams, sizes.input_shape
     width = math.prod(shape)
     if _ours(model, "unpack", "forward") and given.get("input_dim", width) != width:

@@ -15,14 +15,7 @@ from hybridlit.checks import choice, integer
 from hybridlit.components import COMPONENTS, split_parameters
 from hybridlit.optimizers import trainable_parameters
 
-__all__ = [
-    "STAGES",
-    "Component",
-    "ComponentsInTurn",
-    "Stage",
-    "StagedTraining",
-    "check_stages",
-]
+__all__ = ["STAGES", "Component", "ComponentsInTurn", "Stage", "StagedTraining", "check_stages"]
 
 STAGES = {component: (component,) for component in COMPONENTS} | {"both": COMPONENTS}
 """What a stage trains, by name."""

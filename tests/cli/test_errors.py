@@ -36,6 +36,7 @@ def refused(words, capsys):
         ("--conf=x", "there is no option --conf (did you mean '--config'?)"),
         ("--modle.n_modes=3", "there is no option --modle.n_modes (did you mean '--model'?)"),
         ("stray", "there is no place for the word 'stray'"),
+        ("mine.yaml", "for the word 'mine.yaml'; a recipe is given by --config mine.yaml"),
         ("--model.n_mode=3", "SequentialHybrid has no argument 'n_mode' (did you mean 'n_modes'?)"),
         ("--model.n_modes=few", "n_modes must be int, got 'few'"),
         ("--model.dropout=x", "dropout must be a number, got 'x'"),

@@ -111,6 +111,12 @@ def test_whole_numbers_name_rows_if_they_are_called_so(name, is_id):
     assert arguments(init(table, "--target=species"))["id"] == ([name] if is_id else [])
 
 
+def test_a_name_of_rows_may_be_missing():
+    table = a_table().rename(columns={"plant_id": "plant"}).assign(id=np.arange(60.0))
+    table.loc[7, "id"] = None  # a feature, filled with the median, if it were no name
+    assert arguments(init(table, "--target=species"))["id"] == ["plant", "id"]
+
+
 def test_names_that_yaml_would_take_for_something_else(capsys):
     table = a_table().rename(columns={"size": "yes", "species": 'a: "b" # c', "plant_id": "null"})
     table["1.5"] = "same"

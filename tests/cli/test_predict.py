@@ -42,9 +42,11 @@ def people(rows=120):
     )
 
 
-def run(place, target, drop, task="multiclass", **options):
-    """Train on a table, and return what fit has printed of the test."""
-    people().to_csv(place / "people.csv", index=False)
+def run(place, target, drop, task="multiclass", gap=False, **options):
+    """Train on a table."""
+    table = people()
+    table.loc[5, "size"] = None if gap else table["size"][5]
+    table.to_csv(place / "people.csv", index=False)
     data = {"path": "people.csv", "target": target, "id": "name", "split": "split", "drop": drop}
     recipe = {
         "model": {"class_path": "ParallelHybrid", "init_args": {**MODEL, "task": task}},
@@ -112,6 +114,7 @@ def test_what_is_unlike_the_training_is_said_in_a_line(place, capsys):
     assert said.err.splitlines() == [
         "hybridlit predict: left out, as no column of the training table: 'nonsense'",
         "hybridlit predict: 2 of 9 rows are unlike the training rows: see column flags",
+        "hybridlit predict: 1 row of no class of the training, which no score counts",
     ]
     assert "Scores of 8 rows" in said.out
     found = pd.read_csv(place / "found.csv")
@@ -120,26 +123,41 @@ def test_what_is_unlike_the_training_is_said_in_a_line(place, capsys):
     assert found["flags"].isna().sum() == 7 and "secret" not in said.err + said.out
 
 
-@pytest.mark.parametrize(
-    ("change", "options", "said"),
-    [
-        (lambda rows: rows.drop(columns="size"), [], "got none of the name 'size'"),
-        (lambda rows: rows.assign(size="large"), [], "column 'size' must hold numbers"),
-        (lambda rows: rows, ["--output", "a.xlsx"], "output must end in one of .csv, .tsv"),
-        (lambda rows: rows, ["--output", "new.csv"], "output must be another file than input"),
-        (lambda rows: rows, ["--batch_size", "0"], "batch_size must be at least 1"),
-        (lambda rows: rows, ["--input", "none.csv"], "none.csv"),
-    ],
-)
-def test_one_line_says_what_is_wrong_and_nothing_is_written(change, options, said, trained, capsys):
-    change(people(6)).to_csv("new.csv", index=False)
-    before = sorted(Path().rglob("*"))
-    with pytest.raises(SystemExit) as refusal:
-        main(["predict", "--ckpt", "last", "--input", "new.csv", *options])
-    assert refusal.value.code == 2
-    text = capsys.readouterr().err
-    assert text.startswith("hybridlit predict: ") and text.count("\n") == 1 and said in text
-    assert sorted(Path().rglob("*")) == before
+def test_scores_are_of_rows_that_have_a_target_and_a_prediction(place, capsys):
+    with pytest.warns(UserWarning, match="missing values"):
+        run(place, "price", ["species", "weight"], "regression", missing="drop", gap=True)
+    rows = people(9)
+    rows.loc[1, "size"], rows.loc[4, "price"] = None, None
+    rows.to_csv(place / "new.csv", index=False)
+    capsys.readouterr()
+    main(["predict", "--ckpt", "best", "--input", "new.csv", "--output", "found.csv"])
+    assert "Scores of 7 rows" in capsys.readouterr().out
+    rows.iloc[2:3].to_csv(place / "one.csv", index=False)
+    main(["predict", "--ckpt", "best", "--input", "one.csv", "--output", "found.csv"])
+    said = capsys.readouterr()
+    assert "Scores of 1 row whose target is given: r2 nan" in said.out and said.err == ""
+
+
+WRONG = [
+    (lambda rows: rows.drop(columns="size"), [], "got none of the name 'size'"),
+    (lambda rows: rows.assign(size="large"), [], "column 'size' must hold numbers"),
+    (lambda rows: rows, ["--output", "a.xlsx"], "output must end in one of .csv, .tsv"),
+    (lambda rows: rows, ["--output", "new.csv"], "output must be another file than input"),
+    (lambda rows: rows, ["--batch_size", "0"], "batch_size must be at least 1"),
+    (lambda rows: rows, ["--input", "none.csv"], "none.csv"),
+]
+
+
+def test_one_line_says_what_is_wrong_and_nothing_is_written(trained, capsys):
+    for change, options, said in WRONG:
+        change(people(6)).to_csv("new.csv", index=False)
+        before = sorted(Path().rglob("*"))
+        with pytest.raises(SystemExit) as refusal:
+            main(["predict", "--ckpt", "last", "--input", "new.csv", *options])
+        assert refusal.value.code == 2
+        text = capsys.readouterr().err
+        assert text.startswith("hybridlit predict: ") and text.count("\n") == 1 and said in text
+        assert sorted(Path().rglob("*")) == before
 
 
 @pytest.fixture

@@ -61,6 +61,25 @@ def test_decimal_commas_are_read_and_told(write):
         read_table(write("a;b\n1,500;1\n2,250;2\n"))
 
 
+def test_none_is_missing_among_numbers_and_yes_or_no_and_else_a_word(write):
+    lines = ["a,b,c,d", "1,None,True,NA", "None,NA,None,x", "3,y,False,x"]
+    frame = read_table(write("\n".join(lines)))
+    assert frame.isna().to_numpy().tolist() == [[0, 0, 0, 1], [1, 1, 1, 0], [0, 0, 0, 0]]
+    assert frame["b"][0] == "None" and frame["a"].dtype == float and frame["c"][2] is False
+
+
+def test_integers_that_a_number_would_change_stay_text(write):
+    path = write("zip,key,x,y\n01234 ,9007199254740993,1.05,1e-05\n90210,,0.5,-0.07\n,1,2,0\n")
+    frame = read_table(path)
+    assert frame["zip"].tolist()[:2] == ["01234", "90210"] and frame["zip"].isna()[2]
+    assert frame["key"][0] == "9007199254740993" and frame["key"].isna()[1]
+    assert (frame.dtypes[["x", "y"]] == "float64").all()
+    data = TableDataModule(
+        {"x": [1.0, 2, 3, 4] * 5, "n": ["07", "10", "8", "9"] * 5, "y": ["00", "01"] * 10}, "y"
+    )
+    assert data.preprocessing.targets.classes == ["00", "01"] and data.num_features == 2
+
+
 @pytest.mark.parametrize("kind", ["parquet", "npz", "tsv"])
 def test_other_files(tmp_path, kind):
     path = tmp_path / f"table.{kind.upper() if kind == 'tsv' else kind}"

@@ -160,10 +160,10 @@ def test_raw_rows_may_be_pixels(inputs, folder):
 
 def test_images_of_another_brightness_are_flagged(inputs):
     pixels = np.stack([np.full((6, 5), grey, np.uint8) for grey in (0, 50, 150, 255)])
-    low, high = inputs.dark.item(), inputs.light.item()
+    low, high = inputs.low.item(), inputs.high.item()
     assert 40 < low < high < 160
     assert inputs.read(pixels).flags == [""] * 4  # the range of the training is wide
-    inputs.dark, inputs.light = inputs.dark + 0, inputs.dark + 10
+    inputs.low, inputs.high = inputs.low + 0, inputs.low + 10
     assert inputs.read(pixels).flags[::3] == [
         "brightness far below the training rows",
         "brightness far above the training rows",

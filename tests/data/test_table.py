@@ -39,6 +39,15 @@ def parts(data):
     return {"train": data.train, "val": data.val, "test": data.test}
 
 
+def test_names_of_rows_may_be_missing(frame):
+    frame["number"] = np.where(np.arange(120) % 7, np.arange(120), np.nan)  # as files have it
+    frame["row"] = frame["row"].where(np.arange(120) % 5 > 0)
+    data = TableDataModule(frame, "kind", id=["row", "number"])
+    ids = data.preprocessing.inputs.read(frame.head(3)).ids
+    assert ids == {"row": [None, "r1", "r2"], "number": [None, 1, 2]}
+    assert str(ids["number"][1]) == "1" and None in data.ids["train"]["row"]
+
+
 def test_rows_prepared_in_training_are_those_of_a_prediction(frame):
     data = TableDataModule(frame, "kind", id="row", drop=["price"])
     assert data.input_shape == (6,) and data.num_classes == 3 and data.output_dim("regression") == 1
@@ -238,6 +247,11 @@ REFUSED = {
         {"target": "row", "id": None},
         {},
         "target 'row' must hold classes or numbers, got names of rows or free text, 120 different",
+    ),
+    "words among numbers": (
+        {"target": "price"},
+        {"price": ["Zebra"] * 3 + ["1"] * 117},
+        "got text among numbers, text in 3 of 120 rows: .* or give target_kind='class'",
     ),
     "one value": ({"target": "price"}, {"price": 1.5}, "target 'price' must vary"),
     "infinite target": ({"target": "price"}, {"price": [np.inf, 1.0] * 60}, "in 60 of 120 rows"),

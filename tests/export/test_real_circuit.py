@@ -164,3 +164,8 @@ def test_tables_are_as_large_as_was_estimated(space):
     tables = [slots(outcomes, order, photon, True) for photon in range(1, 4)]
     found = sum(table.nbytes for each in tables for table in each.values())
     assert slots_bytes(outcomes, 8) == found
+
+
+def test_constants_are_no_views_of_more_than_they_need():
+    for name, buffer in RealCircuit(layer_of(computation_space="unbunched")).named_buffers():
+        assert buffer.untyped_storage().nbytes() == buffer.nbytes, name

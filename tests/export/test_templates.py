@@ -50,6 +50,8 @@ def test_templates(name, tmp_path):
 def test_readouts(mapping, space, tmp_path):
     case = Case("parallel-gated")
     options = dict(output_mapping_strategy=mapping, computation_space=space)
+    if OutputMappingStrategy(mapping).readout.only_size is None:
+        options["quantum_output_dim"] = 5
     model = case.make(**options, use_bandwidth_tuning=True, normalization="minmax")
     check(model, case.inputs, tmp_path, ["pt2", "onnx"])
 

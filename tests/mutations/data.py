@@ -60,8 +60,8 @@ MUTATIONS = [
         [
             ("rows[row, steps - len(each) :]", "rows[row, : len(each)]", "padding comes last"),
             (
-                "torch.where(values.isnan(), 0.0, scaled)",
-                "torch.where(values.isnan(), 1.0, scaled)",
+                "torch.where(values.isnan(), 0.0, super().forward(values))",
+                "torch.where(values.isnan(), 1.0, super().forward(values))",
                 "padding is not 0",
             ),
             (

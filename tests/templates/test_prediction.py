@@ -74,8 +74,17 @@ def trained(make_trainer, tmp_path):
     return train
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("cls", [*TEMPLATES, Own])
+FAST = [*zip(TEMPLATES, TASKS, strict=True), (Own, "multiclass")]
+
+
+@pytest.mark.parametrize(
+    ("cls", "task"),
+    [
+        pytest.param(cls, task, marks=[] if (cls, task) in FAST else pytest.mark.slow)
+        for cls in (*TEMPLATES, Own)
+        for task in TASKS
+    ],
+)
 def test_raw_rows_give_what_a_trainer_gives_on_prepared_ones(cls, task, trained):
     model, data, tested, trainer, path = trained(cls, task)
     rows, targets = table(task)
@@ -278,6 +287,17 @@ def test_a_table_comes_back_from_a_file(suffix, tmp_path):
     if suffix == ".csv":
         with path.open(encoding="utf-8", newline="") as file:
             assert next(csv.reader(file)) == list(ROWS.columns)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+def test_names_of_rows_of_any_type_come_back(suffix, tmp_path):
+    days = pd.date_range("2026-01-01", periods=4).tolist()
+    ids = {"day": [*days[:3], None], "key": [1, None, 3, 4]}
+    path = Predictions({**ids, "y": [0.5] * 4}).write(tmp_path / f"table{suffix}")
+    read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".npz": np.load}[suffix]
+    found = read(path)
+    assert [str(day)[:10] for day in found["day"][:3]] == [str(day)[:10] for day in days[:3]]
+    assert np.asarray(found["key"], float)[2] == 3 and str(found["day"][3]) in ("", "nan", "NaT")
 
 
 def test_other_suffixes_are_refused(tmp_path):

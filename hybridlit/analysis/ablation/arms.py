@@ -14,11 +14,7 @@ from hybridlit.analysis.recording import Call, recorded
 from hybridlit.blocks.stand_ins import MatchedMLP, RandomFeatures
 from hybridlit.blocks.wrappers import ModuleStack
 from hybridlit.components import mark_photonic, photonic_modules, split_parameters
-from hybridlit.photonics import (
-    PhotonicCircuit,
-    QuantumLayer,
-    QuantumLayerStack,
-)
+from hybridlit.photonics import PhotonicCircuit, QuantumLayer, QuantumLayerStack
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
 
 __all__ = ["ARMS", "Arm", "DoesNotApply", "Question", "Widths", "apply_arm", "observed_widths"]

@@ -60,10 +60,7 @@ class Measure:
     """
 
     def __init__(
-        self,
-        model: LightningModule,
-        score: RowScore | None = None,
-        forward: Forward | None = None,
+        self, model: LightningModule, score: RowScore | None = None, forward: Forward | None = None
     ) -> None:
         for name, given, what in (
             ("score", score, "from (outputs, targets) to one number a row, more is better"),

@@ -82,10 +82,7 @@ class Trained:
 
 
 def posthoc_arms(
-    trained: Trained,
-    parts: Mapping[str, nn.Module],
-    margin: float,
-    advance: Callable[[], object],
+    trained: Trained, parts: Mapping[str, nn.Module], margin: float, advance: Callable[[], object]
 ) -> Posthoc:
     """Replace the output of each part in turn, by name, and compare the scores row by row.
 

@@ -11,12 +11,7 @@ from torch import Tensor, nn
 from hybridlit.analysis.evaluation import to_device_of
 from hybridlit.templates import HybridModule
 
-__all__ = [
-    "allocate_loss_change",
-    "losses_of_both",
-    "merged",
-    "row_losses",
-]
+__all__ = ["allocate_loss_change", "losses_of_both", "merged", "row_losses"]
 
 
 def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Tensor:

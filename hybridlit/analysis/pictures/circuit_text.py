@@ -89,11 +89,7 @@ def describe_circuit(
 
 
 def summarize_circuit(
-    source: CircuitSource,
-    batch_size: int,
-    input_size: int | None = None,
-    *,
-    max_rows: int = 40,
+    source: CircuitSource, batch_size: int, input_size: int | None = None, *, max_rows: int = 40
 ) -> str:
     """Describe a circuit in Markdown: sizes, cost, and what each data phase encodes.
 

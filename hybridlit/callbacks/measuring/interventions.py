@@ -14,12 +14,7 @@ from torch.optim import Optimizer
 
 from hybridlit.analysis.evaluation import tensors_in
 from hybridlit.analysis.loss_change.intervention import Verdict, compared_copies
-from hybridlit.analysis.loss_change.retraining import (
-    Origin,
-    TrainedCopy,
-    batches_in_turns,
-    in_one,
-)
+from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, batches_in_turns, in_one
 from hybridlit.callbacks.measuring.probes import full_precision, keep_first
 from hybridlit.callbacks.measuring.repeated_training import adopt, repeated_training
 from hybridlit.resume.packed import packed, unpacked

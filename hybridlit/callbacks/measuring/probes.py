@@ -11,11 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from hybridlit.analysis.loss_change.allocation import (
-    losses_of_both,
-    merged,
-    row_losses,
-)
+from hybridlit.analysis.loss_change.allocation import losses_of_both, merged, row_losses
 from hybridlit.analysis.loss_change.retraining import seed_torch
 from hybridlit.analysis.replacement import losses_without
 from hybridlit.undisturbed import undisturbed

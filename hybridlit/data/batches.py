@@ -81,6 +81,8 @@ def batches(
 class _Rows(Dataset[Batch]):
     """Rows of tensors of one length, a whole batch in one indexing operation."""
 
+    preprocessing: object = None  # how they were prepared, for a model that is given a loader alone
+
     def __init__(self, parts: Batch, prepare: Callable[[Tensor], Tensor] | None) -> None:
         self.parts, self.prepare = parts, prepare
 

@@ -143,7 +143,7 @@ class RowsDataModule(LightningDataModule):
         return {name: 0 if part is None else len(part[0]) for name, part in parts.items()}
 
     def _batches(self, part: Part, seed: int | None, drop_last: bool = False) -> DataLoader[Part]:
-        return batches(
+        loader = batches(
             *part,
             batch_size=self.batch_size,
             seed=seed,
@@ -151,3 +151,5 @@ class RowsDataModule(LightningDataModule):
             drop_last=drop_last,
             prepare=self.preprocessing.inputs if self._prepares_batches else None,
         )
+        loader.dataset.preprocessing = self.preprocessing  # type: ignore[attr-defined]
+        return loader

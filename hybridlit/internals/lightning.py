@@ -31,6 +31,7 @@ __all__ = [
     "epoch_ended",
     "epochs_done",
     "fit_loop_of",
+    "gets_weights_alone",
     "has_begun",
     "load_training_data",
     "loader_states",
@@ -223,6 +224,16 @@ def attached_data(trainer: Trainer) -> Any:
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     return trainer._active_loop._data_source.instance if data is None else data  # type: ignore[union-attr]
+
+
+def gets_weights_alone(trainer: Trainer) -> bool:
+    """Tell whether a fit runs in processes that hand nothing but weights back to their caller.
+
+    If it goes: the names of `ddp_spawn`, `ddp_fork` and `ddp_notebook`.
+    """
+    from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 def log_now(trainer: Trainer, metrics: Mapping[str, Tensor]) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
 from hybridlit.data.preprocessing import Preprocessing
+from hybridlit.internals.lightning import attached_data, gets_weights_alone
 
 if TYPE_CHECKING:
     from hybridlit.templates.base import HybridModule
 
-__all__ = ["PREPROCESSING_KEY", "adopt_preprocessing", "compare_preprocessing"]
+__all__ = [
+    "PREPROCESSING_KEY",
+    "adopt_preprocessing",
+    "compare_preprocessing",
+    "take_over",
+]
 
 PREPROCESSING_KEY = "hybridlit_preprocessing"
 """Key of a checkpoint: how raw rows are prepared."""
@@ -31,16 +37,27 @@ def adopt_preprocessing(model: HybridModule, trainer: Trainer) -> None:
 
     After a resume, what the present data were prepared by is used, and a difference is said.
     """
-    given = _of_data(trainer)
+    given, own = _of_data(trainer), model.preprocessing
     if given is None:
+        if own is not None:
+            rank_zero_warn(
+                "the data of this run do not tell how they were prepared, as those that the model "
+                "was trained on before did: from now on it takes rows, and gives values, as these "
+                "are; give a data module of hybridlit, or a loader of one, to keep the preparation"
+            )
+            model.preprocessing = None
         return
-    own = model.preprocessing
     if own is not None and not own.same_as(given):
         rank_zero_warn(
             "the data of this run are prepared otherwise than those that the model was trained on "
             "before (other rows, columns, classes or scaling); from now on it goes by the new ones"
         )
-    model.preprocessing = copy.deepcopy(given).to(model.device)
+    if own is None and gets_weights_alone(trainer):
+        rank_zero_warn(
+            "the process that has called Trainer.fit gets weights back, and not how rows were "
+            "prepared: call model.build(data) there before the fit, or load a checkpoint to predict"
+        )
+    take_over(model, given)
 
 
 def compare_preprocessing(model: HybridModule, trainer: Trainer) -> None:
@@ -70,6 +87,21 @@ def compare_preprocessing(model: HybridModule, trainer: Trainer) -> None:
     )
 
 
+def take_over(model: Any, data: object) -> None:
+    """Let a model keep a copy of how data were prepared, if they tell."""
+    given = data if isinstance(data, Preprocessing) else _told_by(data)
+    if given is not None:
+        model.preprocessing = copy.deepcopy(given).to(model.device)
+
+
 def _of_data(trainer: Trainer) -> Preprocessing | None:
-    found = getattr(trainer.datamodule, "preprocessing", None)  # type: ignore[attr-defined]
-    return found if isinstance(found, Preprocessing) else None
+    return _told_by(attached_data(trainer))
+
+
+def _told_by(data: object) -> Preprocessing | None:
+    """Return how a data module, or a loader of one, has prepared its rows, if it tells."""
+    for each in (data, getattr(data, "dataset", None)):
+        found = getattr(each, "preprocessing", None)
+        if isinstance(found, Preprocessing):
+            return found
+    return None

@@ -264,7 +264,7 @@ class Regression(Task):
 
     def metrics(self) -> dict[str, Metric]:
         """Return the error over all values as `rmse` and the mean over outputs as `r2`."""
-        return {"rmse": MeanSquaredError(squared=False), "r2": _Determination()}
+        return {"rmse": _RootMeanSquare(squared=False), "r2": _Determination()}
 
     def row_scores(self, predictions: Tensor, targets: Tensor) -> Tensor:
         values = targets.double()
@@ -344,16 +344,31 @@ class FirstTargets:
         return self.task.advice(trainer.strategy.reduce(self._sums, reduce_op="sum").tolist())
 
 
+def _widen(metric: Metric, dtype: torch.dtype) -> None:
+    """Let a metric add up in at least the precision of its values, in new tensors.
+
+    Sums in half precision are wrong, and so are float32's of values far off 0. What
+    `Trainer.validate` leaves are tensors of inference mode, which a fit cannot add to.
+    """
+    for name, state in metric.metric_state.items():
+        assert isinstance(state, Tensor)
+        wide = torch.promote_types(state.dtype, dtype) if state.is_floating_point() else None
+        setattr(metric, name, state.to(wide, copy=True))
+
+
+class _RootMeanSquare(MeanSquaredError):
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        _widen(self, preds.dtype)
+        super().update(preds, target)
+
+
 class _Determination(R2Score):
     """`R2Score` that is NaN, not an error, for a single row: too few to know the variance."""
 
     _told = False
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add up in the precision of the values: a mean far off 0 leaves little of float32."""
-        if preds.dtype == torch.float64:
-            self.sum_error, self.residual = self.sum_error.double(), self.residual.double()
-            self.sum_squared_error = self.sum_squared_error.double()
+        _widen(self, preds.dtype)
         super().update(preds, target)
 
     def compute(self) -> Tensor:

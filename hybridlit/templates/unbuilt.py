@@ -21,6 +21,7 @@ from typing_extensions import Self
 from hybridlit.constructors import raised_in
 from hybridlit.data.scaling import AUTO, AutoName
 from hybridlit.internals.lightning import attached_data, attached_trainer, noted_arguments
+from hybridlit.templates.preparation import take_over
 from hybridlit.templates.sizes import check_fits, sizes_of
 from hybridlit.undisturbed import undisturbed
 
@@ -67,7 +68,8 @@ class Buildable(LightningModule):
     def build(self, data: Any) -> Self:
         """Give a model with `input_dim="auto"` or `output_dim="auto"` its sizes and its network.
 
-        A Trainer does so by itself. A model with numbers stays as it is, and is checked to fit.
+        A Trainer does so by itself. A model with numbers is checked to fit, and in either case it
+        takes over how the data were prepared.
 
         Args:
             data: The LightningDataModule, or the DataLoader, that it will be trained on. One that
@@ -81,6 +83,7 @@ class Buildable(LightningModule):
             ValueError: If they do not tell the sizes, or do not fit.
         """
         check_fits(self, sizes_of(data))
+        take_over(self, data)
         return self
 
     def want_sizes(self, given: Mapping[str, Any]) -> None:
@@ -122,6 +125,7 @@ class Unbuilt(LightningModule):
             noted.reset(token)
         if trainer is not None:
             self.trainer = trainer
+        take_over(self, data)
         return self
 
     def configure_callbacks(self) -> Any:
@@ -171,6 +175,14 @@ class Unbuilt(LightningModule):
     def _checked(self) -> str:
         """Check all arguments but the sizes, and return the task, which a subclass may fix."""
         model: Any = Buildable.__new__(self._kind, Unbuilt)
+        try:
+            object.__setattr__(model, "__class__", Unbuilt)  # the way back is that of `build`
+            object.__setattr__(model, "__class__", self._kind)
+        except TypeError:
+            raise TypeError(
+                f"{self._kind.__name__} cannot wait for data, since its first base class has slots "
+                "or is abstract: give numbers, or name the template first among its bases"
+            ) from None
         args, kwargs = self._arguments
         try:
             with undisturbed(), warnings.catch_warnings():

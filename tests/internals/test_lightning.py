@@ -175,6 +175,14 @@ def test_attached_trainer(tmp_path):
     assert internals.attached_trainer(copy.deepcopy(model)) is None
 
 
+def test_gets_weights_alone():
+    options = dict(accelerator="cpu", devices=2, logger=False, enable_checkpointing=False)
+    for strategy, expected in (("ddp_spawn", True), ("ddp", False)):
+        trainer = pl.Trainer(strategy=strategy, **options)
+        assert internals.gets_weights_alone(trainer) is expected
+    assert not internals.gets_weights_alone(pl.Trainer(**options | {"devices": 1}))
+
+
 def test_attached_data(tmp_path):
     found = []
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit import ArrayDataModule, ExactResume, SequentialHybrid
 
@@ -150,3 +151,48 @@ def test_the_loss_of_a_subclass_need_not_know_weights(make_trainer):
 
     one = Own(3, 2, 1, n_modes=4, n_photons=2, task="regression")
     make_trainer(max_epochs=1).fit(one, data())
+
+
+def test_data_that_tell_nothing_end_the_preparation_and_loaders_of_ours_tell_it(make_trainer):
+    ours, given = data(), model()
+    make_trainer(max_epochs=1).fit(given, train_dataloaders=ours.train_dataloader())
+    assert given.preprocessing.same_as(ours.preprocessing)
+    prepared = DataLoader(TensorDataset(torch.randn(64, 3), torch.randn(64)), batch_size=32)
+    trainer = make_trainer(max_epochs=1)
+    with pytest.warns(UserWarning, match="do not tell how they were prepared"):
+        trainer.fit(given, prepared, prepared)
+    assert given.preprocessing is None
+    assert trainer.callback_metrics["val/rmse"] < 5  # in the units of the first data, some 30
+
+
+def test_a_fit_that_gives_weights_alone_back_says_so(make_trainer, monkeypatch):
+    name = "hybridlit.templates.preparation.gets_weights_alone"
+    monkeypatch.setattr(name, lambda trainer: True)
+    ours = data()
+    with pytest.warns(UserWarning, match=r"call model\.build\(data\) there before the fit"):
+        make_trainer(max_epochs=1).fit(model(), ours)
+    given = model().build(ours)
+    assert given.preprocessing.same_as(ours.preprocessing)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*gets weights back")
+        make_trainer(max_epochs=1).fit(given, ours)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_sums_of_scores_are_not_rounded_in_half_precision(precision, make_trainer):
+    rows = np.random.default_rng(1).normal(5, 3, (4000, 3))
+    ours = data(val=(rows, 2000 + 1000 * rows[:, 0]))
+    given = model()
+    trainer = make_trainer(max_epochs=1, precision=precision)
+    trainer.fit(given, ours)
+    found = trainer.callback_metrics["val/rmse"].item()
+    predicted = torch.cat(trainer.predict(given, ours.val_dataloader())).double().flatten()
+    error = predicted - torch.as_tensor(2000 + 1000 * rows[:, 0])
+    assert found == pytest.approx(error.square().mean().sqrt().item(), rel=1e-3)
+
+
+def test_a_model_is_fitted_again_after_its_validation(make_trainer):
+    given, ours = model(), data()
+    for _ in range(2):
+        make_trainer(max_epochs=1).fit(given, ours)
+        make_trainer().validate(given, ours, verbose=False)

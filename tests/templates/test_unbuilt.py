@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from abc import ABC
 
 import pytest
 import torch
@@ -267,3 +268,19 @@ def test_a_constructor_that_fails_leaves_the_model_as_it_was():
     assert type(model) is Unbuilt
     x = x[:, None].expand(-1, 3, -1)
     assert model.build(ArrayDataModule(x, (y > 0).long())).hparams["input_shape"] == [3, 5]
+
+
+def test_a_class_whose_objects_are_laid_out_otherwise_is_refused_at_once(data):
+    class Named(ABC):  # noqa: B024
+        pass
+
+    class First(Named, SequentialHybrid):
+        pass
+
+    class Second(SequentialHybrid, Named):
+        pass
+
+    with pytest.raises(TypeError, match=r"First cannot wait for data.* name the template first"):
+        First("auto", 2, 3, **SMALL)
+    assert First(5, 2, 3, **SMALL).hparams["input_dim"] == 5
+    assert type(Second("auto", 2, 3, **SMALL).build(data)) is Second

@@ -113,6 +113,14 @@ def test_both_graphs_predict_alone_at_any_batch_size(houses, tmp_path):
             np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("name", ["pt2", "onnx"])
+def test_a_file_tells_nothing_of_the_machine_that_made_it(name, tmp_path):
+    model = SequentialHybrid(3, 2, 2, n_modes=4, n_photons=2)
+    path, _ = export_model(model, tmp_path / f"model.{name}", name)
+    assert os.path.dirname(torch.__file__).encode() not in path.read_bytes()
+    assert os.path.dirname(program.__file__).encode() not in path.read_bytes()
+
+
 def test_the_model_stays_as_it_is(houses, tmp_path):
     model, _ = houses
     model.train()

@@ -101,6 +101,8 @@ def _mismatch(value: Any, annotation: Any, name: str) -> TypeError | ValueError 
     """Return the error that a value deserves, or None if it fits."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
+        if Any in arguments:  # the text of a large table would be made for nothing
+            return None
         errors = [_mismatch(value, each, name) for each in arguments]
         if None in errors:
             return None
@@ -167,7 +169,11 @@ def _first(errors: Iterable[TypeError | ValueError | None]) -> TypeError | Value
 
 
 def _error(value: Any, annotation: Any, name: str) -> TypeError | ValueError:
-    text = " ".join(repr(value).split())
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:  # an array or a table, whose cells no message shows
+        text = f"of shape {tuple(shape)}"
+    else:
+        text = " ".join(repr(value).split())
     text = text if len(text) <= 60 else f"{text[:57]}..."
     must = f"{name} must be {_describe(annotation)}, got"
     if _is_of_value(value, annotation):

@@ -157,3 +157,17 @@ def test_what_is_checked_is_copied_and_pickled():
             for name, value in again.state_dict().items()
         )
     assert pickle.loads(pickle.dumps(ablation_study)) is ablation_study
+
+
+class _Silent(dict):
+    def __repr__(self):
+        raise AssertionError("the text of a table was made")
+
+
+def test_no_message_shows_cells_and_no_text_is_made_of_data_that_fit():
+    def read(path: str | Any, target: str | Sequence[str] = ()) -> None: ...
+
+    check_arguments(read, {"path": _Silent(a=[1]), "target": ["y"]})
+    for secret in (np.full((2, 1), 4711), torch.full((2, 1), 4711)):
+        with pytest.raises(TypeError, match=r"target must be .*, got \w+ of shape \(2, 1\)$"):
+            check_arguments(read, {"path": "y", "target": secret})

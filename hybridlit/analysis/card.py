@@ -170,7 +170,9 @@ def given_settings(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if "__init__" in vars(base):
             for name, parameter in inspect.signature(base).parameters.items():
                 defaults.setdefault(name, parameter.default)
-    return {name: value for name, value in arguments.items() if value != defaults.get(name)}
+    given = {n: list(v) if isinstance(v, tuple) else v for n, v in arguments.items()}
+    defaults = {n: list(v) if isinstance(v, tuple) else v for n, v in defaults.items()}
+    return {name: value for name, value in given.items() if value != defaults.get(name)}
 
 
 def _scores(model: HybridModule, datamodule: LightningDataModule) -> str:

@@ -188,8 +188,9 @@ class Column(NamedTuple):
         except TypeError:  # lists
             return np.full(len(series), np.nan), len(series)
         known = {_key(label): float(index) for index, label in enumerate(self.labels)}
+        alike = {_alike(label): known[_key(label)] for label in self.labels}
         of_label = {"number": _number, "boolean": _boolean}.get(
-            self.kind, lambda label: known.get(_key(label), -1.0)
+            self.kind, lambda label: known.get(_key(label), alike.get(_alike(label), -1.0))
         )
         found = [of_label(label) for label in labels]
         values = np.array([math.nan if value is None else value for value in [*found, None]])
@@ -263,3 +264,12 @@ def _plain(label: Any) -> Any:
 def _key(label: Any) -> str:
     """Return what two writings of the same label share: 1, 1.0 and the text 1."""
     return str(_plain(label))
+
+
+def _alike(label: Any) -> str:
+    """Return what writings share of which a file makes one where it has no other words."""
+    text = _key(label)
+    number = _number(text)
+    if number is not None:  # 1.0 and 007
+        return str(number)
+    return text.lower() if text.lower() in TRUTHS[0] else text

@@ -142,7 +142,8 @@ def _read_text(path: Path) -> DataFrame:
     pandas = needed("pandas")
     content = _decoded(path)
     exact = "None" in content or _PADDED.search(content) is not None
-    text = io.StringIO(content, newline="")
+    # StringIO would take four bytes for each letter
+    text = io.TextIOWrapper(io.BytesIO(content.encode()), encoding="utf-8", newline="")
     del content
 
     def read(missing: frozenset[str], **options: Any) -> DataFrame:
@@ -198,7 +199,7 @@ def _decoded(path: Path) -> str:
     )
 
 
-def _header(text: io.StringIO, path: Path) -> tuple[str, list[str]]:
+def _header(text: io.TextIOWrapper, path: Path) -> tuple[str, list[str]]:
     """Find the separator, by which the first lines are most alike, and the names of columns."""
     best, separator, names = (-1.0, 0), "", [""]
     for candidate in _SEPARATORS:

@@ -94,6 +94,7 @@ def _kind(series: Series, target_kind: str, dropped: bool) -> str:
             f"target {name!r} must hold classes or numbers, got {KINDS[kind].words}"
             f"{detail and f', {detail}'}: correct it, or choose another column"
             + (f" (at most {MOST_CATEGORIES} classes)" if kind == "text" else "")
+            + (", or give target_kind='class'" if kind == "mixed" else "")
         )
     if target_kind == "class" or (target_kind == "auto" and kind != "number"):
         return "class"

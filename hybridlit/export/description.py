@@ -21,16 +21,21 @@ import numpy as np
 import pandas as pd
 
 about = json.load(open({about!r}, encoding="utf-8"))
-table = pd.read_csv("new.csv")
+
+def code(cell, column):  # words to numbers
+    whole = isinstance(cell, float) and cell.is_integer()  # 1.0 where others are missing is 1
+    word = str(int(cell) if whole else cell).strip()
+    if column["kind"] == "boolean":
+        return column["codes"][word.lower()]
+    return column["codes"].get(word, column["unknown"])
+
+table = pd.read_csv("new.csv", skipinitialspace=True)
 columns = about["input"]["columns"]
 rows = np.empty((len(table), len(columns)))
 for index, column in enumerate(columns):
     cells = table[column["name"]]
-    if "codes" in column:  # words to numbers; what is missing becomes NaN
-        codes = dict(map(tuple, column["codes"]))
-        other = column.get("unknown", float("nan"))
-        cells = cells.map(lambda cell: str.strip(cell) if isinstance(cell, str) else cell)
-        cells = cells.map(lambda cell: codes.get(cell, other), na_action="ignore")
+    if "codes" in column:  # what is missing stays NaN
+        cells = cells.map(lambda cell: code(cell, column), na_action="ignore")
     rows[:, index] = cells"""
 
 _ARRAY = """import json
@@ -47,7 +52,10 @@ from PIL import Image, ImageOps
 
 about = json.load(open({about!r}, encoding="utf-8"))
 height, width = about["input"]["size"]
-image = ImageOps.exif_transpose(Image.open("new.png")).convert(about["input"]["mode"])
+upright = ImageOps.exif_transpose(Image.open("new.png")).convert("RGBA")
+image = Image.new("RGBA", upright.size, "white")
+image.alpha_composite(upright)
+image = image.convert(about["input"]["mode"])
 image = image.resize((width, height), Image.Resampling.BILINEAR)
 pixels = np.asarray(image).reshape(height, width, -1)
 rows = np.moveaxis(pixels, 2, 0)[None].copy()  # shape (1, channels, height, width), uint8"""

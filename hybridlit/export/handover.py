@@ -43,7 +43,7 @@ def export_model(
         path: Where to write. What stands there is replaced once the new file is complete.
         format: `"pt2"` for `torch.export.load`; `"onnx"` for ONNX runtimes; `"state"` for weights,
             preprocessing and settings as plain values and tensors without a graph, which
-            `hybridlit.load` reads like a checkpoint.
+            `hybridlit.load` reads like a checkpoint. The path ends in .pt2, .onnx or .pt.
 
     Returns:
         The file, and a description of it beside it, with `.json` added to its name: columns in
@@ -59,6 +59,8 @@ def export_model(
     form = FORMATS[format]
     form.require()
     path = Path(path)
+    if path.suffix not in ("", form.suffix) or path.is_dir():
+        raise ValueError(f"path must end in {form.suffix} for format={format!r}, got {str(path)!r}")
     raw = raw_of(model)
     about = describe(model, raw, format)
     about["example"] = example(about, path)
@@ -83,12 +85,12 @@ def _checked_file(model: HybridModule, raw: Raw, format: str, about: str) -> byt
     program = exported(whole, rows)
     try:
         data = form.make(program, about)
-    except Exception as error:  # of any class, from the exporter
+        found = [(form.run(data, some), wanted[: len(some)]) for some in (rows, rows[:1])]
+    except Exception as error:  # of any class, from the exporter or the runtime
         why = str(error).strip().partition("\n")[0]
         raise ValueError(f"{type(model).__name__} cannot be made {format}: {why}") from error
-    spread = _spread(model)
-    for some in (rows, rows[:1]):
-        difference = _difference(form.run(data, some), wanted[: len(some)], spread)
+    for got, right in found:
+        difference = _difference(got, right, _spread(model))
         if difference > _TOLERANCE:
             raise ValueError(
                 f"the exported {type(model).__name__} would differ from the model by "

@@ -115,6 +115,8 @@ def exported(whole: WholeModel, rows: Tensor) -> ExportedProgram:
     except Exception as error:  # of any class, from torch or from a module of the user
         why = str(error).strip().partition("\n")[0]
         raise ValueError(f"torch.export cannot take {name}: {why}{of_others}") from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine, which go to whoever gets it
     targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
     needed = sorted(
         str(target) for target in targets if getattr(target, "namespace", "aten") not in _TORCH

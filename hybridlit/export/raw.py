@@ -54,11 +54,10 @@ def _table(inputs: Any) -> Raw:
         if column.kind == "number":
             about |= {"low": column.low, "high": column.high}
         elif column.kind == "boolean":
-            codes = [(word, int(code)) for pair in TRUTHS for word, code in pair.items()]
-            spelt = [[form(w), c] for w, c in codes for form in (str, str.capitalize, str.upper)]
-            about["codes"] = [[True, 1], [False, 0], *spelt]
+            words = {word: int(code) for pair in TRUTHS for word, code in pair.items()}
+            about |= {"codes": {**words, "1": 1, "0": 0}, "case": "any"}
         else:
-            about["codes"] = [[label, code] for code, label in enumerate(column.labels)]
+            about["codes"] = {str(label): code for code, label in enumerate(column.labels)}
             about["unknown"] = -1
         about["missing"] = "NaN, which is filled" if filled else "none; NaN comes out as NaN"
         columns.append(about)
@@ -72,6 +71,7 @@ def _table(inputs: Any) -> Raw:
 
 def _image(inputs: Any) -> Raw:
     about = {"mode": inputs.mode, "size": list(inputs.size), "axes": "channels, height, width"}
+    about["pixels"] = "0 to 255; what is transparent is white, 16 bits are divided by 257"
     ends = torch.tensor(0), torch.tensor(255)
     return Raw(inputs.shape, torch.uint8, about, *ends, whole=torch.tensor(True))
 

@@ -57,7 +57,7 @@ class RunningResults:
                     "name": result.meta.name,
                     "kind": kind,
                     "value": result.value.cpu(),
-                    "weight": int(result.cumulated_batch_size) if kind == "mean" else 0,
+                    "weight": result.cumulated_batch_size.item() if kind == "mean" else 0,
                 }
             elif not result.is_tensor and id(result.value) in names:
                 metrics[names[id(result.value)]] = {

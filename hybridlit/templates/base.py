@@ -349,7 +349,10 @@ class HybridModule(Buildable, Predicting, PlainHyperparameters):
         predictions = self.predictions(outputs.detach())
         metrics.update(self.in_units(predictions), self.in_units(targets))
         shown = stage != "train"
-        rows = len(outputs)
+        rows, weights = len(outputs), self.weights(batch)
+        share: Any = rows  # what a batch counts for in the mean of an epoch
+        if weights is not None:
+            share = max(float(weights.sum()), torch.finfo(torch.float32).tiny)
         self.log(
             f"{stage}/loss",
             loss,
@@ -357,7 +360,7 @@ class HybridModule(Buildable, Predicting, PlainHyperparameters):
             on_step=False,
             on_epoch=True,
             sync_dist=True,
-            batch_size=rows,
+            batch_size=share,
         )
         for position, (name, metric) in enumerate(metrics.items(copy_state=False)):
             main = shown and position == 0

@@ -380,7 +380,11 @@ class _Determination(R2Score):
                     "test rows, and monitor loss or rmse until then"
                 )
             return torch.full((), torch.nan, device=self.total.device)
-        return super().compute()
+        around_mean = self.sum_squared_error - self.sum_error.square() / self.total
+        # not below some number, as in torchmetrics: that depends on the unit of the targets
+        constant = around_mean <= 8 * torch.finfo(around_mean.dtype).eps * self.sum_squared_error
+        shares = 1 - self.residual / around_mean.masked_fill(constant, 1.0)
+        return shares.where(~constant, (self.residual == 0).to(shares.dtype)).mean()
 
 
 def _at_least_float32(outputs: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from hybridlit import (
     TableDataModule,
     model_card,
 )
+from hybridlit.analysis.card import given_settings
 from hybridlit.analysis.scores import scores
 from hybridlit.analysis.statistics import share_interval
 
@@ -101,6 +102,10 @@ def test_what_is_not_known_is_said(make_model):
 def test_data_without_test_rows_have_no_scores(trained, data):
     data.test = None
     assert "not measured: ArrayDataModule has no test data" in str(model_card(trained, data))
+
+
+def test_an_empty_list_of_a_recipe_is_an_empty_tuple_by_default():
+    assert given_settings(TableDataModule, {"drop": [], "id": ["name"]}) == {"id": ["name"]}
 
 
 def test_names_are_no_markup(generator, make_trainer):

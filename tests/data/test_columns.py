@@ -9,7 +9,8 @@ import torch
 
 pd = pytest.importorskip("pandas", reason="data extra")
 
-from hybridlit.data.columns import KINDS, ColumnFacts, describe_table, kind_of  # noqa: E402
+from hybridlit.data.columns import KINDS, Column, ColumnFacts, describe_table, kind_of  # noqa: E402
+from hybridlit.data.files import read_table  # noqa: E402
 from hybridlit.data.preprocessing import Preprocessing  # noqa: E402
 from hybridlit.data.scaling import Scaler  # noqa: E402
 from hybridlit.data.table_inputs import TableInputs  # noqa: E402
@@ -236,3 +237,14 @@ def test_onnx_follows_it(tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "inputs.onnx")
     (found,) = session.run(None, {session.get_inputs()[0].name: values.numpy()})
     np.testing.assert_allclose(found, inputs(values), rtol=1e-6)
+
+
+def test_categories_are_known_where_a_file_makes_numbers_or_truths_of_them(tmp_path):
+    # beside other words they are text, alone they are not
+    column = Column("a", "category", ["007", "1.10", "FALSE", "other", "true"])
+    (tmp_path / "new.csv").write_text("a,b,c\n7,TRUE,1.1\n7,false,7\n")
+    frame = read_table(tmp_path / "new.csv")
+    assert [column.numbers(frame[name])[0].tolist() for name in "abc"] == [[0, 0], [4, 2], [1, 0]]
+    assert column.numbers(pd.Series(["1.10", "Other", "1.2"]))[0].tolist() == [1, -1, -1]
+    both = Column("a", "category", ["1.1", "1.10"])  # as they stand before what they share
+    assert both.numbers(pd.Series(["1.1", "1.10"]))[0].tolist() == [0, 1]

@@ -248,6 +248,11 @@ REFUSED = {
         {},
         "target 'row' must hold classes or numbers, got names of rows or free text, 120 different",
     ),
+    "words among numbers": (
+        {"target": "price"},
+        {"price": ["Zebra"] * 3 + ["1"] * 117},
+        "got text among numbers, text in 3 of 120 rows: .* or give target_kind='class'",
+    ),
     "one value": ({"target": "price"}, {"price": 1.5}, "target 'price' must vary"),
     "infinite target": ({"target": "price"}, {"price": [np.inf, 1.0] * 60}, "in 60 of 120 rows"),
     "several classes": ({"target": ["kind", "price"]}, {}, "all be values, got classes in 'kind'"),

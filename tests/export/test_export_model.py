@@ -113,6 +113,14 @@ def test_both_graphs_predict_alone_at_any_batch_size(houses, tmp_path):
             np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("name", ["pt2", "onnx"])
+def test_a_file_tells_nothing_of_the_machine_that_made_it(name, tmp_path):
+    model = SequentialHybrid(3, 2, 2, n_modes=4, n_photons=2)
+    path, _ = export_model(model, tmp_path / f"model.{name}", name)
+    assert os.path.dirname(torch.__file__).encode() not in path.read_bytes()
+    assert os.path.dirname(program.__file__).encode() not in path.read_bytes()
+
+
 def test_the_model_stays_as_it_is(houses, tmp_path):
     model, _ = houses
     model.train()
@@ -160,16 +168,20 @@ def table(folder):
             "size": np.where(generator.random(80) < 0.2, np.nan, generator.normal(1e4, 1e3, 80)),
             "colour": generator.choice(["red", "light blue", "green", None], 80),
             "grade": generator.choice([1, 2, 5], 80),
+            "code": generator.choice(["1", "2", "x"], 80),
             "old": generator.choice(["yes", "No", None], 80),
             "new": generator.choice([True, False], 80),
             "price": generator.normal(3e5, 1e4, 80),
         }
     )
     train, new = rows.head(60), rows.tail(20).copy()
-    new.loc[new.index[:3], "colour"] = [" red ", "purple", "light blue"]
-    new[["new", "old", "grade", "colour", "size"]].to_csv(folder / "new.csv", index=False)
+    new.loc[new.index[:4], "colour"] = [" red ", "purple", "light blue", "  "]
+    new.loc[new.index[:4], "old"] = ["nO", "YES", "TRUE", "False"]
+    new["code"] = new["code"].replace("x", "1")  # which a file then holds as numbers
+    new["grade"] = new["grade"].where(new["grade"] < 5)  # and these as 1.0 and 2.0
+    new[["new", "old", "grade", "colour", "size", "code"]].to_csv(folder / "new.csv", index=False)
     data = TableDataModule(
-        train, "price", id="name", categorical=["grade"], missing="impute", batch_size=20
+        train, "price", id="name", categorical=["grade", "code"], missing="impute", batch_size=20
     )
     return data, new, dict(input_dim=data.num_features, output_dim=1, task="regression")
 
@@ -182,7 +194,7 @@ def images(folder):
             pixels = generator.integers(256, size=(6, 5, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "all" / name / f"{index}.png")
     new = folder / "new.png"
-    Image.fromarray(generator.integers(256, size=(9, 11, 3), dtype=np.uint8)).save(new)
+    Image.fromarray(generator.integers(256, size=(9, 11, 4), dtype=np.uint8)).save(new)
     data = ImageFolderDataModule(folder / "all", size=[4, 5])
     return data, new, dict(input_dim=None, input_shape=[3, 4, 5])
 
@@ -269,6 +281,23 @@ def test_too_many_outcomes(tmp_path):
 def test_too_many_columns(tmp_path):
     model = SequentialHybrid(3, 150, 2, n_modes=3, n_photons=1, circuit_type="parallel")
     refused(model, tmp_path, r"too deep.*151 columns.*at most 128.*circuit_type='series'")
+
+
+@pytest.mark.parametrize("name", ["model.pt", "last.ckpt", "model.onnx", ""])
+def test_a_name_that_says_another_format(tmp_path, name):
+    with pytest.raises(ValueError, match=r"path must end in \.pt2 for format='pt2'"):
+        export_model(small(), tmp_path / name)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_runtime_that_refuses_the_file(tmp_path, monkeypatch):
+    """As that of ONNX does bfloat16 with float32."""
+
+    def run(data, rows):
+        raise RuntimeError("Type Error: bound to different types")
+
+    monkeypatch.setitem(formats.FORMATS, "pt2", formats.FORMATS["pt2"]._replace(run=run))
+    refused(small(), tmp_path, "SequentialHybrid cannot be made pt2: Type Error")
 
 
 class Louder(QuantumLayer):

@@ -131,6 +131,19 @@ def test_weights_of_rows_weigh_the_loss(make_trainer):
     torch.testing.assert_close(yes.loss(outputs, labels, weights), expected)
 
 
+def test_the_weighted_loss_of_an_epoch_is_that_of_any_batch_size(make_trainer):
+    one = model().eval()
+    inputs, targets = torch.randn(12, 3), torch.randn(12, 1)
+    weights = torch.tensor([0.0, 0, 0, 3, 1, 0, 0.5, 0, 0, 0, 0, 2])  # none in three batches of two
+    for size in (2, 5, 12):
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(inputs, targets, weights), batch_size=size
+        )
+        found = make_trainer(max_epochs=1).test(one, loader, verbose=False)[0]["test/loss"]
+        expected = one.loss_of((None, None, weights), one(inputs), targets)
+        assert found == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_the_loss_of_a_subclass_need_not_know_weights(make_trainer):
     class Own(SequentialHybrid):
         def loss(self, outputs, targets):

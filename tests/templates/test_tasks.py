@@ -55,6 +55,14 @@ def test_regression_agrees_with_sklearn(columns, shape):
     assert loss == pytest.approx(error**2, rel=1e-5)
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_r2_does_not_depend_on_the_unit(unit):
+    targets = unit * (torch.randn(50, 2).double() + 3)
+    outputs = targets + unit * torch.randn(50, 2).double()
+    found = evaluate(Regression(2), outputs, targets)["r2"]
+    assert found == pytest.approx(r2_score(targets, outputs), rel=1e-9)
+
+
 def test_r2_of_one_row_is_nan_and_no_error():
     assert np.isnan(evaluate(Regression(1), torch.randn(1, 1), torch.randn(1))["r2"])
 

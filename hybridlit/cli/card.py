@@ -16,7 +16,7 @@ from hybridlit import __version__
 from hybridlit.analysis.card import given_settings, model_card
 from hybridlit.analysis.report import code
 from hybridlit.cli.checkpoints import checkpoint_path, folder_for, recipe_of, settings_of
-from hybridlit.cli.loading import datamodule_of_recipe, load_model
+from hybridlit.cli.loading import datamodule_of_run, load_model
 
 __all__ = ["card", "leave_verdict"]
 
@@ -49,7 +49,7 @@ def card(ckpt: str, out: str | None = None, template: str | None = None) -> list
     recipe, data, missing = None, None, ""
     try:
         recipe = recipe_of(checkpoint)
-        data = datamodule_of_recipe(recipe)
+        data = datamodule_of_run(checkpoint, template)
     except (ImportError, OSError, TypeError, ValueError) as error:
         missing = f"not measured: {error}"
     if recipe is not None:

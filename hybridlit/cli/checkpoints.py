@@ -28,6 +28,7 @@ __all__ = [
     "newest_run",
     "noted_recipes",
     "recipe_of",
+    "refuse_foreign",
     "run_of",
     "settings_of",
     "values_of",
@@ -175,16 +176,28 @@ def with_settings(words: Sequence[str]) -> list[str]:
         recipe = recipe_of(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}: give --config") from None
-    if not _is_own(path):
-        settings = settings_of(recipe)
-        unknown = [n for n in class_paths(settings) if n.rpartition(".")[0] not in sys.modules]
-        name = unknown[0] if unknown else unimported_name(settings)
-        if name is not None:
-            raise ValueError(
-                f"{recipe} asks for {name}, whose module is not imported, and is of no run under "
-                f"{RUNS}/ here: if you trust it, give --config {recipe}"
-            )
+    refuse_foreign(path, recipe, settings_of(recipe), f"give --config {recipe}")
     return [verb, "--config", str(recipe), *rest, f"--ckpt={path}"]
+
+
+def refuse_foreign(checkpoint: Path, recipe: Path, settings: Any, remedy: str) -> None:
+    """Refuse settings of a run of elsewhere that would import what is not imported.
+
+    Args:
+        checkpoint: The checkpoint.
+        recipe: Settings of its run.
+        settings: What is to be built of them.
+        remedy: What helps whoever trusts them.
+    """
+    if _is_own(checkpoint):
+        return
+    unknown = [n for n in class_paths(settings) if n.rpartition(".")[0] not in sys.modules]
+    name = unknown[0] if unknown else unimported_name(settings)
+    if name is not None:
+        raise ValueError(
+            f"{recipe} asks for {name}, whose module is not imported, and is of no run under "
+            f"{RUNS}/ here: if you trust it, {remedy}"
+        )
 
 
 def _is_own(path: Path) -> bool:

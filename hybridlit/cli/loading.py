@@ -10,7 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
-from hybridlit.cli.checkpoints import recipe_of, settings_of
+from hybridlit.cli.checkpoints import recipe_of, refuse_foreign, settings_of
 from hybridlit.cli.classes import importable
 from hybridlit.cli.unwrapping import unwrapped
 from hybridlit.internals.lightning import INSTANTIATES
@@ -18,7 +18,13 @@ from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import unimported_name
 from hybridlit.templates.loading import class_name_of, load, load_as, read_checkpoint
 
-__all__ = ["datamodule_of_recipe", "load_model", "load_run", "model_of_recipe"]
+__all__ = [
+    "datamodule_of_recipe",
+    "datamodule_of_run",
+    "load_model",
+    "load_run",
+    "model_of_recipe",
+]
 
 
 def model_of_recipe(config: str | Path) -> HybridModule:
@@ -73,7 +79,17 @@ def load_run(
 ) -> tuple[HybridModule, LightningDataModule]:
     """Load a model as `load_model` does, with the data that it was trained on: see `recipe_of`."""
     model = load_model(checkpoint, template)
-    return model, datamodule_of_recipe(recipe_of(checkpoint))
+    return model, datamodule_of_run(checkpoint, template)
+
+
+def datamodule_of_run(checkpoint: str | Path, template: str | None = None) -> LightningDataModule:
+    """Build the data of a run; one of elsewhere imports nothing, unless a template is given."""
+    recipe = recipe_of(checkpoint)
+    if template is None:
+        settings = settings_of(recipe)
+        data = settings.get("data") if isinstance(settings, dict) else None
+        refuse_foreign(Path(checkpoint), recipe, data, "give template, the class of the model")
+    return datamodule_of_recipe(recipe)
 
 
 def _section(path: Path, name: str, kind: type) -> Any:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hybridlit import SequentialHybrid, SklearnDataModule
 from hybridlit.cli import main
-from hybridlit.cli.loading import load_model
+from hybridlit.cli.loading import load_model, load_run
 from hybridlit.internals.lightning import INSTANTIATES
 from hybridlit.templates.foreign_names import unimported_name
 
@@ -522,6 +523,19 @@ def test_a_checkpoint_cannot_have_code_imported(command, changes, foreign):
     with pytest.raises(SystemExit, match=r"asks for trap\..*, whose module is not imported"):
         main([command, *MODEL, *DATA, *SHORT, "--ckpt", path])
     assert "trap" not in sys.modules
+
+
+def test_the_data_of_a_run_of_elsewhere_import_nothing(foreign):
+    path = Path(foreign())
+    run = path.parent / "elsewhere"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text("data: {class_path: trap.Data}")
+    (run / "trap.py").write_text("raise SystemExit('imported')")
+    checkpoint = path.rename(run / "checkpoints" / "last.ckpt")
+    with pytest.raises(ValueError, match=r"asks for trap\.Data, .* trust it, give template"):
+        load_run(checkpoint)
+    main(["card", "--ckpt", str(checkpoint)])  # says that it has no scores, and why
+    assert "asks for trap.Data" in (run / "card.md").read_text() and "trap" not in sys.modules
 
 
 def test_fit_looks_at_no_class_of_a_checkpoint(foreign):

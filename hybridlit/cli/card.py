@@ -17,6 +17,7 @@ from hybridlit.analysis.card import given_settings, model_card
 from hybridlit.analysis.report import code
 from hybridlit.cli.checkpoints import checkpoint_path, folder_for, recipe_of, settings_of
 from hybridlit.cli.loading import datamodule_of_run, load_model
+from hybridlit.cli.unwrapping import cause_of
 
 __all__ = ["card", "leave_verdict"]
 
@@ -51,7 +52,7 @@ def card(ckpt: str, out: str | None = None, template: str | None = None) -> list
         recipe = recipe_of(checkpoint)
         data = datamodule_of_run(checkpoint, template)
     except (ImportError, OSError, TypeError, ValueError) as error:
-        missing = f"not measured: {error}"
+        missing = f"not measured: {cause_of(error)}"
     if recipe is not None:
         told |= _settings(settings_of(recipe), data)
     folder = folder_for(checkpoint)

@@ -81,3 +81,14 @@ def test_a_checkpoint_alone_is_not_enough_for_scores(run, tmp_path, capsys):
 def test_a_card_is_html_or_markdown(run, capsys):
     with pytest.raises(SystemExit):
         main(["card", f"--ckpt={run / 'checkpoints' / 'last.ckpt'}", "--out=card.pdf"])
+
+
+def test_data_that_are_not_there_are_told_in_a_line(run, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "version_0"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").write_bytes((run / "checkpoints/last.ckpt").read_bytes())
+    data = {"class_path": "TableDataModule", "init_args": {"path": "gone.csv", "target": "y"}}
+    (folder / "config.yaml").write_text(json.dumps({"data": data}))
+    main(["card", f"--ckpt={folder / 'checkpoints' / 'last.ckpt'}"])
+    said = "not measured: path must be a file, got 'gone.csv', which is not there\n\n"
+    assert said in (folder / "card.md").read_text()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit import load
 from hybridlit.cli import main
@@ -184,7 +185,7 @@ def test_without_input_a_trainer_predicts_the_data_of_the_run(trained, place, ca
 
 def test_a_model_of_other_data_is_refused(place, capsys, make_trainer, make_model, data):
     trainer = make_trainer(max_epochs=0)
-    trainer.fit(make_model(), data.train_dataloader())
+    trainer.fit(make_model(), DataLoader(TensorDataset(*data.train), batch_size=8))
     trainer.save_checkpoint("a.ckpt")
     people().to_csv(place / "new.csv")
     with pytest.raises(SystemExit):

@@ -59,7 +59,7 @@ def model_card(
         >>> from hybridlit import SequentialHybrid, SklearnDataModule
         >>> model = SequentialHybrid(input_dim=4, quantum_dim=3, output_dim=3)
         >>> card = model_card(model, SklearnDataModule("iris"))
-        >>> "| accuracy |" in str(card)
+        >>> "| `accuracy` |" in str(card)
         True
     """
     report = Report(f"{type(model).__name__}: model card")

@@ -52,8 +52,8 @@ MUTATIONS = [
         "templates/test_tasks.py",
         [
             (
-                "MeanSquaredError(squared=False)",
-                "MeanSquaredError()",
+                "_RootMeanSquare(squared=False)",
+                "_RootMeanSquare()",
                 "rmse is the mean square",
             ),
             (

@@ -22,8 +22,8 @@ MUTATIONS = [
                 "test_a_loss_that_is_not_finite_is_seen_between_steps_that_are_logged",
             ),
             (
-                "rows = len(outputs)",
-                "rows = 1",
+                "rows, weights = len(outputs), self.weights(batch)",
+                "rows, weights = 1, self.weights(batch)",
                 "means over batches instead of rows",
                 "templates/test_training.py::test_validation_metrics_agree_with_sklearn",
             ),

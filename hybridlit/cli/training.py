@@ -143,7 +143,8 @@ class HybridCLI(LightningCLI):
         if logger is None or logger is True:
             resumed = self._given if self.subcommand == "fit" else None
             logger = logger_of_run(self._run_name(str(self.subcommand)), resumed)
-        self.save_config_kwargs = {"recipes": self._recipes()}
+        if self.save_config_callback is SaveSettings:
+            self.save_config_kwargs = {"recipes": self._recipes()}
         callbacks = given.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 

@@ -211,7 +211,7 @@ def test_report_fills_the_readme(script, twin, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_what_callbacks_cost_is_written(tmp_path):
-    # in a process of its own: what other tests have loaded must not decide which class a recipe means
+    # in a process of its own: what other tests have loaded must not decide what a recipe means
     file = Path(__file__).parents[1] / "recipes" / "benchmarks" / "callbacks.py"
     words = ["--together", "--repeats=1", "--epochs=1", f"--out={tmp_path}"]
     done = subprocess.run([sys.executable, str(file), *words], capture_output=True, text=True)

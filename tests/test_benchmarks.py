@@ -3,8 +3,6 @@
 import dataclasses
 import importlib
 import json
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -210,13 +208,9 @@ def test_report_fills_the_readme(script, twin, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_what_callbacks_cost_is_written(tmp_path):
-    # in a process of its own: what other tests have loaded must not decide what a recipe means
-    file = Path(__file__).parents[1] / "recipes" / "benchmarks" / "callbacks.py"
-    words = ["--together", "--repeats=1", "--epochs=1", f"--out={tmp_path}"]
-    done = subprocess.run([sys.executable, str(file), *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_what_callbacks_cost_is_written(script, tmp_path, capsys):
+    script("callbacks").main(["--together", "--repeats=1", "--epochs=1", f"--out={tmp_path}"])
     arms = json.loads((tmp_path / "callbacks_digits_sequential.json").read_text())["arms"]
     assert set(arms) == {"none", "all"} and arms["all"]["seconds"] > 0
     assert arms["all"]["cost"] == arms["all"]["runs"][0] / arms["none"]["runs"][0] - 1
-    assert "| all |" in done.stdout
+    assert "| all |" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import math
 import warnings
@@ -115,6 +116,7 @@ def exported(whole: WholeModel, rows: Tensor) -> ExportedProgram:
     except Exception as error:  # of any class, from torch or from a module of the user
         why = str(error).strip().partition("\n")[0]
         raise ValueError(f"torch.export cannot take {name}: {why}{of_others}") from error
+    gc.collect()  # torch leaves classes of the modules' names, which a recipe could mean as well
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine, which go to whoever gets it
     targets = {node.target for node in program.graph.nodes if node.op == "call_function"}

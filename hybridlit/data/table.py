@@ -151,22 +151,9 @@ class TableDataModule(RowsDataModule):
             ids=roles["id"],
             known=[name for names in roles.values() for name in names],
         )
-        constant = [column.name for column in inputs.columns if column.low == column.high]
-        if constant:
-            warnings.warn(
-                f"nothing can be learned from {quoted(constant)}, with one value in all training "
-                "rows: name such columns in drop",
-                stacklevel=2,
-            )
-        scaler = None
-        if classes is None:
-            method = target_scaling_of(targets, target_scaling)
-            scaler = Scaler.fit(targets[rows["train"]], method)
-        elif target_scaling not in (None, AUTO):
-            raise ValueError(
-                f"target_scaling={target_scaling!r} needs values, got classes in {target!r}: give "
-                "None, or target_kind='value' if they are numbers"
-            )
+        _tell_constants(inputs)
+        training = targets[rows["train"]]
+        fitted = _fitted_targets(roles["target"], classes, training, targets, target_scaling)
         facts = {
             "source": Path(path).name if is_file else type(path).__name__,
             "data_module": type(self).__name__,
@@ -175,7 +162,7 @@ class TableDataModule(RowsDataModule):
             "columns": kinds,
             "roles": {role: names for role, names in roles.items() if names},
         }
-        self.preprocessing = Preprocessing(inputs, Targets(roles["target"], classes, scaler), facts)
+        self.preprocessing = Preprocessing(inputs, fitted, facts)
         weights = read_weights(frame, roles["weight"], rows["train"])
         if classes is None:
             targets = in_default_dtype(self.preprocessing.targets(targets), "targets")
@@ -194,6 +181,34 @@ class TableDataModule(RowsDataModule):
             "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
         )
         self.keep_arguments(ignore=[] if is_file else ["path"])
+
+
+def _tell_constants(inputs: TableInputs) -> None:
+    constant = [column.name for column in inputs.columns if column.low == column.high]
+    if constant:
+        warnings.warn(
+            f"nothing can be learned from {quoted(constant)}, with one value in all training rows: "
+            "name such columns in drop",
+            stacklevel=3,
+        )
+
+
+def _fitted_targets(
+    names: list[str],
+    classes: list[Any] | None,
+    training: Tensor,
+    whole: Tensor,
+    scaling: str | None,
+) -> Targets:
+    """Fit the scaling of values; refuse one of classes."""
+    if classes is None:
+        return Targets(names, None, Scaler.fit(training, target_scaling_of(whole, scaling)))
+    if scaling not in (None, AUTO):
+        raise ValueError(
+            f"target_scaling={scaling!r} needs values, got classes in {quoted(names)}: give None, "
+            "or target_kind='value' if they are numbers"
+        )
+    return Targets(names, classes)
 
 
 def _prepared(frame: DataFrame, inputs: TableInputs, rows: Rows) -> dict[str, Tensor]:

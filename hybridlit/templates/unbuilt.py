@@ -104,7 +104,7 @@ class Unbuilt(LightningModule):
         self._arguments = args, kwargs
         self._process = os.getpid()
         self._kind = kind  # the last one: from now on the model is asked for more
-        self._task = self._checked()
+        self._task = self._checked(args, kwargs)
 
     def build(self, data: Any) -> LightningModule:
         """Become the model: see `HybridModule.build`."""
@@ -172,8 +172,11 @@ class Unbuilt(LightningModule):
             "for data: call model.build(data), begin with Trainer.fit(model, data), or give numbers"
         )
 
-    def _checked(self) -> str:
-        """Check all arguments but the sizes, and return the task, which a subclass may fix."""
+    def _checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Check all arguments but the sizes, and return the task, which a subclass may fix.
+
+        None: the code of a subclass needs numbers before it comes to that.
+        """
         model: Any = Buildable.__new__(self._kind, Unbuilt)
         try:
             object.__setattr__(model, "__class__", Unbuilt)  # the way back is that of `build`
@@ -183,7 +186,6 @@ class Unbuilt(LightningModule):
                 f"{self._kind.__name__} cannot wait for data, since its first base class has slots "
                 "or is abstract: give numbers, or name the template first among its bases"
             ) from None
-        args, kwargs = self._arguments
         try:
             with undisturbed(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -193,26 +195,40 @@ class Unbuilt(LightningModule):
         except Exception as error:
             if raised_in(error).startswith("hybridlit."):
                 raise
-        # the code of a subclass needs the numbers first, or goes without them
-        return str(kwargs.get("task", "multiclass"))
+            self._failure = error
+            return None
+        return str(model.hparams["task"])  # a subclass that goes without the numbers
 
     def _sized(self, data: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments with numbers in them."""
         args, kwargs = self._arguments
-        names = _positional(self._kind)
-        sizes, given = sizes_of(data), dict(zip(names, args, strict=False)) | kwargs
+        sizes = sizes_of(data)
+        given = dict(zip(_positional(self._kind), args, strict=False)) | kwargs
         numbers: dict[str, Any] = {}
         for name in _automatic(self._kind, args, kwargs):
             if name == "output_dim":
-                numbers[name] = sizes.output_dim(self._task)
+                task = self._task or self._checked(*self._with(numbers))
+                if task is None:
+                    raise ValueError(
+                        f"output_dim='auto' needs the task, and the constructor of "
+                        f"{self._kind.__name__} fails before it tells: give output_dim as a number"
+                    ) from self._failure
+                numbers[name] = sizes.output_dim(task)
             elif given.get("input_shape") is not None:
                 numbers[name] = math.prod(given["input_shape"])
             else:
                 numbers[name] = math.prod(sizes.input_shape)
                 if len(sizes.input_shape) > 1 and _takes(self._kind, "input_shape"):
                     numbers["input_shape"] = list(sizes.input_shape)
-        found = [numbers.pop(name, value) for name, value in zip(names, args, strict=False)]
-        return (*found, *args[len(found) :]), kwargs | numbers
+        return self._with(numbers)
+
+    def _with(self, numbers: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments with some numbers in the place of what was given."""
+        args, kwargs = self._arguments
+        left = dict(numbers)
+        pairs = zip(_positional(self._kind), args, strict=False)
+        found = [left.pop(name, value) for name, value in pairs]
+        return (*found, *args[len(found) :]), kwargs | left
 
 
 def _constructors(kind: type) -> Iterator[list[inspect.Parameter]]:

@@ -44,7 +44,10 @@ def refused(words, capsys):
         ("--model.schedule=cosin", "'plateau'], got 'cosin' (did you mean 'cosine'?)"),
         ("--model.front=cn", "'conv1d', 'gru'] or null, got 'cn' (did you mean 'cnn'?)"),
         ("--model=SequentialHybird", "class 'SequentialHybird' (did you mean 'SequentialHybrid'?)"),
-        ("--model=no_such.Mine", "no class 'no_such.Mine': No module named 'no_such'; classes of"),
+        (
+            "--model=no_such.Xyzzy",
+            "no class 'no_such.Xyzzy': No module named 'no_such'; classes of",
+        ),
         ("--model=hybridlit.Sequential", "'hybridlit.Sequential' (did you mean 'SequentialHybr"),
         ("--model=torch.nn.Linear", "model: torch.nn.Linear is no HybridModule"),
         ("--data.dataset=irs", "dataset must be one of ['digits', 'iris', "),

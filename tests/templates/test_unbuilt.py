@@ -284,3 +284,25 @@ def test_a_class_whose_objects_are_laid_out_otherwise_is_refused_at_once(data):
         First("auto", 2, 3, **SMALL)
     assert First(5, 2, 3, **SMALL).hparams["input_dim"] == 5
     assert type(Second("auto", 2, 3, **SMALL).build(data)) is Second
+
+
+@pytest.mark.parametrize(("task", "targets", "outputs"), [("regression", 2, 2), ("binary", 0, 1)])
+def test_a_task_is_known_that_a_constructor_tells_behind_the_numbers(task, targets, outputs):
+    class Halved(ResidualHybrid):
+        def __init__(self, input_dim, output_dim):
+            width = input_dim // 2
+            super().__init__(input_dim, output_dim, quantum_dim=width, task=task, n_photons=2)
+
+    rows = torch.randn(40, 6)
+    labels = torch.randn(40, targets) if targets else torch.arange(40) % 2
+    made = Halved("auto", "auto").build(ArrayDataModule(rows, labels))
+    assert (made.hparams["output_dim"], made.hparams["quantum_dim"]) == (outputs, 3)
+
+
+def test_a_task_that_no_constructor_tells_is_asked_for():
+    class Needing(ResidualHybrid):
+        def __init__(self, input_dim, output_dim):
+            super().__init__(input_dim, output_dim // 1, n_photons=2)
+
+    with pytest.raises(ValueError, match="the constructor of Needing fails before it tells: give"):
+        Needing("auto", "auto").build(ArrayDataModule(torch.randn(40, 6), torch.arange(40) % 3))

@@ -197,7 +197,7 @@ def _is_of_value(value: Any, annotation: Any) -> bool:
 def _describe(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
-        return " or ".join(_describe(each) for each in arguments)
+        return " or ".join(dict.fromkeys(_describe(each) for each in arguments))
     if origin is Literal:
         return f"one of {list(arguments)}" if len(arguments) > 1 else repr(arguments[0])
     if origin is tuple and arguments[-1] is not Ellipsis:

@@ -7,8 +7,9 @@ constructors are not decorated with `checked`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
+from importlib import import_module
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -21,8 +22,10 @@ __all__ = [
     "check_constructors",
     "constructor_calls",
     "given_arguments",
+    "named",
     "plain",
     "raised_in",
+    "taken_arguments",
 ]
 
 
@@ -113,6 +116,25 @@ def given_arguments(calls: list[ConstructorCall], names: Collection[str]) -> dic
     return {name: calls[0].arguments[name] for name, given in decided.items() if given}
 
 
+def taken_arguments(kind: type) -> dict[str, Callable[..., None]]:
+    """Return the arguments that a class takes by name, each with the constructor that has it.
+
+    Those of a base class as well, as far as its constructors pass others on in `**kwargs`.
+    """
+    found: dict[str, Callable[..., None]] = {}
+    for each in kind.__mro__:
+        function = vars(each).get("__init__")
+        if function is None or each is object:
+            continue
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                found.setdefault(parameter.name, function)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return found
+
+
 def raised_in(error: BaseException) -> str:
     """Return the name of the module whose code has raised an error."""
     trace = error.__traceback__
@@ -133,3 +155,32 @@ def plain(value: Any) -> Any:
     if type(value) is dict:
         return {plain(key): plain(entry) for key, entry in value.items()}
     return value.item() if isinstance(value, np.generic) else value
+
+
+def named(given: Mapping[str, Any], argument: str) -> tuple[Any, dict[str, Any]]:
+    """Import what `{class_path: module.Name, init_args: {...}}` names, and return its arguments.
+
+    Args:
+        given: The two, as in YAML; `init_args` may be left out.
+        argument: Name of the argument that was given them, for messages.
+
+    Raises:
+        TypeError: If they have another form.
+        ValueError: If there is nothing of that name.
+    """
+    path, arguments = given.get("class_path"), given.get("init_args") or {}
+    others = [key for key in given if key not in ("class_path", "init_args")]
+    if others or not isinstance(path, str) or not isinstance(arguments, Mapping):
+        raise TypeError(
+            f"{argument} must hold a class_path, and arguments by name in init_args, got "
+            + (f"{others[0]!r} beside them" if others else repr(dict(given)))
+        )
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{argument} must name what can be imported as module.Name, got class_path={path!r}: "
+            f"{error}"
+        ) from None
+    return found, dict(arguments)

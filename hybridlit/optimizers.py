@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGEST_RATE",
+    "OptimizerByComponent",
+    "component_groups",
     "create_hybrid_optimizer",
-    "grouped_adamw",
     "learning_rate",
     "only_optimizer",
     "trainable_parameters",
@@ -41,15 +43,15 @@ def trainable_parameters(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     }
 
 
-def grouped_adamw(
+def component_groups(
     model: nn.Module, lr: Mapping[str, float], weight_decay: Mapping[str, float]
-) -> torch.optim.AdamW:
-    """Create one AdamW with a named group for each component that has trainable parameters.
+) -> list[dict[str, Any]]:
+    """Return a named parameter group for each component that has trainable parameters.
 
     Args:
         model: The model; frozen parameters are left out.
         lr: Learning rates of `"classical"` and `"photonic"` parameters, above 0.
-        weight_decay: Their decoupled weight decays, at least 0.
+        weight_decay: Their weight decays, at least 0.
 
     Raises:
         ValueError: If nothing is trainable.
@@ -60,15 +62,67 @@ def grouped_adamw(
             "name": component,
             "lr": lr[component],
             "weight_decay": weight_decay[component],
-            # Adam's usual 1e-8 is 0 in float16, and 0 / 0 ends the run at the first step
-            "eps": 1e-4 if any(p.dtype == torch.float16 for p in parameters) else 1e-8,
         }
         for component, parameters in trainable_parameters(model).items()
         if parameters
     ]
     if not groups:
         raise ValueError("the model has no trainable parameters: unfreeze some before fit")
-    return torch.optim.AdamW(groups)
+    return groups
+
+
+class OptimizerByComponent(torch.optim.Optimizer):
+    """Several optimizers as one, which Lightning's automatic optimization takes.
+
+    Each part steps its own parameter groups; groups and state are those of the whole, so that
+    checkpoints, learning rate schedulers, gradient scalers and callbacks find one optimizer.
+
+    Args:
+        parts: Optimizers that take one gradient a step, no parameter in two of them.
+    """
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        self.parts = list(parts)
+        super().__init__([group for part in self.parts for group in part.param_groups], {})
+        for part in self.parts:
+            self.state.update(part.state)  # some begin with one, such as Adagrad
+        self._join()
+
+    def _join(self) -> None:
+        """Let the parts work on the groups and the state of the whole."""
+        groups = iter(self.param_groups)
+        for part in self.parts:
+            own = list(islice(groups, len(part.param_groups)))
+            part.__setstate__({"state": self.state, "param_groups": own})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies are made of."""
+        return super().__getstate__() | {"parts": self.parts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over groups and state, of a checkpoint as well."""
+        super().__setstate__(state)
+        self._join()
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refuse groups that are added later: whose optimizer they need is not known."""
+        if len(self.param_groups) == sum(len(part.param_groups) for part in self.parts):
+            raise ValueError(
+                "parameters cannot be added to two optimizers, as BaseFinetuning does: give both "
+                "components the same one (quantum_optimizer=None), or leave that callback out"
+            )
+        super().add_param_group(param_group)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take a step of each part; `closure` computes the gradients, once."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self.parts:
+            part.step()
+        return loss
 
 
 @checked

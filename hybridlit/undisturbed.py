@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 
 from hybridlit.internals.torch import registered
 
-__all__ = ["log_nothing", "undisturbed"]
+__all__ = ["kept_environment", "log_nothing", "undisturbed"]
+
+_SEEDS = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+"""What `seed_everything` of Lightning leaves for later trainings of the process."""
 
 
 @contextmanager
@@ -27,7 +31,8 @@ def undisturbed(
     """Restore random number generators, and what is told of a model, at the end of a block.
 
     Restored are the generators of torch (CPU and, once CUDA is in use, all its devices), numpy and
-    Python, and the modes (training or evaluation) of a model. Yields nothing.
+    Python, the seed that Lightning keeps in the environment, and the modes (training or evaluation)
+    of a model. Yields nothing.
 
     Args:
         model: The model that is looked at, if any.
@@ -60,13 +65,27 @@ def _random_numbers(generators: Iterable[torch.Generator]) -> Iterator[None]:
     # What CUDA has not begun it need not begin for this: a process that has cannot be forked.
     devices: list[int] | None = None if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), kept_environment(_SEEDS):
             yield
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
         for generator, state in states:
             generator.set_state(state)
+
+
+@contextmanager
+def kept_environment(names: Iterable[str]) -> Iterator[None]:
+    """Restore variables of the environment at the end of a block."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is not None:
+                os.environ[name] = value
+            else:
+                os.environ.pop(name, None)
 
 
 @contextmanager

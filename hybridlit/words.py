@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 
-__all__ = ["aligned", "in_bytes", "in_digits", "meant", "piped", "plural", "quoted"]
+__all__ = [
+    "aligned",
+    "bytes_in",
+    "in_bytes",
+    "in_digits",
+    "in_seconds",
+    "meant",
+    "piped",
+    "plural",
+    "quoted",
+]
 
 
 def in_digits(number: int) -> str:
@@ -19,7 +30,25 @@ def in_bytes(number: int) -> str:
     value, unit = Decimal(number), 0  # states of hundreds of photons are beyond a float
     while value >= 1024 and unit < 5:
         value, unit = value / 1024, unit + 1
-    return f"{value:.3g} {('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB')[unit]}"
+    digits = 4 if 1000 <= value < 1024 else 3  # of which three would need an exponent
+    return f"{value:.{digits}g} {('B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB')[unit]}"
+
+
+def bytes_in(text: str) -> int | None:
+    """Return the bytes of a text such as 2GiB or 500 MB, or None if it is none."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text.lower())
+    if not found or (found[3] and not found[2]) or not float(found[1]):
+        return None
+    unit = (1024 if found[3] else 1000) ** ("kmgt".index(found[2]) + 1 if found[2] else 0)
+    return int(float(found[1]) * unit)
+
+
+def in_seconds(value: float) -> str:
+    """Return a time: three digits and a unit, such as 1.25 ms."""
+    for factor, unit in [(1.0, "s"), (1e3, "ms"), (1e6, "us")]:
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e6:.2g} us"
 
 
 def plural(number: int, word: str) -> str:

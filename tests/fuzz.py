@@ -19,10 +19,10 @@ from random import Random
 
 import numpy as np
 import torch
-from fuzzing import blocks, callbacks, circuits, data, spaces, tables, templates
+from fuzzing import blocks, callbacks, circuits, components, data, spaces, states, tables, templates
 from fuzzing.judging import FAULTS, OK, REFUSED, Case, Outcome, judged
 
-MODULES = (circuits, spaces, templates, blocks, data, tables, callbacks)
+MODULES = (circuits, components, spaces, states, templates, blocks, data, tables, callbacks)
 KINDS = {kind: weight for module in MODULES for kind, weight in module.KINDS.items()}
 
 

@@ -5,6 +5,29 @@ import torch
 from hybridlit.photonics import CircuitType, Experiment, QuantumLayer
 
 TYPES = [kind.value for kind in CircuitType]
+COMPONENTS = [
+    dict(component="interferometer", modes=[0, 1, 2], shape="triangular"),
+    dict(component="phase_shifter", modes=0, phi=dict(data={0: 1.0, 1: -0.5}, scale=2, offset=0.3)),
+    dict(component="beam_splitter", modes=[2, 0], theta="t", convention="ry", phi_tr=dict(data=1)),
+    dict(component="permutation", modes=[0, 1, 2, 3], permutation=[1, 0, 3, 2]),
+    dict(
+        component="circuit",
+        modes=[3, 1],
+        n_modes=2,
+        components=[
+            dict(component="beam_splitter", modes=0, theta="t"),
+            dict(component="phase_shifter", modes=1, phi=dict(trainable=None, init=0.4)),
+            dict(component="phase_shifter", modes=0, phi=dict(data=2, scale=3.1)),
+        ],
+    ),
+    dict(
+        component="unitary",
+        modes=[2, 3],
+        matrix=dict(real=[[0.6, 0], [0, 0.6]], imag=[[0, 0.8], [0.8, 0]]),
+    ),
+    dict(component="interferometer", splitters=1.3),
+]
+"""One of each component on 4 modes: 3 features, one of them in two columns; a shared angle."""
 
 
 def make(features=3, outputs=4, circuit="series", modes=4, photons=2, mapping="linear", **options):

@@ -47,6 +47,7 @@ def test_docstrings_speak_one_dialect(path):
             assert plain is None, f"{name}: {argument}: {words!r} must begin with a capital letter"
 
 
+@pytest.mark.slow
 def test_pdoc_renders_every_public_name_without_a_warning(tmp_path):
     pytest.importorskip("pdoc", reason="the extra dev has it")
     command = [sys.executable, "-W", "error", "-m", "pdoc", "hybridlit", "--math"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_searches import a_search
 from torch import nn
 from torch.utils.data import SequentialSampler
 
@@ -54,13 +55,21 @@ def ansatz():
 VALID = {
     "ActivationCheckpointing": dict,
     "AlternatingTraining": dict,
+    "AmplitudeEncoding": lambda: {
+        "features": 3,
+        "layer": QuantumLayer(3, 4, experiment=EXPERIMENT),
+    },
     "Ansatz": lambda: {"experiment": EXPERIMENT, "input_size": 3, "output_size": 4},
     "ArrayDataModule": lambda: {"inputs": torch.randn(40, 3), "targets": torch.arange(40) % 2},
     "AttentionFusion": lambda: {"widths": [2, 3], "output_dim": 2},
+    "BeamSplitter": dict,
+    "Budget": lambda: {"memory": 2**20},
+    "Circuit": lambda: {"n_modes": 3},
     "CNNFront": lambda: {"shape": [1, 8, 8], "output_size": 4},
     "ComponentProfiler": dict,
     "ConcatFusion": lambda: {"widths": [2, 3], "output_dim": 2},
     "Conv1dFront": lambda: {"shape": [2, 8], "output_size": 4},
+    "Data": lambda: {"feature": 0},
     "DistinguishableLayer": lambda: {
         "input_size": 3,
         "output_size": 4,
@@ -73,7 +82,16 @@ VALID = {
         "experiment": EXPERIMENT,
     },
     "EpochSeeded": lambda: {"sampler": SequentialSampler(range(6)), "seed": 1},
+    "Ensemble": lambda: {"models": [model(), model()]},
     "Experiment": lambda: {"circuit_type": "series", "n_modes": 4, "n_photons": 2},
+    "FederatedSettings": dict,
+    "FeedForward": lambda: {
+        "layer": QuantumLayer(3, experiment=EXPERIMENT, output_mapping_strategy="none"),
+        "modes": [0],
+        "then": lambda found: None,
+        "output_size": 4,
+    },
+    "FidelityKernel": lambda: {"layer": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "FockSpace": lambda: {"modes": 3, "photons": 2},
     "Fusion": lambda: {"widths": [2, 3], "output_dim": 2},
     "GRUFront": lambda: {"shape": [2, 8], "output_size": 4},
@@ -83,20 +101,36 @@ VALID = {
     "GradientScaledQuantumLayer": lambda: {
         "quantum_layer": QuantumLayer(3, 4, experiment=EXPERIMENT)
     },
+    "EvaluationPictures": dict,
+    "GradualGate": lambda: {"gate": nn.Bilinear(2, 2, 2), "gate_epochs": [1, 3]},
     "HybridCheckpoint": dict,
     "HybridModule": lambda: {"output_dim": 2},
     "HybridNetwork": lambda: {"input_dim": 3, "output_dim": 2},
     "ImageFolderDataModule": lambda: {"path": images()},
+    "Fixed": lambda: {"value": 0.5},
+    "FixedUnitary": lambda: {"matrix": np.eye(3)},
+    "Interferometer": lambda: {"n_modes": 3},
     "InputGate": lambda: {"width": 3},
     "MatchedMLP": lambda: {"input_size": 3, "output_size": 2, "parameters": 30},
     "MixedPrecision": dict,
     "MnistDataModule": dict,
     "ModuleStack": lambda: {"layers": [nn.Linear(2, 3), nn.Linear(2, 3)]},
+    "MultiModalDataModule": lambda: {
+        "arrays": {"a": torch.randn(20, 2), "b": torch.randn(20, 3), "y": torch.arange(20) % 2},
+        "target": "y",
+    },
     "MultiScale": lambda: {"shape": [8], "scales": [1, 2]},
     "NormalizationLayer": lambda: {"method": "standard", "num_features": 3},
     "OverfittingDetector": dict,
+    "Paths": lambda: {"widths": {"classical": 2, "photonic": 3}},
     "ParallelBankHybrid": lambda: {"input_dim": 3, "output_dim": 2},
     "ParallelHybrid": lambda: {"input_dim": 3, "output_dim": 2},
+    "Permutation": lambda: {"permutation": [1, 0]},
+    "PhaseShifter": dict,
+    "PartialMeasurement": lambda: {
+        "layer": QuantumLayer(3, 4, experiment=EXPERIMENT),
+        "modes": [0],
+    },
     "PhotonicCircuit": lambda: {"ansatz": ansatz(), "count": None},
     "PhotonicInspector": dict,
     "QuantumLayer": lambda: {"input_size": 3, "output_size": 4, "experiment": EXPERIMENT},
@@ -124,14 +158,22 @@ VALID = {
         "path": {"x": [*range(20)], "kind": ["a", "b"] * 10, "y": [0, 1] * 10},
         "target": "y",
     },
+    "Trainable": dict,
     "WarmStart": lambda: {"components": {"photonic": "photonic.pt"}},
     "ablation_study": lambda: {"model": model(), "datamodule": data()},
+    "Superposition": lambda: {"terms": (((1, 0), 1.0), ((0, 1), 1j))},
     "amplitudes": lambda: {
         "unitary": torch.eye(3, dtype=torch.complex128),
         "input_state": [1, 1, 0],
     },
     "create_hybrid_optimizer": lambda: {"model": model()},
     "describe_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
+    "calibrate": lambda: {"model": model(), "datamodule": data()},
+    "run_federation": lambda: {"recipe": {"model": {}, "data": {}}},
+    "run_search": lambda: {"recipe": {"model": {}, "data": {}}},
+    "summarize_search": lambda: {"search": a_search(2)},
+    "to_perceval": lambda: {"layer": QuantumLayer(3, 4, experiment=EXPERIMENT)},
+    "uncertainty": lambda: {"model": model(), "datamodule": data()},
     "draw_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "export_model": lambda: {"model": model(), "path": "model.pt2"},
     "export_component": lambda: {
@@ -140,6 +182,8 @@ VALID = {
         "path": "photonic.pt",
     },
     "find_batch_size": lambda: {"model": model(), "sample": torch.randn(4, 3)},
+    "from_perceval": lambda: {"circuit": pytest.importorskip("perceval").BS()},
+    "find_learning_rates": lambda: {"model": model(), "datamodule": data(), "steps": 1},
     "is_photonic": lambda: {"module": nn.Linear(2, 2)},
     "load": lambda: {"path": "model.ckpt"},
     "mark_photonic": lambda: {"module": nn.Linear(2, 2)},
@@ -147,8 +191,10 @@ VALID = {
     "model_parts": lambda: {"model": model()},
     "newest_checkpoint": lambda: {"folder": "."},
     "part_parameters": lambda: {"model": model()},
+    "phases_from_unitary": lambda: {"unitary": np.eye(3)},
     "photonic_modules": lambda: {"model": model()},
     "predict_memory": lambda: {"model": model(), "sample": torch.randn(4, 3)},
+    "robustness": lambda: {"model": model(), "datamodule": data()},
     "profile_components": lambda: {"model": model(), "loader": [torch.randn(4, 3)]},
     "shapley_values": lambda: {"model": model(), "datamodule": data()},
     "split_parameters": lambda: {"model": model()},
@@ -168,6 +214,9 @@ WRONG = {
     "list[int]": [3, NOTHING, [1.5], ["2"], "23"],
     "tuple": [3, NOTHING, [], (1,)],
     "dict": [3, NOTHING, "photonic.pt", {3: 3}],
+    "Mapping[int, float]": [NOTHING, {"first": 1.0}, {-1: 1.0}, {0: "1"}, {}, [True]],
+    "angle": [NOTHING, True, 1j, {}, {"trained": None}, {"fixed": "1"}],
+    "angles": [NOTHING, True, [0.5], [[0.5, 0.5]], [[0.5, 0.5], [0.5, 0.5], [0.5, True]]],
     "Iterable": [3, NOTHING],
     "Module": [3, NOTHING, "model"],
     "Callable": [3, "mean"],
@@ -193,16 +242,20 @@ def kind_of(text):
     for pattern, kind in [
         (r"Literal|[A-Z]\w*Name$|EncodingUnit$|Action$|By$|OnDrift$", "Literal"),
         (r"Sequence\[int\]$|list\[int\]$", "Sequence[int]"),
+        (r"Mapping\[int, float\]$", "Mapping[int, float]"),
+        (r"Mapping\[", "dict"),
+        (r"AngleLike$", "angle"),
+        (r"AnglesLike$", "angles"),
         (r"Sequence\[|list\[", "Sequence"),
         (r"tuple\[", "tuple"),
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|(Hybrid)?Module$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Tensor$|PhotonicCircuit$"
-            r"|Data$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
+            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$"
+            r"|Data$|Search$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),
-        (r"Build$|RowScore$|Forward$|LossFunction$|OptimizerFactory$", "Callable"),
+        (r"Build$|RowScore$|Forward$|LossFunction$|OptimizerFactory$|Callable\[", "Callable"),
         (r"CircuitType$|StatePattern$|ComputationSpace$|OutputMappingStrategy$", "Enum"),
         (r"AutoInt$", "int"),
         (r"bool$|int$|float$|str$|None$", None),
@@ -228,25 +281,48 @@ def fits(value, kind):
 SKIPPED = {
     ("ArrayDataModule", "inputs"),  # anything that numpy takes; see tests/data/test_arrays.py
     ("ArrayDataModule", "targets"),
+    ("ArrayDataModule", "weights"),
     ("TableDataModule", "path"),  # anything that is a table; see tests/data/test_files.py
+    ("MultiModalDataModule", "arrays"),  # arrays by name, each of them anything that numpy takes
+    ("MultiModalDataModule", "val"),
+    ("MultiModalDataModule", "test"),
     ("SequenceDataModule", "inputs"),
     ("SequenceDataModule", "targets"),
+    ("SequenceDataModule", "weights"),
     ("ResumableLoader", "dataset"),  # anything with items by index
     ("ResumableLoader", "sampler"),
     ("EpochSeeded", "sampler"),
+    ("calibrate", "rows"),  # anything that `predict` takes
     ("find_batch_size", "sample"),
+    ("from_perceval", "circuit"),  # anything of Perceval's; see tests/interop
     ("predict_memory", "sample"),
 }
 INSTEAD = {
     ("DistinguishableLayer", "ansatz"): "experiment",
     ("DistinguishableLayerStack", "ansatz"): "experiment",
+    ("Experiment", "circuit"): "circuit_type",
     ("Experiment", "encoding"): "circuit_type",
     ("QuantumLayer", "ansatz"): "experiment",
     ("QuantumLayerStack", "ansatz"): "experiment",
 }
 """Arguments that stand in the place of another one."""
 
-RESULTS = {"AblationStudy", "BatchSize", "ComponentProfile", "Predictions", "Shapley"}
+RESULTS = {
+    "AblationStudy",
+    "BatchSize",
+    "Branches",
+    "Calibration",
+    "ComponentProfile",
+    "Federation",
+    "LearningRates",
+    "ModelCost",
+    "Predictions",
+    "Robustness",
+    "Search",
+    "SearchSummary",
+    "Shapley",
+    "Uncertainty",
+}
 """What functions return; nobody makes one by hand."""
 
 CALLED = {("use_kernel", "name"): "kernel"}

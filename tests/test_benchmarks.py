@@ -71,6 +71,7 @@ def test_the_elements_make_up_the_layers_unitary(script, modes):
     torch.testing.assert_close(layer.unitary(x)[0], unitary)
 
 
+@pytest.mark.slow
 def test_layer_grid_writes_results_of_equal_simulators(script, twin, tmp_path, capsys):
     points = ["--points", "3,1,4", "3,1,4,unbunched"]
     assert (
@@ -214,3 +215,29 @@ def test_what_callbacks_cost_is_written(script, tmp_path, capsys):
     assert set(arms) == {"none", "all"} and arms["all"]["seconds"] > 0
     assert arms["all"]["cost"] == arms["all"]["runs"][0] / arms["none"]["runs"][0] - 1
     assert "| all |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_components_states_and_kernels_are_equal_to_merlins(script, tmp_path, capsys):
+    pytest.importorskip("merlin")
+    arguments = ["--points", "3,2,4", *QUICK, "--out", str(tmp_path)]
+    assert script("states").main(arguments) == 0
+    cases = [
+        point["case"] for point in json.loads((tmp_path / "states.json").read_text())["points"]
+    ]
+    assert cases == ["components", "amplitudes in", "fidelity kernel"]
+    assert "components (3, 2, 4) forward" in capsys.readouterr().out
+
+
+def test_report_has_a_row_for_each_time_of_states(script, tmp_path):
+    times = {"ours_ms": 0.5, "peer_ms": 15.0, "ratio": 30.0, "ratio_quartiles": [29.0, 31.0]}
+    point = {"case": "components", "point": "8,4,64", "difference": 1e-6}
+    result = {
+        "command": "python recipes/benchmarks/states.py",
+        **script("timing").circumstances(),
+        "points": [{**point, "times": {"forward": times}}],
+    }
+    (tmp_path / "states.json").write_text(json.dumps(result))
+    assert "| components | 8, 4, 64 | forward | 0.5 | 15 | **30** | 29 to 31 | 1e-06 |" in script(
+        "report"
+    ).states(tmp_path)

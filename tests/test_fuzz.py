@@ -110,10 +110,10 @@ class Damaged(QuantumLayer):
 
     damage = None
 
-    def _probabilities(self, rows):
+    def _probabilities(self, rows, state=None):
         if self.damage == "feature":
             rows = rows * torch.tensor([1.0, 1.0, 0.0], dtype=rows.dtype)
-        found, kept = super()._probabilities(rows)
+        found, kept = super()._probabilities(rows, state)
         if self.damage == "sum":
             found = found * 1.01
         if self.damage == "order":

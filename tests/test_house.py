@@ -1,6 +1,7 @@
 """The order of rooms: each may use those before it, and none behind."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,17 @@ HOUSE = Path(hybridlit.__file__).parent
 
 ORDER = [
     "internals",
+    "ranks",
     "words",
+    "atomic_write",
     "checks",
     "argument_types",
     "constructors",
     "undisturbed",
+    "workers",
     "precisions",
     "photonics",
+    "interop",
     "components",
     "optimizers",
     "blocks",
@@ -27,6 +32,10 @@ ORDER = [
     "analysis",
     "export",
     "callbacks",
+    "unwrapping",
+    "recipe",
+    "search",
+    "federated",
     "cli",
 ]
 
@@ -64,3 +73,14 @@ def test_no_file_is_longer_than_a_reader_can_hold():
         assert lines <= 400, (
             f"{file.relative_to(HOUSE)} has {lines} lines: it is more than one idea"
         )
+
+
+def test_what_a_training_writes_is_not_among_the_files():
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        pytest.skip("not a repository")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout
+    folders = {line.partition("/")[0] for line in listed.splitlines() if "/" in line}
+    assert folders == {".ci", ".github", "hybridlit", "recipes", "tests"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins import MixedPrecision as HalfPrecision
@@ -88,6 +88,15 @@ def fit(folder, model, data, callbacks, **options):
     return keys_of(folder)
 
 
+class TwoLoaders(LightningDataModule):
+    """The test rows are validated on as well."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.train_dataloader, self.test_dataloader = data.train_dataloader, data.test_dataloader
+        self.val_dataloader = lambda: [data.val_dataloader(), data.test_dataloader()]
+
+
 @pytest.fixture(scope="module")
 def found(recipe, tmp_path_factory):
     """Keys of the recipe, and of runs that bring what it does not."""
@@ -124,6 +133,13 @@ def found(recipe, tmp_path_factory):
             [MixedPrecision(every_n_steps=1)],
             max_epochs=2,
             plugins=[HalfPrecision("16-mixed", "cpu")],
+        )
+        | fit(
+            place / "labels",
+            SequentialHybrid(6, 2, 2, task="multilabel", metrics=["f1", "auroc"], n_modes=4),
+            TwoLoaders(ArrayDataModule(x, (x[:, :2] > 0).long())),
+            [],
+            max_epochs=1,
         )
     )
 
@@ -174,7 +190,7 @@ def test_a_key_has_as_many_names_as_places(names):
         LogKey.CIRCUIT(*names)
 
 
-@pytest.mark.parametrize("name", ["loss", "acc", "rmse", "r2"])
+@pytest.mark.parametrize("name", ["loss", "acc", "rmse", "r2", "f1", "auroc"])
 @pytest.mark.parametrize("stage", ["train", "val", "test"])
 def test_each_stage_has_its_scores(found, stage, name):
     assert f"{stage}/{name}" in found
@@ -184,6 +200,11 @@ def test_each_stage_has_its_scores(found, stage, name):
 @pytest.mark.parametrize("component", ["classical", "photonic"])
 def test_each_component_has_its_key(found, key, component):
     assert key(component) in found
+
+
+def test_a_further_loader_has_keys_of_its_own(found):
+    of_it = {tag for tag in found if tag.endswith("/dataloader_idx_1")}
+    assert of_it == {f"val/{name}/dataloader_idx_1" for name in ("loss", "f1", "auroc")}
 
 
 def test_the_text_of_a_circuit_is_no_picture(found):

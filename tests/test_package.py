@@ -15,7 +15,8 @@ import hybridlit
 ROOT = Path(hybridlit.__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
 # imported where they are used, advice if missing
-OPTIONAL = {"sklearn", "markdown", "matplotlib", "onnxruntime", "pandas"}
+OPTIONAL = {"sklearn", "threadpoolctl", "markdown", "matplotlib", "onnxruntime", "pandas"}
+OPTIONAL |= {"flwr", "optuna", "perceval", "sqlalchemy"}
 
 
 HOMES = {

@@ -15,6 +15,7 @@ TEXTS = [
     ROOT / ".github" / "CONTRIBUTING.md",
     ROOT / "recipes" / "README.md",
     ROOT / "recipes" / "benchmarks" / "README.md",
+    ROOT / "recipes" / "papers" / "README.md",
     ROOT / "tests" / "README.md",
     *sorted((ROOT / "hybridlit").rglob("*.md")),
 ]
@@ -47,6 +48,7 @@ def anchors(path):
 
 def run(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     script = tmp_path / "script.py"
     script.write_text(code)
     return runpy.run_path(str(script))
@@ -102,7 +104,8 @@ def test_files_are_found_in_commands():
     [
         case
         for case in of_all(lambda path: blocks(path, "python"))
-        if QUICKSTART not in case.values[1] and "ablation_study" not in case.values[1]
+        # those are run by tests of their own
+        if not any(word in case.values[1] for word in (QUICKSTART, "ablation_study", "perceval"))
     ],
 )
 def test_code_runs(path, code, tmp_path, monkeypatch):
@@ -137,7 +140,7 @@ def test_subclasses_are_short_and_train():
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_analysis_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib", reason="analysis extra")
-    (analysis,) = blocks(ROOT / "hybridlit" / "analysis" / "README.md", "python")
+    analysis, _ = blocks(ROOT / "hybridlit" / "analysis" / "README.md", "python")
     run(analysis, tmp_path, monkeypatch)
     shown = capsys.readouterr().out
     for word in ("backward ms", "Conclusion", "quantum_path", "Shapley", "rows", "U_0"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from digits_folder import write_digits
+from shown_scores import shown_score
 
 from hybridlit.cli import main
 
@@ -33,7 +34,10 @@ def test_there_are_recipes():
     assert len(FILES) >= 8 and SCRIPTS
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
+LONG = [pytest.param(p, marks=pytest.mark.slow) if "mnist" in p.name else p for p in FILES]
+
+
+@pytest.mark.parametrize("path", LONG, ids=name)
 def test_a_recipe_runs_one_epoch(path, place, capsys, monkeypatch):
     write_digits(path, place, monkeypatch)
     if "MnistDataModule" in path.read_text():
@@ -56,7 +60,7 @@ def test_a_script_says_what_its_recipe_says(path, place, capsys):
     shown = capsys.readouterr().out.partition("Test metric")[2]
     metrics = runpy.run_path(str(path))["main"](seed=0, epochs=1)
     for metric, value in metrics.items():
-        assert float(shown.partition(metric)[2].split()[0]) == pytest.approx(value, rel=1e-6)
+        assert shown_score(shown, metric) == pytest.approx(value, rel=1e-6)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

@@ -14,7 +14,8 @@ from hybridlit.argument_types import _parameters
 from hybridlit.blocks import fronts, fusion, normalization, residual_gate
 from hybridlit.data import mnist, scaling, scikit
 from hybridlit.precisions import CORES, PRECISIONS, CoreName
-from hybridlit.templates import quantum, schedule, stages, tasks
+from hybridlit.templates import metrics, quantum, tasks
+from hybridlit.templates.training import schedule, stages
 
 TABLES = {
     "task": (tasks.TASKS, tasks.TaskName),
@@ -84,7 +85,7 @@ def test_a_task_has_all_columns(task):
     assert torch.isfinite(made.loss(outputs, targets))
     predictions = made.predictions(outputs)
     assert made.row_scores(predictions, targets).shape == (6,)
-    assert made.score in made.metrics()
+    assert made.score in metrics.make_metrics(made)
     best, other = (made.constant(targets), made.constant(targets) + torch.randn(made.output_dim))
     losses = [made.loss(each.float().expand(6, -1), targets) for each in (best, other)]
     assert best.shape == (made.output_dim,)

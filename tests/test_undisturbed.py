@@ -1,12 +1,13 @@
 """Whatever a block does to a model and to random numbers, nothing of it is left."""
 
 import copy
+import os
 import random
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, seed_everything
 from model_state import same, snapshot
 from torch import nn
 
@@ -48,6 +49,19 @@ def test_all_is_as_before(model, error):
         pass
     assert same(snapshot(model), before)
     assert all(now is then for now, then in zip(model.parameters(), parameters, strict=True))
+
+
+@pytest.mark.parametrize("given", [{}, {"PL_GLOBAL_SEED": "7"}])
+def test_a_seed_of_lightning_is_not_left_for_later_trainings(given, monkeypatch):
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with undisturbed():
+        seed_everything(1, workers=True, verbose=False)
+        assert os.environ["PL_GLOBAL_SEED"] == "1"
+    assert dict(os.environ) == before
 
 
 class RunningMean(nn.Module):

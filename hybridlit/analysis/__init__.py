@@ -2,23 +2,34 @@
 
 from hybridlit.analysis.ablation import AblationStudy, Shapley, ablation_study, shapley_values
 from hybridlit.analysis.batch_size import BatchSize, find_batch_size, predict_memory
+from hybridlit.analysis.calibration import calibrate
 from hybridlit.analysis.card import model_card
+from hybridlit.analysis.learning_rates import LearningRates, find_learning_rates
 from hybridlit.analysis.pictures import describe_circuit, draw_circuit
 from hybridlit.analysis.profiling import ComponentProfile, profile_components
 from hybridlit.analysis.report import Report
+from hybridlit.analysis.robustness import Robustness, robustness
+from hybridlit.analysis.uncertain_rows import Uncertainty, uncertainty
 
 __all__ = [
     "AblationStudy",
     "BatchSize",
     "ComponentProfile",
+    "LearningRates",
     "Report",
+    "Robustness",
     "Shapley",
+    "Uncertainty",
     "ablation_study",
+    "calibrate",
     "describe_circuit",
     "draw_circuit",
     "find_batch_size",
+    "find_learning_rates",
     "model_card",
     "predict_memory",
     "profile_components",
+    "robustness",
     "shapley_values",
+    "uncertainty",
 ]

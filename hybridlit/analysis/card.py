@@ -7,21 +7,26 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
 from hybridlit import __version__
+from hybridlit.analysis.pictures.evaluation_pictures import add_evaluation
 from hybridlit.analysis.pictures.optical_circuit import optical_circuit
 from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.scores import COVERAGE, class_shares, scores
-from hybridlit.analysis.splits import count_rows, prepared
+from hybridlit.analysis.splits import batches_of, count_rows, prepared
+from hybridlit.analysis.uncertain_rows import uncertainty
 from hybridlit.argument_types import checked
 from hybridlit.components import photonic_modules, split_parameters
+from hybridlit.data.splits import SPLITS
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
-from hybridlit.templates.prediction import class_labels
+from hybridlit.templates.predictions.predicting import class_labels
+from hybridlit.templates.tasks import NoScoreError
 from hybridlit.words import in_bytes, in_digits, piped, plural
 
 __all__ = ["given_settings", "model_card"]
@@ -63,17 +68,21 @@ def model_card(
         True
     """
     report = Report(f"{type(model).__name__}: model card")
+    pictures = Report("")
     if datamodule is None:
-        data, found = _data(model, None), without_data
+        data, found, doubts = _data(model, None), without_data, without_data
     else:
         with prepared(datamodule):
-            data, found = _data(model, datamodule), _scores(model, datamodule)
+            doubts = _doubts(model, datamodule)
+            data, found = _data(model, datamodule), _scores(model, datamodule, pictures)
     report.text(f"## What it is for\n\n{_purpose(model)}")
     report.text("## Data\n\n" + "\n\n".join(data))
     report.text(f"## Model\n\n{_model(model, checkpoint)}")
     told = "nothing is known of it" if not training else _listed(training)
     report.text(f"## Training\n\n{told}")
     report.text(f"## Scores on the test rows\n\n{found}")
+    report.extend(pictures)
+    report.text(f"## When to trust it\n\n{doubts}")
     if photonic_modules(model):
         report.text(f"## Worth of the photonic part\n\n{ablation or 'not measured'}")
     report.text("## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(model)))
@@ -86,7 +95,9 @@ def model_card(
 
 
 def _purpose(model: HybridModule) -> str:
-    words = "values" if not model.task.classifies else "one of several classes"
+    words = "one of several classes" if model.task.one_class else "values"
+    if model.task.classifies and not model.task.one_class:
+        words = "several labels, each with its probability,"
     known = model.preprocessing
     if known is None:
         return (
@@ -95,6 +106,8 @@ def _purpose(model: HybridModule) -> str:
             "hybridlit, or by an older version."
         )
     targets = ", ".join(code(name) for name in known.targets.names)
+    if model.task.classifies and not model.task.one_class:
+        return f"It predicts {targets}, each yes or no, of raw rows."
     if known.targets.classes is None:
         return f"It predicts the value of {targets}, in the units of the data, of raw rows."
     count = f"{len(known.targets.classes):,} classes"
@@ -110,10 +123,12 @@ def _data(model: HybridModule, datamodule: LightningDataModule | None) -> list[s
     rows = facts.get("rows") or {}
     if datamodule is not None:
         told["read by"] = code(type(datamodule).__name__)
-        rows = {split: count_rows(datamodule, split) for split in ("train", "val", "test")}
+        rows = {split: count_rows(datamodule, split) for split in SPLITS}
     if facts.get("rows_left_out"):
         told["rows left out, with values missing"] = f"{facts['rows_left_out']:,}"
-    told |= {f"{_SPLITS[split]} rows": f"{count:,}" for split, count in rows.items()}
+    for split, count in rows.items():
+        if count or split != "calibration":
+            told[f"{SPLITS[split]} rows"] = f"{count:,}"
     parts = [_listed(told)] if told else ["Nothing is known of them."]
     if known is not None:
         seen = [(code(name), kind, words) for name, kind, words in known.inputs.seen()]
@@ -125,12 +140,10 @@ def _data(model: HybridModule, datamodule: LightningDataModule | None) -> list[s
         names = [code(name) for name in class_labels(model)]
         shares = [] if datamodule is None else class_shares(model, datamodule)
         columns = [names, [f"{share:.1%}" for share in shares]] if shares else [names]
-        head = ("class", "share of the training rows")[: len(columns)]
+        what = "class" if model.task.one_class else "label"
+        head = (what, "share of the training rows")[: len(columns)]
         parts.append(_table(head, zip(*columns, strict=True)))
     return parts
-
-
-_SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def _model(model: HybridModule, checkpoint: str | os.PathLike[str] | None) -> str:
@@ -175,16 +188,16 @@ def given_settings(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value != defaults.get(name)}
 
 
-def _scores(model: HybridModule, datamodule: LightningDataModule) -> str:
+def _scores(model: HybridModule, datamodule: LightningDataModule, pictures: Report) -> str:
     try:
         found = scores(model, datamodule)
-    except ValueError as error:  # no test rows, or outputs that are not finite
+    except NoScoreError as error:
         return f"not measured: {error}"
     rows = [
         (
             code(score.name),
             f"{score.found.mean:.4g}",
-            f"{score.found.low:.4g} to {score.found.high:.4g}",
+            "" if isnan(score.found.low) else f"{score.found.low:.4g} to {score.found.high:.4g}",
             f"{score.rows:,}",
             "" if score.constant is None else f"{score.constant:.4g}",
         )
@@ -195,11 +208,25 @@ def _scores(model: HybridModule, datamodule: LightningDataModule) -> str:
     main = found[0]
     if main.constant is not None and main.found.low <= main.constant:
         table += "\n\n**These rows do not show that the model is better than a constant answer.**"
-    what = "most frequent class" if model.task.classifies else "mean"
+    try:
+        add_evaluation(pictures, model, batches_of(datamodule, "test"), "test rows")
+    except ImportError as error:
+        pictures.text(f"No pictures: {error}.")
+    what = "mean"
+    if model.task.classifies:
+        each = "class" if model.task.one_class else "value of each label"
+        what = f"most frequent {each}"
     return (
         f"{_warning(model, datamodule)}{table}\n\n"
         f"The constant answer is the {what} of the training rows. {COVERAGE}"
     )
+
+
+def _doubts(model: HybridModule, datamodule: LightningDataModule) -> str:
+    try:
+        return uncertainty(model, datamodule).to_markdown()
+    except NoScoreError as error:  # no test rows, or outputs that are not finite
+        return f"not measured: {error}"
 
 
 def _warning(model: HybridModule, datamodule: LightningDataModule) -> str:
@@ -229,11 +256,13 @@ def _limits(model: HybridModule) -> Iterable[str]:
             "categories that were never seen."
         )
     if model.task.classifies:
-        yield (
-            "It always names one of its classes, also for a row of none of them. Its probabilities "
-            "were not calibrated."
-        )
-    else:
+        words = "Each label is decided for itself, at 0.5."
+        if model.task.one_class:
+            words = "It always names one of its classes, also for a row of none of them."
+        found = model.calibration
+        honest = found is not None and found.temperature is not None
+        yield words + ("" if honest else " Its probabilities were not calibrated.")
+    elif model.calibration is None:
         yield "A predicted value comes without an error of its own; the errors above are averages."
     yield (
         "Nothing is known of fairness between groups of people, of causes, or of data that drift "

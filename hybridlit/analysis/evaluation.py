@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import move_data_to_device
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
 from hybridlit.templates import HybridModule
@@ -62,6 +63,10 @@ def collect(
 
 def _run_template(model: Any, batch: Any) -> tuple[Tensor, Tensor]:
     inputs, given = model.unpack(batch)
+    if model.dtype != torch.float32:  # Trainer brings inputs into the precision of such a model
+        inputs = apply_to_collection(
+            inputs, Tensor, lambda each: each.to(model.dtype) if each.is_floating_point() else each
+        )
     outputs = model(inputs)
     return outputs, model.prepare_targets(outputs, given)
 

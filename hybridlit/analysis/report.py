@@ -121,6 +121,10 @@ class Report:
         Image.fromarray(pixels).save(file, format="PNG")
         self._pieces.append((file.getvalue(), caption))
 
+    def extend(self, other: Report) -> None:
+        """Add all that another report holds, without its heading."""
+        self._pieces += other._pieces
+
     def __str__(self) -> str:
         """The report in Markdown, with captions for pictures."""
         return self._markdown(f"*{caption}*" for _, caption in self._pictures)

@@ -15,7 +15,7 @@ from hybridlit.analysis.ablation.measure import Bench, Measure, prepared_targets
 from hybridlit.analysis.splits import batches_of
 from hybridlit.analysis.statistics import Interval, row_interval, share_interval
 from hybridlit.templates import HybridModule
-from hybridlit.templates.prediction import class_labels
+from hybridlit.templates.predictions.predicting import class_labels
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["COVERAGE", "Score", "class_shares", "scores"]
@@ -39,7 +39,10 @@ class Score(NamedTuple):
 def scores(model: HybridModule, datamodule: LightningDataModule) -> list[Score]:
     """Score a model on the test rows of a data module that is set up.
 
-    Classes: the accuracy, and the share of right answers among the rows of each class. Values: R2
+    Behind those of its task come its `metrics`, if it was given some, without an interval.
+
+    Classes: the accuracy, and the share of right answers among the rows of each class, or for
+    several labels a row the share of rows in which each is right. Values: R2
     over all targets, and the root mean squared error of each target, in its own units where the
     model knows them. The main score comes first.
     """
@@ -49,21 +52,50 @@ def scores(model: HybridModule, datamodule: LightningDataModule) -> list[Score]:
         rows = measure.rows(model, outputs, targets)
         answer = Bench(measure, datamodule, test, 0).constant(model)
     constant = None if answer is None else answer.mean
+    return _of_task(model, outputs, targets, rows, constant) + _metrics(model, outputs, targets)
+
+
+def _metrics(model: HybridModule, outputs: Tensor, targets: Tensor) -> list[Score]:
+    if model.hparams["metrics"] is None:
+        return []
+    metrics = model.build_metrics()
+    metrics.update(model.calibrated(outputs), model.in_units(targets))
+    return [
+        Score(name, Interval(float(value), math.nan, math.nan), len(outputs))
+        for name, value in metrics.compute().items()
+        if name not in model.task.default_metrics  # which the other scores are
+    ]
+
+
+def _of_task(
+    model: HybridModule,
+    outputs: Tensor,
+    targets: Tensor,
+    rows: npt.NDArray[np.float64],
+    constant: float | None,
+) -> list[Score]:
+    names = class_labels(model)
     if not model.task.classifies:
         found = [Score("R2", row_interval(rows, shares=False)[0], len(rows), constant)]
         return found + _errors(model, model.predictions(outputs), targets)
+    if not model.task.one_class:
+        found = [Score("accuracy", row_interval(rows, shares=True)[0], len(rows), constant)]
+        labels = ((model.predictions(outputs) > 0.5) == (targets > 0.5)).numpy()
+        pairs = zip(names, labels.T, strict=True)
+        return found + [_share(f"right answers on {name}", own) for name, own in pairs]
     right, classes = rows > 0.5, targets.flatten().long().numpy()
     found = [_share("accuracy", right, constant)]
-    names = class_labels(model)
     for index in np.unique(classes):
         found.append(_share(f"right answers among {names[index]}", right[classes == index]))
     return found
 
 
 def class_shares(model: HybridModule, datamodule: LightningDataModule) -> list[float]:
-    """Return the share of each class among the training rows of a data module that is set up."""
-    targets = prepared_targets(model, batches_of(datamodule, "train")).flatten().long()
-    counts = torch.bincount(targets, minlength=len(class_labels(model)))
+    """Return the share of training rows of each class, or with each label, of a data module."""
+    targets = prepared_targets(model, batches_of(datamodule, "train"))
+    if not model.task.one_class:
+        return [float(share) for share in targets.double().mean(0)]
+    counts = torch.bincount(targets.flatten().long(), minlength=len(class_labels(model)))
     return [float(share) for share in counts / len(targets)]
 
 

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from hybridlit.analysis.evaluation import rows_in, tensors_in
+from hybridlit.data.splits import SPLITS
+from hybridlit.templates.tasks import NoScoreError
 
 __all__ = [
     "batches_of",
@@ -20,12 +22,9 @@ __all__ = [
     "first_batches",
     "loader_of",
     "prepared",
+    "same_rows",
     "warn_of_shared_rows",
 ]
-
-Split = Literal["train", "val", "test"]
-
-_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 _SET_UP = ("prepare_data", "setup", "teardown")
 
@@ -73,47 +72,53 @@ def _stay_as_it_is(stage: str | None = None) -> None:
     """Stand in for what a Trainer calls on a datamodule before and after a run."""
 
 
-def loader_of(datamodule: LightningDataModule, split: Split) -> Iterable[Any]:
+def loader_of(datamodule: LightningDataModule, split: str) -> Iterable[Any]:
     """Return the loader of a split of a datamodule that is set up; an empty list if it has none.
 
+    Of several validation or test loaders it is the first, by which a run is judged.
+
     Raises:
-        ValueError: If there are several.
+        ValueError: If there are several training loaders.
     """
     name = f"{split}_dataloader"
-    if not is_overridden(name, datamodule, LightningDataModule):
+    if split == "calibration":  # which Lightning does not know
+        if not hasattr(datamodule, name):
+            return []
+    elif not is_overridden(name, datamodule, LightningDataModule):
         return []
     loader = getattr(datamodule, name)()
     if not isinstance(loader, (list, tuple, dict)) or not len(loader):
         found: Iterable[Any] = loader
         return found
-    if isinstance(loader, dict) or len(loader) > 1:
+    if split == "train" and (isinstance(loader, dict) or len(loader) > 1):
         raise ValueError(
             f"{name} must return one loader, got a {type(loader).__name__} of {len(loader)}"
         )
-    return loader[0]  # type: ignore[no-any-return]
+    found = next(iter(loader.values() if isinstance(loader, dict) else loader))
+    return found
 
 
-def batches_of(datamodule: LightningDataModule, split: Split) -> list[Any]:
+def batches_of(datamodule: LightningDataModule, split: str) -> list[Any]:
     """Return all batches of a split, in memory, so that every model sees the same rows.
 
     Raises:
-        ValueError: If there are none.
+        NoScoreError: If there are none.
     """
     found = list(loader_of(datamodule, split))
     if not found:
-        raise ValueError(
+        raise NoScoreError(
             f"{type(datamodule).__name__} has no {split} data: scores are taken on test rows that "
             "neither training nor the choice of a checkpoint has seen"
         )
     return found
 
 
-def first_batches(datamodule: LightningDataModule, split: Split, count: int) -> list[Any]:
+def first_batches(datamodule: LightningDataModule, split: str, count: int) -> list[Any]:
     """Return the first batches of a split: fewer than `count`, or none, if there are no more."""
     return list(islice(loader_of(datamodule, split), count))
 
 
-def count_rows(datamodule: LightningDataModule, split: Split) -> int:
+def count_rows(datamodule: LightningDataModule, split: str) -> int:
     """Count the rows of a split."""
     return sum(rows_in(batch) or 0 for batch in loader_of(datamodule, split))
 
@@ -134,12 +139,18 @@ def warn_of_shared_rows(datamodule: LightningDataModule) -> list[str]:
         shared = sum(row in seen for row in known[one])
         if shared:
             found.append(
-                f"{shared} of {len(known[one])} rows of the {_NAMES[one]} data are in the "
-                f"{_NAMES[other]} data too, so that scores on them are too good: draw splits that "
+                f"{shared} of {len(known[one])} rows of the {SPLITS[one]} data are in the "
+                f"{SPLITS[other]} data too, so that scores on them are too good: draw splits that "
                 "have no row in common"
             )
             warnings.warn(found[-1], stacklevel=3)
     return found
+
+
+def same_rows(one: LightningDataModule, other: LightningDataModule, split: str) -> bool:
+    """Tell whether a split has the same rows in two datamodules that are set up, in any order."""
+    ours, theirs = (sorted(_digests(loader_of(each, split))) for each in (one, other))
+    return ours == theirs
 
 
 def _digests(batches: Iterable[Any]) -> list[bytes]:

@@ -7,7 +7,8 @@ from hybridlit.blocks.fronts import CNNFront, Conv1dFront, GRUFront
 from hybridlit.blocks.fusion import AttentionFusion, ConcatFusion, Fusion, GatedFusion, SumFusion
 from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationLayer, RowSafeBatchNorm1d
-from hybridlit.blocks.residual_gate import GainGate, InputGate
+from hybridlit.blocks.paths import Paths
+from hybridlit.blocks.residual_gate import GainGate, GradualGate, InputGate
 from hybridlit.blocks.stand_ins import MatchedMLP, RandomFeatures
 from hybridlit.blocks.wrappers import GradientScaledQuantumLayer, ModuleStack
 
@@ -21,11 +22,13 @@ __all__ = [
     "GainGate",
     "GatedFusion",
     "GradientScaledQuantumLayer",
+    "GradualGate",
     "InputGate",
     "MatchedMLP",
     "ModuleStack",
     "MultiScale",
     "NormalizationLayer",
+    "Paths",
     "RandomFeatures",
     "RowSafeBatchNorm1d",
     "SumFusion",

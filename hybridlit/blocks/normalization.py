@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from hybridlit.checks import choice, integer, tensor
 from hybridlit.photonics.finite import infinity_as_nan, require_finite
+from hybridlit.ranks import summed, world_size
 
 __all__ = [
     "NORMALIZATIONS",
@@ -267,6 +268,9 @@ class RowSafeBatchNorm1d(nn.BatchNorm1d):
     as they are. Every other batch is treated exactly as by `nn.BatchNorm1d`, whose arguments and
     state dict this class shares.
 
+    In several processes the statistics of a training batch are those over the rows of all of them,
+    on any device, as `nn.SyncBatchNorm` has them on GPUs: each must run the layer then.
+
     Example:
         >>> import torch
         >>> RowSafeBatchNorm1d(3)(torch.ones(1, 3)).shape
@@ -276,9 +280,42 @@ class RowSafeBatchNorm1d(nn.BatchNorm1d):
     def forward(self, input: Tensor) -> Tensor:
         """Normalize each feature of shape (batch, features) or (batch, features, length)."""
         tensor(input, "input")
+        if self.training and world_size() > 1 and input.dim() in (2, 3):
+            return self._with_those_of_others(input)
         values_per_feature = input.numel() // max(input.shape[1], 1) if input.dim() > 1 else 0
         if not (self.training and values_per_feature == 1 and self.running_mean is not None):
             return super().forward(input)
+        return self._as_in_evaluation(input)
+
+    def _as_in_evaluation(self, input: Tensor) -> Tensor:
         return functional.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
         )
+
+    def _with_those_of_others(self, input: Tensor) -> Tensor:
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
+        dims = [dim for dim in range(x.dim()) if dim != 1]
+        own = x.new_full((1,), x.numel() / max(x.shape[1], 1))
+        sums = summed(torch.cat([x.sum(dims), own]))
+        count = sums[-1].detach()
+        if count < 2:
+            if self.running_mean is None:
+                raise ValueError("Expected more than 1 value per channel when training")
+            return self._as_in_evaluation(input)
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        mean = sums[:-1] / count
+        centred = x - mean.reshape(shape)
+        variance = summed(centred.square().sum(dims)) / count
+        if self.running_mean is not None and self.running_var is not None:
+            assert self.num_batches_tracked is not None
+            self.num_batches_tracked.add_(1)
+            share = self.momentum
+            if share is None:  # the mean of all batches
+                share = 1 / float(self.num_batches_tracked)
+            unbiased = variance.detach() * count / (count - 1)
+            self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), share)
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
+        found = centred * (variance + self.eps).rsqrt().reshape(shape)
+        if self.weight is not None:
+            found = found * self.weight.reshape(shape) + self.bias.reshape(shape)
+        return found.to(input.dtype)

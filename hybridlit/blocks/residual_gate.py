@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from hybridlit.checks import choice, integer
+from hybridlit.argument_types import checked
+from hybridlit.checks import choice, integer, number
 
-__all__ = ["GATES", "GainGate", "GateName", "InputGate", "make_gate"]
+__all__ = ["GATES", "GainGate", "GateName", "GradualGate", "InputGate", "make_gate"]
 
 
 class GainGate(nn.Module):
@@ -66,6 +68,57 @@ class InputGate(nn.Module):
             state: What it will be added to, of the same shape.
         """
         return torch.tanh(self.openness(state)) * residual
+
+
+class GradualGate(nn.Module):
+    """A gate behind a factor that rises from 0 to 1 in the course of a training.
+
+    As long as the factor is 0, nothing of the residual counts, and neither the gate nor what comes
+    before it has a gradient. The factor is kept in the state dict.
+
+    Args:
+        gate: The gate, a module of (residual, state).
+        gate_epochs: First and last moment of the rise, in epochs from 0, fractions allowed; the
+            second is the later one.
+
+    Attributes:
+        opening: The factor, initially 0; `open_to` sets it.
+
+    Example:
+        >>> gate = GradualGate(nn.Bilinear(1, 1, 1), [2, 6])
+        >>> gate.open_to(5.0)
+        >>> gate.opening
+        tensor(0.7500)
+    """
+
+    opening: Tensor
+
+    @checked
+    def __init__(self, gate: nn.Module, gate_epochs: Sequence[float]) -> None:
+        super().__init__()
+        if len(gate_epochs) != 2:
+            raise ValueError(
+                f"gate_epochs must be two, the first and last of the rise, got {gate_epochs}"
+            )
+        number(gate_epochs[0], "the first of gate_epochs", minimum=0.0)
+        number(gate_epochs[1], "the second of gate_epochs", above=gate_epochs[0])
+        self.gate = gate
+        self.gate_epochs = (float(gate_epochs[0]), float(gate_epochs[1]))
+        self.register_buffer("opening", torch.zeros(()))
+
+    def open_to(self, epochs: float) -> None:
+        """Set the factor to its value after so many epochs."""
+        first, last = self.gate_epochs
+        self.opening.fill_(min(1.0, max(0.0, (epochs - first) / (last - first))))
+
+    def forward(self, residual: Tensor, state: Tensor) -> Tensor:
+        """Return the gated residual times the factor, of the shape of the residual."""
+        gated: Tensor = self.opening * self.gate(residual, state)
+        return gated
+
+    def extra_repr(self) -> str:
+        """Show the epochs in `repr`."""
+        return f"gate_epochs={self.gate_epochs}"
 
 
 GATES: dict[str, type[GainGate] | type[InputGate]] = {"zero": GainGate, "gated": InputGate}

@@ -3,6 +3,7 @@
 from hybridlit.callbacks.activation_checkpointing import ActivationCheckpointing
 from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.callbacks.component_profiler import ComponentProfiler
+from hybridlit.callbacks.evaluation_pictures import EvaluationPictures
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.mixed_precision import MixedPrecision
 from hybridlit.callbacks.overfitting import OverfittingDetector
@@ -17,6 +18,7 @@ __all__ = [
     "ActivationCheckpointing",
     "AlternatingTraining",
     "ComponentProfiler",
+    "EvaluationPictures",
     "ExactResume",
     "GradientImbalanceMonitor",
     "HybridCheckpoint",

@@ -21,6 +21,7 @@ from hybridlit.callbacks.measuring.undoing import Undoing
 from hybridlit.checks import number
 from hybridlit.components import model_parts, photonic_modules
 from hybridlit.internals.torch import StorageWeakRef, is_compiled
+from hybridlit.ranks import alone
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.undisturbed import undisturbed
 
@@ -178,7 +179,7 @@ class ActivationCheckpointing(Undoing):
         held = [*model.parameters(), *model.buffers(), inputs_of(model, batch)]
 
         def run() -> None:
-            with undisturbed():
+            with undisturbed(), alone():
                 run_forward(model, batch, trainer.precision_plugin)
 
         with recorded(copies, keep=lambda _: True) as calls:

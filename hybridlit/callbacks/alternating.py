@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.checks import integer
 from hybridlit.optimizers import only_optimizer, trainable_parameters
-from hybridlit.templates.stages import ComponentsInTurn
+from hybridlit.templates.training.stages import ComponentsInTurn
 
 __all__ = ["AlternatingTraining"]
 

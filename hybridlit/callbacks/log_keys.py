@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from enum import Enum
 
+from hybridlit.templates.metrics import METRICS
+
 __all__ = ["PLACES", "LogKey"]
 
 PLACES = {
-    "stage": "(train|val|test)",
+    "stage": "(train|val|test|best)",
     "component": "(classical|photonic|other)",
     "metric": r"\w+",
+    "score": f"({'|'.join(METRICS)})",
+    "loader": "[^/]+",
     "module": ".+",
     "optimizer": r"\w+",
     "part": "[^/]+",
@@ -41,9 +45,8 @@ class LogKey(Enum):
     """
 
     LOSS = "<stage>/loss", "templates"
-    ACCURACY = "<stage>/acc", "templates"
-    RMSE = "<stage>/rmse", "templates"
-    R2 = "<stage>/r2", "templates"
+    METRIC = "<stage>/<score>", "templates"
+    OF_LOADER = "<stage>/<metric>/<loader>", "templates"
     RATE = "lr-<optimizer>/<component>", "LearningRateMonitor"
     EPOCH = "epoch", "Lightning"
 
@@ -84,6 +87,9 @@ class LogKey(Enum):
     KEPT = "checkpointing/kept_bytes", _SPARING, _PROFILE, _KEPT
     SAVED = "checkpointing/saved_bytes", _SPARING, _PROFILE, _KEPT
 
+    FIRST_LOSS = "Loss/<stage>", "TensorBoardLayout"
+    FIRST_SCORE = "Score/<metric>_<stage>", "TensorBoardLayout"
+    EVALUATION = "Score/<picture>_<stage>", "EvaluationPictures"
     SCORE = "hp/<metric>", "TensorBoardLayout"
     CIRCUIT = "photonics/<module>", _INSPECTOR
     PICTURE = "photonics/<module>/<picture>", _INSPECTOR

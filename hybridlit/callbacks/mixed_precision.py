@@ -139,7 +139,7 @@ class MixedPrecision(Callback):
         ):
             half = any(p.dtype == torch.float16 for p in group["params"])
             epsilon = group.get("eps", 1.0)
-            if half and not torch.tensor(epsilon, dtype=torch.float16):
+            if half and isinstance(epsilon, float) and not torch.tensor(epsilon).half():
                 rank_zero_warn(
                     f"eps={epsilon:g} of {type(optimizer).__name__} is 0 in float16, so a zero "
                     "gradient makes parameters NaN; use eps=1e-4, or precision='16-mixed'"

@@ -197,7 +197,10 @@ class OverfittingDetector(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure the gap; if it is time, also what the parts did, and judge."""
-        if not _in_training(trainer) or not self._probes.ready(trainer):
+        if not _in_training(trainer):
+            return
+        self._interventions.end_validation()
+        if not self._probes.ready():
             return
         with evaluation(trainer, pl_module):
             measured = self._stretches.measure(pl_module, self._probes, trainer.global_step)

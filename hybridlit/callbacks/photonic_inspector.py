@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -21,6 +19,7 @@ from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.heat_map import Picture
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
 from hybridlit.analysis.pictures.samples import CallRows, Probe, group_samples, rows_of_calls
+from hybridlit.analysis.pictures.style import pixels
 from hybridlit.analysis.recording import copied, recorded
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
@@ -46,7 +45,8 @@ class PhotonicInspector(Callback):
     - `modes`: mean photon number of each output mode by class;
     - `output`: mean output by class, where there are no outcomes or the layer is not ours;
     - `interferometers`: magnitudes of each unitary;
-    - `phases`: a and b of each cell of each mesh, and their histogram;
+    - `phases`: a and b of each cell of each mesh, or the trainable angles of a circuit of
+      components, and their histogram;
     - `phase_gradients`: the same for the gradient in the last optimizer step of the epoch that had
       one, before clipping;
     - `readout`: weights of a linear readout;
@@ -142,7 +142,7 @@ class PhotonicInspector(Callback):
                     board.experiment.add_text(LogKey.CIRCUIT(place), text)
             with training_goes_on(f"PhotonicInspector's drawing of {place}"):
                 with suppress(ImportError):  # matplotlib is an extra; the text has a drawing too
-                    self._show(trainer, place, "circuit", _pixels(draw_circuit(module)), "start")
+                    self._show(trainer, place, "circuit", pixels(draw_circuit(module)), "start")
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget the gradients of the epoch before: this one may train something else."""
@@ -231,8 +231,8 @@ class PhotonicInspector(Callback):
             module, rows, gradient, title, samples, self.max_circuits
         ):
             self._show(trainer, place, what, picture, f"epoch_{self._epoch:04d}")
-        if isinstance(module, PhotonicCircuit):
-            turned = (module.phases.detach() % (2 * torch.pi)).cpu()
+        if isinstance(module, PhotonicCircuit) and module.phases.numel():
+            turned = (module.angles().detach() % (2 * torch.pi)).cpu()
             for board in boards(trainer):
                 tag = LogKey.PICTURE(place, "phases")
                 board.experiment.add_histogram(tag, turned, last_step(trainer))
@@ -250,10 +250,3 @@ class PhotonicInspector(Callback):
             path = self._directory / when / f"{place}_{what.replace('/', '_')}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(path)
-
-
-def _pixels(figure: Any) -> Picture:
-    canvas: Any = import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels: Picture = np.asarray(canvas.buffer_rgba())[..., :3]
-    return pixels

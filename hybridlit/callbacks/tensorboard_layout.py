@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.trainer.states import TrainerFn
 
 from hybridlit.callbacks.log_keys import LogKey
-from hybridlit.callbacks.measuring.reports import boards, training_goes_on
+from hybridlit.callbacks.measuring.reports import boards, last_step, training_goes_on
+from hybridlit.internals.tensorboard import add_hyperparameters
 
 __all__ = ["TensorBoardLayout"]
 
@@ -19,18 +20,26 @@ _LOSS = LogKey.LOSS("val")
 
 _STAGES = ("train", "val")
 _OF_A_STAGE = f"({'|'.join(_STAGES)})/"
+_OF_ANY = f"({'|'.join((*_STAGES, 'test'))})/"
 
 
 class TensorBoardLayout(Callback):
-    """Arrange what TensorBoard shows: its pages Custom Scalars and HParams.
+    """Arrange what TensorBoard shows: what stands first, and its pages Custom Scalars and HParams.
+
+    The first page of TensorBoard sorts by key and opens the first two groups. Losses of training
+    and validation, and all metrics, stand there once more, as `Loss/<stage>` and
+    `Score/<metric>_<stage>`: capitals come first. `val/loss` and its like are as they were.
+
+    When training ends, those of the epoch with the lowest `val/loss` stand there as of the stage
+    `best`, and as `hp/<metric>`: tags of their own, so that curves get no point more. Without
+    validation these are the last training ones. A test by the same Trainer adds its own.
+
+    HParams compares runs by the arguments of model and data, and begins with those that differ; of
+    the scores with those that come first by name, hence the best, the last and those of the test.
+    Whoever chooses a model by its test scores has no test left.
 
     Custom Scalars puts curves into the groups Loss, Score, Balance, Overfitting, Precision and
     Profile. A chart is there if the run logs something for it.
-
-    HParams compares runs: arguments of model and data, and at the end of training, as
-    `hp/<metric>`, the validation loss and metrics of the epoch with the lowest `val/loss`, or
-    without validation the last training ones. (Tags of their own, so that curves get no point
-    more.) Test results are left out on purpose: whoever chooses a model by them has no test left.
 
     Nothing is written without a `TensorBoardLogger`, which should be made with
     `default_hp_metric=False`, since it writes `hp_metric` = -1 otherwise.
@@ -40,32 +49,35 @@ class TensorBoardLayout(Callback):
         self._best: dict[str, float] = {}
         self._drawn: set[str] = set()
         self._tags: set[str] = set()
+        self._in_table = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run; one that is resumed brings its best scores afterwards."""
         if stage == "fit":
-            self._best, self._drawn, self._tags = {}, set(), set()
+            self._best, self._drawn, self._tags, self._in_table = {}, set(), set(), False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the scores of the best epoch."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         with training_goes_on("what TensorBoardLayout keeps of this epoch"):
-            scores = _scores(trainer, "val/")
+            scores = _scores(trainer, "val")
             best = self._best.get(_LOSS, math.nan)
             if _LOSS in scores and (scores[_LOSS] < best or math.isnan(best)):
                 self._best = scores
+            _show_first(trainer, scores)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lay out the charts of what has been logged so far, if there are new ones."""
+        """Show the scores, and lay out the charts of what has been logged, if some are new."""
+        with training_goes_on("what TensorBoardLayout shows of this epoch"):
+            _show_first(trainer, _scores(trainer, "train"))
         with training_goes_on("TensorBoardLayout's page Custom Scalars"):
             self._lay_out(trainer)
 
     def _lay_out(self, trainer: Trainer) -> None:
-        found = boards(trainer)
+        found, tags = boards(trainer), set(trainer.callback_metrics)
         if not found or not trainer.is_global_zero:
             return
-        tags = set(trainer.callback_metrics)
         if any(isinstance(callback, LearningRateMonitor) for callback in trainer.callbacks):  # type: ignore[attr-defined]
             tags.add("lr-")
         if tags <= self._tags:
@@ -92,13 +104,32 @@ class TensorBoardLayout(Callback):
     def _write_hyperparameters(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
-        scores = self._best or _scores(trainer, "val/") or _scores(trainer, "train/")
-        metrics = {LogKey.SCORE(name.replace("/", "_")): score for name, score in scores.items()}
-        if metrics:
-            data = _arguments(getattr(trainer, "datamodule", None))
-            arguments = _arguments(pl_module) | {f"data/{name}": data[name] for name in data}
-            for board in boards(trainer):
-                board.log_hyperparams(arguments, metrics, trainer.global_step)
+        scores = self._best or _scores(trainer, "val") or _scores(trainer, "train")
+        if not scores:
+            return
+        arguments = _arguments(pl_module)
+        datamodule: LightningDataModule | None = getattr(trainer, "datamodule", None)
+        if datamodule is not None:
+            of_data = _arguments(datamodule)
+            arguments |= {f"data/{name}": value for name, value in of_data.items()}
+        for board in boards(trainer):
+            add_hyperparameters(board, arguments)
+        _show_first(trainer, {f"best/{name.partition('/')[2]}": v for name, v in scores.items()})
+        self._log_table(trainer, scores)
+        self._in_table = True
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the scores of a test to what is shown first and, after a training, to the table."""
+        with training_goes_on("what TensorBoardLayout shows of this test"):
+            scores = _scores(trainer, "test")
+            _show_first(trainer, scores)
+            if self._in_table:
+                self._log_table(trainer, scores)
+
+    def _log_table(self, trainer: Trainer, scores: dict[str, float]) -> None:
+        for board in boards(trainer):
+            named = {LogKey.SCORE(name.replace("/", "_")): v for name, v in scores.items()}
+            board.log_metrics(named, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scores of the best epoch so far."""
@@ -143,22 +174,33 @@ def charts(tags: set[str]) -> dict[str, dict[str, str]]:
 
 def _metrics(tags: set[str]) -> list[str]:
     """Return the metrics of a template: what else it logs has charts of its own."""
-    charted = {key.value for key in LogKey if key.chart} | {LogKey.LOSS(s) for s in _STAGES}
-    matches = (re.fullmatch(rf"{_OF_A_STAGE}([^/]+)", tag) for tag in tags - charted)
-    return sorted({match[2] for match in matches if match})
+    charted = {key.value for key in LogKey if key.chart}
+    matches = (re.fullmatch(rf"{_OF_ANY}([^/]+)", tag) for tag in tags - charted)
+    return sorted({match[2] for match in matches if match} - {"loss"})
 
 
-def _scores(trainer: Trainer, prefix: str) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in trainer.callback_metrics.items()
-        if name.startswith(prefix) and "/" not in name.removeprefix(prefix)
-    }
+def _scores(trainer: Trainer, stage: str) -> dict[str, float]:
+    """Loss and metrics of a stage, of its first loader."""
+    known = trainer.callback_metrics
+    names = [LogKey.LOSS(stage), *(f"{stage}/{name}" for name in _metrics(set(known)))]
+    return {name: float(known[name]) for name in names if name in known}
 
 
-def _arguments(module: LightningModule | LightningDataModule | None) -> dict[str, Any]:
-    if module is None:
-        return {}
+def _show_first(trainer: Trainer, scores: dict[str, float]) -> None:
+    """Log scores of a stage where TensorBoard's first page begins."""
+    values = {}
+    for key, score in scores.items():
+        stage, _, name = key.partition("/")
+        if name != "loss":
+            values[LogKey.FIRST_SCORE(name, stage)] = score
+        elif stage != "test":  # which would come before the curves
+            values[LogKey.FIRST_LOSS(stage)] = score
+    for board in boards(trainer) if values else ():
+        board.log_metrics(values, last_step(trainer))
+
+
+def _arguments(module: LightningModule | LightningDataModule) -> dict[str, str | float]:
     given = {name: value for name, value in module.hparams.items() if not name.startswith("_")}
     # flags as words: the table would show 0.0000 and 1.0000
-    return {n: str(value) if isinstance(value, bool) else value for n, value in given.items()}
+    words = {n for n, v in given.items() if isinstance(v, bool) or not isinstance(v, (int, float))}
+    return {name: str(value) if name in words else value for name, value in given.items()}

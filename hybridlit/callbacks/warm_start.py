@@ -13,8 +13,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from hybridlit.argument_types import checked
-from hybridlit.components import COMPONENTS, is_photonic, model_parts, split_parameters
-from hybridlit.photonics import PhotonicCircuit
+from hybridlit.blocks.component_names import names_by_component
+from hybridlit.components import COMPONENTS, model_parts
 from hybridlit.photonics.description import circuits_in, differences
 from hybridlit.resume.durable import damage, save_durably
 
@@ -154,7 +154,7 @@ def _prefix(component: str) -> str:
 def _names_of(model: nn.Module, component: str) -> list[str]:
     """Return the names in the state dict that belong to a component."""
     if component in COMPONENTS:
-        names = _names_by_component(model)[component]
+        names = names_by_component(model)[component]
     elif not component or component not in dict(model.named_modules()):
         parts = [part for part in model_parts(model) if part]
         raise ValueError(
@@ -176,29 +176,6 @@ def _circuits_of(component: str, circuits: Mapping[str, Mapping[str, str]]) -> d
         return dict(circuits) if component == "photonic" else {}
     inside = (name for name in circuits if f"{name}.".startswith(_prefix(component)))
     return {name[len(component) + 1 :]: circuits[name] for name in inside}
-
-
-def _names_by_component(model: nn.Module) -> dict[str, list[str]]:
-    """Split the names of a state dict by component; buffers go with the module that holds them."""
-    kinds = {
-        id(parameter): kind
-        for kind, group in split_parameters(model).items()
-        for parameter in group.values()
-    }
-    modules = dict(model.named_modules(remove_duplicate=False))
-    split: dict[str, list[str]] = {component: [] for component in COMPONENTS}
-    for name, value in model.state_dict(keep_vars=True).items():
-        kind = kinds.get(id(value))
-        if kind is None:
-            owner = name.rpartition(".")[0]
-            above = [owner[:i] for i in range(len(owner)) if owner[i] == "."] + [""] * bool(owner)
-            marked = any(
-                is_photonic(modules[a]) and not isinstance(modules[a], PhotonicCircuit)
-                for a in above
-            )
-            kind = "photonic" if marked or is_photonic(modules[owner]) else "classical"
-        split[kind].append(name)
-    return split
 
 
 def _load(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ __all__ = ["VERBS", "Verb", "main"]
 class Verb(NamedTuple):
     """A verb of the command line.
 
-    `hybridlit/cli/<verb>.py` has a function of the verb's name, unless Lightning does it.
+    `hybridlit/cli/<verb>.py` has a function of the verb's name, unless Lightning does it; hyphens
+    are underscores there.
     """
 
     line: str
@@ -46,11 +47,16 @@ VERBS: dict[str, Verb] = {
         own_with=("--input", "--output"),
     ),
     "analyze": Verb("report on a trained model: what its parts cost and contribute"),
+    "calibrate": Verb("probabilities and held-out rows of a checkpoint, for predict --coverage"),
     "card": Verb("model card: data, scores with intervals, limits"),
+    "compare": Verb("recipes against their twins without photons, over seeds: does a layer help?"),
     "draw": Verb("the circuit of a recipe or a checkpoint, as text or a figure"),
-    "export": Verb("a trained model as a file that predicts without hybridlit: pt2, ONNX, state"),
+    "export": Verb("a model as a file for programs without hybridlit: pt2, ONNX, state, Perceval"),
+    "federate": Verb("several clients train one model together, each on rows of its own"),
     "init": Verb("a first recipe for a table or a folder of images"),
+    "lr-find": Verb("a learning rate for each component, by short trainings of copies"),
     "plan": Verb("states, memory and time of a circuit before it is built"),
+    "search": Verb("the best settings of a recipe: many trials, hybrid and classical ones"),
 }
 
 _USAGE = """\

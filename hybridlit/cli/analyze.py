@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningDataModule
 from torch import nn
 
 from hybridlit import __version__
@@ -19,20 +17,30 @@ from hybridlit.analysis.ablation.study import ablation_study
 from hybridlit.analysis.evaluation import collect
 from hybridlit.analysis.pictures.circuit_text import summarize_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
+from hybridlit.analysis.pictures.evaluation_pictures import add_evaluation
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures
 from hybridlit.analysis.pictures.samples import group_samples, rows_of_calls
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
 from hybridlit.analysis.recording import copied, recorded
 from hybridlit.analysis.report import Report, code
-from hybridlit.analysis.splits import batches_of, first_batches, prepared
+from hybridlit.analysis.robustness import robustness
+from hybridlit.analysis.splits import first_batches, loader_of, prepared
+from hybridlit.analysis.uncertain_rows import uncertainty
 from hybridlit.checks import integer
 from hybridlit.cli.card import leave_verdict
-from hybridlit.cli.checkpoints import checkpoint_path, recipe_of, settings_of
+from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
 from hybridlit.cli.loading import load_run
+from hybridlit.cli.options import command_of
 from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.photonics import PhotonicCircuit
-from hybridlit.templates import HybridModule
+from hybridlit.recipe.reading import settings_of
+from hybridlit.resume.durable import damage
+from hybridlit.resume.folder import step_of
+from hybridlit.templates import HybridModule, HybridNetwork
+from hybridlit.templates.base import CLASS_KEY
+from hybridlit.templates.loading import read_checkpoint
+from hybridlit.templates.tasks import NoScoreError
 from hybridlit.undisturbed import undisturbed
 from hybridlit.words import piped
 
@@ -43,7 +51,7 @@ _CAPTIONS = {
     "modes": "Mean number of photons in each output mode, by class.",
     "output": "Mean output, by class.",
     "interferometers": "Magnitudes of the interferometers: light of each mode into each mode.",
-    "phases": "Phases of each cell of each interferometer.",
+    "phases": "Phases of each cell of each interferometer, or trainable angles.",
     "readout": "Weights of the linear readout of the outcomes.",
 }
 
@@ -74,6 +82,7 @@ def analyze(
     batches: int = 20,
     baselines: bool = True,
     template: str | None = None,
+    jobs: int | None = None,
 ) -> list[Path]:
     """Write a report on a trained model: what its parts cost and contribute, what its photons do.
 
@@ -93,12 +102,13 @@ def analyze(
         batches: Number of training steps that are timed, at least 1.
         baselines: Fit classical models of scikit-learn to the same rows, for comparison.
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
+        jobs: Processes that train arms side by side, one thread each; all in this one without it.
 
     Returns:
         The files written, the report first; the last one, .json, is for hybridlit card.
     """
     start = time.perf_counter()
-    command = _command(dict(locals()))
+    command = command_of("analyze", analyze, dict(locals()))
     checkpoint = checkpoint_path(ckpt)
     recipe = recipe_of(checkpoint)
     path = recipe.with_name("report.html") if out is None else Path(out)
@@ -121,16 +131,23 @@ def analyze(
                 max_epochs=trainer.get("max_epochs") if max_epochs is None else max_epochs,
                 margin=margin,
                 baselines=baselines,
+                jobs=jobs,
                 trainer_options={name: trainer[name] for name in _SETTINGS if name in trainer},
             )
         training = first_batches(data, "train", batches)
         profile = profile_components(model, training, batches=batches)
         found = _NO_PHOTONS if study is None else study.conclusion
         report.text(f"## In short\n\n{found}\n\n{_time(profile)}")
+        test = list(loader_of(data, "test"))
+        if test:
+            report.text("## How well it predicts")
+            add_evaluation(report, model, test, "test rows")
+            _add_doubts(report, model, data)
+            _add_robustness(report, model, data, checkpoint)
         _add_costs(report, model, profile)
         if study is not None:
             _add_contributions(report, study, trainer.get("callbacks"))
-            _add_pictures(report, model, batches_of(data, "test"))
+            _add_pictures(report, model, test)
     seconds = time.perf_counter() - start
     report.text(
         f"## How this was made\n\n```\n{command}\n```\n\nhybridlit {__version__} with torch "
@@ -139,17 +156,6 @@ def analyze(
     files = report.write(path)
     values = None if study is None else study.to_dict()
     return [*files, leave_verdict(path, checkpoint, command, found, values)]
-
-
-def _command(given: dict[str, Any]) -> str:
-    """The command line with every argument of `analyze` that is not left as it is by default."""
-    words = ["hybridlit", "analyze"]
-    for name, parameter in inspect.signature(analyze).parameters.items():
-        value = given[name]
-        if value != parameter.default:
-            plain = value if isinstance(value, str) else json.dumps(value)
-            words.append(f"--{name}={plain}")
-    return shlex.join(words)
 
 
 def _trainer_of(recipe: Path) -> dict[str, Any]:
@@ -207,6 +213,58 @@ def _add_contributions(report: Report, study: AblationStudy, callbacks: Any) -> 
     report.figure(study.figure(), "What the model scores above each arm, with 95 % intervals.")
     if study.retrained and callbacks:
         report.text(_left_out(callbacks))
+
+
+def _add_robustness(
+    report: Report, model: HybridModule, data: LightningDataModule, checkpoint: Path
+) -> None:
+    """Add what the model scores while a path fails; late is the newest earlier checkpoint."""
+    if not isinstance(model, HybridNetwork) or model.paths is None:
+        return
+    report.text("## When a path fails")
+    if not model.paths.seen:
+        report.text(
+            "Not known: the checkpoint has no mean outputs of its paths, as one of a version "
+            "before they were kept, or of a model that no training step has run."
+        )
+        return
+    step = step_of(checkpoint)
+    steps = {each: step_of(each) for each in checkpoint.parent.glob("*.ckpt")}
+    before = [e for e in steps if 0 <= steps[e] < step and damage(e) is None]
+    of_run = [e for e in before if _same_model(e, checkpoint)]
+    earlier = max(of_run, key=steps.__getitem__, default=None)
+    found = robustness(model, data, earlier=earlier)
+    late = "no earlier checkpoint lies beside this one, so that no path was late"
+    if earlier is not None:
+        late = f"late: its outputs are those that it had at step {steps[earlier]:,}, not at step "
+        late += f"{step:,}"
+    report.text(
+        f"{found.to_markdown()}\n\nlost: the mean of its outputs over training rows stands in; "
+        "noise: it is of so many times the standard deviation of each output over the "
+        f"{found.rows:,} test rows; {late}."
+    )
+    report.figure(found.figure(), "Score while a path fails, with 95 % intervals.")
+
+
+def _same_model(one: Path, other: Path) -> bool:
+    """Tell whether two checkpoints are of one class with the same arguments."""
+    found = [read_checkpoint(each) for each in (one, other)]
+    first, second = ((each.get(CLASS_KEY), each.get("hyper_parameters")) for each in found)
+    return first == second
+
+
+def _add_doubts(report: Report, model: HybridModule, data: LightningDataModule) -> None:
+    report.text("## When to trust it")
+    try:
+        found = uncertainty(model, data)
+    except NoScoreError as error:  # outputs that are not finite, or targets of one value
+        report.text(f"Not measured: {error}")
+        return
+    report.text(found.to_markdown())
+    if found.measured:
+        report.figure(
+            found.figure(), "Where the doubted rows are wrong, the risk falls to the left."
+        )
 
 
 def _add_pictures(report: Report, model: HybridModule, batches: list[Any]) -> None:

@@ -15,9 +15,11 @@ from lightning.pytorch import Trainer
 from hybridlit import __version__
 from hybridlit.analysis.card import given_settings, model_card
 from hybridlit.analysis.report import code
-from hybridlit.cli.checkpoints import checkpoint_path, folder_for, recipe_of, settings_of
+from hybridlit.cli.checkpoints import checkpoint_path, folder_for, recipe_of
 from hybridlit.cli.loading import datamodule_of_run, load_model
-from hybridlit.cli.unwrapping import cause_of
+from hybridlit.recipe.reading import settings_of
+from hybridlit.templates.loading import read_checkpoint
+from hybridlit.unwrapping import cause_of
 
 __all__ = ["card", "leave_verdict"]
 
@@ -37,13 +39,13 @@ def card(ckpt: str, out: str | None = None, template: str | None = None) -> list
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
 
     Returns:
-        The file written.
+        The files written, the card first; of a card in Markdown, pictures lie beside it.
     """
     if out is not None and Path(out).suffix not in (".html", ".md"):
         raise ValueError(f"out must end in .html or .md, got {Path(out).name!r}")
     checkpoint = checkpoint_path(ckpt)
     model = load_model(checkpoint, template)
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    content = read_checkpoint(checkpoint)
     told: dict[str, Any] = {"epochs until then": content.get("epoch", -1) + 1}
     told["steps until then"] = f"{content.get('global_step', 0):,}"
     told |= _metrics(content.get("callbacks") or {})
@@ -141,4 +143,9 @@ def _verdict(checkpoint: Path, path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Of the weights: what `hybridlit calibrate` adds to a file makes no other model of it."""
+    digest = hashlib.sha256()
+    for name, value in read_checkpoint(path)["state_dict"].items():
+        digest.update(name.encode())
+        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -11,9 +11,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import yaml
-
-from hybridlit.cli.classes import class_paths, importable
+from hybridlit.recipe.classes import class_paths, importable
+from hybridlit.recipe.reading import settings_of
 from hybridlit.resume.folder import best_checkpoint, newest_checkpoint, undamaged
 from hybridlit.templates.foreign_names import unimported_name
 
@@ -30,7 +29,6 @@ __all__ = [
     "recipe_of",
     "refuse_foreign",
     "run_of",
-    "settings_of",
     "values_of",
     "with_settings",
 ]
@@ -115,17 +113,6 @@ def folder_for(checkpoint: Path) -> Path:
         return recipe_of(checkpoint).parent
     except FileNotFoundError:  # hybridlit fit has not made it
         return checkpoint.parent
-
-
-def settings_of(recipe: str | Path) -> Any:
-    """Return what a recipe, or the `config.yaml` of a run, says."""
-    path = Path(recipe)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from None
 
 
 def noted_recipes(settings: str | Path) -> list[str]:

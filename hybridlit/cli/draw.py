@@ -7,13 +7,15 @@ from pathlib import Path
 from hybridlit.analysis.pictures.circuit_text import describe_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.cli.checkpoints import checkpoint_path
-from hybridlit.cli.loading import load_model, model_of_recipe
+from hybridlit.cli.loading import load_model
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.recipe.building import model_of_recipe
 
-__all__ = ["draw"]
+__all__ = ["FIGURES", "draw"]
 
-_FIGURES = (".svg", ".png", ".pdf")
+FIGURES = (".svg", ".png", ".pdf")
+"""Suffixes of files that matplotlib writes."""
 
 
 def draw(
@@ -35,10 +37,10 @@ def draw(
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
     """
     suffix = "" if out is None else Path(out).suffix.lower()
-    if out is not None and suffix not in (".txt", *_FIGURES):
-        raise ValueError(f"out must end in .txt, {', '.join(_FIGURES)}, got {out!r}")
-    if mesh and suffix not in _FIGURES:
-        raise ValueError(f"mesh needs a figure: give out with a suffix of {', '.join(_FIGURES)}")
+    if out is not None and suffix not in (".txt", *FIGURES):
+        raise ValueError(f"out must end in .txt, {', '.join(FIGURES)}, got {out!r}")
+    if mesh and suffix not in FIGURES:
+        raise ValueError(f"mesh needs a figure: give out with a suffix of {', '.join(FIGURES)}")
     circuits = _circuits(config, ckpt, template)
     for name, circuit in circuits.items():
         if out is None or suffix == ".txt":

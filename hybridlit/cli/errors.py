@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from hybridlit.cli.unwrapping import cause_of, unwrapped
 from hybridlit.constructors import raised_in
+from hybridlit.unwrapping import cause_of, unwrapped
 
 __all__ = ["OneLineParser", "Refusal", "in_one_line"]
 

@@ -20,9 +20,11 @@ def export(
 
     Args:
         ckpt: Checkpoint of the model: a file, last or best.
-        format: What the file is for, pt2 for torch.export, onnx for ONNX runtimes, or state for
-            weights and preprocessing without a graph.
-        out: File to write. Without it, model.pt2, model.onnx or model.pt in the folder of the run.
+        format: What the file is for, pt2 for torch.export, onnx for ONNX runtimes, state for
+            weights and preprocessing without a graph, or perceval for the circuits of its photonic
+            layers.
+        out: File to write. Without it, model.pt2, model.onnx, model.pt or model.pcvl in the folder
+            of the run.
             A description of columns, classes and outputs comes beside it, .json added to its name.
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["init"]
 
 _ID = re.compile(
-    r"(.*[\W_])?(id|ids|uuid|guid|index|key|number|nr|no)|unnamed: 0|.*[a-z]I[Dd]", re.I
+    r"(?i:(.*[\W_])?(id|ids|uuid|guid|index|key|number|nr|no)|unnamed: 0)|.*[a-z]I[Dd]"
 )
 """What columns are called that name rows."""
 
@@ -49,7 +49,7 @@ def init(
 
     Args:
         data: Table (.csv, .tsv, .parquet, .npz), or folder with a folder of images for each class.
-        target: Column to predict; several columns of numbers as '[a, b]'.
+        target: Column to predict; several columns of numbers, or of two labels, as '[a, b]'.
         out: The recipe, a file name that ends in .yaml.
         force: Overwrite the recipe if there is one already.
     """
@@ -108,18 +108,17 @@ def _of_table(file: str, target: Sequence[str] | str | None, recipe: Path) -> tu
             dropped[each.name] = "the same in every row"
     used = [each for each in facts if each.name not in ids and each.name not in dropped]
     gaps = [each.name for each in used if each.missing]
-    missing = "impute" if gaps else "error"
-    if any(each.missing for each in describe_table(frame[targets])):
-        missing = "drop"
+    untold = any(each.missing for each in describe_table(frame[targets]))
+    missing = "impute" if gaps or untold else "error"
     module = TableDataModule(frame, target, id=ids, drop=list(dropped), missing=missing)
-    classes = module.preprocessing.targets.classes
-    what = "values" if classes is None else f"{len(classes)} classes"
+    known, what = module.preprocessing.targets, "values"
+    if known.classes or known.pairs:
+        what = f"{len(known.classes)} classes" if known.classes else "labels, yes or no"
     kinds = Counter(KINDS[each.kind].words for each in used)
     features = ", ".join(f"{count} of {words}" for words, count in kinds.items())
     lines = [("predicts", f"{quoted(targets)} ({what})"), ("from", f"columns: {features}")]
     if gaps:
-        how = "filled" if missing == "impute" else "their rows are left out"
-        lines.append(("gaps", f"in {quoted(gaps)}: {how}"))
+        lines.append(("gaps", f"in {quoted(gaps)}: filled"))
     if ids:
         lines.append(("names rows", quoted(ids)))
     lines += [("left out", f"{name!r}: {why}") for name, why in dropped.items()]

@@ -1,4 +1,4 @@
-"""Models and data from recipes and checkpoints."""
+"""Models and data from checkpoints."""
 
 from __future__ import annotations
 
@@ -6,40 +6,22 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
 from lightning.pytorch import LightningDataModule
 
-import hybridlit.data  # noqa: F401  # short class names work for what is imported
-from hybridlit.cli.checkpoints import recipe_of, refuse_foreign, settings_of
-from hybridlit.cli.classes import importable
-from hybridlit.cli.unwrapping import unwrapped
+from hybridlit.cli.checkpoints import recipe_of, refuse_foreign
 from hybridlit.internals.lightning import INSTANTIATES
+from hybridlit.recipe.building import datamodule_of_recipe
+from hybridlit.recipe.classes import importable
+from hybridlit.recipe.reading import settings_of
 from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import unimported_name
-from hybridlit.templates.loading import class_name_of, load, load_as, read_checkpoint
+from hybridlit.templates.loading import class_name_of, load_as, load_content, read_checkpoint
 
 __all__ = [
-    "datamodule_of_recipe",
     "datamodule_of_run",
     "load_model",
     "load_run",
-    "model_of_recipe",
 ]
-
-
-def model_of_recipe(config: str | Path) -> HybridModule:
-    """Build the model, with fresh weights, that a recipe or the `config.yaml` of a run describes.
-
-    If sizes are `auto`, that is for the data that it describes.
-    """
-    model: HybridModule = _section(Path(config), "model", HybridModule)
-    return model if isinstance(model, HybridModule) else model.build(datamodule_of_recipe(config))
-
-
-def datamodule_of_recipe(config: str | Path) -> LightningDataModule:
-    """Build the data module that a recipe describes."""
-    data: LightningDataModule = _section(Path(config), "data", LightningDataModule)
-    return data
 
 
 def load_model(
@@ -71,7 +53,7 @@ def load_model(
             f"{checkpoint} asks for the class {foreign}, which is not imported: if you trust it, "
             f"give template={name!r}"
         )
-    return load(checkpoint, [name], **arguments)
+    return load_content(content, checkpoint, [name], arguments)
 
 
 def load_run(
@@ -90,24 +72,6 @@ def datamodule_of_run(checkpoint: str | Path, template: str | None = None) -> Li
         data = settings.get("data") if isinstance(settings, dict) else None
         refuse_foreign(Path(checkpoint), recipe, data, "give template, the class of the model")
     return datamodule_of_recipe(recipe)
-
-
-def _section(path: Path, name: str, kind: type) -> Any:
-    """Build what a section of a recipe describes, a class with its arguments."""
-    content = settings_of(path)
-    section = content.get(name) if isinstance(content, dict) else None
-    if section is None:
-        raise ValueError(f"{path} has no section {name!r}")
-    importable(path)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(kind, name)
-    try:
-        parsed = parser.parse_object({name: section})
-        # its name since jsonargparse 4.49, which deprecates the other one
-        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
-        return instantiate(parsed)[name]
-    except ArgumentError as error:
-        raise ValueError(f"{path}: {unwrapped(str(error))}") from None
 
 
 def _class_of(name: str) -> type[HybridModule]:

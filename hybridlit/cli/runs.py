@@ -13,9 +13,10 @@ import yaml
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from hybridlit.cli.checkpoints import CONFIG, RUNS, SOURCE, VERSION, recipe_of, run_of, settings_of
+from hybridlit.cli.checkpoints import CONFIG, RUNS, SOURCE, VERSION, recipe_of, run_of
+from hybridlit.recipe.reading import settings_of
 from hybridlit.resume.folder import step_to_go_on_from
 
 __all__ = ["SaveSettings", "logger_of_run", "name_of_run", "no_empty_folder"]
@@ -43,7 +44,8 @@ def logger_of_run(name: str, checkpoint: str | None) -> TensorBoardLogger:
     since it would overwrite what is there, and if no other process is in it. What a killed run has
     logged beyond the checkpoint is hidden in TensorBoard.
     """
-    run = run_of(checkpoint or "")
+    # one process writes, and looks: another that holds the lock meanwhile would be taken for a run
+    run = run_of(checkpoint if checkpoint and not getattr(rank_zero_only, "rank", 0) else "")
     version = VERSION.fullmatch(run.name)
     options: dict[str, Any] = {"name": name, "default_hp_metric": False}
     if version and run.parent.resolve() == (RUNS / name).resolve():

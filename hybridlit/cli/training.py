@@ -6,7 +6,9 @@ import logging
 import math
 import signal
 import warnings
+from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,8 +29,10 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
 from hybridlit import __version__
+from hybridlit.callbacks.evaluation_pictures import EvaluationPictures
 from hybridlit.callbacks.photonic_inspector import PhotonicInspector
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
+from hybridlit.cli.budget import add_budget, budget_named, choose_circuit
 from hybridlit.cli.checkpoints import (
     RUNS,
     checkpoint_path,
@@ -37,10 +41,12 @@ from hybridlit.cli.checkpoints import (
     values_of,
     with_settings,
 )
-from hybridlit.cli.classes import importable
 from hybridlit.cli.errors import OneLineParser
 from hybridlit.cli.runs import SaveSettings, logger_of_run, name_of_run, no_empty_folder
 from hybridlit.components import photonic_modules
+from hybridlit.ranks import every_rank, in_turns
+from hybridlit.recipe.classes import importable
+from hybridlit.recipe.reading import OTHER_SECTIONS
 from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.resume.folder import best_checkpoint, newest_checkpoint, step_of
@@ -56,6 +62,7 @@ _HARMLESS = (
     ".*does not have many workers.*",  # data in memory load fastest in the main process
     ".*LightningCLI's args parameter.*",  # `main` has looked at them already
     ".*is smaller than the logging interval.*",  # losses and metrics are logged once an epoch
+    ".*Using `DistributedSampler` with the dataloaders.*",  # which repeats no row of an evaluation
 )
 
 
@@ -68,9 +75,10 @@ class HybridCLI(LightningCLI):
 
     Every run logs to TensorBoard under `runs/<name of the config file>/version_<n>` and shows a
     progress bar. `fit` keeps its best (by `val/loss`) and last checkpoint there, adds pictures of
-    the photons (`PhotonicInspector`), curves in groups and a table of runs (`TensorBoardLayout`) to
-    TensorBoard, and ends with a test of the best checkpoint. Loggers and callbacks given by the
-    user replace the default of their kind.
+    the photons (`PhotonicInspector`), pictures of the predictions (`EvaluationPictures`, if there
+    is matplotlib), scores first and a table of runs (`TensorBoardLayout`) to TensorBoard, and ends
+    with a test of the best checkpoint. Loggers and callbacks given by the user replace the default
+    of their kind.
 
     `fit --ckpt` goes on exactly where a run was interrupted, unless that was amid a step (see
     `ExactResume`). It takes a checkpoint, a folder (its newest undamaged checkpoint), or `last`:
@@ -97,7 +105,12 @@ class HybridCLI(LightningCLI):
         return {verb: every[verb] | {"ckpt_path"} for verb in cls.verbs or every}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the checkpoint, whose former name in the command line is still its name in files."""
+        """Add the checkpoint, and sections of recipes that are for other verbs.
+
+        The former name of the checkpoint in the command line is still its name in files.
+        """
+        for section in OTHER_SECTIONS:
+            parser.add_argument(f"--{section}", type=Any, default=None, help=SUPPRESS)
         parser.add_argument(
             "--ckpt",
             "--ckpt_path",
@@ -107,6 +120,7 @@ class HybridCLI(LightningCLI):
             help="A checkpoint: a file, last or best (of the run that was written to last, with "
             "its own settings unless --config or --model is given); of fit: go on from there.",
         )
+        add_budget(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and find the checkpoint that `--ckpt` stands for."""
@@ -114,6 +128,8 @@ class HybridCLI(LightningCLI):
         command = self.config.get("subcommand")
         if not command:
             return
+        for section in OTHER_SECTIONS:
+            self.config[command].pop(section, None)
         model = self.config[command].get("model")
         arguments = model.get("init_args") if isinstance(model, Namespace) else None
         for former, name in RENAMED.items():  # one that is not given has nothing to say to a reader
@@ -131,6 +147,16 @@ class HybridCLI(LightningCLI):
         self._refuse(command, self._given)
         # settings of fit are as given: Lightning would take those of the checkpoint
         self.config[command]["ckpt_path"] = None if command == "fit" else self._given
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the circuit, if there is a budget."""
+        if self.subcommand == "fit":
+            self._say(*choose_circuit(self.config["fit"], self._given))
+
+    def instantiate_classes(self) -> None:
+        """Make model, data and Trainer; say of a circuit that is too large what a budget does."""
+        with budget_named(str(self.subcommand)):
+            super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the logger and callbacks that the user has not chosen; build a model for its data."""
@@ -157,6 +183,8 @@ class HybridCLI(LightningCLI):
             if _on_tensorboard(logger) and not given.fast_dev_run:
                 photons = photonic_modules(self.model) and missing(PhotonicInspector)
                 callbacks += [PhotonicInspector()] if photons else []
+                drawn = find_spec("matplotlib") is not None and missing(EvaluationPictures)
+                callbacks += [EvaluationPictures()] if drawn else []
                 callbacks += [TensorBoardLayout()] if missing(TensorBoardLayout) else []
             if given.enable_checkpointing is not False:
                 callbacks += [ExactResume()] if missing(ExactResume) else []
@@ -216,7 +244,8 @@ class HybridCLI(LightningCLI):
     def predict(self, **kwargs: Any) -> None:
         """Predict, and save the predictions as `predictions.pt` in the directory of the run.
 
-        Of several processes, each saves the rows that it was given.
+        Those of several processes come together, in the order of the rows. Where they share rows in
+        another way than Lightning, each saves those that it was given.
         """
         with no_empty_folder(self.trainer, math.inf):
             batches: list[Any] | None = self.trainer.predict(**kwargs, ckpt_path=self._given)
@@ -224,11 +253,17 @@ class HybridCLI(LightningCLI):
             self._say("No predictions: there are no prediction data.")
             return
         predictions = torch.cat(batches) if isinstance(batches[0], torch.Tensor) else batches
-        rank = f"-rank{self.trainer.global_rank}" if self.trainer.world_size > 1 else ""
-        path = Path(self.trainer.log_dir or ".") / f"predictions{rank}.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(predictions, path)
-        self._say(f"Predictions: {path}")
+        folder, name = Path(self.trainer.log_dir or "."), "predictions.pt"  # asks all processes
+        if self.trainer.world_size > 1:
+            whole = in_turns(every_rank(predictions))
+            if whole is None:
+                name = f"predictions-rank{self.trainer.global_rank}.pt"
+            elif not self.trainer.is_global_zero:
+                return
+            predictions = predictions if whole is None else whole
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(predictions, folder / name)
+        self._say(f"Predictions: {folder / name}")
 
     def _checkpoint(self, command: str, given: str) -> str:
         """Return the undamaged file that `--ckpt` stands for.
@@ -317,7 +352,8 @@ class HybridCLI(LightningCLI):
 
     @rank_zero_only
     def _say(self, *lines: str) -> None:
-        print(*lines, sep="\n")
+        for line in lines:
+            print(line)
 
 
 def run(args: ArgsType = None) -> None:

@@ -3,6 +3,7 @@
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.data.images import ImageFolderDataModule
 from hybridlit.data.mnist import MnistDataModule
+from hybridlit.data.multimodal import MultiModalDataModule
 from hybridlit.data.resumable import EpochSeeded, ResumableLoader
 from hybridlit.data.scikit import SklearnDataModule
 from hybridlit.data.sequences import SequenceDataModule
@@ -13,6 +14,7 @@ __all__ = [
     "EpochSeeded",
     "ImageFolderDataModule",
     "MnistDataModule",
+    "MultiModalDataModule",
     "ResumableLoader",
     "SequenceDataModule",
     "SklearnDataModule",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from hybridlit.data.inputs import ArrayInputs, Inputs
 from hybridlit.data.preprocessing import Preprocessing
-from hybridlit.data.rows import RowsDataModule
+from hybridlit.data.rows import Part, RowsDataModule
 from hybridlit.data.scaling import AUTO, AutoName, Scaler, ScalingName, target_scaling_of
 from hybridlit.data.targets import Targets, class_indices
 from hybridlit.data.tensors import (
@@ -50,11 +53,15 @@ class ArrayDataModule(RowsDataModule):
         inputs: Features of shape (rows, ...), array, table or tensor, real and finite.
         targets: Targets of shape (rows, ...), array or tensor, real and finite; or text of shape
             (rows,), which names classes.
+        weights: Weights of the rows of `inputs` in the loss, (rows,), at least 0; None: all equal.
+            Rows of a pair `val` or `test` have none.
         val: Pair of validation inputs and targets; None: split off.
         test: Pair of test inputs and targets; None: split off.
         val_fraction: Share of the rows of `inputs` to split off for validation, in [0, 1); 0: none.
             Not used when `val` is given.
         test_fraction: The same for the test data.
+        calibration_fraction: The same for rows that neither training nor the choice of a checkpoint
+            sees: see `calibrate`.
         scaling: `"standard"` (mean 0, standard deviation 1 of each feature), `"minmax"` (0 to 1),
             or None. A feature that is constant in the training rows becomes 0.
         target_scaling: The same for targets that are not integers; `"auto"` is `"standard"`, unless
@@ -64,12 +71,15 @@ class ArrayDataModule(RowsDataModule):
         drop_last: Leave out the last training batch of an epoch if it is smaller, for models that
             cannot do with one row; other rows are left out in each epoch.
         seed: Seed of the split and of the order of the training batches, from 0 to 2**32 - 1.
+        test_seed: Seed of the test rows alone, from 0 to 2**32 - 1, so that trainings of several
+            seeds are tested on the same rows, and none sees them; None: `seed`.
         num_workers: Number of loading processes, at least 0; 0 is fastest for data in memory.
 
     Attributes:
-        train: Training inputs and targets as scaled tensors.
+        train: Training inputs and targets as scaled tensors, and weights if there are any.
         val: Validation inputs and targets, or None.
         test: Test inputs and targets, or None.
+        calibration: Those for `calibrate`, or None.
 
     Raises:
         TypeError: If an argument has the wrong type, or an array is not real.
@@ -91,15 +101,18 @@ class ArrayDataModule(RowsDataModule):
         inputs: Array,
         targets: Array,
         *,
+        weights: Array | None = None,
         val: tuple[Array, Array] | None = None,
         test: tuple[Array, Array] | None = None,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
+        calibration_fraction: float = 0.0,
         scaling: ScalingName | None = "standard",
         target_scaling: ScalingName | AutoName | None = AUTO,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
+        test_seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
         given = {"val": val, "test": test}
@@ -112,7 +125,11 @@ class ArrayDataModule(RowsDataModule):
                     f"split it off the training data, and {name}_fraction=0 for none"
                 )
         super().__init__(
-            batch_size=batch_size, drop_last=drop_last, seed=seed, num_workers=num_workers
+            batch_size=batch_size,
+            drop_last=drop_last,
+            seed=seed,
+            test_seed=test_seed,
+            num_workers=num_workers,
         )
         whole = self._pair((inputs, targets), "")
         parts = {
@@ -126,16 +143,23 @@ class ArrayDataModule(RowsDataModule):
                 "indices are not to be scaled, and regression targets are given as floats"
             )
         stratify = not whole[1].is_floating_point() and whole[1].dim() == 1
-        rows = self.split_off(whole[1], parts, val_fraction, test_fraction, stratify)
+        rows = self.split_off(
+            whole[1], parts, val_fraction, test_fraction, stratify, calibration_fraction
+        )
         parts |= {name: (whole[0][chosen], whole[1][chosen]) for name, chosen in rows.items()}
+        weighted = _weights(weights, len(whole[0]), rows)
         scaled_by = target_scaling_of(whole[1], target_scaling)
         self.preprocessing = Preprocessing(
             self._fit(parts["train"][0], scaling),
             _targets(parts["train"][1], whole[1], scaled_by, self._classes),
         )
-        self.train = self._prepared(parts["train"], "")
-        self.val = self._prepared(parts["val"], "val ") if "val" in parts else None
-        self.test = self._prepared(parts["test"], "test ") if "test" in parts else None
+        ready: dict[str, Part] = {
+            name: (*self._prepared(part, "" if name == "train" else f"{name} "), *weighted[name])
+            for name, part in parts.items()
+        }
+        self.train = ready["train"]
+        self.val, self.test = ready.get("val"), ready.get("test")
+        self.calibration = ready.get("calibration")
         check_distinct(parts["train"][0], self.train[0])
         self.preprocessing.facts.update(
             source=type(self).__name__, rows=self.rows_by_split(), data_module=type(self).__name__
@@ -212,15 +236,32 @@ def _check_alike(whole: tuple[Tensor, Tensor], part: tuple[Tensor, Tensor], name
             )
 
 
+def _weights(
+    weights: Array | None, rows: int, splits: Mapping[str, Tensor]
+) -> Mapping[str, list[Tensor]]:
+    """Return the weights of the rows of each split in a list, which is empty without."""
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    if weights is not None:
+        values = as_tensor(weights, "weights").to(torch.get_default_dtype())
+        of_splits = values.shape == (rows,) and all(values[each].any() for each in splits.values())
+        if not of_splits or (values < 0).any():
+            raise ValueError(
+                f"weights must be numbers of at least 0 for each of the {rows} rows, not all 0 in "
+                f"a split, got shape {tuple(values.shape)}, {int((values < 0).sum())} below 0"
+            )
+        found |= {name: [values[chosen]] for name, chosen in splits.items()}
+    return found
+
+
 def _targets(
     training: Tensor, whole: Tensor, scaling: str | None, classes: list[str] | None
 ) -> Targets:
     if classes is not None:
         return Targets(["target"], classes)
+    names = ["target"]
+    if whole.dim() > 1:
+        names = [f"target_{i}" for i in range(math.prod(whole.shape[1:]))]
     if whole.is_floating_point():
-        names = ["target"]
-        if whole.dim() > 1:
-            names = [f"target_{i}" for i in range(math.prod(whole.shape[1:]))]
         return Targets(names, None, Scaler.fit(training, scaling))
     known = whole.dim() == 1 and 0 <= int(whole.min()) and int(whole.max()) < _MOST_CLASSES
-    return Targets(["target"], list(range(int(whole.max()) + 1)) if known else None)
+    return Targets(names, list(range(int(whole.max()) + 1)) if known else None)

@@ -52,7 +52,7 @@ def batches(
     seed: int | None,
     num_workers: int,
     drop_last: bool = False,
-    prepare: Callable[[Tensor], Tensor] | None = None,
+    prepare: Callable[[Tensor], Any] | None = None,
 ) -> DataLoader[Batch]:
     """Return a loader of batches of the rows of tensors; the last one may be smaller.
 
@@ -83,18 +83,23 @@ class _Rows(Dataset[Batch]):
 
     preprocessing: object = None  # how they were prepared, for a model that is given a loader alone
 
-    def __init__(self, parts: Batch, prepare: Callable[[Tensor], Tensor] | None) -> None:
+    def __init__(self, parts: Batch, prepare: Callable[[Tensor], Any] | None) -> None:
         self.parts, self.prepare = parts, prepare
 
     def __len__(self) -> int:
         return len(self.parts[0])
 
     def __getitem__(self, index: int) -> Batch:
-        return tuple(part[0] for part in self.__getitems__([index]))
+        return tuple(_first(part) for part in self.__getitems__([index]))
 
     def __getitems__(self, indices: list[int]) -> Batch:
         first, *others = (part[indices] for part in self.parts)
-        return (first if self.prepare is None else self.prepare(first), *others)
+        inputs: Any = first if self.prepare is None else self.prepare(first)
+        return (inputs, *others)
+
+
+def _first(part: Any) -> Any:
+    return {name: each[0] for name, each in part.items()} if isinstance(part, dict) else part[0]
 
 
 def _as_they_are(batch: Any) -> Any:

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -17,21 +17,37 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from hybridlit.words import quoted
+from hybridlit.words import plural, quoted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["FORMATS", "as_frame", "mostly_numbers", "needed", "read_table"]
+__all__ = [
+    "EXACT_INTEGERS",
+    "FORMATS",
+    "MISSING_WORDS",
+    "NONE",
+    "as_frame",
+    "mostly_numbers",
+    "needed",
+    "read_table",
+]
 
-_MISSING = frozenset(
+MISSING_WORDS = frozenset(
     "NA N/A n/a <NA> #N/A #NA NULL null NaN nan -NaN -nan 1.#IND -1.#IND 1.#QNAN -1.#QNAN".split()
 ) | {""}
+"""Cells of text that are missing values."""
+
+NONE = "None"
+"""What is a missing value as well, unless the other cells of a column are words."""
+
+EXACT_INTEGERS = r"\s*(0\d+|\d{16,})\s*"
+"""Pattern of integers of which a number would keep less: their column stays text."""
+
 _SEPARATORS = ",;\t|"
 _COMMA_NUMBER = r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*"
 _INDEX = re.compile(r"__index_level_\d+__")
 _PADDED = re.compile(r"0(?<![\d.+-]0)\d")  # begins with a letter to look for, which is faster
-_EXACT = r"\s*(0\d+|\d{16,})\s*"  # integers of which a number would keep less
 _THOUSANDS = r"\s*[+-]?([1-9]\d{0,2},\d{3}|\d+)\s*"
 
 
@@ -56,8 +72,9 @@ def read_table(path: str | os.PathLike[str]) -> DataFrame:
     | `.npz` | arrays of shape (rows,) by name; `x` of shape (rows, n) is `x_0` to `x_{n-1}` |
 
     In text, empty cells and words such as `NA`, `NaN` and `null` are missing values, and so is
-    `None` among numbers or yes and no; among other words it is one of them. Integers such as `007`,
-    or of more digits than a number holds, stay text. Decimal commas are understood, with a warning.
+    `None` among numbers or yes and no; among other words it is one of them. Blank lines are no
+    rows, but where there is one column, of which they are empty cells. Integers such as `007`, or
+    of more digits than a number holds, stay text. Decimal commas are understood, with a warning.
 
     Args:
         path: Name of the file.
@@ -141,7 +158,7 @@ def _check_names(names: Sequence[str], where: str) -> None:
 def _read_text(path: Path) -> DataFrame:
     pandas = needed("pandas")
     content = _decoded(path)
-    exact = "None" in content or _PADDED.search(content) is not None
+    exact = NONE in content or _PADDED.search(content) is not None
     # StringIO would take four bytes for each letter
     text = io.TextIOWrapper(io.BytesIO(content.encode()), encoding="utf-8", newline="")
     del content
@@ -152,7 +169,8 @@ def _read_text(path: Path) -> DataFrame:
             text,
             sep=separator,
             names=names,
-            header=0,
+            header=blank if len(names) == 1 else 0,
+            skip_blank_lines=len(names) > 1,  # of one column they are its empty cells
             index_col=False,
             skipinitialspace=True,
             low_memory=False,
@@ -162,14 +180,14 @@ def _read_text(path: Path) -> DataFrame:
         )
 
     try:
-        separator, names = _header(text, path)
+        separator, names, blank = _header(text, path)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)
-            frame = read(_MISSING | {"None"})
+            frame = read(MISSING_WORDS | {NONE})
             numbers = frame.select_dtypes("number")
             exact = exact or (numbers.select_dtypes("float").abs() >= 2**53).any(axis=None)
-            for name, cells in read(_MISSING, dtype=str).items() if exact else ():
-                if name in numbers and cells.str.fullmatch(_EXACT).any():
+            for name, cells in read(MISSING_WORDS, dtype=str).items() if exact else ():
+                if name in numbers and cells.str.fullmatch(EXACT_INTEGERS).any():
                     frame[name] = cells.str.strip().where(frame[name].notna())
                 elif pandas.api.types.infer_dtype(frame[name]) == "string":
                     frame[name] = cells
@@ -179,7 +197,37 @@ def _read_text(path: Path) -> DataFrame:
             f"of {str(path)!r}, or a quote without an end: put text that holds the separator in "
             "double quotes"
         ) from None
+    if len(names) > 1 and frame[names[-1]].isna().any():  # what a short line lacks is missing
+        _check_cells(text, separator, len(names), path)
     return _with_decimal_points(frame, path)
+
+
+def _check_cells(text: io.TextIOWrapper, separator: str, width: int, path: Path) -> None:
+    """Refuse lines of fewer cells than there are columns, but for blank lines."""
+    text.seek(0)
+    line, short, begin = "", list[int](), 1
+
+    def lines() -> Iterator[str]:
+        nonlocal line
+        for each in text:
+            line = each
+            yield each
+
+    reader = csv.reader(lines(), delimiter=separator, skipinitialspace=True)
+    limit = csv.field_size_limit(path.stat().st_size)  # pandas has none
+    try:
+        for record in reader:
+            if len(record) < width and line.strip(" \t\r\n".replace(separator, "")):
+                short.append(begin)
+            begin = reader.line_num + 1
+    finally:
+        csv.field_size_limit(limit)
+    if short:
+        raise ValueError(
+            f"path must have as many cells in each line as names in the first, {width}, got fewer "
+            f"in {plural(len(short), 'line')} of {str(path)!r}, the first of them line "
+            f"{short[0]:,}: write what is missing as empty cells, with the separators"
+        )
 
 
 def _decoded(path: Path) -> str:
@@ -199,18 +247,20 @@ def _decoded(path: Path) -> str:
     )
 
 
-def _header(text: io.TextIOWrapper, path: Path) -> tuple[str, list[str]]:
-    """Find the separator, by which the first lines are most alike, and the names of columns."""
-    best, separator, names = (-1.0, 0), "", [""]
+def _header(text: io.TextIOWrapper, path: Path) -> tuple[str, list[str], int]:
+    """Find the separator, by which the first lines are most alike, names, and blank lines above."""
+    best, separator, names, blank = (-1.0, 0), "", [""], 0
     for candidate in _SEPARATORS:
         text.seek(0)
         reader = csv.reader(text, delimiter=candidate, skipinitialspace=True)
         try:
-            records = [record for record in islice(reader, 200) if record]
+            every = list(islice(reader, 200))
         except csv.Error:  # a cell of 128 KiB: there must be another separator
             continue
+        records = [record for record in every if record]
         if not records:
             raise ValueError(f"path must hold a table, got {str(path)!r}, which is empty")
+        blank = every.index(records[0])
         size = len(records[0])
         alike = sum(len(record) == size for record in records) / len(records)
         if (alike * (size > 1), size) > best:
@@ -226,7 +276,7 @@ def _header(text: io.TextIOWrapper, path: Path) -> tuple[str, list[str]]:
             "numbers: put a line of names above"
         )
     _check_names(names, f"the first line of {str(path)!r}")
-    return separator, names
+    return separator, names, blank
 
 
 def mostly_numbers(names: Sequence[str], half: bool = True) -> bool:
@@ -275,24 +325,29 @@ def _read_parquet(path: Path) -> dict[str, Any]:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            given = dict(arrays.items())
-    except Exception:  # whatever a broken archive, or an array of objects, makes of it
-        raise ValueError(
-            f"path must hold arrays of numbers or text, got {str(path)!r}, which is no archive of "
-            "numpy.savez, or holds Python objects"
-        ) from None
-    columns: dict[str, Any] = {}
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                given = dict(arrays.items())
+        except MemoryError:
+            raise
+        except Exception:  # whatever a broken archive, or an array of objects, makes of it
+            raise ValueError(
+                f"path must hold arrays of numbers or text, got {str(path)!r}, which is no archive "
+                "of numpy.savez, or holds Python objects"
+            ) from None
+    columns: list[tuple[str, Any]] = []
     for name, array in given.items():
         if array.ndim not in (1, 2):
             raise ValueError(
                 f"path must hold arrays of shape (rows,) or (rows, columns), got {name!r} of shape "
                 f"{array.shape} in {str(path)!r}: reshape it"
             )
-        several = {f"{name}_{index}": part for index, part in enumerate(array.T)}
-        columns |= {name: array} if array.ndim == 1 else several
-    return columns
+        several = [(f"{name}_{index}", part) for index, part in enumerate(array.T)]
+        columns += [(name, array)] if array.ndim == 1 else several
+    where = f"{str(path)!r}, where x of shape (rows, n) is x_0, x_1 and so on,"
+    _check_names([name for name, _ in columns], where)
+    return dict(columns)
 
 
 FORMATS: dict[str, Callable[[Path], Any]] = {

@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from hybridlit.data.image_files import Picture, find_images, read_images
 from hybridlit.data.inputs import Inputs, RawRows, far_outside
-from hybridlit.data.scaling import Scaler
+from hybridlit.data.scaling import SCALINGS, Scaler
 from hybridlit.data.tensors import CHANNELS, channels_last
 
 __all__ = ["ImageInputs"]
@@ -48,6 +48,10 @@ class ImageInputs(Inputs):
     def shape(self) -> tuple[int, ...]:
         """Channels, height and width, prepared or not."""
         return (Image.getmodebands(self.mode), *self.size)
+
+    def opened(self, rows: Any) -> Any:
+        """Leave paths as they are: folders say of which class images are."""
+        return rows
 
     def read(self, rows: Any) -> RawRows:
         """Read images as those of the training were read.
@@ -135,18 +139,13 @@ def _means(images: Tensor) -> Tensor:
 
 def _fit(images: npt.NDArray[np.uint8], scaling: str | None) -> Scaler:
     """Fit one of `SCALINGS` by counting pixels: exact, without a copy of all as floats."""
+    if scaling is None:
+        return Scaler.identity((images.shape[1], 1, 1))
     counts = np.zeros((256, images.shape[1]))
     for image in images:
         for channel, plane in enumerate(image):
             counts[:, channel] += np.bincount(plane.ravel(), minlength=256)
-    levels, share = np.arange(256.0)[:, None], counts / counts.sum(0)
-    mean = (levels * share).sum(0)
-    low, high = (counts > 0).argmax(0), 255 - (counts[::-1] > 0).argmax(0)
-    offset, scale = {
-        "standard": (mean, np.sqrt(((levels - mean) ** 2 * share).sum(0))),
-        "minmax": (low, high - low),
-        None: (0.0 * mean, 0.0 * mean + 1.0),
-    }[scaling]
-    scale = np.where(low == high, 1.0, scale)
-    values = (torch.tensor(x, dtype=torch.float64) for x in (offset, scale, 0.0 * mean + 1.0))
+    offset, scale = SCALINGS[scaling].of_levels(np.arange(256.0)[:, None], counts / counts.sum(0))
+    scale = np.where(scale == 0, 1.0, scale)  # of a constant channel
+    values = (torch.from_numpy(x) for x in (offset, scale, np.ones_like(scale)))
     return Scaler(*(value[:, None, None] for value in values))

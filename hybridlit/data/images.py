@@ -14,19 +14,19 @@ from hybridlit.data.image_inputs import ImageInputs
 from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.data.rows import Part, RowsDataModule
 from hybridlit.data.scaling import ScalingName
+from hybridlit.data.splits import split_named
 from hybridlit.data.targets import Targets
+from hybridlit.words import quoted
 
-__all__ = ["SPLIT_FOLDERS", "ImageFolderDataModule"]
-
-SPLIT_FOLDERS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
-"""Splits by the name of a folder that holds one."""
+__all__ = ["ImageFolderDataModule"]
 
 
 class ImageFolderDataModule(RowsDataModule):
     """PNG and JPEG images in folders, one for each class: `path/cat/1.png`, `path/dog/2.jpg`.
 
-    Folders `train`, `val` (or `validation`) and `test` that hold the classes' folders are the
-    splits; what is missing of the last two is split off the training images, stratified by class.
+    Folders `train`, `val` and `test` that hold the classes' folders are the splits, by any of
+    `SPLIT_WORDS` (`valid`, `Validation`, `dev`, ...), which no class may be called; what is missing
+    of the last two is split off the training images, stratified by class.
     Folders within a class's folder are looked into, names that begin with a dot are not, and files
     of other kinds are told. The orientation that a camera has noted is applied, what is transparent
     becomes white, and 16 bits become 8.
@@ -42,6 +42,8 @@ class ImageFolderDataModule(RowsDataModule):
         val_fraction: Share of the images to split off for validation, in [0, 1); 0: none. Not used
             where a folder holds them.
         test_fraction: The same for the test images.
+        calibration_fraction: The same for images that neither training nor the choice of a
+            checkpoint sees: see `calibrate`.
         scaling: `"standard"` (mean 0, standard deviation 1 of the training pixels of each channel),
             `"minmax"` (0 to 1), or None for pixels from 0 to 255.
         batch_size: As for `ArrayDataModule`, and so are all others.
@@ -51,14 +53,16 @@ class ImageFolderDataModule(RowsDataModule):
             their classes.
         val: The same for validation, or None.
         test: The same for the test, or None.
+        calibration: The same for `calibrate`, or None.
         files: Paths below `path` of the images of each split, in order.
 
     Raises:
         FileNotFoundError: If there is no such folder.
         NotADirectoryError: If it is a file.
         TypeError: If an argument has the wrong type.
-        ValueError: If there are no images or fewer than two classes, a folder is empty, an image
-            cannot be read or has another size, or a split would be empty.
+        ValueError: If there are no images or fewer than two classes, a folder is empty, folders of
+            splits stand beside others, an image cannot be read or has another size, or a split
+            would be empty.
     """
 
     _prepares_batches = True
@@ -71,25 +75,34 @@ class ImageFolderDataModule(RowsDataModule):
         color: ColorName = "auto",
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
+        calibration_fraction: float = 0.0,
         scaling: ScalingName | None = "standard",
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
+        test_seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
         super().__init__(
-            batch_size=batch_size, drop_last=drop_last, seed=seed, num_workers=num_workers
+            batch_size=batch_size,
+            drop_last=drop_last,
+            seed=seed,
+            test_seed=test_seed,
+            num_workers=num_workers,
         )
         if size is not None:
             if len(size) != 2:
                 raise ValueError(f"size must be [height, width], got {size!r}")
             size = [integer(side, "each entry of size", 1) for side in size]
         folder = Path(path)
-        parts = {name: _images(each) for name, each in _split_folders(folder).items()}
-        classes = _class_names(parts, folder)
+        folders = _split_folders(folder)
+        parts = {name: _images(each) for name, each in folders.items()}
+        classes = _class_names(parts, folders)
         whole = parts["train"]
         labels = torch.tensor([classes.index(label) for label, _ in whole])
-        rows = self.split_off(labels, parts, val_fraction, test_fraction, stratify=True)
+        rows = self.split_off(
+            labels, parts, val_fraction, test_fraction, True, calibration_fraction
+        )
         parts |= {name: [whole[row] for row in chosen.tolist()] for name, chosen in rows.items()}
         files = [file for pairs in parts.values() for _, file in pairs]
         names = [file.relative_to(folder).as_posix() for file in files]
@@ -102,6 +115,7 @@ class ImageFolderDataModule(RowsDataModule):
             read[name], images = (images[: len(pairs)], indices), images[len(pairs) :]
             self.files[name], names = names[: len(pairs)], names[len(pairs) :]
         self.train, self.val, self.test = read["train"], read.get("val"), read.get("test")
+        self.calibration = read.get("calibration")
         self.preprocessing = Preprocessing(
             ImageInputs.fit(self.train[0], mode, size is not None, scaling),
             Targets(["class"], classes),
@@ -122,15 +136,29 @@ def _split_folders(folder: Path) -> dict[str, Path]:
         raise NotADirectoryError(
             f"path must be a folder with a folder for each class, got the file {folder}"
         )
-    names = {each.name: each for each in _folders(folder)}
-    if not names or not names.keys() <= SPLIT_FOLDERS.keys():
+    splits, others, every = dict[str, Path](), list[str](), _folders(folder)
+    for each in every:
+        split = split_named(each.name)
+        if split is None:
+            others.append(each.name)
+        else:
+            splits[split] = each
+    if len(others) == len(every):
         return {"train": folder}
-    if "train" not in names or len({SPLIT_FOLDERS[name] for name in names}) < len(names):
+    names = [each.name for each in every]
+    if others:
+        named = [name for name in names if name not in others]
+        raise ValueError(
+            f"path must hold folders of splits or folders of classes, got both in {folder}: "
+            f"{quoted(named)} beside {quoted(others)}; move the latter elsewhere, or, if all are "
+            "classes, call the former otherwise"
+        )
+    if "train" not in splits or len(splits) < len(every):
         raise ValueError(
             f"path must hold train, and val and test if there are any, or folders of classes, got "
-            f"{sorted(names)} in {folder}"
+            f"{names} in {folder}: give each split one folder"
         )
-    return {SPLIT_FOLDERS[name]: each for name, each in names.items()}
+    return splits
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -163,13 +191,15 @@ def _images(folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def _class_names(parts: Mapping[str, list[tuple[str, Path]]], folder: Path) -> list[str]:
+def _class_names(
+    parts: Mapping[str, list[tuple[str, Path]]], folders: Mapping[str, Path]
+) -> list[str]:
     classes = sorted({label for label, _ in parts["train"]})
     for split, pairs in parts.items():
         unknown = sorted({label for label, _ in pairs} - {*classes})
         if unknown:
             raise ValueError(
                 f"path must have the classes of train, {classes}, in every split, got {unknown} "
-                f"besides in {folder / split}"
+                f"besides in {folders[split]}"
             )
     return classes

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from hybridlit.data.files import FORMATS, read_table
 from hybridlit.data.scaling import Scaler
 from hybridlit.data.tensors import as_tensor, in_order, load_arrays
 
@@ -64,8 +67,15 @@ class Inputs(nn.Module):
         return None
 
     @abstractmethod
+    def opened(self, rows: Any) -> Any:
+        """Read what a path leads to, as `read` takes it; what is no path stays as it is."""
+
+    @abstractmethod
     def read(self, rows: Any) -> RawRows:
         """Check raw rows and bring them into numbers."""
+
+    def check_columns(self, rows: Any) -> None:  # not every kind has columns
+        """Refuse rows of other columns, if there are any, also where the table has no rows."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Prepare numbers (rows, ...) of `read`: (rows, *shape) in torch's default dtype.
@@ -113,16 +123,29 @@ class ArrayInputs(Inputs):
         """Names of the columns of a table, in order; None without names."""
         return None if self.names is None else [str(name) for name in self.names]
 
-    def read(self, rows: Any) -> RawRows:
-        """Take an array, a table whose columns may be in another order, or the path of a .npy."""
-        if isinstance(rows, (str, Path)):
-            rows = load_arrays(rows)
-        values = as_tensor(in_order(rows, self.names, "inputs"), "inputs").double()
-        if values.shape[1:] != self.shape or values.dim() != len(self.shape) + 1:
+    def opened(self, rows: Any) -> Any:
+        """Read a table from a file, or an array from a .npy."""
+        if not isinstance(rows, (str, os.PathLike)):
+            return rows
+        table = Path(rows).suffix.lower() in FORMATS
+        return read_table(rows) if table else load_arrays(rows)
+
+    def check_columns(self, rows: Any) -> None:
+        """Refuse other columns, or rows of another shape."""
+        self._check_shape(np.shape(in_order(rows, self.names, "inputs")))
+
+    def _check_shape(self, shape: Sequence[int]) -> None:
+        if tuple(shape[1:]) != self.shape or len(shape) != len(self.shape) + 1:
             raise ValueError(
                 f"inputs must have rows of shape {self.shape} like the training inputs, got "
-                f"{tuple(values.shape)}"
+                f"{tuple(shape)}"
             )
+
+    def read(self, rows: Any) -> RawRows:
+        """Take an array, a table whose columns may be in another order, or the path of a file."""
+        rows = in_order(self.opened(rows), self.names, "inputs")
+        values = as_tensor(rows, "inputs").double()
+        self._check_shape(values.shape)
         flags = far_outside(values.flatten(1), self.low.flatten(), self.high.flatten(), self.names)
         return RawRows(values, {}, flags)
 

@@ -39,9 +39,11 @@ class MnistDataModule(ArrayDataModule):
         shape: ShapeName = "image",
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
+        calibration_fraction: float = 0.0,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
+        test_seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
         choice(shape, "shape", SHAPES)
@@ -51,10 +53,12 @@ class MnistDataModule(ArrayDataModule):
             digits,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
+            calibration_fraction=calibration_fraction,
             scaling=None,
             batch_size=batch_size,
             drop_last=drop_last,
             seed=seed,
+            test_seed=test_seed,
             num_workers=num_workers,
         )
         self.keep_arguments()

@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from hybridlit.data.image_inputs import ImageInputs
 from hybridlit.data.inputs import ArrayInputs, Inputs
+from hybridlit.data.multimodal_inputs import MultiModalInputs
 from hybridlit.data.sequence_inputs import SequenceInputs
 from hybridlit.data.table_inputs import TableInputs
 from hybridlit.data.targets import Targets
@@ -22,7 +23,8 @@ from hybridlit.data.targets import Targets
 __all__ = ["INPUTS", "Preprocessing"]
 
 INPUTS: dict[str, type[Inputs]] = {
-    each.kind: each for each in (ArrayInputs, ImageInputs, SequenceInputs, TableInputs)
+    each.kind: each
+    for each in (ArrayInputs, ImageInputs, MultiModalInputs, SequenceInputs, TableInputs)
 }
 """Kinds of data by name."""
 

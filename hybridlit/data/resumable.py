@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import (
     DataLoader,
     Dataset,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     Sampler,
@@ -27,8 +28,10 @@ from torch.utils.data import (
 
 from hybridlit.argument_types import checked
 from hybridlit.checks import random_seed
+from hybridlit.data.distributed import SharedSampler
+from hybridlit.ranks import rank
 
-__all__ = ["EndedByParentOnly", "EpochSeeded", "ResumableLoader"]
+__all__ = ["EndedByParentOnly", "EpochSeeded", "ResumableLoader", "seed_generators"]
 
 
 class EpochSeeded(Sampler[Any]):
@@ -78,7 +81,8 @@ class ResumableLoader(DataLoader[Any]):
     `seed` and the epoch alone (`EpochSeeded`, unless the sampler has a `set_epoch` itself). Random
     numbers that the data set draws in a worker process depend on seed, epoch and batch alone, the
     number of workers included; those it draws in the main process (`num_workers=0`) come from the
-    global generators, whose state `ExactResume` keeps.
+    global generators, whose state `ExactResume` keeps. Several processes share the rows of each
+    step as `hybridlit.data.distributed` says, unless the sampler is a `DistributedSampler`.
 
     Args:
         dataset: Any data set with a length, and items by index.
@@ -138,6 +142,9 @@ class ResumableLoader(DataLoader[Any]):
                 sampler = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
             if not hasattr(sampler, "set_epoch"):
                 sampler = EpochSeeded(sampler, seed)
+            if not isinstance(sampler, DistributedSampler):
+                drop_last = bool(options.get("drop_last"))
+                sampler = SharedSampler(sampler, batch_size or 1, drop_last)
         super().__init__(dataset, batch_size, None, sampler, **options)
         self.seed = random_seed(seed, "seed")
         self._position = 0
@@ -190,7 +197,7 @@ class ResumableLoader(DataLoader[Any]):
         start, self._start = self._start, 0
         order = self.sampler if self.batch_sampler is None else self.batch_sampler
         epoch = getattr(order, "epoch", getattr(getattr(order, "sampler", None), "epoch", 0))
-        numbered = [((self.seed, _rank(), epoch, n), rows) for n, rows in enumerate(order)]
+        numbered = [((self.seed, rank(), epoch, n), rows) for n, rows in enumerate(order)]
         self._indices.batches = numbered[start:]
         for position, batch in enumerate(self._loader(), start + 1):
             self._position = position
@@ -285,17 +292,17 @@ class _SeededInWorkers(Dataset[Any]):
 
 def _seed_worker(entropy: tuple[int, ...]) -> None:
     if get_worker_info() is not None:
-        seed = _seed_of(*entropy)
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
+        seed_generators(*entropy)
+
+
+def seed_generators(*entropy: int) -> None:
+    """Seed the global generators of torch, Python and numpy with a mixture of integers."""
+    seed = _seed_of(*entropy)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 def _seed_of(*entropy: int) -> int:
     """Mix integers into one seed, so that neighbouring ones share nothing."""
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
-
-
-def _rank() -> int:
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_rank() if distributed else 0

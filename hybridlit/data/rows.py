@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeAlias
 
 from lightning.pytorch import LightningDataModule
@@ -16,7 +16,7 @@ from hybridlit.checks import integer, random_seed
 from hybridlit.constructors import check_constructors, plain
 from hybridlit.data.batches import batches
 from hybridlit.data.preprocessing import Preprocessing
-from hybridlit.data.splits import check_fractions, split_rows
+from hybridlit.data.splits import SPLITS, check_fractions, split_rows
 
 __all__ = ["Part", "RowsDataModule"]
 
@@ -34,24 +34,39 @@ class RowsDataModule(LightningDataModule):
         train: Training inputs and targets as prepared tensors, and weights of the rows if given.
         val: Validation inputs and targets, or None.
         test: Test inputs and targets, or None.
+        calibration: Inputs and targets that neither training nor the choice of a checkpoint sees,
+            for `calibrate`, or None.
         preprocessing: What was fitted to the training rows; a model takes it over in `fit`.
     """
 
     train: Part
     val: Part | None
     test: Part | None
+    calibration: Part | None = None
     preprocessing: Preprocessing
     _prepares_batches = False  # rows are kept raw, and prepared when they are fetched
 
     def __init__(
-        self, *, batch_size: int = 64, drop_last: bool = False, seed: int = 0, num_workers: int = 0
+        self,
+        *,
+        batch_size: int = 64,
+        drop_last: bool = False,
+        seed: int = 0,
+        test_seed: int | None = None,
+        num_workers: int = 0,
     ) -> None:
         super().__init__()
         check_constructors(self, inspect.currentframe())
         self.batch_size = integer(batch_size, "batch_size", 1)
         self.drop_last = drop_last
         self.seed = random_seed(seed, "seed")
+        self.test_seed = None if test_seed is None else random_seed(test_seed, "test_seed")
         self.num_workers = integer(num_workers, "num_workers", 0)
+
+    @property
+    def seeds(self) -> dict[str, Any]:
+        """The seeds that decide the split, as `split_rows` takes them."""
+        return {"seed": self.seed, "test_seed": self.test_seed}
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -66,10 +81,9 @@ class RowsDataModule(LightningDataModule):
     @property
     def num_classes(self) -> int:
         """Number of classes: the largest class index of any split, plus 1; not of real targets."""
-        if self.train[1].is_floating_point():
-            raise ValueError("num_classes needs integer targets, got real ones")
-        parts = [part for part in (self.train, self.val, self.test) if part is not None]
-        return max(int(part[1].max()) for part in parts) + 1
+        if self.train[1].is_floating_point() or math.prod(self.train[1].shape[1:]) > 1:
+            raise ValueError("num_classes needs integer targets, one a row, got others")
+        return max(int(part[1].max()) for part in self._parts().values()) + 1
 
     def output_dim(self, task: str) -> int:
         """Return the number of outputs that a model for a task needs.
@@ -88,18 +102,25 @@ class RowsDataModule(LightningDataModule):
         return self.preprocessing.targets.inverse(predictions).to(predictions.dtype)
 
     def split_off(
-        self, targets: Tensor, given: Collection[str], val: float, test: float, stratify: bool
+        self,
+        targets: Tensor,
+        given: Collection[str],
+        val: float,
+        test: float,
+        stratify: bool,
+        calibration: float = 0.0,
     ) -> dict[str, Tensor]:
         """Return the rows of each split, as `split_rows` does, without those of splits given.
 
-        `val` and `test` are their shares of the rows. A split without rows is left out.
+        `val`, `test` and `calibration` are their shares of the rows. A split without rows is left
+        out.
         """
-        fractions = (0.0 if "val" in given else val, 0.0 if "test" in given else test)
-        check_fractions(*fractions)
-        rows = split_rows(targets, fractions, stratify=stratify, seed=self.seed)
-        self.check_drop_last(len(rows[0]))
-        named = zip(("train", "val", "test"), rows, strict=True)
-        return {name: chosen for name, chosen in named if len(chosen)}
+        shares = {"val": val, "test": test, "calibration": calibration}
+        fractions = {name: 0.0 if name in given else share for name, share in shares.items()}
+        check_fractions(fractions)
+        rows = split_rows(targets, fractions, stratify=stratify, **self.seeds)
+        self.check_drop_last(len(rows["train"]))
+        return {name: chosen for name, chosen in rows.items() if len(chosen)}
 
     def keep_arguments(self, ignore: Sequence[str] = ()) -> None:
         """Keep what the constructor that calls this was given in checkpoints, as plain values.
@@ -133,14 +154,26 @@ class RowsDataModule(LightningDataModule):
         """Return batches of the test data in order; an empty list if there are none."""
         return [] if self.test is None else self._batches(self.test, None)
 
+    def calibration_dataloader(self) -> DataLoader[Part] | list[Any]:
+        """Return batches of the calibration data in order; an empty list if there are none."""
+        return [] if self.calibration is None else self._batches(self.calibration, None)
+
     def predict_dataloader(self) -> DataLoader[Part] | list[Any]:
         """Return batches of the test data in order; an empty list if there are none."""
         return self.test_dataloader()
 
     def rows_by_split(self) -> dict[str, int]:
-        """Return the number of rows of each split."""
-        parts = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: 0 if part is None else len(part[0]) for name, part in parts.items()}
+        """Return the number of rows of each split; those of calibration if there are any."""
+        return {"train": 0, "val": 0, "test": 0} | {n: len(p[0]) for n, p in self._parts().items()}
+
+    def _parts(self) -> dict[str, Part]:
+        named = ((name, getattr(self, name)) for name in SPLITS)
+        return {name: part for name, part in named if part is not None}
+
+    @property
+    def _prepare(self) -> Callable[[Tensor], Any] | None:
+        """What makes the inputs of a batch of rows, if they are not inputs already."""
+        return self.preprocessing.inputs if self._prepares_batches else None
 
     def _batches(self, part: Part, seed: int | None, drop_last: bool = False) -> DataLoader[Part]:
         loader = batches(
@@ -149,7 +182,7 @@ class RowsDataModule(LightningDataModule):
             seed=seed,
             num_workers=self.num_workers,
             drop_last=drop_last,
-            prepare=self.preprocessing.inputs if self._prepares_batches else None,
+            prepare=self._prepare,
         )
         loader.dataset.preprocessing = self.preprocessing  # type: ignore[attr-defined]
         return loader

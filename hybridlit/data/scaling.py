@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-__all__ = ["AUTO", "SCALINGS", "AutoName", "Scaler", "ScalingName", "target_scaling_of"]
+__all__ = ["AUTO", "SCALINGS", "AutoName", "Scaler", "Scaling", "ScalingName", "target_scaling_of"]
+
+Levels: TypeAlias = npt.NDArray[np.float64]
 
 _LARGE = 1e150  # the square root of the largest float64 is 1e154
 
@@ -19,16 +23,39 @@ def _standard(rows: Tensor) -> tuple[Tensor, Tensor]:
     return offset, scale
 
 
+def _standard_by_level(levels: Levels, share: Levels) -> tuple[Levels, Levels]:
+    offset = (levels * share).sum(0)
+    return offset, np.sqrt(((levels - offset) ** 2 * share).sum(0))
+
+
 def _minmax(rows: Tensor) -> tuple[Tensor, Tensor]:
     offset = rows.amin(0)
     return offset, rows.amax(0) - offset
 
 
-SCALINGS: dict[str, Callable[[Tensor], tuple[Tensor, Tensor]]] = {
-    "standard": _standard,
-    "minmax": _minmax,
+def _minmax_by_level(levels: Levels, share: Levels) -> tuple[Levels, Levels]:
+    offset = np.where(share > 0, levels, np.inf).min(0)
+    return offset, np.where(share > 0, levels, -np.inf).max(0) - offset
+
+
+class Scaling(NamedTuple):
+    """What each feature loses, and what it is divided by then.
+
+    Attributes:
+        of_rows: Both, from rows.
+        of_levels: Both, from the values that there are, (levels, 1), and the share of the rows that
+            have each of them, (levels, features).
+    """
+
+    of_rows: Callable[[Tensor], tuple[Tensor, Tensor]]
+    of_levels: Callable[[Levels, Levels], tuple[Levels, Levels]]
+
+
+SCALINGS: dict[str, Scaling] = {
+    "standard": Scaling(_standard, _standard_by_level),
+    "minmax": Scaling(_minmax, _minmax_by_level),
 }
-"""Scalings by name: from rows to what each feature loses, and what it is divided by then."""
+"""Scalings by name."""
 
 if TYPE_CHECKING:
     ScalingName: TypeAlias = str
@@ -78,7 +105,7 @@ class Scaler(nn.Module):
         exponent = torch.frexp(largest).exponent - 1  # values below 2 in this unit
         unit = torch.where(largest > _LARGE, torch.ldexp(unit, exponent), unit)
         rows = rows / unit
-        offset, scale = SCALINGS[method](rows)
+        offset, scale = SCALINGS[method].of_rows(rows)
         # a spread at the rounding error of the values is no spread
         constant = scale <= 1e-12 * rows.abs().amax(0)
         return cls(offset, torch.where(constant, 1.0, scale), unit)

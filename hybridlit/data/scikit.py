@@ -49,11 +49,13 @@ class SklearnDataModule(ArrayDataModule):
         *,
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
+        calibration_fraction: float = 0.0,
         scaling: ScalingName | None = "standard",
         target_scaling: ScalingName | AutoName | None = AUTO,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
+        test_seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
         choice(dataset, "dataset", DATASETS)
@@ -63,11 +65,13 @@ class SklearnDataModule(ArrayDataModule):
             targets,
             val_fraction=val_fraction,
             test_fraction=test_fraction,
+            calibration_fraction=calibration_fraction,
             scaling=scaling,
             target_scaling=target_scaling,
             batch_size=batch_size,
             drop_last=drop_last,
             seed=seed,
+            test_seed=test_seed,
             num_workers=num_workers,
         )
         self.keep_arguments()

@@ -41,6 +41,10 @@ class SequenceInputs(Inputs):
         """Steps and features."""
         return (self.steps, *self.low.shape)
 
+    def opened(self, rows: Any) -> Any:
+        """Read arrays by name from a .npz, or one from a .npy."""
+        return load_arrays(rows) if isinstance(rows, (str, os.PathLike)) else rows
+
     def read(self, rows: Any) -> RawRows:
         """Read sequences as `SequenceDataModule` takes them; longer ones are refused."""
         sequences, ids = as_sequences(rows, "inputs")

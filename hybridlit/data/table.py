@@ -55,24 +55,27 @@ class TableDataModule(RowsDataModule):
     Args:
         path: File that `read_table` can read (CSV, TSV, Parquet, NPZ), a pandas table, or a
             dictionary of columns.
-        target: Name of the column to predict; a list of names of columns of numbers for several
-            values.
+        target: Name of the column to predict; a list of names for several columns of numbers, or
+            several that each hold two labels, such as yes and no.
         id: Names of columns that name rows: they are kept for predictions, and are no features.
         drop: Names of columns that are no features.
         categorical: Names of columns that are categories whatever they hold; `"auto"`: none besides
             those that are found.
         missing: What missing values of features do: `"error"`, `"drop"` (their rows are left out,
             with a warning) or `"impute"` (numbers become the median of the training rows, others
-            the most frequent value). A missing target is refused, or dropped, and never filled.
+            the most frequent value). A row without a target is refused by `"error"`, and else left
+            out, with a warning.
         group: Name of a column: rows with the same value are all in the same split.
-        split: Name of a column that says `train`, `val` (`valid`, `validation`, `dev`) or `test` of
-            each row; what it does not name is split off the training rows.
+        split: Name of a column that says `train`, `val` (`valid`, `validation`, `dev`), `test` or
+            `calibration` of each row; what it does not name is split off the training rows.
         weight: Name of a column of weights of rows in the loss, at least 0.
         target_kind: `"class"`, `"value"`, or `"auto"`: text, categories, booleans and integers of
             at most 20 distinct values, and half as many as rows, are classes, other numbers values.
         val_fraction: Share of the rows to split off for validation, in [0, 1); 0: none. By class if
             there are classes and no groups.
         test_fraction: The same for the test data.
+        calibration_fraction: The same for rows that neither training nor the choice of a checkpoint
+            sees: see `calibrate`.
         scaling: Scaling of numbers: `"standard"` (mean 0, standard deviation 1), `"minmax"` (0 to
             1) or None. A number that is constant in the training rows becomes 0, with a warning.
         target_scaling: The same for values; `"auto"` is `"standard"`, unless all are 0 or 1.
@@ -82,9 +85,10 @@ class TableDataModule(RowsDataModule):
         train: Training inputs and targets as prepared tensors, and weights if there are any.
         val: Validation inputs and targets, or None.
         test: Test inputs and targets, or None.
+        calibration: Those for `calibrate`, or None.
         ids: Columns that name rows, for each split: `ids["test"]["name"]`.
         task_of_target: Task that suits the target: `"binary"` for two classes, `"multiclass"` for
-            more, `"regression"` for values.
+            more, `"multilabel"` for several columns of two, `"regression"` for values.
 
     Raises:
         ImportError: If pandas, or for Parquet pyarrow, is not installed.
@@ -117,17 +121,28 @@ class TableDataModule(RowsDataModule):
         target_kind: TargetKindName = "auto",
         val_fraction: float = 0.2,
         test_fraction: float = 0.2,
+        calibration_fraction: float = 0.0,
         scaling: ScalingName | None = "standard",
         target_scaling: ScalingName | AutoName | None = AUTO,
         batch_size: int = 64,
         drop_last: bool = False,
         seed: int = 0,
+        test_seed: int | None = None,
         num_workers: int = 0,
     ) -> None:
         super().__init__(
-            batch_size=batch_size, drop_last=drop_last, seed=seed, num_workers=num_workers
+            batch_size=batch_size,
+            drop_last=drop_last,
+            seed=seed,
+            test_seed=test_seed,
+            num_workers=num_workers,
         )
-        check_fractions(val_fraction, test_fraction)
+        fractions = {
+            "val": val_fraction,
+            "test": test_fraction,
+            "calibration": calibration_fraction,
+        }
+        check_fractions(fractions)
         is_file = isinstance(path, (str, os.PathLike))
         frame = as_frame(path)
         given = len(frame)
@@ -138,9 +153,8 @@ class TableDataModule(RowsDataModule):
         gaps = any(missing_in(frame[name]).any() for name in roles["target"])
         frame = without_gaps(frame, roles, kinds, missing)
         classes, targets = read_targets(frame, roles["target"], target_kind, gaps)
-        rows = split_table(
-            frame, roles, targets, classes is not None, (val_fraction, test_fraction), self.seed
-        )
+        by_class = classes is not None and targets.dim() == 1
+        rows = split_table(frame, roles, targets, by_class, fractions, self.seeds)
         self.check_drop_last(len(rows["train"]))
         inputs = TableInputs.fit(
             frame,
@@ -157,29 +171,29 @@ class TableDataModule(RowsDataModule):
         facts = {
             "source": Path(path).name if is_file else type(path).__name__,
             "data_module": type(self).__name__,
-            "rows": {name: len(chosen) for name, chosen in rows.items()},
+            "rows": {n: len(r) for n, r in rows.items() if len(r) or n != "calibration"},
             "rows_left_out": given - len(frame),
             "columns": kinds,
             "roles": {role: names for role, names in roles.items() if names},
         }
         self.preprocessing = Preprocessing(inputs, fitted, facts)
-        weights = read_weights(frame, roles["weight"], rows["train"])
+        weights = read_weights(frame, roles["weight"], rows)
         if classes is None:
             targets = in_default_dtype(self.preprocessing.targets(targets), "targets")
         prepared = _prepared(frame, inputs, rows)
         parts: dict[str, Part] = {
             name: (prepared[name], *(each[chosen] for each in (targets, *weights)))
             for name, chosen in rows.items()
+            if len(chosen)
         }
         self.train = parts["train"]
-        self.val, self.test = (parts[n] if len(rows[n]) else None for n in ("val", "test"))
+        self.val, self.test = parts.get("val"), parts.get("test")
+        self.calibration = parts.get("calibration")
         _check_varying(inputs, prepared["train"])
         self.ids = {
             part: names_of_rows(frame.iloc[chosen], roles["id"]) for part, chosen in rows.items()
         }
-        self.task_of_target = (
-            "regression" if classes is None else "binary" if len(classes) == 2 else "multiclass"
-        )
+        self.task_of_target = _task_of(classes, targets)
         self.keep_arguments(ignore=[] if is_file else ["path"])
 
 
@@ -208,7 +222,15 @@ def _fitted_targets(
             f"target_scaling={scaling!r} needs values, got classes in {quoted(names)}: give None, "
             "or target_kind='value' if they are numbers"
         )
-    return Targets(names, classes)
+    return Targets(names, classes) if len(names) == 1 else Targets(names, pairs=classes)
+
+
+def _task_of(classes: list[Any] | None, targets: Tensor) -> str:
+    if classes is None:
+        return "regression"
+    if targets.dim() > 1:
+        return "multilabel"
+    return "binary" if len(classes) == 2 else "multiclass"
 
 
 def _prepared(frame: DataFrame, inputs: TableInputs, rows: Rows) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from math import inf
@@ -14,9 +15,10 @@ from torch import Tensor
 from typing_extensions import Self
 
 from hybridlit.data.columns import KINDS, Column, labels_of
-from hybridlit.data.files import as_frame
+from hybridlit.data.files import as_frame, read_table
 from hybridlit.data.inputs import Inputs, RawRows, far_outside
 from hybridlit.data.scaling import Scaler
+from hybridlit.data.tensors import column_names
 from hybridlit.words import quoted
 
 __all__ = ["TableInputs", "counted", "names_of_rows"]
@@ -80,7 +82,7 @@ class TableInputs(Inputs):
 
         `kinds` are those of the columns by name; `options` are `missing`, `ids` and `known`.
         """
-        columns, infinite = [], {}
+        columns, infinite, unknown = [], dict[str, int](), dict[str, int]()
         scaler: dict[str, list[Tensor]] = {name: [] for name in ("offset", "scale", "unit")}
         for name, kind in kinds.items():
             labels = labels_of(frame[name].iloc[training]) if kind == "category" else []
@@ -88,6 +90,7 @@ class TableInputs(Inputs):
             if np.isinf(values).any():
                 infinite[name] = int(np.isinf(values).sum())
                 continue
+            unknown[name] = int((values < 0).sum()) if kind == "category" else 0
             column = Column(name, kind, labels).fitted(values[training])
             filled = torch.from_numpy(np.nan_to_num(values[training], nan=column.fill))[:, None]
             method = scaling if kind == "number" else None
@@ -97,6 +100,13 @@ class TableInputs(Inputs):
                 found.append(getattr(fitted, part))
         if infinite:
             raise _infinite(infinite, len(frame))
+        if any(unknown.values()):
+            warnings.warn(
+                "no training row has some categories of other rows, which become 0 in all of their "
+                f"features, {counted(unknown)} of {len(frame) - len(training):,} rows: join rare "
+                "categories, or name the columns in drop",
+                stacklevel=2,
+            )
         return cls(columns, scaler=Scaler(*map(torch.cat, scaler.values())), **options)
 
     @property
@@ -118,6 +128,20 @@ class TableInputs(Inputs):
         chosen = self.is_category & ~torch.isnan(spread)  # what is missing stays NaN
         return super().forward(torch.where(chosen, hot, spread))
 
+    def opened(self, rows: Any) -> Any:
+        """Read a table from a file."""
+        return read_table(rows) if isinstance(rows, (str, os.PathLike)) else rows
+
+    def check_columns(self, rows: Any) -> None:
+        """Refuse a table without a column of the training table."""
+        given = {str(name) for name in column_names(rows) or ()}
+        missing = [name for name in self.raw_names if name not in given]
+        if missing:
+            raise ValueError(
+                f"rows must have the columns of the training table, got none of the name "
+                f"{quoted(missing)}: add or rename {'it' if len(missing) == 1 else 'them'}"
+            )
+
     def read(self, rows: Any) -> RawRows:
         """Read rows of a table: file, pandas table, dictionary of columns, list of rows, array.
 
@@ -128,12 +152,7 @@ class TableInputs(Inputs):
         training.
         """
         frame = as_frame(rows, self.raw_names)
-        missing = [name for name in self.raw_names if name not in frame.columns]
-        if missing:
-            raise ValueError(
-                f"rows must have the columns of the training table, got none of the name "
-                f"{quoted(missing)}: add or rename {'it' if len(missing) == 1 else 'them'}"
-            )
+        self.check_columns(frame)
         unknown = set(frame.columns) - {*self.raw_names, *self.ids, *self.known}
         if unknown:
             left = [name for name in frame.columns if name in unknown]

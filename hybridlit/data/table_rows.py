@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hybridlit.data.columns import KINDS, Column, kind_of, missing_in
 from hybridlit.data.files import mostly_numbers, needed
-from hybridlit.data.splits import split_groups, split_rows
+from hybridlit.data.splits import SPLITS, split_groups, split_named, split_rows
 from hybridlit.data.table_inputs import counted
 from hybridlit.words import meant, plural, quoted
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MISSING",
-    "SPLIT_WORDS",
     "MissingName",
     "Rows",
     "kinds_of_features",
@@ -38,18 +37,6 @@ MISSING = {
     "impute": "are filled: numbers by the median of the training rows, others by the most frequent",
 }
 """What missing values of features do, by name."""
-
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What a column may say of the split of a row, in any case."""
 
 if TYPE_CHECKING:
     MissingName: TypeAlias = str
@@ -112,30 +99,35 @@ def without_gaps(
     frame: DataFrame, roles: Roles, kinds: Mapping[str, str], missing: str
 ) -> DataFrame:
     """Return the table without rows in which something is missing that must not be."""
-    needed_columns = [*roles["target"], *roles["weight"], *roles["split"], *roles["group"]]
+    others = [*roles["weight"], *roles["split"], *roles["group"]]
+    also = [] if missing == "impute" else [*kinds, *others]
     gaps: dict[str, int] = {}
     whole = np.ones(len(frame), dtype=bool)
-    for name in needed_columns if missing == "impute" else [*kinds, *needed_columns]:
+    for name in [*also, *roles["target"]]:
         mask = missing_in(frame[name])
         gaps[name] = int(mask.sum())
         whole &= ~mask
+    if missing == "impute":
+        never = {name: int((missing_in(frame[name]) & whole).sum()) for name in others}
+        if any(never.values()):
+            raise ValueError(
+                f"values are missing that are never filled, {counted(never)} of {len(frame):,} "
+                "rows: leave these rows out, or give missing='drop'"
+            )
     if whole.all():
         return frame
     told = f"{counted(gaps)} of {len(frame):,} rows"
-    if missing == "impute":
-        raise ValueError(
-            f"values are missing that are never filled, {told}: leave these rows out, or give "
-            "missing='drop'"
-        )
     if missing == "error":
         raise ValueError(
             f"missing='error' refuses missing values, got {told}: give missing='impute' to fill "
-            "those of features, 'drop' to leave out the rows, or name columns in drop"
+            "those of features and to leave out rows without a target, 'drop' to leave out all "
+            "these rows, or name columns in drop"
         )
     if not whole.any():
+        remedy = "give missing='impute', or name columns in drop"
         raise ValueError(
-            f"missing='drop' leaves no row, with values missing, {told}: give missing='impute', or "
-            "name columns in drop"
+            f"missing={missing!r} leaves no row, with values missing, {told}: "
+            + ("predict other columns" if missing == "impute" else remedy)
         )
     warnings.warn(
         f"{plural(int((~whole).sum()), 'row')} left out for missing values, {told}", stacklevel=2
@@ -148,8 +140,8 @@ def split_table(
     roles: Roles,
     targets: Tensor,
     classify: bool,
-    fractions: tuple[float, float],
-    seed: int,
+    fractions: Mapping[str, float],
+    seeds: Mapping[str, Any],
 ) -> Rows:
     """Split rows by a column, or at random: by groups if there are any, by classes otherwise."""
     parts: Rows = {}
@@ -160,13 +152,13 @@ def split_table(
     groups = None
     if roles["group"]:
         groups = torch.from_numpy(needed("pandas").factorize(frame[roles["group"][0]])[0]).long()
-    free = (0.0 if "val" in parts else fractions[0], 0.0 if "test" in parts else fractions[1])
+    free = {name: 0.0 if name in parts else share for name, share in fractions.items()}
     if groups is None:
-        found = split_rows(targets[rest], free, stratify=classify, seed=seed)
+        found = split_rows(targets[rest], free, stratify=classify, **seeds)
     else:
         _check_groups(groups[rest], free, roles["group"][0])
-        found = split_groups(groups[rest].unique(return_inverse=True)[1], free, seed=seed)
-    for name, chosen in zip(("train", "val", "test"), found, strict=True):
+        found = split_groups(groups[rest].unique(return_inverse=True)[1], free, **seeds)
+    for name, chosen in found.items():
         parts.setdefault(name, rest[chosen.numpy()])
     if groups is not None:
         sides = [set(groups[chosen].tolist()) for chosen in parts.values()]
@@ -177,35 +169,35 @@ def split_table(
                 f"{roles['group'][0]!r} in several splits: change column {roles['split'][0]!r}, or "
                 "leave it out"
             )
-    return {name: parts[name] for name in ("train", "val", "test")}
+    return {name: parts[name] for name in SPLITS}
 
 
-def _check_groups(groups: Tensor, fractions: tuple[float, float], name: str) -> None:
+def _check_groups(groups: Tensor, fractions: Mapping[str, float], name: str) -> None:
     """Refuse a column of groups that has fewer of them than there are splits."""
-    count, wanted = len(groups.unique()), 1 + sum(fraction > 0 for fraction in fractions)
+    count, wanted = len(groups.unique()), 1 + sum(fraction > 0 for fraction in fractions.values())
     if count < wanted:
         raise ValueError(
             f"group {name!r} must have at least {wanted} groups, one for each split, got {count}: "
-            "choose another column, leave it out, or set val_fraction or test_fraction to 0"
+            "choose another column, leave it out, or set a fraction to 0"
         )
 
 
 def _named_splits(frame: DataFrame, name: str) -> Rows:
     codes, labels = needed("pandas").factorize(frame[name])
-    words = np.array([SPLIT_WORDS.get(str(label).strip().lower(), "") for label in labels])[codes]
+    words = np.array([split_named(str(label)) or "" for label in labels])[codes]
     if (words == "").any():
         raise ValueError(
-            f"column {name!r} must say train, val or test of each row, got another word in "
-            f"{(words == '').sum():,} of {len(frame):,} rows"
+            f"column {name!r} must say train, val, test or calibration of each row, got another "
+            f"word in {(words == '').sum():,} of {len(frame):,} rows"
         )
-    parts = {part: np.flatnonzero(words == part) for part in ("train", "val", "test")}
+    parts = {part: np.flatnonzero(words == part) for part in SPLITS}
     if not len(parts["train"]):
         raise ValueError(f"column {name!r} must say train of some rows, got none")
     return {part: rows for part, rows in parts.items() if len(rows)}
 
 
 def read_weights(
-    frame: DataFrame, names: Sequence[str], training: npt.NDArray[np.int64]
+    frame: DataFrame, names: Sequence[str], splits: Mapping[str, npt.NDArray[np.int64]]
 ) -> list[Tensor]:
     """Return the weights of all rows in the default dtype, in a list, which is empty without."""
     if not names:
@@ -213,8 +205,10 @@ def read_weights(
     name = names[0]
     values, wrong = Column(name, "number", []).numbers(frame[name])
     bad = wrong + int((~(values >= 0) | np.isinf(values)).sum())
-    if bad or not values[training].any():
-        found = f"others in {bad:,} of {len(frame):,} rows" if bad else "0 in all training rows"
+    nothing = [name for name, rows in splits.items() if len(rows) and not values[rows].any()]
+    if bad or nothing:
+        found = f"others in {bad:,} of {len(frame):,} rows"
+        found = found if bad else f"0 in all rows of {nothing[0]}"
         raise ValueError(
             f"weight {name!r} must be numbers of at least 0, not all 0, got {found}: correct these"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hybridlit.data.columns import KINDS, MOST_CATEGORIES, Column, kind_of, labels_of
 from hybridlit.data.files import needed
+from hybridlit.data.targets import Targets
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -35,28 +36,16 @@ else:
 def read_targets(
     frame: DataFrame, names: Sequence[str], target_kind: str, dropped: bool = False
 ) -> tuple[list[Any] | None, Tensor]:
-    """Return labels in order and class indices (rows,), or None and values in float64.
+    """Return labels in order and class indices, or None and values in float64.
 
-    Values are (rows,) of one column, (rows, columns) of several. `dropped` says that some targets
-    were missing, which are not in `frame` any more: files have then turned integers into floats.
+    Indices and values are (rows,) of one column, (rows, columns) of several. Several columns of
+    classes hold two each, and the labels are a pair for each column. `dropped` says that some
+    targets were missing, which are not in `frame` any more: files have then turned integers into
+    floats.
     """
     kinds = {name: _kind(frame[name], target_kind, dropped) for name in names}
-    if len(names) == 1 and kinds[names[0]] == "class":
-        series = frame[names[0]]
-        labels = labels_of(series)
-        if len(labels) < 2:
-            raise ValueError(
-                f"target {names[0]!r} must have at least 2 classes, got {len(labels)} in "
-                f"{len(series):,} rows: there is nothing to tell apart"
-            )
-        indices, _ = Column(names[0], "category", labels).numbers(series)
-        return labels, torch.from_numpy(indices).long()
-    classes = [name for name in names if kinds[name] == "class"]
-    if classes:
-        raise ValueError(
-            f"several targets must all be values, got classes in {classes[0]!r}: predict it alone, "
-            "or give target_kind='value' if it holds numbers"
-        )
+    if "class" in kinds.values():
+        return _classes(frame, names, kinds)
     columns = [Column(name, "number", []).numbers(frame[name])[0] for name in names]
     for name, values in zip(names, columns, strict=True):
         if np.isinf(values).any():
@@ -74,13 +63,48 @@ def read_targets(
     return None, tensors[0] if len(tensors) == 1 else torch.stack(tensors, 1)
 
 
-def known_targets(frame: DataFrame, names: Sequence[str], classes: Sequence[Any] | None) -> Tensor:
+def _classes(
+    frame: DataFrame, names: Sequence[str], kinds: Mapping[str, str]
+) -> tuple[list[Any], Tensor]:
+    """Return the labels of one column, or the two of each of several, and indices of classes."""
+    labels = {name: labels_of(frame[name]) for name in names if kinds[name] == "class"}
+    for name, found in labels.items():
+        if len(found) < 2:
+            raise ValueError(
+                f"target {name!r} must have at least 2 classes, got {len(found)} in "
+                f"{len(frame):,} rows: there is nothing to tell apart"
+            )
+        if len(names) > 1 and (len(found) > 2 or len(labels) < len(names)):
+            others = [f"values in {each!r}" for each in names if each not in labels]
+            got = others[0] if len(found) == 2 else f"{len(found)} classes in {name!r}"
+            raise ValueError(
+                "several targets must all be values, or all have two classes each, such as yes "
+                f"and no, got classes in {name!r} and {got}: predict it alone, or give "
+                "target_kind='value' if all hold numbers"
+            )
+    columns = [
+        Column(name, "category", found).numbers(frame[name])[0] for name, found in labels.items()
+    ]
+    indices = torch.from_numpy(np.stack(columns, 1)).long()
+    if len(names) > 1:
+        return list(labels.values()), indices
+    return labels[names[0]], indices[:, 0]
+
+
+def known_targets(frame: DataFrame, targets: Targets) -> Tensor:
     """Read targets of rows that a model was not trained on, in float64, as `read_targets` does.
 
     An unknown class is -1; a cell that is empty, or no number where it should be one, is NaN.
     """
-    kind = "number" if classes is None else "category"
-    read = [Column(name, kind, list(classes or [])).numbers(frame[name])[0] for name in names]
+    names = targets.names
+    labels = targets.pairs
+    if labels is None:
+        labels = [targets.classes or []] * len(names)
+    kind = "number" if targets.classes is None and targets.pairs is None else "category"
+    read = [
+        Column(name, kind, own).numbers(frame[name])[0]
+        for name, own in zip(names, labels, strict=True)
+    ]
     found = torch.from_numpy(np.stack(read, 1))
     return found[:, 0] if len(names) == 1 else found
 

@@ -16,17 +16,22 @@ __all__ = ["Targets", "class_indices"]
 
 
 class Targets(nn.Module):
-    """Names of targets; labels of classes in the order of their index, or scaling of values."""
+    """Names of targets; labels of classes in the order of their index, or scaling of values.
+
+    Of several labels, each yes or no, `pairs` are what is told by 0 and 1, for each name.
+    """
 
     def __init__(
         self,
         names: Sequence[str],
         classes: Sequence[Any] | None = None,
         scaler: Scaler | None = None,
+        pairs: Sequence[Sequence[Any]] | None = None,
     ) -> None:
         super().__init__()
         self.names = [str(name) for name in names]
         self.classes = None if classes is None else list(classes)
+        self.pairs = None if pairs is None else [list(pair) for pair in pairs]
         self.scaler = Scaler.identity(()) if scaler is None else scaler
 
     def forward(self, values: Tensor) -> Tensor:
@@ -44,12 +49,14 @@ class Targets(nn.Module):
 
     def describe(self) -> dict[str, Any]:
         """Return, in plain values, what is not in buffers."""
-        return {"names": self.names, "classes": self.classes}
+        found = {"names": self.names, "classes": self.classes}
+        return found if self.pairs is None else {**found, "pairs": self.pairs}
 
     @classmethod
     def from_description(cls, description: Mapping[str, Any]) -> Self:
         """Make the module that was described; its buffers are filled afterwards."""
-        return cls(description["names"], description["classes"])
+        pairs = description.get("pairs")
+        return cls(description["names"], description["classes"], pairs=pairs)
 
     @property
     def scaled(self) -> bool:

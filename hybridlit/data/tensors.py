@@ -27,10 +27,11 @@ CHANNELS = (1, 3, 4)
 """Numbers of channels that an image can have: grey, colours, colours with opacity."""
 
 
-def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
+def as_tensor(array: npt.ArrayLike | Tensor, name: str, gaps: bool = False) -> Tensor:
     """Return an array of any real dtype and byte order, or columns by name, as a CPU tensor.
 
-    Real values become float64, integers and bools int64; `name` is for the message.
+    Real values become float64, integers and bools int64; `name` is for the message. With `gaps`,
+    rows of a real array may be NaN in all their values.
     """
     if isinstance(array, Mapping) and array:
         array = np.stack([np.asarray(column) for column in array.values()], 1)
@@ -52,7 +53,10 @@ def as_tensor(array: npt.ArrayLike | Tensor, name: str) -> Tensor:
         raise TypeError(f"{name} must hold real numbers, got dtype {tensor.dtype}")
     if not tensor.is_floating_point():
         return tensor.long()
-    bad = (~torch.isfinite(tensor)).nonzero()
+    bad = ~torch.isfinite(tensor)
+    if gaps and len(tensor):
+        bad[tensor.reshape(len(tensor), -1).isnan().all(1)] = False
+    bad = bad.nonzero()
     if len(bad):
         raise ValueError(
             f"{name} must be finite, got {len(bad)} NaN or infinite values, the first at index "

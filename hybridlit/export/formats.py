@@ -9,9 +9,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from hybridlit.export.perceval_file import circuits_file
 from hybridlit.export.program import quiet
 
 __all__ = ["FORMATS", "Format", "FormatName"]
@@ -23,9 +24,10 @@ KEY = "hybridlit"
 class Format(NamedTuple):
     """A format of files.
 
-    `needs` are packages beside torch that it is made with; `example` is code that runs `{path}` on
-    an array `rows`, to an array `outputs`. `make` goes from a graph and a description to the bytes
-    of a file, None if it holds no graph, and `run` from these to the outputs of raw rows.
+    `needs` are packages beside torch that it is made with, of the extra `extra`; `example` is code
+    that runs `{path}` on an array `rows`, to an array `outputs`. `make` goes from a graph and a
+    description to the bytes of a file, None if it holds no graph, and `run` from these to the
+    outputs of raw rows. `of_model` goes from a model and a description to the bytes of a file.
     """
 
     suffix: str
@@ -34,13 +36,15 @@ class Format(NamedTuple):
     needs: tuple[str, ...] = ()
     make: Callable[[ExportedProgram, str], bytes] | None = None
     run: Callable[[bytes, Tensor], Tensor] | None = None
+    extra: str = "export"
+    of_model: Callable[[nn.Module, str], bytes] | None = None
 
     def require(self) -> None:
         """Raise an ImportError with the command if a package is missing."""
         missing = [name for name in self.needs if find_spec(name) is None]
         if missing:
             raise ImportError(
-                f"this format needs {', '.join(missing)}: pip install 'hybridlit[export]'"
+                f"this format needs {', '.join(missing)}: pip install 'hybridlit[{self.extra}]'"
             )
 
 
@@ -107,6 +111,19 @@ session = onnxruntime.InferenceSession({path!r})
         """import torch
 state = torch.load({path!r}, weights_only=True)
 print(*state["state_dict"], sep="\\n")""",
+    ),
+    "perceval": Format(
+        ".pcvl",
+        "the circuits of the photonic layers as Perceval's experiments, with features as symbols",
+        """import json
+from perceval.serialization import deserialize
+texts = json.load(open({path!r}))["circuits"]
+circuits = {{name: deserialize(text) for name, text in texts.items()}}
+for name, experiment in circuits.items():
+    print(name, experiment.input_state, *experiment.get_circuit_parameters())""",
+        needs=("perceval",),
+        extra="perceval",
+        of_model=circuits_file,
     ),
 }
 """Formats by name."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from lightning import __version__
 from torch import Tensor
 
 from hybridlit.argument_types import checked
+from hybridlit.atomic_write import atomic_write
 from hybridlit.export.description import describe, example
 from hybridlit.export.formats import FORMATS, KEY, FormatName
 from hybridlit.export.program import WholeModel, exported, require_size
@@ -23,7 +23,7 @@ from hybridlit.templates import HybridModule
 
 __all__ = ["export_model"]
 
-_TOLERANCE = 1e-5
+_ABSOLUTE, _RELATIVE = 1e-6, 1e-5
 _ROWS = 16
 
 
@@ -43,7 +43,9 @@ def export_model(
         path: Where to write. What stands there is replaced once the new file is complete.
         format: `"pt2"` for `torch.export.load`; `"onnx"` for ONNX runtimes; `"state"` for weights,
             preprocessing and settings as plain values and tensors without a graph, which
-            `hybridlit.load` reads like a checkpoint. The path ends in .pt2, .onnx or .pt.
+            `hybridlit.load` reads like a checkpoint; `"perceval"` for the circuits of the photonic
+            layers alone, with their inputs as symbols, which Perceval reads. The path ends in .pt2,
+            .onnx, .pt or .pcvl.
 
     Returns:
         The file, and a description of it beside it, with `.json` added to its name: columns in
@@ -54,7 +56,9 @@ def export_model(
         ImportError: If the format needs a package that is missing.
         OSError: If the file cannot be written.
         ValueError: If the model cannot be exported, is unreasonably large, or would predict
-            otherwise by more than 1e-5.
+            otherwise: by more than 1e-6 + 1e-5 |y| for an output y, a probability or the value of
+            a scaled target before the scaling is undone; of a target that is not scaled, by more
+            than 1e-5 of its largest value.
     """
     form = FORMATS[format]
     form.require()
@@ -65,22 +69,26 @@ def export_model(
     about = describe(model, raw, format)
     about["example"] = example(about, path)
     text = json.dumps(about, indent=1, ensure_ascii=False)
-    if form.make is None or form.run is None:
+    if form.make is None and form.of_model is None:
         save_durably({**_checkpoint(model), KEY: text}, path)
     else:
-        _keep(_checked_file(model, raw, format, text), path)
+        make = form.of_model or partial(_checked_file, raw, format)
+        data = make(model, text)
+        with atomic_write(path) as unfinished:
+            unfinished.write_bytes(data)
     beside = path.with_name(f"{path.name}.json")
-    _keep(text.encode(), beside)
+    with atomic_write(beside) as unfinished:
+        unfinished.write_bytes(text.encode())
     return [path, beside]
 
 
-def _checked_file(model: HybridModule, raw: Raw, format: str, about: str) -> bytes:
+def _checked_file(raw: Raw, format: str, model: HybridModule, about: str) -> bytes:
     """Return the bytes of a file whose outputs have been compared with the model's."""
     require_size(model)
     form, whole, rows = FORMATS[format], WholeModel(model), random_rows(raw, _ROWS)
     assert form.make is not None and form.run is not None
     with torch.no_grad():
-        wanted = whole(rows)
+        wanted = _scaled(whole, whole(rows))
         whole.make_real()
     program = exported(whole, rows)
     try:
@@ -89,31 +97,42 @@ def _checked_file(model: HybridModule, raw: Raw, format: str, about: str) -> byt
     except Exception as error:  # of any class, from the exporter or the runtime
         why = str(error).strip().partition("\n")[0]
         raise ValueError(f"{type(model).__name__} cannot be made {format}: {why}") from error
+    allowed = _allowed(whole, wanted)
     for got, right in found:
-        difference = _difference(got, right, _spread(model))
-        if difference > _TOLERANCE:
+        excess, difference = _worst(_scaled(whole, got), right, allowed[: len(right)])
+        if excess > 1:
             raise ValueError(
                 f"the exported {type(model).__name__} would differ from the model by "
-                f"{difference:.2g} on random rows, more than {_TOLERANCE:g}, and was not written: "
-                "use format='state', or model.double() before the export. A subclass of a photonic "
-                "layer that computes something else than its base cannot be exported"
+                f"{difference:.2g} on random rows, {excess:.2g} times what is allowed, and was not "
+                "written: use format='state', or model.double() before the export. A subclass of a "
+                "photonic layer that computes something else than its base cannot be exported"
             )
     return data
 
 
-def _difference(got: Tensor, wanted: Tensor, spread: Tensor) -> float:
-    """Largest difference, relative to values above the spread of the targets; NaN equals NaN."""
-    same = torch.isnan(got) & torch.isnan(wanted)
-    error = (got.double() - wanted.double()).abs() / torch.maximum(wanted.double().abs(), spread)
-    worst = error.masked_fill(same, 0.0).max()
-    return float("inf") if torch.isnan(worst) else float(worst)
+def _scaled(whole: WholeModel, values: Tensor) -> Tensor:
+    """Values as the network returns them, without an offset that would hide a difference."""
+    kept = whole.model.preprocessing
+    if kept is not None and not whole.model.task.classifies:
+        values = kept.targets(values.double())
+    return values.double()
 
 
-def _spread(model: HybridModule) -> Tensor:
-    if model.preprocessing is None or model.task.classifies:
-        return torch.ones((), dtype=torch.float64)
-    scaler = model.preprocessing.targets.scaler
-    return (scaler.scale * scaler.unit).cpu().double()
+def _allowed(whole: WholeModel, wanted: Tensor) -> Tensor:
+    """By how much outputs may differ; where their unit is not known, the largest is 1."""
+    sizes, kept = wanted.abs().nan_to_num(), whole.model.preprocessing
+    if whole.model.task.classifies or (kept is not None and kept.targets.scaled):
+        return _ABSOLUTE + _RELATIVE * sizes
+    return _RELATIVE * sizes.amax(0).expand_as(sizes)
+
+
+def _worst(got: Tensor, wanted: Tensor, allowed: Tensor) -> tuple[float, float]:
+    """The worst difference in terms of what is allowed, and as it is; NaN equals NaN."""
+    same = (got.isnan() & wanted.isnan()) | (got == wanted)
+    errors = (got - wanted).abs().nan_to_num(torch.inf).masked_fill(same, 0.0).flatten()
+    excess = torch.where(errors > 0, errors / allowed.flatten(), 0.0)
+    worst = excess.argmax()
+    return float(excess[worst]), float(errors[worst])
 
 
 def _checkpoint(model: HybridModule) -> dict[str, Any]:
@@ -127,19 +146,3 @@ def _checkpoint(model: HybridModule) -> dict[str, Any]:
     }
     model.on_save_checkpoint(found)
     return found
-
-
-def _keep(data: bytes, path: Path) -> None:
-    """Write a file beside its place and bring it to the disk before it takes it."""
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise

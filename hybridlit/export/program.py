@@ -50,12 +50,12 @@ class WholeModel(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Map raw rows (batch, ...) to probabilities or values in own units (batch, outputs).
 
-        Those of a row with NaN or infinity, once it is prepared, are NaN: not every runtime keeps
-        NaN through every operation.
+        Those of a row with NaN or infinity, once it is prepared, are NaN, unless that is a missing
+        input: not every runtime keeps NaN through every operation.
         """
         prepared = (rows if self.inputs is None else self.inputs(rows)).to(self.model.dtype)
-        there = torch.isfinite(prepared.flatten(1)).all(1, keepdim=True)
-        outputs = self.model.in_units(self.model.predictions(self.model(prepared)))
+        there = self.model.usable_rows(prepared)[:, None]
+        outputs = self.model.calibrated(self.model(prepared))
         return outputs.masked_fill(~there, math.nan)
 
     def make_real(self) -> None:
@@ -72,8 +72,11 @@ class WholeModel(nn.Module):
 def require_size(model: HybridModule) -> None:
     """Refuse a model whose graph would be unreasonably large, before anything is built."""
     circuits = [module for module in model.modules() if isinstance(module, PhotonicCircuit)]
-    steps = sum(layer.columns + layer.experiment.n_photons for layer in circuits)
-    amplitudes = [layer for layer in circuits if layer.ansatz.readout.expectation is None]
+    steps = sum(
+        layer.columns + layer.experiment.n_photons * len(getattr(layer.input_state, "terms", "1"))
+        for layer in circuits
+    )
+    amplitudes = [layer for layer in circuits if layer.ansatz.needs_amplitudes]
     size = sum(slots_bytes(layer.fock_space, 8) for layer in amplitudes)
     if size > MOST_BYTES:
         states = max(layer.fock_space.size for layer in amplitudes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hybridlit.data.columns import TRUTHS
+from hybridlit.data.files import MISSING_WORDS
 from hybridlit.templates import HybridModule
 
 __all__ = ["RAW", "Raw", "random_rows", "raw_of"]
@@ -26,6 +27,7 @@ class Raw(NamedTuple):
         high: Largest values.
         whole: Where only whole numbers mean something.
         gaps: Whether NaN means that a value is missing, and is filled.
+        lacking: Widths of what is side by side and may be missing as a whole, NaN as well.
     """
 
     shape: tuple[int, ...]
@@ -35,6 +37,10 @@ class Raw(NamedTuple):
     high: Tensor
     whole: Tensor = torch.tensor(False)
     gaps: bool = False
+    lacking: Sequence[int] = ()
+
+
+_MISSING = {"missing_words": sorted(MISSING_WORDS)}
 
 
 def _array(inputs: Any) -> Raw:
@@ -43,7 +49,8 @@ def _array(inputs: Any) -> Raw:
     if inputs.raw_names is not None:
         ends = zip(inputs.raw_names, low.tolist(), high.tolist(), strict=True)
         columns = [{"name": name, "kind": "number", "low": a, "high": b} for name, a, b in ends]
-    return Raw(inputs.shape, torch.float64, {"columns": columns}, low, high)
+    about = {"columns": columns, **({} if columns is None else _MISSING)}
+    return Raw(inputs.shape, torch.float64, about, low, high)
 
 
 def _table(inputs: Any) -> Raw:
@@ -65,7 +72,7 @@ def _table(inputs: Any) -> Raw:
     ends = [[column.low, column.high] for column in inputs.columns]
     low, high = torch.tensor(ends, dtype=torch.float64).T
     whole = torch.tensor([column.kind != "number" for column in inputs.columns])
-    about = {"columns": columns}
+    about = {"columns": columns, **_MISSING}
     return Raw((len(columns),), torch.float64, about, low, high, whole, filled)
 
 
@@ -82,10 +89,18 @@ def _sequence(inputs: Any) -> Raw:
     return Raw(inputs.shape, torch.float64, about, *ends, gaps=True)
 
 
+def _multimodal(inputs: Any) -> Raw:
+    named = [{"name": name, "shape": shape} for name, shape in inputs.shapes.items()]
+    about = {"inputs": named, "missing": "NaN in all values of an input that a row lacks"}
+    ends = inputs.low.cpu(), inputs.high.cpu()
+    return Raw(inputs.shape, torch.float64, about, *ends, lacking=inputs.widths)
+
+
 RAW: dict[str, Callable[[Any], Raw]] = {
     "array": _array,
     "table": _table,
     "image": _image,
+    "multimodal": _multimodal,
     "sequence": _sequence,
 }
 """From the `Inputs` of a kind of data to what its raw rows are: a row for each of `INPUTS`."""
@@ -116,5 +131,10 @@ def random_rows(raw: Raw, rows: int) -> Tensor:
     values = torch.where(raw.whole, values.round(), values)
     if raw.gaps:
         missing = torch.rand(values.shape, generator=generator) < 0.1
+        values = values.masked_fill(missing, math.nan)
+    if raw.lacking:
+        lost = torch.rand(rows, len(raw.lacking), generator=generator) < 0.2
+        lost[lost.all(1), 0] = False  # something is there
+        missing = lost.repeat_interleave(torch.tensor(raw.lacking), 1)
         values = values.masked_fill(missing, math.nan)
     return values.to(raw.dtype)

@@ -15,7 +15,6 @@ from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.circuit.data_phases import LinearMap, tuned
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
-from hybridlit.photonics.interferometer import unitaries_in_torch
 
 __all__ = ["RealCircuit"]
 
@@ -57,6 +56,7 @@ class RealCircuit(nn.Module):
     meshes: Tensor
     photons: Tensor
     pairs: Tensor
+    kept: Tensor | None
 
     @checked
     def __init__(self, layer: PhotonicCircuit) -> None:
@@ -71,19 +71,22 @@ class RealCircuit(nn.Module):
         self.interfere = not isinstance(layer, classes)
 
         with torch.no_grad():
-            phases = layer.phases.detach().cpu().double()
-            unitaries = unitaries_in_torch(phases if self.count is not None else phases[None])
-            found = LinearMap.of(
-                layer.experiment.encoding_for(self.input_size), torch.float64, phases.device
-            )
+            exact = copy.deepcopy(layer).to("cpu", torch.float64)
+            unitaries = exact.interferometers()
+            unitaries = unitaries if self.count is not None else unitaries[None]
+            found = LinearMap.of(layer.lowering, torch.float64, unitaries.device)
             assert found.half_turns is not None  # every CPU has float64
             bandwidth = None if layer.bandwidth is None else layer.bandwidth.detach().cpu()
             factors = tuned(found.half_turns, bandwidth, found.tuned_by)
-        order = occupied_modes(layer.input_state)
-        inputs = sorted(set(order))
-        self.order = [inputs.index(mode) for mode in order]
+        circuit, readout = layer.experiment, layer.ansatz.readout
+        state = circuit.superposition
+        terms = ((circuit.occupation, 1.0 + 0j),) if state is None else state.terms
+        orders = [occupied_modes(occupation) for occupation, _ in terms]
+        inputs = sorted({mode for order in orders for mode in order})
+        self.orders = [[inputs.index(mode) for mode in order] for order in orders]
+        self.amplitudes = [(amplitude.real, amplitude.imag) for _, amplitude in terms]
         first = unitaries[:, 0][:, :, inputs, None]
-        self.columns, self.modes = layer.columns, layer.experiment.n_modes
+        self.columns, self.modes = layer.columns, circuit.n_modes
         self._constant("factors", factors.expand(len(unitaries), *factors.shape[-2:]))
         self._constant("first", torch.cat([first.real, first.imag], 1).to(self.computed))
         rows = [
@@ -92,18 +95,27 @@ class RealCircuit(nn.Module):
         ]
         self._constant("meshes", torch.cat(rows, -2)[:, 1:].to(self.computed))
 
-        self.expectation = real_expectation(layer.ansatz.readout, self.interfere)
-        if self.expectation is not None:
-            photons = [float(layer.input_state[mode]) for mode in inputs]
+        self.expectation = None
+        if not layer.ansatz.needs_amplitudes:
+            self.expectation = real_expectation(readout, self.interfere)
+            photons = [circuit.mean_photons[mode] for mode in inputs]
             self._constant("photons", torch.tensor(photons, dtype=self.computed))
             first_of, second_of = torch.triu_indices(self.modes, self.modes)
             self._constant("pairs", first_of * self.modes + second_of)
             return
         # the recursion starts with the first photon's column
-        for photon in range(1, len(order)):
-            for name, table in slots(layer.fock_space, order, photon, self.interfere).items():
-                kept = table.to(self.computed) if table.is_floating_point() else table
-                self._constant(f"{name}_{photon}", kept)
+        for term, order in enumerate(orders):
+            for photon in range(1, len(order)):
+                tables = slots(layer.fock_space, order, photon, self.interfere)
+                weight = tables.pop("weight").to(self.computed)
+                self._constant(f"weight_{photon}_of_{term}", weight)
+                for name, table in tables.items() if term == 0 else ():  # same for all
+                    self._constant(f"{name}_{photon}", table)
+        if readout.statistic is not None:
+            means = readout.statistic(outcomes.photons(torch.zeros(1).to(self.stored)))
+            self._constant("averaged", means)
+        if outcomes.rule is not None:
+            self._constant("kept", outcomes.chosen(torch.arange(outcomes.space.size)))
         self.selected, self.least = outcomes.selected, outcomes.least_kept(self.computed)
         if not self.interfere:
             number = torch.finfo(self.computed)
@@ -120,7 +132,7 @@ class RealCircuit(nn.Module):
             Shape (..., output_size); of a stack (..., count, output_size).
         """
         lead = x.dim() - (2 if each else 1)
-        rows = x.reshape(-1, *x.shape[lead:])
+        rows = x if lead == 1 else x.reshape(-1, *x.shape[lead:])
         planes = self._planes(rows.transpose(0, 1) if each else rows)
         if self.expectation is not None:
             outputs = self.expectation(planes, self.photons)
@@ -134,6 +146,9 @@ class RealCircuit(nn.Module):
             outputs = outputs.squeeze(0)
         if self.expectation is None:
             outputs = self.readout(outputs)
+            averaged = getattr(self, "averaged", None)  # torch.export miscounts buffers of None
+            if averaged is not None:
+                outputs = outputs @ averaged
         if self.count is not None:
             outputs = outputs.transpose(0, 1)
         result: Tensor = outputs.to(x.dtype).reshape(*x.shape[:lead], *outputs.shape[1:])
@@ -172,11 +187,27 @@ class RealCircuit(nn.Module):
         """Probabilities (circuits * batch, D), normalised if post-selected."""
         if not self.interfere:
             planes = planes.square().sum(2, keepdim=True)
-        state = planes[self.order[0]]
-        for photon, position in enumerate(self.order[1:], 1):
-            before, mode, weight = (
-                getattr(self, f"{name}_{photon}") for name in ("before", "mode", "weight")
-            )
+        state = self._of_term(planes, 0)
+        if len(self.orders) > 1:
+            state = self._turned(state, 0)
+        for term in range(1, len(self.orders)):
+            state = state + self._turned(self._of_term(planes, term), term)
+        weights = state.square().sum(1) if self.interfere else state.squeeze(1)
+        kept = getattr(self, "kept", None)
+        if kept is not None:
+            weights = weights.index_select(0, kept)
+        if self.selected:
+            mass = weights.sum(0)
+            weights = weights / mass.masked_fill(mass <= self.least, math.nan)
+        return weights.T
+
+    def _of_term(self, planes: Tensor, term: int) -> Tensor:
+        """Amplitudes of a term of the input, real part first, or probabilities of photons alone."""
+        first, *others = self.orders[term]
+        state = planes[first]
+        for photon, position in enumerate(others, 1):
+            before, mode = getattr(self, f"before_{photon}"), getattr(self, f"mode_{photon}")
+            weight = getattr(self, f"weight_{photon}_of_{term}")
             a, u = state.index_select(0, before), planes[position].index_select(0, mode)
             if self.interfere:
                 (a, b), (u, v) = a.chunk(2, 1), u.chunk(2, 1)
@@ -185,8 +216,10 @@ class RealCircuit(nn.Module):
                 terms = a * u * weight
             width = min(photon + 1, self.modes)  # ways to a state: its occupied modes
             state = terms.unflatten(0, (-1, width)).sum(1)
-        weights = state.square().sum(1) if self.interfere else state.squeeze(1)
-        if self.selected:
-            kept = weights.sum(0)
-            weights = weights / kept.masked_fill(kept <= self.least, math.nan)
-        return weights.T
+        return state
+
+    def _turned(self, state: Tensor, term: int) -> Tensor:
+        """Amplitudes times that of their term."""
+        real, imag = state.chunk(2, 1)
+        c, s = self.amplitudes[term]
+        return torch.cat([real * c - imag * s, real * s + imag * c], 1)

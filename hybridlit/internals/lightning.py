@@ -30,6 +30,7 @@ __all__ = [
     "end_restart",
     "epoch_ended",
     "epochs_done",
+    "evaluate_rows_once",
     "fit_loop_of",
     "gets_weights_alone",
     "has_begun",
@@ -224,6 +225,37 @@ def attached_data(trainer: Trainer) -> Any:
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     return trainer._active_loop._data_source.instance if data is None else data  # type: ignore[union-attr]
+
+
+def evaluate_rows_once(trainer: Trainer) -> None:
+    """Let the samplers with which several processes share rows of evaluation repeat none of them.
+
+    Lightning pads those of validation and test until all processes have as many rows, so that some
+    count twice; where there are fewer rows than processes, it stays so. If it goes: rows count
+    twice again, unless a data module has samplers of its own.
+    """
+    from lightning.pytorch.trainer.states import RunningStage
+    from torch.utils.data import DistributedSampler
+
+    connector: Any = trainer._data_connector
+    prepare = type(connector)._prepare_dataloader
+
+    def prepared(dataloader: Any, shuffle: bool, mode: RunningStage) -> Any:
+        evaluates = mode != RunningStage.TRAINING
+        given: Any = getattr(dataloader, "sampler", None)
+        if hasattr(given, "even"):  # one of hybridlit's; training hangs with uneven ones
+            given.even = not evaluates or dataloader is trainer.train_dataloader
+        found = prepare(connector, dataloader, shuffle, mode)
+        sampler = getattr(found, "sampler", None)
+        if not evaluates or sampler is given or not isinstance(sampler, DistributedSampler):
+            return found
+        rows: Any = sampler.dataset
+        if len(rows) >= sampler.num_replicas:
+            sampler.total_size = len(rows)
+            sampler.num_samples = len(range(sampler.rank, len(rows), sampler.num_replicas))
+        return found
+
+    connector._prepare_dataloader = prepared
 
 
 def gets_weights_alone(trainer: Trainer) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard.summary import hparams
 
-__all__ = ["add_png"]
+__all__ = ["add_hyperparameters", "add_png"]
 
 
 def add_png(
@@ -27,3 +30,19 @@ def add_png(
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
     summary = Summary(value=[Summary.Value(tag=tag, image=image)])
     board.experiment._get_file_writer().add_summary(summary, step)
+
+
+def add_hyperparameters(board: TensorBoardLogger, arguments: Mapping[str, str | float]) -> None:
+    """Give a run a line in the table HParams.
+
+    `TensorBoardLogger.log_hyperparams` says besides which columns the table has: of all runs, those
+    of the first that is found. Where no run says so, TensorBoard takes the arguments of all runs,
+    those first that differ, and all scalars, by name. If this goes: that function.
+
+    Args:
+        board: The logger.
+        arguments: Values by name.
+    """
+    _, start, end = hparams(dict(arguments), {})
+    for summary in (start, end):
+        board.experiment._get_file_writer().add_summary(summary)

@@ -34,19 +34,19 @@ class Simulation(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        phases: Tensor,
+        interferometers: Tensor,
         data_phases: Tensor,
         inputs: _Inputs,
         outcomes: Outcomes,
         recompute: bool | None,
     ) -> tuple[Tensor, Tensor | None]:
         result, saved = compiled.probabilities_forward(
-            phases, data_phases, inputs, outcomes.selected, recompute
+            interferometers, data_phases, inputs, outcomes.selected, recompute
         )
         if result is None:
             raise unusable(data_phases)
         ctx.inputs, ctx.outcomes = inputs, outcomes
-        ctx.save_for_backward(phases, data_phases, *saved)
+        ctx.save_for_backward(interferometers, data_phases, *saved)
         if not outcomes.selected:
             return result, None
         ctx.set_materialize_grads(False)
@@ -56,23 +56,32 @@ class Simulation(torch.autograd.Function):
     def backward(
         ctx: Any, grad: Tensor | None, grad_kept: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        phases, data_phases, *saved = ctx.saved_tensors
+        interferometers, data_phases, *saved = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this derivative is wanted
-            return *_differentiably(ctx, phases, data_phases, grad, grad_kept), None, None, None
+            return (
+                *_differentiably(ctx, interferometers, data_phases, grad, grad_kept),
+                None,
+                None,
+                None,
+            )
         refuse_batches(grad, grad_kept)
         if grad is None:  # only the kept mass was used
             shape = (*data_phases.shape[:-3], data_phases.shape[-1], ctx.outcomes.size)
-            grad = phases.new_zeros(1).expand(shape)
+            grad = data_phases.new_zeros(1).expand(shape)
         found = compiled.probabilities_backward(
-            data_phases, ctx.inputs, ctx.outcomes.selected, saved, grad, grad_kept
+            interferometers, data_phases, ctx.inputs, ctx.outcomes.selected, saved, grad, grad_kept
         )
         return *found, None, None, None
 
 
 def _differentiably(
-    ctx: Any, phases: Tensor, data_phases: Tensor, grad: Tensor | None, grad_kept: Tensor | None
+    ctx: Any,
+    interferometers: Tensor,
+    data_phases: Tensor,
+    grad: Tensor | None,
+    grad_kept: Tensor | None,
 ) -> list[Tensor | None]:
-    tensors = phases, data_phases
+    tensors = interferometers, data_phases
     wanted = [index for index in range(2) if ctx.needs_input_grad[index]]
     outputs = probabilities_in_torch(Lowered(*tensors, ctx.inputs), ctx.outcomes)
     pairs = zip(outputs, (grad, grad_kept), strict=True)
@@ -98,9 +107,9 @@ class TransformableSimulation(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        phases: Tensor, data_phases: Tensor, inputs: _Inputs, outcomes: Outcomes
+        interferometers: Tensor, data_phases: Tensor, inputs: _Inputs, outcomes: Outcomes
     ) -> tuple[Tensor, Tensor]:
-        return _forward(phases, data_phases, inputs, outcomes)
+        return _forward(interferometers, data_phases, inputs, outcomes)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -116,15 +125,19 @@ class TransformableSimulation(torch.autograd.Function):
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], phases: Tensor, data_phases: Tensor, *how: Any
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        interferometers: Tensor,
+        data_phases: Tensor,
+        *how: Any,
     ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
         if in_dims[0] is None:  # the same circuit: only the batch grows
             assert in_dims[1] is not None
             moved = data_phases.movedim(in_dims[1], -1)
-            result, kept = TransformableSimulation.apply(phases, moved.flatten(-2), *how)  # type: ignore[no-untyped-call]
+            result, kept = TransformableSimulation.apply(interferometers, moved.flatten(-2), *how)  # type: ignore[no-untyped-call]
             size = tuple(moved.shape[-2:])
             return (result.unflatten(-2, size), kept.unflatten(-1, size)), (result.dim() - 1, -1)
-        circuits, size = _as_circuits(info.batch_size, in_dims, (phases, data_phases))
+        circuits, size = _as_circuits(info.batch_size, in_dims, (interferometers, data_phases))
         result, kept = TransformableSimulation.apply(*circuits, *how)  # type: ignore[no-untyped-call]
         return (result.unflatten(0, size), kept.unflatten(0, size)), (0, 0)
 
@@ -139,14 +152,14 @@ class _TransformableGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         def gradient(
-            phases: Tensor, data_phases: Tensor, grad: Tensor, grad_kept: Tensor
+            interferometers: Tensor, data_phases: Tensor, grad: Tensor, grad_kept: Tensor
         ) -> tuple[Tensor, ...]:
-            def values(phases: Tensor, data_phases: Tensor) -> tuple[Tensor, ...]:
-                circuit = Lowered(phases, data_phases, ctx.inputs)
+            def values(interferometers: Tensor, data_phases: Tensor) -> tuple[Tensor, ...]:
+                circuit = Lowered(interferometers, data_phases, ctx.inputs)
                 result, kept = probabilities_in_torch(circuit, ctx.outcomes)
                 return (result,) if kept is None else (result, kept)
 
-            outputs, pull = torch.func.vjp(values, phases, data_phases)[:2]
+            outputs, pull = torch.func.vjp(values, interferometers, data_phases)[:2]
             found: tuple[Tensor, ...] = pull((grad, grad_kept)[: len(outputs)])
             return found
 
@@ -182,10 +195,10 @@ def _as_circuits(
 
 
 def _forward(
-    phases: Tensor, data_phases: Tensor, inputs: _Inputs, outcomes: Outcomes
+    interferometers: Tensor, data_phases: Tensor, inputs: _Inputs, outcomes: Outcomes
 ) -> tuple[Tensor, Tensor]:
     result, saved = compiled.probabilities_forward(
-        phases, data_phases, inputs, outcomes.selected, True
+        interferometers, data_phases, inputs, outcomes.selected, True
     )
     if result is None:
         raise unusable(data_phases)
@@ -195,7 +208,7 @@ def _forward(
 
 
 def _backward(
-    phases: Tensor,
+    interferometers: Tensor,
     data_phases: Tensor,
     grad: Tensor,
     grad_kept: Tensor,
@@ -203,11 +216,13 @@ def _backward(
     outcomes: Outcomes,
 ) -> tuple[Tensor, Tensor]:
     selected = outcomes.selected
-    result, saved = compiled.probabilities_forward(phases, data_phases, inputs, selected, True)
+    result, saved = compiled.probabilities_forward(
+        interferometers, data_phases, inputs, selected, True
+    )
     if result is None:
         raise unusable(data_phases)
     return compiled.probabilities_backward(
-        data_phases, inputs, selected, saved, grad, grad_kept if selected else None
+        interferometers, data_phases, inputs, selected, saved, grad, grad_kept if selected else None
     )
 
 
@@ -237,28 +252,34 @@ def _on_plain_settings(
     The layers of 0.1.0 took no whole turns off.
     """
 
-    def operator(phases: Tensor, data_phases: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    def operator(
+        interferometers: Tensor, data_phases: Tensor, *others: Any
+    ) -> tuple[Tensor, Tensor]:
         *grads, occupied, space = others
         how = tuple(occupied), _outcomes(data_phases, occupied, space)
         try:
-            return compute(phases, data_phases, *grads, *how)
+            return compute(interferometers, data_phases, *grads, *how)
         except LargePhasesError:
             left = torch.remainder(data_phases.double(), 2 * math.pi).to(data_phases.dtype)
-            return compute(phases, left, *grads, *how)
+            return compute(interferometers, left, *grads, *how)
 
     return operator
 
 
 def _shape_of_forward(
-    phases: Tensor, data_phases: Tensor, occupied: list[int], space: str
+    interferometers: Tensor, data_phases: Tensor, occupied: list[int], space: str
 ) -> tuple[Tensor, Tensor]:
     rows = (*data_phases.shape[:-3], data_phases.shape[-1])
     size = _outcomes(data_phases, occupied, space).size
-    return phases.new_empty(*rows, size), phases.new_empty(rows)
+    return data_phases.new_empty(*rows, size), data_phases.new_empty(rows)
 
 
-def _shape_of_backward(phases: Tensor, data_phases: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
-    return phases.new_empty(phases.shape), data_phases.new_empty(data_phases.shape)
+def _shape_of_backward(
+    interferometers: Tensor, data_phases: Tensor, *others: Any
+) -> tuple[Tensor, Tensor]:
+    return interferometers.new_empty(interferometers.shape), data_phases.new_empty(
+        data_phases.shape
+    )
 
 
 def _traced_gradient(ctx: Any, grad: Tensor, grad_kept: Tensor) -> tuple[Tensor | None, ...]:

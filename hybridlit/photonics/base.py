@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from hybridlit.argument_types import checked
-from hybridlit.checks import precision
+from hybridlit.checks import integer, precision
 from hybridlit.internals.torch import metadata
 from hybridlit.photonics.amplitudes import occupied_modes
-from hybridlit.photonics.circuit.data_phases import LinearMap, hides_terms, tuned, turned_back
-from hybridlit.photonics.circuit.lowered import Lowered
+from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.description import description, differences
-from hybridlit.photonics.experiment import Ansatz, Experiment
-from hybridlit.photonics.finite import can_look_at
-from hybridlit.photonics.fock import FockSpace
-from hybridlit.photonics.interferometer import cells, haar_phases
+from hybridlit.photonics.evolution import Terms, evolved, squared
+from hybridlit.photonics.experiment import Experiment
+from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.given import GivenInterferometers
 from hybridlit.photonics.kernels.choice import kernel_for
-from hybridlit.photonics.outcomes import Outcomes
-from hybridlit.photonics.propagation import LargePhasesError, circuit_columns
+from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
+from hybridlit.photonics.parameters import in_double
+from hybridlit.photonics.propagation import circuit_columns
+from hybridlit.photonics.readouts.row import outputs_of
 from hybridlit.photonics.simulation import probabilities
 from hybridlit.photonics.sizes import require_memory
-from hybridlit.photonics.tracing import refuse_onnx
+from hybridlit.photonics.state_rows import state_rows
+from hybridlit.photonics.superposition import Superposition
 from hybridlit.words import in_digits
 
 __all__ = ["PhotonicCircuit"]
 
-_Result = TypeVar("_Result")
 
-
-class PhotonicCircuit(nn.Module):
+class PhotonicCircuit(GivenInterferometers):
     r"""One circuit, or several of one shape: the base of the photonic layers.
 
     Holds the phases, turns features into data phases and asks `simulation` for outcomes. Its
@@ -54,14 +54,11 @@ class PhotonicCircuit(nn.Module):
             it is one of them.
     """
 
-    phases: Tensor
-    encoding: Tensor
-    tuned_by: Tensor
     photons: Tensor
+    input_state: tuple[int, ...] | Superposition
     readout: nn.Module
-    _half_turns: Tensor | None
-    _turns: bool
-    _widest: float
+    interferes = True
+    """Whether photons interfere with one another."""
 
     @checked
     def __init__(
@@ -72,22 +69,8 @@ class PhotonicCircuit(nn.Module):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
         circuit = ansatz.experiment
         assert ansatz.output_size is not None  # the ansatz has filled it in
-        self.ansatz = ansatz
-        self.count = count
-        self.recompute = recompute
-        self.input_size, self.output_size = ansatz.input_size, ansatz.output_size
-        self.input_state = circuit.occupation
-        self.fock_space: FockSpace = circuit.fock_space
-        self.outcomes = Outcomes(self.fock_space)
-        self._description = description(ansatz)
-        # torch.compile cannot read what the members of an enum carry
-        self._expectation = ansatz.readout.expectation
-        self._without_interference = ansatz.readout.distinguishable
-        self._has_expectations = self._expectation is not None
-
         if dtype is None:
             default = torch.promote_types(torch.get_default_dtype(), torch.float32)
             dtype = ansatz.dtype or default
@@ -97,35 +80,45 @@ class PhotonicCircuit(nn.Module):
             place = torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:  # torch asserts that it has CUDA
             raise ValueError(f"device must be one of torch's, got {device!r}: {error}") from error
-        if not self._has_expectations:
+        space, outcomes = circuit.fock_space, circuit.outcomes
+        if ansatz.needs_amplitudes:
             # A readout's weights and their gradient stand beside the simulation.
-            weights = ansatz.readout.numbers(self.fock_space, self.output_size) * (count or 1)
-            if weights + self.fock_space.size > 2**22:
+            weights = ansatz.readout.numbers(outcomes, ansatz.output_size) * (count or 1)
+            if weights + space.size > 2**22:
                 circuits, more = count or 1, 4 * weights
-                require_memory(
-                    self.fock_space, circuits, dtype, place.type, more, circuits=circuits
-                )
-
-        self._inputs = tuple(mode for mode, photons in enumerate(self.input_state) if photons)
+                require_memory(space, circuits, dtype, place.type, more, circuits=circuits)
+        super().__init__(
+            circuit.lowering(ansatz.input_size), count, not circuit.reservoir_mode,
+            circuit.use_bandwidth_tuning, place, dtype,
+        )  # fmt: skip
+        self.ansatz = ansatz
+        self.recompute = recompute
+        self.input_size, self.output_size = ansatz.input_size, ansatz.output_size
+        state = circuit.superposition
+        if state is not None and not self.interferes:
+            raise ValueError(
+                f"input_state must be photons in each mode for a {type(self).__name__}, got a "
+                f"superposition {state}, whose terms interfere: use a QuantumLayer"
+            )
+        self.input_state = circuit.occupation if state is None else state
+        self.input_space = FockSpace(space.modes, space.photons, space.space)
+        self.fock_space: FockSpace = space
+        self.outcomes: Outcomes = outcomes
+        self._description = description(ansatz)
+        # torch.compile cannot read what the members of an enum carry
+        self._expectation = ansatz.readout.expectation
+        self._without_interference = ansatz.readout.distinguishable
+        self._statistic = ansatz.readout.statistic
+        self._has_expectations = not ansatz.needs_amplitudes
+        self._inputs = tuple(mode for mode, mean in enumerate(circuit.mean_photons) if mean)
         self._order: tuple[int, ...] | None = None
-        factors = circuit.encoding_for(self.input_size)
-        self.columns, self._modes = factors.shape[:2]
-        stack = () if count is None else (count,)
-        like: dict[str, Any] = dict(device=place, dtype=dtype)
-        phases = torch.empty(*stack, self.columns + 1, len(cells(circuit.n_modes)), 2, **like)
-        if circuit.reservoir_mode:
-            self.register_buffer("phases", phases)
-        else:
-            self.phases = nn.Parameter(phases)
-        self.bandwidth: nn.Parameter | None = None
-        if circuit.use_bandwidth_tuning:
-            encoded = int(factors.any(axis=2).sum())
-            self.bandwidth = nn.Parameter(torch.empty(*stack, encoded, **like))
-        for constant in ("encoding", "tuned_by", "photons"):
-            self.register_buffer(constant, None, persistent=False)
+        self._superposed = state is not None
+        terms = (circuit.occupation,) if state is None else state.states
+        self._terms = Terms(space.modes, space.photons, terms)
+        self.register_buffer("photons", None, persistent=False)
         self._set_constants()
         make = ansatz.readout.module
-        self.readout = make(self.fock_space, self.output_size, count, place, dtype)
+        self.readout = make(outcomes, self.output_size, count, place, dtype)
         self.reset_parameters()
 
     @property
@@ -143,36 +136,31 @@ class PhotonicCircuit(nn.Module):
         if reset is not None:
             reset()
 
-    def reset_phases(self) -> None:
-        """Draw Haar-random interferometers and set every bandwidth to 1; leave the readout."""
-        drawn = haar_phases(
-            self.phases.shape[:-3].numel() * (self.columns + 1),
-            self.experiment.n_modes,
-            dtype=self.phases.dtype,
-            device=self.phases.device,
-        )
-        with torch.no_grad():
-            self.phases.copy_(drawn.view_as(self.phases))
-            if self.bandwidth is not None:
-                self.bandwidth.fill_(1.0)
-
     def extra_repr(self) -> str:
         """Return sizes, circuit and states for `repr`."""
         circuit = self.experiment
-        state = ",".join(str(photons) for photons in self.input_state)
+        kept = f", kept={in_digits(self.outcomes.size)}" if self.outcomes.rule else ""
         parts = [
             f"input_size={self.input_size}, output_size={self.output_size}, "
             f"circuit={circuit.circuit_name}",
             f"modes={circuit.n_modes}, photons={circuit.n_photons}, data_columns={self.columns}",
-            f"input_state=|{state}>, space={self.fock_space.space.value}",
-            f"states={in_digits(self.fock_space.size)}, phases={self.phases.numel()}",
+            f"input_state={self._ket()}, space={self.fock_space.space.value}",
+            f"states={in_digits(self.fock_space.size)}{kept}, phases={self.phases.numel()}",
         ]
         if self.count is not None:
             parts.insert(0, f"count={self.count}")
         if circuit.reservoir_mode:
             parts.append("reservoir")
+        if self.given and self.frozen.any():
+            which = self.frozen.view(-1, self.columns + 1).any(0).nonzero().flatten().tolist()
+            parts.append(f"frozen={which}")
         parts.append(f"kernel={kernel_for(self.fock_space, self.phases)}")
         return ", ".join(parts)
+
+    def _ket(self) -> str:
+        if isinstance(self.input_state, Superposition):
+            return repr(self.input_state)
+        return f"|{','.join(map(str, self.input_state))}>"
 
     def __prepare_scriptable__(self) -> Self:
         """Refuse `torch.jit.script`, which asks every module for this."""
@@ -183,11 +171,16 @@ class PhotonicCircuit(nn.Module):
 
     # --- forward ----------------------------------------------------------------------------------
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | int | None = None, state: Tensor | None = None) -> Tensor:
         """Return the outputs.
 
         Args:
-            x: Features, shape (..., input_size), real floating.
+            x: Features, shape (..., input_size), real floating; of a circuit without data also the
+                batch size, or None with a `state`.
+            state: What enters instead of `input_state`: amplitudes over `input_space`, shape
+                (..., K), complex or real; of an unbunched layer also over the full Fock space. One
+                for each row of `x`, or one for all; or many for one row. It is taken as it is: the
+                probabilities of a state of norm c sum to c squared, unless they are post-selected.
 
         Returns:
             Shape (..., output_size); of a stack (..., count, output_size).
@@ -195,11 +188,17 @@ class PhotonicCircuit(nn.Module):
         Raises:
             TypeError: If `x` is no floating tensor, or float64 in a float32 layer.
             ValueError: If its width is wrong or, on the CPU, if a feature is not finite or a sample
-                has next to no unbunched outcome.
+                has next to no outcome that is kept.
         """
-        return self._read(x, self._outputs)
+        return self._read(x, self._outputs, state=state)
 
-    def _read(self, x: Tensor, read: Callable[[Tensor], Tensor], each: bool = False) -> Tensor:
+    def _read(
+        self,
+        x: Tensor | int | None,
+        read: Callable[..., Tensor],
+        each: bool = False,
+        state: Tensor | None = None,
+    ) -> Tensor:
         """Check features once, and read outcomes outside autocast.
 
         Args:
@@ -208,11 +207,18 @@ class PhotonicCircuit(nn.Module):
                 stack whose circuits get features of their own, to results of rows, `count` first in
                 any stack.
             each: Whether the circuits of a stack get features of their own.
+            state: Input states, which `read` then gets as well, shape (circuits or 1, samples, K).
 
         Returns:
             Shape (..., *outputs), of a stack (..., count, *outputs), in the dtype of `x`; under
             autocast in at least float32.
         """
+        if self.input_size == 0 and not isinstance(x, Tensor):
+            if x is not None:
+                sizes: tuple[int, ...] = (integer(x, "x", 0),)
+            else:
+                sizes = () if state is None else state.shape[:-1]
+            x = self.phases.new_empty(*sizes, *(self.count or 1,) * each, 0)
         if not isinstance(x, Tensor) or not x.is_floating_point():
             got = x.dtype if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"x must be a real floating tensor, got {got}; use x.float()")
@@ -223,7 +229,7 @@ class PhotonicCircuit(nn.Module):
             )
         kept = (self.count, self.input_size) if each else (self.input_size,)
         lead = x.dim() - len(kept)
-        before = x.shape[:lead]
+        before: tuple[int, ...] = x.shape[:lead]
         if x.shape[lead:] != kept:
             raise ValueError(
                 f"x must have shape (..., {f'{self.count}, ' if each else ''}"
@@ -232,35 +238,71 @@ class PhotonicCircuit(nn.Module):
         rows = x if lead == 1 else x.reshape(math.prod(before), *kept)
         if each:
             rows = rows.transpose(0, 1)
+        given: tuple[Tensor, ...] = (rows,)
+        if self.input_size == 0:
+            rows = rows[..., :1, :]  # one for all
+            given = (rows,)
+        if state is not None:
+            double = self.angles().dtype == torch.float64
+            states, before = state_rows(state, before, self.input_space, self.count, double)
+            given = rows, states
         device = x.device.type
         autocast = device != "meta" and torch.is_autocast_enabled(device)
         if autocast:
             with torch.autocast(device, enabled=False):
-                result = read(rows)
+                result = read(*given)
         else:
-            result = read(rows)
+            result = read(*given)
         if self.count is not None:
             result = result.transpose(0, 1)
+        if self.input_size == 0:
+            result = result.expand(math.prod(before), *result.shape[1:])
         if not autocast:
             if result.is_floating_point():
                 result = result.to(x.dtype)
         elif result.dtype == torch.float64:  # autocast casts no float64, so that a Linear raises
             result = result.to(torch.promote_types(x.dtype, torch.float32))
-        return result if lead == 1 else result.reshape(before + result.shape[1:])
+        return result if len(before) == 1 else result.reshape(before + result.shape[1:])
 
     # --- readings of rows: what subclasses say ----------------------------------------------------
 
-    def _outputs(self, rows: Tensor) -> Tensor:
+    def _outputs(self, rows: Tensor, state: Tensor | None = None) -> Tensor:
         """Outputs (..., batch, output_size)."""
-        if self._has_expectations:
+        if self._has_expectations and state is None:
             return self._expectations(rows)
-        outputs: Tensor = self.readout(self._probabilities(rows)[0])
-        return outputs
+        found = self._probabilities(rows, state)[0]
+        return outputs_of(found, self.readout, self._statistic, self.outcomes)
 
-    def _probabilities(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Probabilities (..., batch, D), and what they summed to (..., batch) if unbunched."""
-        photons = self._order or self._occupied()
-        return self._at(rows, photons, probabilities, self.outcomes, self.recompute)
+    def _probabilities(
+        self, rows: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Probabilities (..., batch, D), and what they summed to (..., batch) if selected."""
+        if state is None and not self._superposed:
+            photons = self._order or self._occupied()
+            return self._at(rows, photons, probabilities, self.outcomes, self.recompute)
+        found, kept = self._amplitudes(rows, state)
+        return squared(found), kept
+
+    def _amplitudes(
+        self, rows: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Amplitudes (..., batch, D), and the success probability (..., batch) if selected."""
+        terms = self._terms
+        if state is None:
+            state = self._amplitudes_in
+        else:
+            space = self.input_space
+            own = state.shape[-1] == space.size
+            kind = space.space if own else ComputationSpace.FOCK
+            terms = Terms(space.modes, space.photons, kind)
+        if self.input_size or self.phases.is_meta:
+            return self._at(rows, (), evolved, terms, state, self.outcomes)
+        try:
+            return evolved(self._without_data(), terms, state, self.outcomes)
+        except RareOutcomesError:
+            if state.dtype == torch.complex128:
+                raise
+        return in_double(evolved, self._without_data(torch.float64), terms, state, self.outcomes)
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""
@@ -276,71 +318,22 @@ class PhotonicCircuit(nn.Module):
     def _occupied(self) -> tuple[int, ...]:
         """The input mode of each photon, in the order of computation."""
         if self._order is None:  # expectations serve any number of photons, and seldom ask for it
-            self._order = tuple(occupied_modes(self.input_state))
+            self._order = tuple(occupied_modes(self.experiment.occupation))
         return self._order
 
-    # --- from features to the kernels -------------------------------------------------------------
-
-    def _at(
-        self, rows: Tensor, inputs: tuple[int, ...], simulate: Callable[..., _Result], *how: Any
-    ) -> _Result:
-        """Simulate the circuit of each row; `simulate` gets it lowered, and `how`.
-
-        Whole turns are taken off large data phases, see `circuit.data_phases`.
-        """
-        phases, encoding, bandwidth = self._circuit_phases(), self.encoding, self.bandwidth
-        if encoding.dtype != phases.dtype:
-            self._set_constants()  # a state of another precision was assigned
-            encoding = self.encoding
-        factors = tuned(encoding, bandwidth, self.tuned_by)
-        data_phases = factors @ rows.to(encoding.dtype).mT
-        half_turns, looks = self._half_turns, can_look_at(data_phases)
-        if not looks:
-            refuse_onnx()
-        if half_turns is not None:
-            turns = self._turns or not looks
-            if not turns and self._widest and bandwidth is not None:
-                turns = hides_terms(rows, bandwidth, self._widest)
-            if not turns:
-                try:
-                    return simulate(self._lowered(phases, data_phases, inputs), *how)
-                except LargePhasesError:
-                    self._turns = True
-            with torch.no_grad():  # a checkpoint that computes again must not find more was kept
-                half_turns = tuned(half_turns, bandwidth, self.tuned_by)
-                left = turned_back(data_phases, factors, half_turns, rows)
-            data_phases = left + (data_phases - data_phases.detach())
-        return simulate(self._lowered(phases, data_phases, inputs), *how)
-
-    def _lowered(self, phases: Tensor, data_phases: Tensor, inputs: tuple[int, ...]) -> Lowered:
-        *stack, _, batch = data_phases.shape
-        data_phases = data_phases.view(*stack, self.columns, self._modes, batch)
-        if self.count is not None and not stack:
-            data_phases = data_phases.expand(self.count, -1, -1, -1)
-        return Lowered(phases, data_phases, inputs)
-
-    def _circuit_phases(self) -> Tensor:
-        # A half-precision state dict loaded with assign=True would otherwise sink the island.
-        phases = self.phases
-        if phases.dtype is torch.float32 or phases.dtype is torch.float64:
-            return phases
-        return phases.to(torch.float32)
-
     def _set_constants(self) -> None:
-        """Fill what follows from the experiment alone.
-
-        `encoding` and `tuned_by` are those of the `LinearMap`, `photons` holds the photons in each
-        occupied mode. What float64 knows is in no buffer, so that no cast reaches it. `_turns` says
-        to take whole turns off without a trial: where a phase has been too large, or where large
-        terms may hide.
-        """
-        dtype = torch.promote_types(self.phases.dtype, torch.float32)
-        device = self.phases.device
-        photons = [float(self.input_state[mode]) for mode in self._inputs]
-        with torch.inference_mode(False):  # training after inference needs them too
-            found = LinearMap.of(self.experiment.encoding_for(self.input_size), dtype, device)
+        super()._set_constants()
+        if not hasattr(self, "_inputs"):
+            return  # the base class has them before there are photons
+        dtype, device = self.encoding.dtype, self.encoding.device
+        circuit = self.experiment
+        photons = [circuit.mean_photons[mode] for mode in self._inputs]
+        superposition = circuit.superposition
+        amplitudes = [1.0] if superposition is None else superposition.amplitudes
+        with torch.inference_mode(False):
             self.photons = torch.tensor(photons, dtype=dtype, device=device)
-        self.encoding, self.tuned_by, self._half_turns, self._turns, self._widest = found
+            values = torch.tensor(amplitudes, dtype=dtype.to_complex(), device=device)
+            self._amplitudes_in = values[None, None]
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -373,16 +366,8 @@ class PhotonicCircuit(nn.Module):
             self._reset_readout()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Follow `.to()`, `.half()` and the like, but never below float32."""
-
-        def floored(tensor: Tensor) -> Tensor:
-            result = fn(tensor)
-            low = result.dtype in (torch.float16, torch.bfloat16)
-            return tensor.to(result.device) if low else result
-
         empty = self.phases.is_meta
-        super()._apply(floored, recurse)  # type: ignore[no-untyped-call]
-        self._set_constants()  # cast ones would keep float32's error
+        super()._apply(fn, recurse)
         if empty and not self.phases.is_meta:
             self._reset_readout()  # its tables, which are in no state dict
         return self

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from hybridlit.internals.torch import metadata
-from hybridlit.photonics.experiment import Ansatz
+from hybridlit.photonics.ansatz import Ansatz
+from hybridlit.photonics.experiment import Experiment
 
 __all__ = ["circuits_in", "description", "differences"]
 
@@ -18,18 +23,42 @@ def description(ansatz: Ansatz) -> dict[str, str]:
         ansatz: Experiment and sizes.
 
     Returns:
-        Plain strings by name; the encoding as its shape and the start of a hash.
+        Plain strings by name; the encoding as its shape and the start of a hash, and so the
+        interferometers between, unless they are whole meshes.
     """
     circuit = ansatz.experiment
-    factors = circuit.encoding_for(ansatz.input_size) + 0.0  # no negative zeros
-    hashed = hashlib.sha256(factors.astype("<f8").tobytes()).hexdigest()
-    return {
-        "input_state": str(circuit.occupation),
+    lowering = circuit.lowering(ansatz.input_size)
+    found = {
+        "input_state": _in_words(circuit),
         "computation_space": circuit.fock_space.space.value,
         "output_mapping_strategy": ansatz.readout.equals or ansatz.strategy.value,
-        "encoding": f"{factors.shape}:{hashed[:16]}",
+        "encoding": f"{lowering.encoding.shape}:{_hash(lowering.encoding)}",
         "circuit_type": circuit.circuit_name,
     }
+    if circuit.rule is not None:
+        found["postselect"] = circuit.rule
+    if lowering.slots is not None:
+        matrices, places, factor = lowering.slots
+        # rounded, since the last digits of matrices are those of a machine
+        parts = matrices.real.round(7), matrices.imag.round(7), places, factor.round(7)
+        found["circuit"] = f"{places.shape}:{_hash(*parts)}"
+    return found
+
+
+def _hash(*arrays: npt.NDArray[Any]) -> str:
+    hashed = hashlib.sha256()
+    for array in arrays:
+        hashed.update((array + 0.0).astype("<f8").tobytes())  # no negative zeros
+    return hashed.hexdigest()[:16]
+
+
+def _in_words(circuit: Experiment) -> str:
+    """The input state, a superposition as its number of terms and the start of a hash."""
+    state = circuit.superposition
+    if state is None:
+        return str(circuit.occupation)
+    numbers = np.array(state.states), state.amplitudes.real, state.amplitudes.imag
+    return f"{len(state.terms)} terms:{_hash(*numbers)}"
 
 
 def differences(saved: Mapping[str, str] | None, own: Mapping[str, str]) -> str:
@@ -43,9 +72,11 @@ def differences(saved: Mapping[str, str] | None, own: Mapping[str, str]) -> str:
         Empty if they do not differ or one is unknown. A circuit type and an explicit encoding of
         the same factors do not differ.
     """
-    if saved is None or all(saved.get(k) == v for k, v in own.items() if k != "circuit_type"):
+    if saved is None:
         return ""
-    differing = [name for name, value in own.items() if saved.get(name) != value]
+    differing = [name for name in {**saved, **own} if saved.get(name) != own.get(name)]
+    if differing in ([], ["circuit_type"]):
+        return ""
     old, new = (
         ", ".join(f"{name}={circuit.get(name)}" for name in differing) for circuit in (saved, own)
     )

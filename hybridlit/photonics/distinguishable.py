@@ -55,17 +55,31 @@ def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:
 class _Distinguishable(PhotonicCircuit):
     """Replaces what a circuit says about its photons, and nothing else."""
 
+    interferes = False
+
     def extra_repr(self) -> str:
         """Return sizes, circuit and states for `repr`."""
         without_kernel = super().extra_repr().rpartition(", kernel=")[0]
         return f"{without_kernel}, distinguishable photons"
 
-    def _probabilities(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _probabilities(
+        self, rows: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        if state is not None:
+            return self._amplitudes(rows, state)
         transfer = self._transfer(rows, self._occupied())
         weights = distinguishable_probabilities(transfer.flatten(2), self.fock_space)
         weights = weights.unflatten(0, transfer.shape[2:])
         number = torch.finfo(weights.dtype)  # nothing cancels: what is no underflow is known
-        return self.outcomes.conditional(weights, number.tiny / number.eps)
+        return self.outcomes.conditional(weights, least=number.tiny / number.eps)
+
+    def _amplitudes(
+        self, rows: Tensor, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        raise NotImplementedError(
+            "photons that do not interfere have no amplitudes in common: state= and amplitudes(x) "
+            "need a QuantumLayer"
+        )
 
     def _expectations(self, rows: Tensor) -> Tensor:
         if self._without_interference is None:

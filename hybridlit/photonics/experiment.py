@@ -1,8 +1,8 @@
-"""What to simulate, as plain validated data: the experiment and the ansatz built from it."""
+"""What to simulate, as plain validated data: the experiment."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -10,17 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
-from hybridlit.checks import boolean, choice, enum_member, integer, precision
-from hybridlit.photonics.circuit.builders import CircuitType, Encoding, explicit
+from hybridlit.checks import boolean, choice, enum_member, integer
+from hybridlit.photonics.circuit.builders import CircuitType, Encoding, explicit, meshes_between
+from hybridlit.photonics.circuit.circuit import Circuit
+from hybridlit.photonics.circuit.lowering import Lowering, lowering_of, of_encoding
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.readouts.row import Readout
+from hybridlit.photonics.outcomes import Outcomes
+from hybridlit.photonics.postselection import rule_text
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.states import StatePattern
+from hybridlit.photonics.superposition import Superposition, is_superposition, occupation_of
+
+if TYPE_CHECKING:
+    from hybridlit.photonics.budget import Budget
 
 __all__ = [
-    "Ansatz",
-    "AnsatzFactory",
     "CircuitTypeName",
     "Experiment",
     "ReadoutName",
@@ -47,7 +53,7 @@ EncodingUnit = Literal["pi", "radian"]
 class Experiment:
     """A linear-optical circuit on a Fock state, not yet tied to a number of features.
 
-    Exactly one of `circuit_type` and `encoding` says where the data enter.
+    Exactly one of `circuit_type`, `encoding` and `circuit` says where the data enter.
 
     Args:
         circuit_type: A `CircuitType` or its string.
@@ -57,13 +63,21 @@ class Experiment:
         state_pattern: Where the input photons are, a `StatePattern` or its string.
         use_bandwidth_tuning: Give each encoded phase a learnable factor, initially 1.
         reservoir_mode: Draw the interferometers' phases once and keep them fixed.
-        input_state: The input occupation of each mode, instead of `state_pattern`.
+        input_state: The input occupation of each mode, instead of `state_pattern`; or a
+            superposition: a mapping from occupations of as many photons to amplitudes, which are
+            divided by their norm, a Perceval `StateVector`, or a list of mappings of `state` and
+            `amplitude`, a number or real and imaginary part. Kept as a tuple or a `Superposition`.
         computation_space: `"fock"` for all outcomes; `"unbunched"` for those with at most one
             photon a mode, their probabilities renormalised.
+        postselect: Which outcomes to keep, their probabilities renormalised, as Perceval's
+            `PostSelect` says it: `"[0,1]==1 & [4]<2"`, see `postselection.parsed`; or
+            `"dual_rail"`, one photon in each two modes. None: all of them.
         encoding: Instead of a circuit type, the phases for each unit of a feature: a nested
             sequence, array or tensor of shape (columns, modes, features). Kept as tuples, in units
             of pi.
         encoding_unit: What `encoding` is given in: `"pi"`, units of pi, or `"radian"`.
+        circuit: Instead of both, the components one by one: a `Circuit`, of which a copy is kept,
+            or its components in their plain form.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -80,19 +94,82 @@ class Experiment:
     state_pattern: StatePattern | str = StatePattern.PERIODIC
     use_bandwidth_tuning: bool = False
     reservoir_mode: bool = False
-    input_state: Sequence[int] | None = field(default=None, kw_only=True)
+    input_state: (
+        Sequence[int]
+        | Mapping[tuple[int, ...], complex]
+        | Sequence[Mapping[str, Any]]
+        | Superposition
+        | None
+    ) = field(default=None, kw_only=True)
     computation_space: ComputationSpace | str = field(default=ComputationSpace.FOCK, kw_only=True)
+    postselect: str | None = field(default=None, kw_only=True)
     encoding: Sequence[Sequence[Sequence[float]]] | npt.NDArray[Any] | Tensor | None = field(
         default=None, kw_only=True
     )
     encoding_unit: EncodingUnit = field(default="pi", kw_only=True)
+    circuit: Circuit | Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def largest(
+        cls,
+        budget: Budget | str,
+        *,
+        n_modes: int | None = None,
+        n_photons: int | None = None,
+        input_size: int | None = None,
+        batch_size: int = 64,
+        circuit_type: CircuitType | str = CircuitType.SERIES,
+        computation_space: ComputationSpace | str = ComputationSpace.FOCK,
+        dtype: torch.dtype = torch.float32,
+        **circuit: Any,
+    ) -> Self:
+        """Return the circuit with the most states whose training step is within a budget.
+
+        Circuits are tried in an order in which each has more states than the one before: with
+        `n_modes` given, of 1, 2, ... photons, up to one a mode, or if unbunched one for two modes;
+        with `n_photons` given, of ever more modes; with neither, of m modes and half as many
+        photons, rounded down. Time and memory are those of `estimate`, of the probabilities and
+        their gradient; for a whole model see `hybridlit fit --budget`.
+
+        Args:
+            budget: A `Budget`, or what `Budget.parse` takes, such as `"2GiB, 20ms, ascella"`.
+            n_modes: Number of modes; None: as many as the budget allows.
+            n_photons: Number of photons; None: the same.
+            input_size: Number of features; None: one fewer than modes.
+            batch_size: Samples in a step, at least 1.
+            circuit_type: Where the features enter.
+            computation_space: `"fock"` or `"unbunched"`.
+            dtype: Precision of the simulation.
+            **circuit: Other fields, but for `input_state`, `encoding` and `circuit`, which are of
+                a given number of modes.
+
+        Returns:
+            The experiment.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If an argument is out of range, or no circuit is within the budget.
+
+        Example:
+            >>> Experiment.largest("1 MiB", n_photons=3, batch_size=16).n_modes
+            21
+        """
+        from hybridlit.photonics.budget import largest_experiment  # which makes experiments
+
+        fixed = dict(circuit_type=circuit_type, computation_space=computation_space, **circuit)
+        numbers = n_modes, n_photons, input_size, batch_size
+        return largest_experiment(cls, budget, *numbers, dtype, fixed)
 
     def __post_init__(self) -> None:
-        if (self.circuit_type is None) == (self.encoding is None):
+        ways = ("circuit_type", "encoding", "circuit")
+        given = [name for name in ways if getattr(self, name) is not None]
+        if len(given) != 1:
             raise ValueError(
-                "give exactly one of circuit_type and encoding, got "
-                + ("neither" if self.encoding is None else f"both, {self.circuit_type!r} and one")
+                f"give exactly one of circuit_type, encoding and circuit, got "
+                f"{' and '.join(given) or 'neither'}"
             )
+        if self.circuit is not None:
+            self._set_circuit()
         self._set("n_modes", integer(self.n_modes, "n_modes", 2))
         self._set_input()
         self._set("state_pattern", enum_member(StatePattern, self.state_pattern, "state_pattern"))
@@ -104,6 +181,10 @@ class Experiment:
                 f"{self.n_photons}: as many photons as modes leave one outcome, whose probability "
                 "is always 1; use fewer photons or computation_space='fock'"
             )
+        if self.postselect is not None:
+            name, rule = rule_text(self.postselect, self.n_modes, self.n_photons)
+            self._set("postselect", name)
+            Outcomes(self.fock_space, rule)  # which looks at what is kept
         boolean(self.use_bandwidth_tuning, "use_bandwidth_tuning")
         boolean(self.reservoir_mode, "reservoir_mode")
         if self.circuit_type is not None:
@@ -116,6 +197,24 @@ class Experiment:
         elif self.encoding_unit != "pi":
             raise ValueError("encoding_unit='radian' needs an encoding; circuit types have factors")
 
+    def _set_circuit(self) -> None:
+        """Keep a copy of the circuit that does not change, and take its number of modes."""
+        given = self.circuit
+        if isinstance(given, Mapping):  # whole, as Circuit.plain gives it
+            given = Circuit(**given)
+        elif not isinstance(given, Circuit):
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                got = f"{type(given).__name__} {given!r}"
+                raise TypeError(f"circuit must be a Circuit or a list of components, got {got}")
+            given = Circuit(self.n_modes, given)
+        if self.n_modes not in (0, given.n_modes):
+            raise ValueError(
+                f"n_modes must be {given.n_modes} or left out with a circuit of {given.n_modes} "
+                f"modes, got {self.n_modes}"
+            )
+        self._set("n_modes", given.n_modes)
+        self._set("circuit", given.copy().in_use())
+
     def _set_input(self) -> None:
         """Normalise the input state, and the number of photons, which follows from it."""
         state = self.input_state
@@ -123,10 +222,17 @@ class Experiment:
             if self.n_photons is None:
                 raise ValueError("n_photons must be given, at least 1, or input_state with photons")
             return self._set("n_photons", integer(self.n_photons, "n_photons", 1))
-        if isinstance(state, str) or not hasattr(state, "__iter__"):
+        if isinstance(state, str) or not (hasattr(state, "__iter__") or is_superposition(state)):
             got = f"{type(state).__name__} {state!r}"
             raise TypeError(f"input_state must be a sequence of ints, got {got}")
-        occupation = tuple(integer(number, "each entry of input_state", 0) for number in state)
+        kept: Superposition | tuple[int, ...]
+        if is_superposition(state):
+            kept = Superposition.of(state)
+            occupation = kept.terms[0][0]
+            if kept.terms == ((occupation, 1.0),):
+                kept = occupation
+        else:
+            kept = occupation = occupation_of(state)
         photons = sum(occupation) if self.n_photons is None else self.n_photons
         photons = integer(photons, "n_photons", 1)
         if len(occupation) != self.n_modes or sum(occupation) != photons:
@@ -134,52 +240,119 @@ class Experiment:
                 f"input_state must hold n_photons={photons} photons in n_modes={self.n_modes} "
                 f"modes, got {occupation} with {sum(occupation)} photons in {len(occupation)} modes"
             )
-        self._set("input_state", occupation)
+        self._set("input_state", kept)
         self._set("n_photons", photons)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to normalise a frozen field
 
     @property
+    def superposition(self) -> Superposition | None:
+        """The input state where it is a superposition."""
+        return self.input_state if isinstance(self.input_state, Superposition) else None
+
+    @property
+    def mean_photons(self) -> tuple[float, ...]:
+        """Mean photon number of each input mode."""
+        state = self.superposition
+        return tuple(map(float, self.occupation)) if state is None else state.mean_photons
+
+    @property
+    def most_in_a_mode(self) -> int:
+        """The most photons that any mode holds in any term of the input state."""
+        state = self.superposition
+        return max(map(max, (self.occupation,) if state is None else state.states))
+
+    @property
     def occupation(self) -> tuple[int, ...]:
-        """The input Fock state, photons in each mode."""
+        """The input Fock state, photons in each mode.
+
+        Raises:
+            ValueError: If the input state is a superposition of several.
+        """
+        if isinstance(self.input_state, Superposition):
+            raise ValueError(
+                f"input_state is a superposition of {len(self.input_state.terms)} occupations, "
+                "where one occupation is needed"
+            )
         if self.input_state is not None:
-            return tuple(self.input_state)
+            return tuple(self.input_state)  # type: ignore[arg-type]
         return StatePattern(self.state_pattern).occupation(self.n_modes, self.n_photons)
 
     @property
     def circuit_name(self) -> str:
-        """The circuit type, or `"explicit"`."""
-        return "explicit" if self.circuit_type is None else CircuitType(self.circuit_type).value
+        """The circuit type; `"explicit"` with an encoding, `"components"` with a circuit."""
+        if self.circuit_type is None:
+            return "explicit" if self.circuit is None else "components"
+        return str(CircuitType(self.circuit_type).value)
+
+    @property
+    def input_size(self) -> int | None:
+        """Number of features; None where the circuit type takes any."""
+        if self.encoding is not None:
+            return int(np.shape(self.encoding)[2])
+        return self.circuit.input_size if isinstance(self.circuit, Circuit) else None
 
     @property
     def fock_space(self) -> FockSpace:
-        """The outcomes."""
+        """The states that are simulated: the outcomes, unless `postselect` keeps some of them."""
         return FockSpace(self.n_modes, self.n_photons, ComputationSpace(self.computation_space))
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """The outcomes that have a probability, a sequence of occupation tuples."""
+        return Outcomes(self.fock_space, self.rule)
+
+    @property
+    def rule(self) -> str | None:
+        """What `postselect` says, by name or not; None without it."""
+        if self.postselect is None:
+            return None
+        return rule_text(self.postselect, self.n_modes, self.n_photons)[1]
 
     def encoding_for(self, features: int) -> Encoding:
         """Return the encoding of a number of features.
 
         Args:
-            features: Number of features, at least 1.
+            features: Number of features, at least 0.
 
         Returns:
             Phases in units of pi for each unit of a feature, shape (columns, modes, features).
 
         Raises:
             MemoryError: If there are too many features to say where each of them goes.
-            ValueError: If an explicit encoding is for another number of features.
+            ValueError: If the circuit or an explicit encoding is for another number of features.
         """
+        return self.lowering(features).encoding
+
+    def lowering(self, features: int) -> Lowering:
+        """Return the circuit of a number of features in the form that kernels know.
+
+        Args:
+            features: Number of features, at least 0.
+
+        Returns:
+            What follows from the circuit alone.
+
+        Raises:
+            MemoryError: If there are too many features to say where each of them goes.
+            ValueError: If the circuit or an explicit encoding is for another number of features.
+        """
+        wanted = self.input_size
+        if wanted not in (None, features):
+            source = "circuit" if self.encoding is None else "encoding"
+            raise ValueError(
+                f"input_size must be {wanted}, the number of features in the experiment's "
+                f"{source}, got {features}"
+            )
+        if isinstance(self.circuit, Circuit):
+            return lowering_of(self.circuit, features)
+        if not features:
+            return lowering_of(self.circuit_for(0).in_use(), 0)
         if self.encoding is not None:
-            array = np.array(self.encoding)
-            if array.shape[2] != features:
-                raise ValueError(
-                    f"input_size must be {array.shape[2]}, the number of features in the "
-                    f"experiment's encoding, got {features}"
-                )
-            return array
+            return of_encoding(np.array(self.encoding))
         try:
-            return CircuitType(self.circuit_type or "").row(features, self.n_modes)
+            return of_encoding(CircuitType(self.circuit_type or "").row(features, self.n_modes))
         except MemoryError as error:
             raise MemoryError(
                 f"input_size={features} is too large for n_modes={self.n_modes}: one number for "
@@ -187,103 +360,16 @@ class Experiment:
                 "features before the photonic layer"
             ) from error
 
-
-@dataclass(frozen=True)
-class Ansatz:
-    """An experiment tied to numbers of features and outputs; made by `AnsatzFactory`.
-
-    Args:
-        experiment: The circuit.
-        input_size: Number of features, at least 1.
-        output_size: Number of outputs; None where the strategy has only one: NONE, which gives all
-            probabilities, MODE_EXPECTATIONS and PAIR_CORRELATIONS.
-        output_mapping_strategy: How probabilities become outputs.
-        dtype: `torch.float32` or `torch.float64`, in which layers made of it compute; None: torch's
-            default, if it is one of them.
-
-    Raises:
-        TypeError: If an argument has the wrong type.
-        ValueError: If a size is out of range or does not fit the strategy, or if no feature would
-            reach the output: mode expectations of as many photons in each input mode, and pair
-            correlations of one photon, are constant.
-    """
-
-    experiment: Experiment
-    input_size: int
-    output_size: int | None = None
-    output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR
-    dtype: torch.dtype | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.experiment, Experiment):
-            raise TypeError(
-                f"experiment must be an Experiment, got {type(self.experiment).__name__}"
-            )
-        name = "output_mapping_strategy"
-        strategy = enum_member(OutputMappingStrategy, self.output_mapping_strategy, name)
-        object.__setattr__(self, name, strategy)
-        if self.dtype is not None:
-            precision(self.dtype, "dtype")
-        object.__setattr__(self, "input_size", integer(self.input_size, "input_size", 1))
-        self.experiment.encoding_for(self.input_size)  # an explicit one may have another width
-        space, readout = self.experiment.fock_space, strategy.readout
-        mapping = f"{name}={strategy.value!r}"
-        if readout.expectation is not None and space.unbunched:
-            raise ValueError(
-                f"{mapping} needs computation_space='fock': expectations after post-selection have "
-                "no form without all amplitudes"
-            )
-        only_size = None if readout.only_size is None else readout.only_size(space)
-        if self.output_size is None and only_size is None:
-            raise ValueError(
-                f"output_size must be given with {mapping}; 'none' gives all {space.size} "
-                "probabilities without it"
-            )
-        wanted = only_size if self.output_size is None else self.output_size
-        size = integer(wanted, "output_size", 1)
-        object.__setattr__(self, "output_size", size)
-        refusal = readout.refusal(space, self.experiment.occupation, size)
-        if refusal:
-            raise ValueError(f"{mapping} {refusal}")
-        if only_size not in (None, size):
-            raise ValueError(f"output_size must be {only_size} or None with {mapping}, got {size}")
-
-    @property
-    def strategy(self) -> OutputMappingStrategy:
-        """How probabilities become outputs, as a member."""
-        return OutputMappingStrategy(self.output_mapping_strategy)
-
-    @property
-    def readout(self) -> Readout:
-        """All that depends on the strategy."""
-        return self.strategy.readout
-
-
-class AnsatzFactory:
-    """Makes an `Ansatz`, with the call that MerLin's users know."""
-
-    @staticmethod
-    def create(
-        experiment: Experiment,
-        input_size: int,
-        output_size: int | None = None,
-        output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
-        dtype: torch.dtype | None = None,
-    ) -> Ansatz:
-        """Tie an experiment to numbers of features and outputs.
+    def circuit_for(self, features: int) -> Circuit:
+        """Return the circuit of a number of features, component by component.
 
         Args:
-            experiment: As for `Ansatz`, and so are the others.
-            input_size: Number of features.
-            output_size: Number of outputs.
-            output_mapping_strategy: How probabilities become outputs.
-            dtype: In which layers made of it compute.
-
-        Returns:
-            The ansatz for `QuantumLayer`.
+            features: Number of features, at least 0.
 
         Raises:
-            TypeError: If an argument has the wrong type.
-            ValueError: As `Ansatz`.
+            ValueError: If the circuit or an explicit encoding is for another number of features.
         """
-        return Ansatz(experiment, input_size, output_size, output_mapping_strategy, dtype)
+        if isinstance(self.circuit, Circuit):
+            return self.circuit
+        encoding = self.encoding_for(features) if features else np.zeros((0, self.n_modes, 0))
+        return meshes_between(encoding)

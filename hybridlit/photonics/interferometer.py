@@ -29,6 +29,7 @@ from hybridlit.photonics.kernels.choice import (
     serves_any,
     transforming,
 )
+from hybridlit.photonics.shapes import shaped
 from hybridlit.photonics.tables import on_device
 from hybridlit.photonics.tracing import recording
 
@@ -85,6 +86,10 @@ def unitaries(phases: Tensor) -> Tensor:
     if serves_any(phases) and not plain:
         result: Tensor = _Unitaries.apply(phases)  # type: ignore[no-untyped-call]
         return result
+    if phases.is_meta and not plain:
+        *stack, count, _ = phases.shape
+        modes = (1 + math.isqrt(1 + 8 * count)) // 2
+        return shaped((*stack, modes, modes), phases, complex_numbers=True)
     return unitaries_in_torch(phases)
 
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from hybridlit.checks import enum_member, integer
+from hybridlit.checks import integer
+from hybridlit.photonics.ansatz import Ansatz, AnsatzFactory, strategy_for
 from hybridlit.photonics.base import PhotonicCircuit
-from hybridlit.photonics.experiment import Ansatz, AnsatzFactory, Experiment
+from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
@@ -32,17 +33,19 @@ class QuantumLayer(PhotonicCircuit):
     whatever the precision around it, and its parameters are real. Outside autocast the outputs have
     the dtype of `x`.
 
-    NaN or infinite features raise on the CPU, and so do samples whose unbunched outcomes are too
-    rare to be told from rounding errors, even in float64, which takes over where float32 fails. On
-    other devices such checks would cost a synchronisation each step, so there they become NaN
-    outputs of their samples.
+    NaN or infinite features raise on the CPU, and so do samples whose kept outcomes are too rare to
+    be told from rounding errors, even in float64, which takes over where float32 fails. On other
+    devices such checks would cost a synchronisation each step, so there they become NaN outputs of
+    their samples.
 
     Args:
-        input_size: Number of features.
+        input_size: Number of features; 0 for a circuit without data, which then takes a batch size
+            as well: `layer(32)`.
         output_size: Number of outputs; see `Ansatz`.
         ansatz: What `AnsatzFactory.create` made; its sizes, mapping and precision hold.
         experiment: The circuit, instead of an ansatz.
-        output_mapping_strategy: How photon statistics become outputs.
+        output_mapping_strategy: How photon statistics become outputs; None: `"linear"`, or
+            `"none"`, all probabilities, without an `output_size`.
         recompute: Simulate again for the gradient instead of keeping intermediate states: less
             memory, up to a third more time. None keeps them up to 5 MiB, while that is faster.
         device: Where parameters and buffers are; None: torch's default.
@@ -57,8 +60,10 @@ class QuantumLayer(PhotonicCircuit):
         bandwidth: Factor of each encoded phase, initially 1, shape (encoded phases,); None without
             bandwidth tuning.
         readout: Module from probabilities to outputs.
-        input_state: Photons in each input mode.
-        fock_space: The outcomes, a sequence of occupation tuples.
+        input_state: Photons in each input mode, or a `Superposition`.
+        input_space: The basis of a `state` that enters: as many photons, in the computation space.
+        fock_space: What is simulated, a sequence of occupation tuples.
+        outcomes: Those that have a probability, in the same order: what `postselect` keeps of them.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -78,7 +83,7 @@ class QuantumLayer(PhotonicCircuit):
         *,
         ansatz: Ansatz | None = None,
         experiment: Experiment | None = None,
-        output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
+        output_mapping_strategy: OutputMappingStrategy | str | None = None,
         recompute: bool | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -135,7 +140,7 @@ class QuantumLayer(PhotonicCircuit):
         circuit.setdefault("computation_space", ComputationSpace.UNBUNCHED)
         experiment = _experiment(circuit)
         if output_mapping_strategy is None:
-            everything = output_size in (None, experiment.fock_space.size)
+            everything = output_size in (None, experiment.outcomes.size)
             output_mapping_strategy = "none" if everything else "modgrouping"
         return cls(
             input_size,
@@ -147,35 +152,55 @@ class QuantumLayer(PhotonicCircuit):
             dtype=dtype,
         )
 
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Return the probabilities of all outcomes, in the order of `fock_space.states`.
+    def probabilities(self, x: Tensor | int | None = None, state: Tensor | None = None) -> Tensor:
+        """Return the probabilities of all outcomes, in the order of `outcomes`.
 
         Args:
             x: Features, shape (..., input_size), real floating.
+            state: What enters instead of `input_state`, as for `forward`.
 
         Returns:
-            Shape (..., D); each row sums to 1.
+            Shape (..., D); each row sums to 1, or to the squared norm of its `state`.
         """
-        return self._read(x, lambda rows: self._probabilities(rows)[0])
+        return self._read(x, lambda *rows: self._probabilities(*rows)[0], state=state)
 
-    def success_probability(self, x: Tensor) -> Tensor:
-        """Return the probability that an outcome is in `fock_space` at all.
+    def amplitudes(self, x: Tensor | int | None = None, state: Tensor | None = None) -> Tensor:
+        """Return the amplitudes of all outcomes, in the order of `outcomes`.
+
+        They are those of the circuit as it is, and go into another one of as many modes as its
+        `state`.
 
         Args:
             x: Features, shape (..., input_size), real floating.
+            state: What enters instead of `input_state`, as for `forward`.
 
         Returns:
-            Shape (...): 1 in the full Fock space; if unbunched, the share of outcomes with at most
-            one photon a mode, which post-selection keeps.
+            Shape (..., D), complex64 or complex128 as the layer computes; of norm 1, or that of
+            `state`. After post-selection those given that an outcome is kept, of norm 1.
+        """
+        return self._read(x, lambda *rows: self._amplitudes(*rows)[0], state=state)
+
+    def success_probability(
+        self, x: Tensor | int | None = None, state: Tensor | None = None
+    ) -> Tensor:
+        """Return the probability that an outcome is one of `outcomes` at all.
+
+        Args:
+            x: Features, shape (..., input_size), real floating.
+            state: What enters instead of `input_state`, as for `forward`.
+
+        Returns:
+            Shape (...): the share of what post-selection keeps, if unbunched the outcomes with at
+            most one photon a mode, and of these what `postselect` says; 1 if it drops nothing.
         """
 
-        def kept(rows: Tensor) -> Tensor:
-            mass = self._probabilities(rows)[1]
-            return rows.new_ones(len(rows)) if mass is None else mass
+        def kept(*rows: Tensor) -> Tensor:
+            found, mass = self._probabilities(*rows)
+            return torch.ones_like(found[..., 0]) if mass is None else mass
 
-        return self._read(x, kept)
+        return self._read(x, kept, state=state)
 
-    def unitary(self, x: Tensor) -> Tensor:
+    def unitary(self, x: Tensor | int) -> Tensor:
         """Return the unitary `[out, in]` of the whole circuit.
 
         Args:
@@ -193,13 +218,13 @@ def resolved_ansatz(
     output_size: int | None,
     ansatz: Ansatz | None,
     experiment: Experiment | None,
-    output_mapping_strategy: OutputMappingStrategy | str,
+    output_mapping_strategy: OutputMappingStrategy | str | None,
     circuit: Mapping[str, Any],
 ) -> Ansatz:
     """Return the ansatz that the arguments of `QuantumLayer` mean, whether whole or in parts."""
-    features = integer(input_size, "input_size", 1)
+    features = integer(input_size, "input_size", 0)
     name = "output_mapping_strategy"
-    strategy = enum_member(OutputMappingStrategy, output_mapping_strategy, name)
+    strategy = strategy_for(output_mapping_strategy, output_size)
     if ansatz is None and experiment is None and circuit:
         experiment = _experiment(circuit)
     elif (ansatz is None) == (experiment is None):
@@ -223,7 +248,7 @@ def resolved_ansatz(
     wanted: dict[str, object] = {"input_size": features}
     if output_size is not None:
         wanted["output_size"] = output_size
-    if strategy is not OutputMappingStrategy.LINEAR:
+    if output_mapping_strategy is not None and strategy is not OutputMappingStrategy.LINEAR:
         wanted[name] = strategy
     for argument, value in wanted.items():
         made = getattr(ansatz, argument)
@@ -234,7 +259,8 @@ def resolved_ansatz(
 
 def _experiment(circuit: Mapping[str, Any]) -> Experiment:
     _refuse_unknown(circuit)
-    default = {} if circuit.get("encoding") is not None else {"circuit_type": "series"}
+    given = any(circuit.get(name) is not None for name in ("encoding", "circuit"))
+    default = {} if given else {"circuit_type": "series"}
     return Experiment(**{**default, **circuit})
 
 

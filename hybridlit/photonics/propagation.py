@@ -16,7 +16,13 @@ from hybridlit.photonics.interferometer import unitaries
 from hybridlit.photonics.kernels.compiled import PHASE_BOUND
 from hybridlit.photonics.outcomes import Outcomes
 
-__all__ = ["LargePhasesError", "circuit_columns", "probabilities_in_torch", "unusable"]
+__all__ = [
+    "LargePhasesError",
+    "circuit_columns",
+    "meshes_and_shifts",
+    "probabilities_in_torch",
+    "unusable",
+]
 
 
 def circuit_columns(circuit: Lowered) -> Tensor:
@@ -32,18 +38,35 @@ def circuit_columns(circuit: Lowered) -> Tensor:
         LargePhasesError: On the CPU, if a data phase is not below 25 radians.
         ValueError: On the CPU, if a phase is not finite.
     """
-    phases, data_phases, inputs = circuit
-    if can_look_at(data_phases) and not bool((data_phases.detach().abs() < PHASE_BOUND).all()):
-        raise unusable(data_phases)
-    if can_look_at(phases) and not bool(torch.isfinite(phases).all()):
-        raise unusable(phases)
-    meshes = unitaries(phases)
-    shifts = torch.polar(torch.ones_like(data_phases), data_phases)
-    columns = meshes[..., 0, :, :][..., list(inputs), None]
+    meshes, shifts = meshes_and_shifts(circuit)
+    columns = meshes[..., 0, :, :][..., list(circuit.inputs), None]
     for layer in range(shifts.shape[-3]):
         shifted = columns * shifts[..., layer, :, None, :]
         columns = (meshes[..., layer + 1, :, :] @ shifted.flatten(-2)).view_as(shifted)
     return columns.movedim((-3, -2), (0, 1))
+
+
+def meshes_and_shifts(circuit: Lowered) -> tuple[Tensor, Tensor]:
+    """Return the interferometers as matrices, and the factors of the data phases.
+
+    Args:
+        circuit: Any.
+
+    Returns:
+        Shapes (..., columns + 1, modes, modes) and (..., columns, modes, batch), complex.
+
+    Raises:
+        LargePhasesError: As `circuit_columns`.
+        ValueError: As `circuit_columns`.
+    """
+    interferometers, data_phases, _ = circuit
+    if can_look_at(data_phases) and not bool((data_phases.detach().abs() < PHASE_BOUND).all()):
+        raise unusable(data_phases)
+    if can_look_at(interferometers) and not bool(torch.isfinite(interferometers).all()):
+        raise unusable(interferometers)
+    matrices = interferometers.is_complex()
+    meshes = interferometers if matrices else unitaries(interferometers)
+    return meshes, torch.polar(torch.ones_like(data_phases), data_phases)
 
 
 def probabilities_in_torch(circuit: Lowered, outcomes: Outcomes) -> tuple[Tensor, Tensor | None]:
@@ -64,7 +87,11 @@ def unusable(phases: Tensor) -> ValueError:
     A `LargePhasesError` if all are finite and one is too large for a data phase.
     """
     phases = phases.detach()  # a trial must leave nothing in autograd's graph
-    if bool(torch.isfinite(phases).all()) and bool((phases.abs() >= PHASE_BOUND).any()):
+    if (
+        not phases.is_complex()
+        and bool(torch.isfinite(phases).all())
+        and bool((phases.abs() >= PHASE_BOUND).any())
+    ):
         return LargePhasesError(f"data phases must be below {PHASE_BOUND:g} radians")
     return ValueError(
         "x and the phases must be finite, and the phases of interferometers below 2**50, got NaN, "

@@ -14,9 +14,10 @@ from torch import Tensor
 from hybridlit.photonics.autograd import Simulation, TransformableSimulation
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.kernels.choice import forward_mode, kernel_for, transforming
-from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
+from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.propagation import probabilities_in_torch
-from hybridlit.photonics.sizes import require_memory
+from hybridlit.photonics.shapes import shaped
+from hybridlit.photonics.sizes import require_memory, selection_bytes
 from hybridlit.photonics.tracing import recording
 
 __all__ = ["probabilities"]
@@ -43,41 +44,53 @@ def probabilities(
     Raises:
         MemoryError: On the CPU, if the simulation cannot fit into memory.
         LargePhasesError: On the CPU, if a data phase is not below 25 radians.
-        ValueError: On the CPU, if a phase is not finite, or if the unbunched outcomes of some
-            sample are too rare even for float64, in which a batch with rare ones is computed. On
-            other devices such a sample becomes NaN.
+        RareOutcomesError: On the CPU, if the outcomes that are kept of some sample are too rare
+            for its precision. On other devices such a sample becomes NaN.
+        ValueError: On the CPU, if a phase is not finite.
     """
-    phases, data_phases, inputs = circuit
+    if outcomes.rule is not None:
+        return _post_selected(circuit, outcomes, recompute)
+    interferometers, data_phases, inputs = circuit
     space = outcomes.space
     if recording():
-        if kernel_for(space, phases) == "torch":
+        if kernel_for(space, data_phases) == "torch":
             return probabilities_in_torch(circuit, outcomes)
         traced: tuple[Tensor, Tensor] = torch.ops.hybridlit.probabilities(
-            phases, data_phases, list(inputs), space.space.value
+            interferometers, data_phases, list(inputs), space.space.value
         )
         return traced[0], (traced[1] if outcomes.selected else None)
     *stack, columns, _, batch = data_phases.shape
+    if data_phases.is_meta:
+        shapes = [(*stack, batch, outcomes.size)] + [(*stack, batch)] * outcomes.selected
+        found = [shaped(shape, data_phases, interferometers) for shape in shapes]
+        return found[0], (found[1] if outcomes.selected else None)
     circuits = math.prod(stack)
     if circuits * batch * outcomes.size > _LARGE:
         require_memory(
-            space, circuits * batch, phases.dtype, phases.device.type,
+            space, circuits * batch, data_phases.dtype, data_phases.device.type,
             recompute=recompute, columns=columns, circuits=circuits,
         )  # fmt: skip
-    try:
-        if forward_mode() or kernel_for(space, phases) == "torch":
-            return probabilities_in_torch(circuit, outcomes)
-        if transforming():
-            both: tuple[Tensor, Tensor] = TransformableSimulation.apply(  # type: ignore[no-untyped-call]
-                phases, data_phases, inputs, outcomes
-            )
-            return both[0], (both[1] if outcomes.selected else None)
-        result: tuple[Tensor, Tensor | None] = Simulation.apply(  # type: ignore[no-untyped-call]
-            phases, data_phases, inputs, outcomes, recompute
+    if forward_mode() or kernel_for(space, data_phases) == "torch":
+        return probabilities_in_torch(circuit, outcomes)
+    if transforming():
+        both: tuple[Tensor, Tensor] = TransformableSimulation.apply(  # type: ignore[no-untyped-call]
+            interferometers, data_phases, inputs, outcomes
         )
-        return result
-    except RareOutcomesError:
-        if phases.dtype == torch.float64:
-            raise
-    # Once in a while float64 costs less than an outcome that float32 cannot tell from nothing.
-    exact, kept = probabilities(circuit.double(), outcomes, recompute)
-    return exact.to(phases.dtype), (None if kept is None else kept.to(phases.dtype))
+        return both[0], (both[1] if outcomes.selected else None)
+    result: tuple[Tensor, Tensor | None] = Simulation.apply(  # type: ignore[no-untyped-call]
+        interferometers, data_phases, inputs, outcomes, recompute
+    )
+    return result
+
+
+def _post_selected(
+    circuit: Lowered, outcomes: Outcomes, recompute: bool | None
+) -> tuple[Tensor, Tensor | None]:
+    """Those that a rule keeps of all that the kernel gives."""
+    *stack, _, _, batch = circuit.data_phases.shape
+    rows = math.prod(stack) * batch
+    if not recording() and rows * outcomes.size > _LARGE:
+        phases = circuit.data_phases
+        more = selection_bytes(outcomes.size, rows, phases.dtype)
+        require_memory(outcomes.space, rows, phases.dtype, phases.device.type, more)
+    return outcomes.conditional(*probabilities(circuit, outcomes.whole, recompute))

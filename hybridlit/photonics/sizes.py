@@ -24,8 +24,10 @@ __all__ = [
     "kept_bytes",
     "multiply_adds",
     "peak_bytes",
+    "product_bytes",
     "require_memory",
     "scratch_bytes",
+    "selection_bytes",
     "states_up_to",
     "table_bytes",
     "transition_bytes",
@@ -61,6 +63,7 @@ def peak_bytes(
     inputs: int | None = None,
     circuits: int = 1,
     meshes_in_torch: bool = False,
+    slots: int = 0,
 ) -> int:
     """Return the memory of a first forward and backward pass at its peak.
 
@@ -75,11 +78,19 @@ def peak_bytes(
         circuits: Circuits simulated as one.
         meshes_in_torch: Whether torch operations make the interferometers as well, as they do on
             other devices than the CPU, and everywhere under `use_kernel("torch")`.
+        slots: Of how many matrices each interferometer is the product; 0: it is a whole mesh.
 
     Returns:
         Bytes above what was in use before, with the gradient of the probabilities.
     """
     item = torch.finfo(dtype).bits // 8
+    if slots:  # as many products are kept during the simulation; their gradient needs more
+        made = product_bytes(space.modes, columns, slots, item, circuits)
+        rest = peak_bytes(
+            space, batch, dtype, kernel, recompute, columns=columns, inputs=inputs,
+            circuits=circuits,
+        )  # fmt: skip
+        return max(rest + made, 2 * batch * space.size * item + 4 * made)
     if kernel == "torch":
         return _peak_in_torch(space, batch, item, columns, circuits, meshes_in_torch)
     if inputs is None:
@@ -97,6 +108,11 @@ def peak_bytes(
         + workers * scratch_bytes(space, dtype, columns, inputs)
         + kept_bytes(space, of_each, dtype, columns, inputs, recompute, circuits)
     )
+
+
+def product_bytes(modes: int, columns: int, slots: int, item: int, circuits: int = 1) -> int:
+    """Return the bytes of the matrices whose products interferometers are, at numbers of `item`."""
+    return 2 * item * circuits * (columns + 1) * slots * modes**2
 
 
 def _peak_in_torch(
@@ -161,6 +177,14 @@ def kept_bytes(
     if recompute or (recompute is None and -(-circuits * batch // width) * tile > KEEP_BYTES):
         return 0
     return circuits * -(-batch // width) * tile
+
+
+def selection_bytes(outcomes: int, batch: int, dtype: torch.dtype) -> int:
+    """Return the bytes that a post-selection by rule takes beside all probabilities.
+
+    Those that it keeps, before and after they are normalised, and their gradients.
+    """
+    return 4 * outcomes * batch * (torch.finfo(dtype).bits // 8)
 
 
 def scratch_bytes(space: FockSpace, dtype: torch.dtype, columns: int, inputs: int) -> int:
@@ -244,7 +268,10 @@ def require_memory(
             if left(unbunched, batch) >= 0:
                 advice.append(f"computation_space='unbunched' ({in_digits(unbunched.size)} states)")
     cheap = next(s.value for s in OutputMappingStrategy if s.readout.expectation is not None)
-    advice.append(f"output_mapping_strategy={cheap!r}, which needs no states at all")
+    advice.append(
+        f"output_mapping_strategy={cheap!r}, which needs no states at all of computation_space="
+        "'fock' without postselect"
+    )
     raise MemoryError(
         f"{space.modes} modes and {space.photons} photons have {in_digits(space.size)} states: "
         f"a batch of {batch} needs about {in_bytes(free - found)} of the {in_bytes(free)} free; "

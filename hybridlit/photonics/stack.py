@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from hybridlit.checks import integer
+from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.base import PhotonicCircuit
-from hybridlit.photonics.experiment import Ansatz, Experiment
+from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.layer import QuantumLayer, resolved_ansatz, take_over
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
@@ -29,7 +30,7 @@ class QuantumLayerStack(PhotonicCircuit):
         output_size: Number of outputs of each layer.
         ansatz: As for `QuantumLayer`, and so are the others.
         experiment: The circuit, instead of an ansatz.
-        output_mapping_strategy: How photon statistics become outputs.
+        output_mapping_strategy: As for `QuantumLayer`.
         recompute: Simulate again for the gradient.
         device: Where parameters and buffers are.
         dtype: Precision.
@@ -55,7 +56,7 @@ class QuantumLayerStack(PhotonicCircuit):
         *,
         ansatz: Ansatz | None = None,
         experiment: Experiment | None = None,
-        output_mapping_strategy: OutputMappingStrategy | str = OutputMappingStrategy.LINEAR,
+        output_mapping_strategy: OutputMappingStrategy | str | None = None,
         recompute: bool | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -91,8 +92,8 @@ class QuantumLayerStack(PhotonicCircuit):
         if len(kinds) != 1:
             raise ValueError(
                 "layers must be at least one and have the same ansatz, recompute, precision, "
-                f"device and trainable parameters, got {len(layers)} with {len(kinds)} different "
-                "ones"
+                "device and trainable parameters, and set_unitary called on all or none, got "
+                f"{len(layers)} with {len(kinds)} different ones"
             )
         first = layers[0]
         stack = cls(len(layers), first.input_size, ansatz=first.ansatz, recompute=first.recompute)
@@ -110,13 +111,18 @@ class QuantumLayerStack(PhotonicCircuit):
             made.append(layer)
         return made
 
-    def forward(self, x: Tensor, each: bool = False) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, x: Tensor | int | None = None, each: bool = False, state: Tensor | None = None
+    ) -> Tensor:
         """Give every layer the same features, or features of its own.
 
         Args:
             x: Features, shape (..., input_size), real floating; with `each`
                 (..., count, input_size).
             each: Whether every layer has features of its own.
+            state: What enters every layer instead of `input_state`, as for `QuantumLayer`; or,
+                beside an `x` of shape (..., input_size) or a batch size, what enters each of them,
+                shape (..., count, K).
 
         Returns:
             Shape (..., count, output_size).
@@ -125,7 +131,7 @@ class QuantumLayerStack(PhotonicCircuit):
             TypeError: If `x` is no floating tensor, or float64 in a float32 stack.
             ValueError: If its shape is wrong or, on the CPU, if a feature is not finite.
         """
-        return self._read(x, self._outputs, each)
+        return self._read(x, self._outputs, each, state)
 
     def each(self, x: Tensor) -> Tensor:
         """Give every layer features of its own: `stack(x, each=True)`, hooks included.
@@ -143,4 +149,5 @@ class QuantumLayerStack(PhotonicCircuit):
 def _kind(layer: QuantumLayer) -> tuple[object, ...]:
     """What layers of one stack must have in common."""
     trainable = tuple((name, p.requires_grad) for name, p in layer.named_parameters())
-    return layer.ansatz, layer.recompute, layer.phases.dtype, layer.phases.device, trainable
+    named = tuple(layer.state_dict())  # those of given interferometers as well
+    return layer.ansatz, layer.recompute, layer.phases.dtype, layer.phases.device, trainable, named

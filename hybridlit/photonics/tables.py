@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hybridlit.internals.torch import is_transformed
+from hybridlit.internals.torch import constant_in_graphs, is_transformed
+from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.tracing import unrecorded
 
-__all__ = ["on_device"]
+__all__ = ["occupations", "on_device"]
 
 _MOST = 256
 _kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
@@ -41,3 +43,19 @@ def on_device(
                 if len(_kept) > _MOST:
                     _kept.popitem(last=False)
     return found
+
+
+@constant_in_graphs
+def occupations(
+    modes: int, photons: int, space: ComputationSpace, real: torch.dtype, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Return the photons in each mode of all states as real numbers, shape (D, modes).
+
+    Alone in a tuple: `torch.compile` takes a tensor for one constant, whatever the arguments.
+    """
+    dtype = np.float64 if real == torch.float64 else np.float32
+
+    def make() -> Iterator[npt.NDArray[Any]]:
+        yield FockSpace(modes, photons, space).states.astype(dtype)
+
+    return on_device(("occupations", modes, photons, space, dtype), make, device)

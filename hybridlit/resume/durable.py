@@ -18,10 +18,11 @@ import sys
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import torch
 from typing_extensions import Self
+
+from hybridlit.atomic_write import UNFINISHED, atomic_write
 
 try:
     import fcntl
@@ -30,7 +31,6 @@ except ImportError:  # Windows, where a file in use cannot be removed anyway
 
 __all__ = ["damage", "noted_step", "remove_leftovers", "save_durably"]
 
-_UNFINISHED = ".unfinished"
 _NOTE = re.compile(rb"hybridlit sha256 ([0-9a-f]{64}) step (0|-?[1-9]\d*)\Z")
 _BLOCK = 1 << 20
 
@@ -47,33 +47,26 @@ def save_durably(content: Any, path: str | os.PathLike[str]) -> None:
             before stands there still.
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{uuid4().hex[:8]}{_UNFINISHED}")
     step = content.get("global_step", -1) if isinstance(content, dict) else -1
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _Writer(unfinished) as writer:
-            outside = sys.exc_info()[1]
-            try:
-                torch.save(content, writer)  # type: ignore[arg-type]  # it needs write and flush
-            except RuntimeError as error:
-                before = error.__context__  # as of a signal that came on the way into `write`
-                raise (
-                    writer.failure or (before if before is not outside else None) or error
-                ) from None
-            writer.finish(step)
-        fault = damage(unfinished)
-        if fault is not None:
-            raise OSError(f"what was written does not read back: {fault}")
-        os.replace(unfinished, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        if not isinstance(error, OSError):
-            raise
+        with atomic_write(path, synced=True) as unfinished:
+            with _Writer(unfinished) as writer:
+                outside = sys.exc_info()[1]
+                try:
+                    torch.save(content, writer)  # type: ignore[arg-type]  # needs write and flush
+                except RuntimeError as error:
+                    before = error.__context__  # as of a signal that came on the way into `write`
+                    raise (
+                        writer.failure or (before if before is not outside else None) or error
+                    ) from None
+                writer.finish(step)
+            fault = damage(unfinished)
+            if fault is not None:
+                raise OSError(f"what was written does not read back: {fault}")
+    except OSError as error:
         kept = "; the file from before is untouched" if os.path.exists(path) else ""
         reason = f"cannot save {path}: {error.strerror or error}{kept}"
         raise OSError(error.errno or errno.EIO, reason) from error
-    _sync_folder(path.parent)
 
 
 def damage(path: str | os.PathLike[str]) -> str | None:
@@ -113,7 +106,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
     What another living process is writing stays.
     """
-    for path in Path(folder).glob(f".*{_UNFINISHED}"):
+    for path in Path(folder).glob(f".*{UNFINISHED}"):
         with contextlib.suppress(OSError), path.open("rb") as file:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,13 +198,3 @@ def _digest(path: Path, note: _Note) -> str:
             left -= len(block)
     digest.update(str(note.step).encode())
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the rename to the disk, on systems where folders can be opened."""
-    if os.name != "nt":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -29,10 +29,11 @@ from hybridlit.internals.lightning import (
     reopen_epoch,
     resumed_behind_batch,
 )
+from hybridlit.ranks import every_rank
 from hybridlit.resume.boundaries import accumulating, behind_step
 from hybridlit.resume.random_state import RandomState
 from hybridlit.resume.running_results import RunningResults
-from hybridlit.templates.settings import SettingsWatch
+from hybridlit.templates.training.settings import SettingsWatch
 
 __all__ = ["ExactResume"]
 
@@ -49,10 +50,11 @@ class ExactResume(Callback):
     after a checkpoint is saved, and a run that `EarlyStopping` ended, which stays ended.
 
     A run that is resumed with other settings uses those, and says each difference in a line; for
-    the rule see `hybridlit.templates.settings`. After `LearningRateFinder`, `BatchSizeFinder` or a
-    `Tuner`, a run is the one that it would have been with what they have found; beside a
-    `ckpt_path`, which they would discard, they are refused. `GradientAccumulationScheduler`, and
-    callbacks that draw random numbers in `on_train_start`, must stand before this one.
+    the rule see `hybridlit.templates.training.settings`. After `LearningRateFinder`,
+    `BatchSizeFinder` or a `Tuner`, a run is the one that it would have been with what they have
+    found; beside a `ckpt_path`, which they would discard, they are refused.
+    `GradientAccumulationScheduler`, and callbacks that draw random numbers in `on_train_start`,
+    must stand before this one.
 
     Exact from checkpoints that `HybridCheckpoint` saves, at any step, with any number of workers,
     for models whose computation is itself deterministic, on the same device and with the same
@@ -106,13 +108,13 @@ class ExactResume(Callback):
         self._has_saved = True
         self._watch.on_save_checkpoint(trainer, pl_module, checkpoint)
         state: dict[str, Any] = {
-            "random": _of_all_processes(trainer, now.plain()),
+            "random": every_rank(now.plain()),
             "whole_epoch": whole,
             "metrics": _packed(trainer.callback_metrics),
             "running": None,
         }
         if not (epoch_ended(loops) and whole):
-            state["running"] = _of_all_processes(trainer, RunningResults.of(trainer, pl_module))
+            state["running"] = every_rank(RunningResults.of(trainer, pl_module))
         checkpoint["callbacks"][self.state_key] = state
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -293,14 +295,6 @@ def _stateful_loaders(trainer: Trainer) -> list[Any]:
             "shuffle=True) in place of DataLoader, or a loader with state_dict and load_state_dict."
         )
     return stateful
-
-
-def _of_all_processes(trainer: Trainer, state: Any) -> list[Any]:
-    if trainer.world_size == 1:
-        return [state]
-    states: list[Any] = [None] * trainer.world_size
-    torch.distributed.all_gather_object(states, state)
-    return states
 
 
 def _of_this_process(trainer: Trainer, states: list[Any]) -> Any:

@@ -43,7 +43,8 @@ class RunningResults:
 
         Returns:
             `{"sums": {...}, "metrics": {...}}`: sums and weights of logged numbers by Lightning's
-            key, states of logged torchmetrics by their names in the model; tensors on the CPU.
+            key, states of logged torchmetrics, and of those that they wrap, by their names in the
+            model; tensors on the CPU.
         """
         names = {id(module): name for name, module in pl_module.named_modules()}
         sums: dict[str, Any] = {}
@@ -60,11 +61,11 @@ class RunningResults:
                     "weight": result.cumulated_batch_size.item() if kind == "mean" else 0,
                 }
             elif not result.is_tensor and id(result.value) in names:
-                metrics[names[id(result.value)]] = {
-                    "name": result.meta.name,
-                    "count": result.value.update_count,
-                    "state": _to(result.value.metric_state, torch.device("cpu")),
-                }
+                logged = names[id(result.value)]
+                for inner, module in result.value.named_modules(prefix=logged):
+                    if isinstance(module, Metric):  # one that is logged may wrap others
+                        name = result.meta.name if inner == logged else None
+                        metrics[inner] = _state(module, name)
         return {"sums": sums, "metrics": metrics}
 
     def go_on(self, trainer: Trainer) -> None:
@@ -96,13 +97,20 @@ class RunningResults:
                 batch_size=weight,
             )
         for metric, saved in self._known_metrics(pl_module):
-            pl_module.log(saved["name"], metric, on_step=False, on_epoch=True)
+            if saved["name"] is not None:
+                pl_module.log(saved["name"], metric, on_step=False, on_epoch=True)
         self._sums, self._metrics = {}, {}
 
     def _known_metrics(self, pl_module: LightningModule | None) -> list[tuple[Metric, Any]]:
         modules = dict(pl_module.named_modules()) if pl_module is not None else {}
         found = [(modules.get(name), saved) for name, saved in self._metrics.items()]
         return [(metric, saved) for metric, saved in found if isinstance(metric, Metric)]
+
+
+def _state(metric: Any, name: str | None) -> dict[str, Any]:
+    """What a metric has added up, and the name under which it is logged, if it is."""
+    state = _to(metric.metric_state, torch.device("cpu"))
+    return {"name": name, "count": metric.update_count, "state": state}
 
 
 def _reduction(meta: Any) -> str | None:

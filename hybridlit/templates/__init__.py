@@ -2,17 +2,23 @@
 
 from hybridlit.templates.bank import ParallelBankHybrid
 from hybridlit.templates.base import HybridModule
+from hybridlit.templates.cost import ModelCost
 from hybridlit.templates.loading import load
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.parallel import ParallelHybrid
-from hybridlit.templates.prediction_table import Predictions
+from hybridlit.templates.predictions.calibration import Calibration
+from hybridlit.templates.predictions.ensemble import Ensemble
+from hybridlit.templates.predictions.table import Predictions
 from hybridlit.templates.residual import ResidualHybrid
 from hybridlit.templates.sequential import SequentialHybrid
-from hybridlit.templates.stages import StagedTraining
+from hybridlit.templates.training.stages import StagedTraining
 
 __all__ = [
+    "Calibration",
+    "Ensemble",
     "HybridModule",
     "HybridNetwork",
+    "ModelCost",
     "ParallelBankHybrid",
     "ParallelHybrid",
     "Predictions",

@@ -11,6 +11,7 @@ from hybridlit.blocks.multiscale import MultiScale
 from hybridlit.blocks.normalization import NormalizationName
 from hybridlit.checks import integer
 from hybridlit.photonics import CircuitTypeName
+from hybridlit.templates.fronts import Inputs
 from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
@@ -106,6 +107,7 @@ class ParallelBankHybrid(HybridNetwork):
         self.quantum_layers = self.build_quantum()
         outputs = output_size_of(self.quantum_layers)
         self.components = {f"layer_{index}": outputs for index in range(self.layer_count)}
+        self.add_paths(self.components)
         self.fusion = self.build_fusion()
 
     def build_quantum(self) -> nn.Module:
@@ -116,15 +118,18 @@ class ParallelBankHybrid(HybridNetwork):
         """
         return self.make_quantum(self.encoded_dim, 32, self.layer_count)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
+    def forward(self, x: Inputs) -> Tensor:
+        """Map inputs to outputs (batch, output_dim).
+
+        Args:
+            x: Shape (batch, *input_shape) or (batch, input_dim); or inputs by name.
+        """
         features = self.front_features(x)
         layers: Any = self.quantum_layers
         run = layers
         if self.hparams["scales"] is not None:
             run = layers.each
             features = features.reshape(features.shape[0], *self.feature_shape)
-        outputs: Tensor = self.fusion(
-            self.run_quantum(run, self.encoded_features(features)).unbind(1)
-        )
+        layers = self.run_quantum(run, self.encoded_features(features)).unbind(1)
+        outputs: Tensor = self.fusion(self.run_paths(*layers))
         return outputs

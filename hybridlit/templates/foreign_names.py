@@ -16,7 +16,10 @@ from typing import Any
 
 import yaml
 
-__all__ = ["name_of", "named_strings", "unimported_name"]
+__all__ = ["name_of", "named_strings", "unimported_name", "within"]
+
+_LONG = 100_000
+"""Letters of a text that is no recipe: YAML would take minutes over a table."""
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
@@ -30,12 +33,17 @@ def name_of(kind: type) -> str:
 def unimported_name(arguments: Any, trusted: Collection[str] = ()) -> str | None:
     """Return the first name among arguments of a checkpoint that would import a module, or None.
 
-    Names that the user has given, `trusted`, may import what they will.
+    Names that the user has given, `trusted`, and what is within them, may import what they will.
     """
     for name in named_strings(arguments):
-        if name not in trusted and _would_import(name):
+        if not within(name, trusted) and _would_import(name):
             return name
     return None
+
+
+def within(name: str, trusted: Collection[str]) -> bool:
+    """Say whether a name is one of some, or in a module of one of them."""
+    return any(name == each or name.startswith(f"{each}.") for each in trusted)
 
 
 def named_strings(value: Any) -> Iterator[str]:
@@ -55,6 +63,9 @@ def named_strings(value: Any) -> Iterator[str]:
                 value = Path(value).read_text(encoding="utf-8")
         if _DOTTED.fullmatch(value):
             yield value
+            return
+        if len(value) > _LONG:
+            yield from {found[0] for found in _DOTTED.finditer(value)}
             return
         try:
             read = yaml.safe_load(value)

@@ -104,6 +104,12 @@ class PlainHyperparameters(LightningModule):
             self._own_arguments[name] = self._stored[name] = value
             self._left_out = [other for other in self._left_out if other != name]
 
+    def leave_out(self, name: str) -> None:
+        """Let checkpoints hold None for an argument that they have no need of."""
+        if self._own_arguments.get(name) is not None:
+            self._stored[name] = None
+            self._left_out = [other for other in self._left_out if other != name]
+
     @property
     def own_arguments(self) -> dict[str, Any]:
         """What the constructor of the class itself was given, by name, as plain values."""

@@ -14,9 +14,9 @@ import torch
 from hybridlit.argument_types import checked
 from hybridlit.internals.lightning import CLASS_PATH, INSTANTIATES
 from hybridlit.templates.base import CLASS_KEY, HybridModule
-from hybridlit.templates.foreign_names import name_of, unimported_name
+from hybridlit.templates.foreign_names import name_of, unimported_name, within
 
-__all__ = ["class_name_of", "load", "load_as", "read_checkpoint"]
+__all__ = ["class_name_of", "load", "load_as", "load_content", "read_checkpoint"]
 
 
 @checked
@@ -64,18 +64,27 @@ def load(
             "allow must be a list of classes that are HybridModules, or of names of classes or "
             f"modules, got {wrong[0]!r}"
         )
-    content = read_checkpoint(path)
+    return load_content(read_checkpoint(path), path, allow, arguments)
+
+
+def load_content(
+    content: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    allow: Collection[type[HybridModule] | str],
+    arguments: Mapping[str, Any],
+) -> HybridModule:
+    """Load a model as `load` does from a checkpoint that `read_checkpoint` has read."""
     kind = _class_of(content, allow, Path(path))
     # Lightning goes by the former keys as well
     kept = [content.get(key) for key in ("hyper_parameters", "hparams", "module_arguments")]
     names = {each for each in allow if isinstance(each, str)}
     foreign = unimported_name(kept, {INSTANTIATES, *names})
-    if foreign is not None and not _within(foreign, names):
+    if foreign is not None:
         raise ValueError(
             f"{path} asks for {foreign}, whose module is not imported: import it, or give "
             f"allow=[{foreign!r}] if you trust the file"
         )
-    return load_as(kind, path, arguments)
+    return _made(kind, path, arguments)
 
 
 def load_as(
@@ -83,6 +92,12 @@ def load_as(
 ) -> HybridModule:
     """Load a model as `load` does, of a given class, and trust what its arguments name."""
     read_checkpoint(path)
+    return _made(kind, path, arguments)
+
+
+def _made(
+    kind: type[HybridModule], path: str | os.PathLike[str], arguments: Mapping[str, Any]
+) -> HybridModule:
     model = kind.load_from_checkpoint(
         Path(path), map_location="cpu", weights_only=True, **arguments
     )
@@ -133,7 +148,7 @@ def _class_of(
         # a class of a script is of another module once it is imported
         if name in (name_of(kind), f"__main__.{kind.__qualname__}"):
             return kind
-    if not _within(name, ["hybridlit", *(each for each in allow if isinstance(each, str))]):
+    if not within(name, ["hybridlit", *(each for each in allow if isinstance(each, str))]):
         raise ValueError(
             f"{path} is of the class {name}, which is neither of hybridlit nor allowed: give "
             f"allow=[{last}], the class itself, or allow=[{name!r}] to have it imported, if you "
@@ -146,10 +161,6 @@ def _class_of(
     if not _is_model(found):
         raise ValueError(f"{path} is of {name}, which is no HybridModule")
     return found  # type: ignore[no-any-return]
-
-
-def _within(name: str, allowed: Collection[str]) -> bool:
-    return any(name == each or name.startswith(f"{each}.") for each in allowed)
 
 
 def _is_model(value: object) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,15 +11,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from typing_extensions import Self
 
-from hybridlit.blocks.fronts import FRONTS, FrontName, make_front
+from hybridlit.blocks.fronts import FrontName
 from hybridlit.blocks.fusion import Fusion, make_fusion
 from hybridlit.blocks.normalization import projected
-from hybridlit.checks import integer, tensor
+from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
 from hybridlit.constructors import constructor_calls, plain
-from hybridlit.data.tensors import channels_last
+from hybridlit.data.scaling import AutoName
 from hybridlit.photonics import (
     CircuitTypeName,
     Experiment,
@@ -27,8 +26,8 @@ from hybridlit.photonics import (
     SpaceName,
     StatePatternName,
 )
-from hybridlit.photonics.finite import infinity_as_nan
-from hybridlit.templates.base import HybridModule
+from hybridlit.templates.fronts import Fronted
+from hybridlit.templates.paths import HavingPaths
 from hybridlit.templates.quantum import (
     CIRCUIT_ARGUMENTS,
     QuantumName,
@@ -38,12 +37,11 @@ from hybridlit.templates.quantum import (
     refuse_contradictions,
 )
 from hybridlit.templates.unbuilt import AutoInt
-from hybridlit.undisturbed import undisturbed
 
 __all__ = ["HybridNetwork"]
 
 
-class HybridNetwork(HybridModule):
+class HybridNetwork(HavingPaths, Fronted):
     """Base class of the templates: the parts of a network that do not depend on its topology.
 
     A subclass builds its modules in `__init__`, after `super().__init__()`, from builders that can
@@ -63,13 +61,27 @@ class HybridNetwork(HybridModule):
         input_shape: Shape of one input, without the batch: [features], [steps, features] of a
             sequence or [channels, height, width] of an image; None: [`input_dim`]. A batch may also
             come flat, with shape (batch, input_dim).
+        inputs: Several inputs by name instead of one, each with its number of features or its
+            shape, such as `{"image": [1, 8, 8], "table": 12}`; `"auto"`, or `input_dim="auto"`: as
+            the data have them. Then `forward` takes a dictionary of tensors (batch, *shape), or all
+            side by side in this order, (batch, input_dim). Where an input of a row is NaN in all
+            its entries, it is missing, and the mean of its features stands in: see `NamedInputs`.
+            None: one input.
         front: Classical network before everything else: `"cnn"` for images, `"conv1d"` or `"gru"`
             for sequences, None for none. What follows then sees `front_dim` features; without a
-            front it sees `input_dim`.
-        front_dim: Number of features that the front gives, at least 1; None: 32, or whatever an
-            overridden `build_front` gives.
+            front it sees `input_dim`. A network of others by its class path, as in YAML:
+            `{"class_path": "torchvision.models.mobilenet_v3_small", "init_args": {...}}`, a class
+            that is an `nn.Module` or a function that is annotated to return one, from (batch,
+            *input_shape) to features (batch, any number). With `inputs`, a dictionary of these by
+            name, and so are `front_dim` and `front_weights`.
+        front_dim: Number of features that the front gives, at least 1; None: 32, or whatever a
+            network of others or an overridden `build_front` gives. Behind a network of others it
+            adds a linear layer.
+        front_weights: Path of a file with weights for the front, which loads with
+            `weights_only=True`: a state dict, or a checkpoint of a model with the same front.
+            Checkpoints hold the weights of the model, and not this path.
         freeze_front: Never train the front: its parameters need no gradient, and it stays in
-            evaluation mode.
+            evaluation mode. A linear layer behind a network of others trains.
         quantum: `"photonic"`, or `"mlp"` for a classical twin: a block with one hidden layer, of as
             many parameters as the photonic layer would have had (`MatchedMLP`), in its place.
         experiment: The circuit as a whole instead of the next seven arguments: an `Experiment`, or
@@ -91,14 +103,17 @@ class HybridNetwork(HybridModule):
             of the photon numbers, cheap at any size.
         quantum_output_dim: Number of outputs of the photonic layer; None: what the template says,
             or the only possible one with the last three strategies.
+        path_dropout: Probability, in [0, 1), that a row loses a path in training: the path's mean
+            stands in; see `Paths` and `without`. Only templates with two paths or more take it.
         checkpoint_quantum: Keep nothing of the photonic layer for the gradient but its input, and
             run it again instead: less memory, more time, the same gradients.
         **training: `task`, learning rates, schedules and the other arguments of `HybridModule`.
 
     Attributes:
-        front: The front, or None.
+        front: The front, or None; with `inputs` a `NamedInputs` of all of them.
         feature_shape: Shape of what comes out of the front, or of the inputs, without the batch.
         feature_dim: Number of these features.
+        paths: The outputs of the paths that `without` knows, or None.
         components: Widths of what a fusion combines by name, in a template that has one.
 
     Raises:
@@ -112,8 +127,10 @@ class HybridNetwork(HybridModule):
         input_dim: AutoInt | None,
         output_dim: AutoInt,
         input_shape: list[int] | None = None,
-        front: FrontName | None = None,
-        front_dim: int | None = None,
+        inputs: dict[str, int | list[int]] | AutoName | None = None,
+        front: FrontName | dict[str, FrontName | dict[str, Any]] | dict[str, Any] | None = None,
+        front_dim: int | dict[str, int] | None = None,
+        front_weights: str | os.PathLike[str] | dict[str, str] | None = None,
         freeze_front: bool = False,
         quantum: QuantumName = "photonic",
         experiment: Experiment | dict[str, Any] | None = None,
@@ -126,6 +143,7 @@ class HybridNetwork(HybridModule):
         quantum_output_dim: int | None = None,
         use_bandwidth_tuning: bool = True,
         reservoir_mode: bool = False,
+        path_dropout: float = 0.0,
         checkpoint_quantum: bool = False,
         **training: Any,
     ) -> None:
@@ -138,52 +156,19 @@ class HybridNetwork(HybridModule):
             self.keep_plain("experiment", fields_of(whole), own)
             for name in CIRCUIT_ARGUMENTS:  # what builders and reports find
                 self.hparams[name] = plain(getattr(whole, name))
-        self._input_shape = self.feature_shape = _input_shape(input_dim, input_shape)
-        self.hparams["input_dim"] = math.prod(self._input_shape)
-        for name in ("front_dim", "quantum_output_dim"):
-            if self.hparams[name] is not None:
-                integer(self.hparams[name], name, 1)
+        if quantum_output_dim is not None:
+            integer(quantum_output_dim, "quantum_output_dim", 1)
+        self.begin_paths(path_dropout)
         self.components: dict[str, int] = {}
-        self.front = self.build_front()
-        if self.front is not None:
-            self.feature_shape = [self._front_width(self.front)]
-            if freeze_front:
-                self.front.requires_grad_(False).eval()
-        elif freeze_front or front_dim is not None:
-            argument = "freeze_front" if freeze_front else "front_dim"
-            *others, last = [repr(name) for name in FRONTS]
-            raise ValueError(
-                f"{argument}={self.hparams[argument]!r} needs a front: choose one with "
-                f"front={', '.join(others)} or {last}, or override build_front"
-            )
-        self.feature_dim = math.prod(self.feature_shape)
+        self.begin_inputs()
 
     # --- to override ------------------------------------------------------------------------------
-
-    def build_front(self) -> nn.Module | None:
-        """Build the module from (batch, *input_shape) to (batch, front_dim), or None.
-
-        Override it for any backbone of your own; give `input_shape` to the constructor then.
-        """
-        if self.hparams["front"] is None:
-            return None
-        width = self.hparams["front_dim"] or 32
-        return make_front(self.hparams["front"], self._input_shape, width)
 
     def build_fusion(self) -> nn.Module:
         """Build the module from a list of the outputs of `components` to (batch, output_dim)."""
         return self.make_fusion(self.components)
 
     # --- for subclasses ---------------------------------------------------------------------------
-
-    def front_features(self, x: Tensor) -> Tensor:
-        """Check the inputs of `forward` and run the front: features (batch, feature_dim)."""
-        self.check_features(x)
-        x = infinity_as_nan(x)
-        if self.front is None:
-            return x.flatten(1)
-        features: Tensor = self.front(x.reshape(x.shape[0], *self._input_shape))
-        return features
 
     def add_encoding(self, features: int, resolutions: Any = None) -> None:
         """Add what brings features into the [0, 1] that the photonic layer encodes.
@@ -244,21 +229,6 @@ class HybridNetwork(HybridModule):
 
     # --- Lightning and torch ----------------------------------------------------------------------
 
-    def check_features(self, x: Tensor) -> None:
-        """Check the inputs of `forward`, of shape (batch, *input_shape) or (batch, input_dim)."""
-        tensor(x, "x")
-        shape = self._input_shape
-        last = [*shape[1:], shape[0]] if len(shape) == 3 else None
-        if list(x.shape[1:]) == shape and x.dim() > 1:
-            x = x.flatten(1)
-        elif len(shape) > 1 and (x.dim() != 2 or x.shape[1] != math.prod(shape)):
-            raise ValueError(
-                f"x must have shape (batch, {', '.join(map(str, shape))}) or (batch, "
-                f"input_dim={math.prod(shape)}), got {tuple(x.shape)}"
-                + ("; use x.permute(0, 3, 1, 2)" if list(x.shape[1:]) == last else "")
-            )
-        super().check_features(x)
-
     @property
     def hparams_initial(self) -> Any:
         """The hyperparameters for loggers; those of the circuit are those of the experiment."""
@@ -267,13 +237,6 @@ class HybridNetwork(HybridModule):
             names = [name for name in CIRCUIT_ARGUMENTS if name in initial]
             initial.update({name: self.hparams[name] for name in names})
         return initial
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; a frozen front stays in evaluation mode."""
-        super().train(mode)
-        if self.hparams["freeze_front"] and self.front is not None:
-            self.front.eval()
-        return self
 
     def on_fit_start(self) -> None:
         """Fit the normalizers; tell when `build_quantum` gave nothing that counts as photonic."""
@@ -300,48 +263,6 @@ class HybridNetwork(HybridModule):
                     on_step=False,
                     on_epoch=True,
                     sync_dist=True,
-                    batch_size=len(weights),
+                    batch_size=self.counted(len(weights)),
                 )
         return loss
-
-    # --- inside -----------------------------------------------------------------------------------
-
-    def _front_width(self, front: nn.Module) -> int:
-        """Run the front once, so that a wrong one is refused before training."""
-        with undisturbed(front, evaluation=True), torch.no_grad():
-            features = front(torch.zeros(2, *self._input_shape))
-        wanted = self.hparams["front_dim"]
-        if features.dim() != 2 or wanted not in (None, features.shape[1]):
-            raise ValueError(
-                f"build_front must give a module from (batch, "
-                f"{', '.join(map(str, self._input_shape))}) to (batch, front_dim="
-                f"{'any' if wanted is None else wanted}), got outputs of shape "
-                f"{tuple(features.shape)} for 2 inputs"
-            )
-        return int(features.shape[1])
-
-
-def _input_shape(input_dim: AutoInt | None, input_shape: list[int] | None) -> list[int]:
-    if input_shape is None:
-        if input_dim is None:
-            raise ValueError("give input_dim or input_shape, got neither")
-        return [integer(input_dim, "input_dim", 1)]
-    if not isinstance(input_shape, (list, tuple)) or not 1 <= len(input_shape) <= 3:
-        raise ValueError(
-            "input_shape must be [features], [steps, features] or [channels, height, width], got "
-            f"{input_shape!r}"
-        )
-    shape = [integer(size, "each entry of input_shape", 1) for size in input_shape]
-    if channels_last(shape):
-        height, width, channels = shape
-        rank_zero_warn(
-            f"input_shape={shape} is {height} channels of {width} x {channels} values: for images "
-            f"with their channels last give input_shape={[channels, height, width]} and "
-            "x.permute(0, 3, 1, 2)"
-        )
-    if input_dim is not None and integer(input_dim, "input_dim", 1) != math.prod(shape):
-        raise ValueError(
-            f"input_dim must be {math.prod(shape)}, the product of input_shape={shape}, or None, "
-            f"got {input_dim}"
-        )
-    return shape

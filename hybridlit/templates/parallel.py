@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hybridlit.blocks.dense import dense, layer_widths
 from hybridlit.blocks.fusion import FusionName
+from hybridlit.blocks.named_inputs import NamedInputs
 from hybridlit.blocks.normalization import NormalizationName
-from hybridlit.checks import number
+from hybridlit.checks import choice, number
 from hybridlit.photonics import CircuitTypeName
+from hybridlit.templates.fronts import Inputs
 from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 from hybridlit.templates.unbuilt import AutoInt
 
 __all__ = ["ParallelHybrid"]
+
+_PATHS = ("classical_path", "quantum_path")
 
 
 class ParallelHybrid(HybridNetwork):
@@ -42,6 +47,8 @@ class ParallelHybrid(HybridNetwork):
             `"attention"` for weights that depend on the input; see the blocks of these names.
         fusion_dim: Width of the hidden layer of `fusion`; None: its default.
         dropout: Share of hidden values of `classical_path` dropped in training, in [0, 1).
+        path_inputs: Which of the `inputs` by name a path sees, for instance `{"quantum_path":
+            ["table"]}`; a path that is not named sees all. None: both see all.
         circuit_type: As for `HybridNetwork`, and so are the next three.
         n_modes: Number of modes.
         n_photons: Number of photons.
@@ -56,6 +63,7 @@ class ParallelHybrid(HybridNetwork):
         projection: Learned projection before the normalization, or an identity.
         normalization: Into [0, 1].
         quantum_path: The photonic layer.
+        paths: The outputs of both, as `without` and `path_dropout` let them through.
         fusion: From both outputs to (batch, output_dim).
 
     Example:
@@ -76,6 +84,7 @@ class ParallelHybrid(HybridNetwork):
         fusion: FusionName = "concat",
         fusion_dim: int | None = None,
         dropout: float = 0.0,
+        path_inputs: dict[str, list[str]] | None = None,
         circuit_type: CircuitTypeName = "parallel_columns",
         n_modes: int = 5,
         n_photons: int = 2,
@@ -94,24 +103,68 @@ class ParallelHybrid(HybridNetwork):
         )
         number(dropout, "dropout", minimum=0.0, below=1.0)
         self.hidden_dims = layer_widths(hidden_dims, [64, 32, 16])
+        if path_inputs is not None:
+            _check_path_inputs(path_inputs, list(self.hparams["inputs"] or ()))
         self.classical_path = self.build_classical_path()
-        self.add_encoding(self.feature_dim)
+        self.add_encoding(self.seen_width("quantum_path"))
         self.quantum_path = self.build_quantum()
         outputs = output_size_of(self.quantum_path)
         self.components = {"classical": self.hidden_dims[-1], "quantum": outputs}
+        self.add_paths({"classical_path": self.hidden_dims[-1], "quantum_path": outputs})
         self.fusion = self.build_fusion()
 
     def build_classical_path(self) -> nn.Module:
-        """Build the module from (batch, feature_dim) to (batch, hidden_dims[-1])."""
-        return dense([self.feature_dim, *self.hidden_dims], self.hparams["dropout"])
+        """Build the module from (batch, seen_width) to (batch, hidden_dims[-1])."""
+        return dense(
+            [self.seen_width("classical_path"), *self.hidden_dims], self.hparams["dropout"]
+        )
 
     def build_quantum(self) -> nn.Module:
         """Build the module from (batch, encoded_dim) in [0, 1] to (batch, some outputs)."""
         return self.make_quantum(self.encoded_dim, 16)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
+    def forward(self, x: Inputs) -> Tensor:
+        """Map inputs to outputs (batch, output_dim).
+
+        Args:
+            x: Shape (batch, *input_shape) or (batch, input_dim); or inputs by name.
+        """
         features = self.front_features(x)
-        quantum = self.run_quantum(self.quantum_path, self.encoded_features(features))
-        outputs: Tensor = self.fusion([self.classical_path(features), quantum])
+        encoded = self.encoded_features(self.seen_features("quantum_path", features))
+        quantum = self.run_quantum(self.quantum_path, encoded)
+        classical = self.classical_path(self.seen_features("classical_path", features))
+        outputs: Tensor = self.fusion(self.run_paths(classical, quantum))
         return outputs
+
+    def seen_features(self, path: str, features: Tensor) -> Tensor:
+        """Return those features (batch, feature_dim) that a path sees: (batch, seen_width)."""
+        spans = self._seen_spans(path)
+        return features if spans is None else torch.cat([features[:, span] for span in spans], 1)
+
+    def seen_width(self, path: str) -> int:
+        """Return how many features a path sees: `feature_dim`, unless `path_inputs` names fewer."""
+        spans = self._seen_spans(path)
+        return self.feature_dim if spans is None else sum(s.stop - s.start for s in spans)
+
+    def _seen_spans(self, path: str) -> list[slice] | None:
+        names = (self.hparams["path_inputs"] or {}).get(path)
+        if names is None or not isinstance(self.front, NamedInputs):
+            return None
+        return [self.front.spans[name] for name in names]
+
+
+def _check_path_inputs(given: dict[str, list[str]], inputs: list[str]) -> None:
+    if not inputs:
+        raise ValueError(f"path_inputs must be None without inputs by name, got {given!r}")
+    for path, names in given.items():
+        choice(path, "each key of path_inputs", _PATHS)
+        for name in names:
+            choice(name, f"path_inputs[{path!r}]", inputs)
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"path_inputs[{path!r}] must name some inputs, once, got {names}")
+    unseen = [n for n in inputs if all(n not in given.get(path, inputs) for path in _PATHS)]
+    if unseen:
+        raise ValueError(
+            f"path_inputs must name every input in a path, got none that sees {unseen[0]!r}: leave "
+            "it out of inputs"
+        )

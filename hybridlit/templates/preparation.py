@@ -19,6 +19,7 @@ __all__ = [
     "PREPROCESSING_KEY",
     "adopt_preprocessing",
     "compare_preprocessing",
+    "forget_calibration",
     "take_over",
 ]
 
@@ -60,6 +61,16 @@ def adopt_preprocessing(model: HybridModule, trainer: Trainer) -> None:
     take_over(model, given)
 
 
+def forget_calibration(model: HybridModule) -> None:
+    """Let a model that is about to be trained on forget what was found of it as it was."""
+    if model.calibration is not None:
+        rank_zero_warn(
+            "the model was calibrated as it is now, and training changes it: its temperature and "
+            "its held-out rows no longer count; calibrate it again afterwards"
+        )
+        model.calibration = None
+
+
 def compare_preprocessing(model: HybridModule, trainer: Trainer) -> None:
     """Look whether the data of a validation, test or prediction are prepared as the model knows.
 
@@ -70,7 +81,8 @@ def compare_preprocessing(model: HybridModule, trainer: Trainer) -> None:
     if given is None or own is None or own.same_as(given):
         return
     names = own.inputs.raw_names, given.inputs.raw_names
-    classes = zip(own.targets.classes or (), given.targets.classes or (), strict=False)
+    targets = own.targets, given.targets
+    classes = zip(*(each.classes or each.pairs or () for each in targets), strict=False)
     differ = {
         "columns": None not in names and names[0] != names[1],
         "classes": any(one != other for one, other in classes),  # there may be fewer, or more

@@ -14,7 +14,14 @@ from hybridlit.blocks.stand_ins import MatchedMLP
 from hybridlit.blocks.wrappers import ModuleStack
 from hybridlit.checks import choice, enum_member
 from hybridlit.constructors import ConstructorCall, given_arguments, plain
-from hybridlit.photonics import Experiment, OutputMappingStrategy, QuantumLayer, QuantumLayerStack
+from hybridlit.photonics import (
+    Circuit,
+    Experiment,
+    OutputMappingStrategy,
+    QuantumLayer,
+    QuantumLayerStack,
+    Superposition,
+)
 from hybridlit.templates.hyperparameters import nearest
 
 __all__ = [
@@ -100,7 +107,8 @@ def refuse_contradictions(experiment: Experiment, calls: list[ConstructorCall]) 
         own = plain(getattr(experiment, name))
         value = plain(value)
         if own != (value.lower() if isinstance(value, str) else value):
-            why = f"whose {name} is {own!r}" if own is not None else "which has an encoding instead"
+            other = "an encoding" if experiment.circuit is None else "a circuit"
+            why = f"whose {name} is {own!r}" if own is not None else f"which has {other} instead"
             raise ValueError(
                 f"{name}={value!r} contradicts experiment, {why}: leave {name} out, or change the "
                 "experiment"
@@ -147,11 +155,13 @@ def make_quantum(
     """
     choice(arguments["quantum"], "quantum", TWINS)
     circuit = experiment_of(arguments) if experiment is None else as_experiment(experiment)
-    if circuit.encoding is not None and np.shape(circuit.encoding)[2] != input_size:
-        width = np.shape(circuit.encoding)[2]
+    width, what = circuit.input_size, "an encoding" if circuit.circuit is None else "a circuit"
+    if width == 0:
+        raise ValueError("experiment must have a circuit with angles that data turn, got none")
+    if width not in (None, input_size):
         raise ValueError(
-            f"the encoding of the experiment is of {width} features, and the photonic layer gets "
-            f"{input_size}: give quantum_dim={width}, or an encoding of {input_size}"
+            f"experiment has {what} of {width} features, and the photonic layer gets {input_size}: "
+            f"give quantum_dim={width}, or {what} of {input_size}"
         )
     name, outputs = "output_mapping_strategy", arguments["quantum_output_dim"]
     mapping = enum_member(OutputMappingStrategy, arguments[name], name)
@@ -178,7 +188,11 @@ def output_size_of(module: nn.Module) -> int:
 
 
 def _listed(value: Any) -> Any:
-    """Turn tuples, arrays and tensors into lists, which YAML and checkpoints hold alike."""
+    """Turn what experiments hold into lists, which YAML and checkpoints hold as well."""
+    if isinstance(value, Circuit):
+        return value.plain()["components"]
+    if isinstance(value, Superposition):
+        return value.plain()
     if isinstance(value, (np.ndarray, Tensor)):
         return value.tolist()
     if isinstance(value, (tuple, list)):

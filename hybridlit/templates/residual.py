@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from hybridlit.blocks.dense import dense, layer_widths
 from hybridlit.blocks.normalization import NormalizationName
-from hybridlit.blocks.residual_gate import GateName, make_gate
+from hybridlit.blocks.residual_gate import GateName, GradualGate, make_gate
 from hybridlit.checks import number
 from hybridlit.photonics import CircuitTypeName
+from hybridlit.templates.fronts import Inputs
 from hybridlit.templates.hyperparameters import NOW_QUANTUM_DIM, FormerName
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
+from hybridlit.templates.training.run_length import RunLength
 from hybridlit.templates.unbuilt import AutoInt
 
 __all__ = ["ResidualHybrid"]
@@ -40,6 +44,10 @@ class ResidualHybrid(HybridNetwork):
         normalization: How features come into [0, 1]: `"sigmoid"`, `"tanh"`, `"minmax"` or
             `"standard"`; see `NormalizationLayer`.
         gate: `"zero"` for a learned factor of each feature, `"gated"` for one that depends on h.
+        gate_epochs: `[begin, end]`: a factor before the gated residual, which is 0 up to the epoch
+            `begin`, from 0, and rises with every step of a Trainer to 1 at `end`; fractions are
+            allowed. With data of unknown length it rises with every epoch. See `GradualGate`. None:
+            no such factor.
         dropout: Share of hidden values of `classical_backbone` dropped in training, in [0, 1).
         circuit_type: As for `HybridNetwork`, and so are the next three.
         n_modes: Number of modes.
@@ -78,6 +86,7 @@ class ResidualHybrid(HybridNetwork):
         quantum_dim: int | None = 6,
         normalization: NormalizationName = "sigmoid",
         gate: GateName = "zero",
+        gate_epochs: list[float] | None = None,
         dropout: float = 0.0,
         circuit_type: CircuitTypeName = "series",
         n_modes: int = 4,
@@ -103,8 +112,11 @@ class ResidualHybrid(HybridNetwork):
         self.add_encoding(width)
         self.quantum_residual = self.build_quantum()
         outputs = output_size_of(self.quantum_residual)
+        self.add_paths({"quantum_residual": outputs})
         self.lift = nn.Identity() if outputs == width else nn.Linear(outputs, width)
         self.gate = make_gate(gate, width)
+        if gate_epochs is not None:
+            self.gate = GradualGate(self.gate, gate_epochs)
         self.output_layer = nn.Linear(width, self.hparams["output_dim"])
 
     def build_classical_backbone(self) -> nn.Module:
@@ -115,16 +127,46 @@ class ResidualHybrid(HybridNetwork):
         """Build the module from (batch, encoded_dim) in [0, 1] to (batch, some outputs)."""
         return self.make_quantum(self.encoded_dim, self.hidden_dims[-1])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
+    def forward(self, x: Inputs) -> Tensor:
+        """Map inputs to outputs (batch, output_dim).
+
+        Args:
+            x: Shape (batch, *input_shape) or (batch, input_dim); or inputs by name.
+        """
         signed = self.classical_backbone(self.front_features(x))
         hidden = self.activation(signed)
         encoded = self.encoded_features(signed)
-        residual = self.lift(self.run_quantum(self.quantum_residual, encoded))
+        [residual] = self.run_paths(self.run_quantum(self.quantum_residual, encoded))
+        residual = self.lift(residual)
         outputs: Tensor = self.output_layer(hidden + self.gate(residual, hidden))
         return outputs
 
-    def backbone_outputs(self, x: Tensor) -> Tensor:
+    def on_train_start(self) -> None:
+        """Say so if the run ends before the residual counts in full."""
+        super().on_train_start()
+        if not isinstance(self.gate, GradualGate):
+            return
+        trainer, end = self.trainer, self.gate.gate_epochs[1]
+        ends = ""
+        if trainer.max_epochs is not None and 0 <= trainer.max_epochs < end:
+            ends = f"max_epochs={trainer.max_epochs}"
+        elif trainer.max_steps >= 0 and math.isfinite(trainer.num_training_batches):
+            length = RunLength.of(trainer)
+            ends = f"max_steps={trainer.max_steps}" * (length.total < length.step_at(end))
+        if ends:
+            rank_zero_warn(
+                f"{ends} ends before gate_epochs={[*self.gate.gate_epochs]} lets all of the "
+                "residual through"
+            )
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Open a gradual gate as far as the end of this step, or else of this epoch, asks for."""
+        if isinstance(self.gate, GradualGate):
+            batches = self.trainer.num_training_batches
+            done = (batch_idx + 1) / batches if math.isfinite(batches) else 1.0
+            self.gate.open_to(self.current_epoch + done)
+
+    def backbone_outputs(self, x: Inputs) -> Tensor:
         """Return what `forward` would without the photonic residual."""
         hidden = self.activation(self.classical_backbone(self.front_features(x)))
         outputs: Tensor = self.output_layer(hidden)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from hybridlit.blocks.normalization import NormalizationLayer, NormalizationName, RowSafeBatchNorm1d
 from hybridlit.checks import integer, number
+from hybridlit.templates.fronts import Inputs
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
 from hybridlit.templates.unbuilt import AutoInt
@@ -72,6 +73,9 @@ class SequentialHybrid(HybridNetwork):
         number(dropout, "dropout", minimum=0.0, below=1.0)
         self.classical_pre = self.build_classical_pre()
         self.quantum_layer = self.build_quantum()
+        outputs = getattr(self.quantum_layer, "output_size", None)
+        if isinstance(outputs, int):  # a layer of another library need not tell
+            self.add_paths({"quantum_layer": outputs})
         self.classical_post = self.build_classical_post()
 
     def build_classical_pre(self) -> nn.Module:
@@ -106,8 +110,13 @@ class SequentialHybrid(HybridNetwork):
             nn.Linear(hidden, outputs),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map inputs (batch, *input_shape) or (batch, input_dim) to outputs (batch, output_dim)."""
+    def forward(self, x: Inputs) -> Tensor:
+        """Map inputs to outputs (batch, output_dim).
+
+        Args:
+            x: Shape (batch, *input_shape) or (batch, input_dim); or inputs by name.
+        """
         encoded = self.classical_pre(self.front_features(x))
-        outputs: Tensor = self.classical_post(self.run_quantum(self.quantum_layer, encoded))
+        [quantum] = self.run_paths(self.run_quantum(self.quantum_layer, encoded))
+        outputs: Tensor = self.classical_post(quantum)
         return outputs

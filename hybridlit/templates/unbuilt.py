@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeAlias
 from lightning.pytorch import Callback, LightningModule
 from typing_extensions import Self
 
-from hybridlit.constructors import raised_in
+from hybridlit.constructors import raised_in, taken_arguments
 from hybridlit.data.scaling import AUTO, AutoName
 from hybridlit.internals.lightning import attached_data, attached_trainer, noted_arguments
 from hybridlit.templates.preparation import take_over
@@ -29,7 +29,7 @@ __all__ = ["AutoInt", "Buildable", "SizesWanted", "Unbuilt"]
 
 AutoInt: TypeAlias = int | AutoName
 
-_SIZES = ("input_dim", "output_dim")
+_SIZES = ("input_dim", "output_dim", "inputs")
 
 _OF_MODELS = frozenset(
     "configure_optimizers forward hparams hparams_initial load_state_dict named_buffers "
@@ -214,11 +214,22 @@ class Unbuilt(LightningModule):
                         f"{self._kind.__name__} fails before it tells: give output_dim as a number"
                     ) from self._failure
                 numbers[name] = sizes.output_dim(task)
+            elif name == "inputs" and sizes.inputs is None:
+                raise ValueError(
+                    f"inputs='auto' needs data with inputs by name, such as a "
+                    f"MultiModalDataModule, got {sizes.source}: leave inputs out"
+                )
+            elif name == "inputs":
+                numbers[name] = sizes.inputs
             elif given.get("input_shape") is not None:
                 numbers[name] = math.prod(given["input_shape"])
+            elif isinstance(given.get("inputs"), Mapping):
+                numbers[name] = None  # that of these inputs, which are compared with the data later
             else:
                 numbers[name] = math.prod(sizes.input_shape)
-                if len(sizes.input_shape) > 1 and _takes(self._kind, "input_shape"):
+                if sizes.inputs is not None and "inputs" in taken_arguments(self._kind):
+                    numbers["inputs"] = sizes.inputs
+                if len(sizes.input_shape) > 1 and "input_shape" in taken_arguments(self._kind):
                     numbers["input_shape"] = list(sizes.input_shape)
         return self._with(numbers)
 
@@ -248,16 +259,6 @@ def _positional(kind: type) -> list[str]:
         if not any(p.kind is p.VAR_POSITIONAL for p in parameters):
             break
     return names
-
-
-def _takes(kind: type, name: str) -> bool:
-    """Say whether a constructor takes an argument, or passes it on to one that does."""
-    for parameters in _constructors(kind):
-        if any(p.name == name for p in parameters):
-            return True
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return False
-    return False
 
 
 def _automatic(kind: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:

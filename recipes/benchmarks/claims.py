@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import costs
 from timing import circumstances
 
 RESULTS = Path(__file__).parent / "results"
@@ -226,13 +227,61 @@ print(json.dumps({{"mib": resident("VmHWM") - before}}))
 """
 
 
+def rates() -> dict[str, Any]:
+    """Lowest validation loss at the recipes' rates, the templates' own and those suggested."""
+    import torch
+
+    from hybridlit import find_learning_rates
+    from hybridlit.analysis.silence import lightning_silenced
+    from hybridlit.recipe import build, changed, read_recipe, train
+
+    torch.set_num_threads(1)
+
+    def lowest(settings: dict[str, Any], seed: int, rates: dict[str, float]) -> float:
+        changes = {f"model.{name}": rate for name, rate in rates.items()}
+        settings = changed(settings, changes | {"seed_everything": seed})
+        return train(settings, test=False).training.lowest
+
+    found: dict[str, Any] = {}
+    for name in _TUNED:
+        settings = read_recipe(Path(__file__).parents[1] / f"{name}.yaml")
+        with lightning_silenced():
+            model, data, _ = build(settings)
+            result = find_learning_rates(model, data)
+            given = {c.component: c.given for c in result.curves.values()}
+            tried = {
+                "recipe": {},
+                "default": {"classical_lr": 3e-3, "quantum_lr": 1e-2},
+                "suggested": result.suggestions,
+            }
+            losses = {
+                which: statistics.mean(lowest(settings, seed, rates) for seed in range(5))
+                for which, rates in tried.items()
+            }
+        found[name] = {"given": given, "suggested": result.suggestions, "losses": losses}
+    return found
+
+
+_TUNED = [
+    "iris_sequential",
+    "wine_parallel",
+    "breast_cancer_residual",
+    "diabetes_residual",
+    "digits_sequential",
+    "digits_bank",
+]
+
+
 CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "large": large,
     "modes": modes,
     "startup": startup,
     "estimate": estimate,
+    "cost": costs.models,
+    "largest": costs.largest_within,
     "bank": bank,
     "checkpoint": checkpoint,
+    "rates": rates,
 }
 
 

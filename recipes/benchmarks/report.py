@@ -33,6 +33,7 @@ def main(folder: Path = HERE / "results", readme: Path = HERE / "README.md") -> 
         "scaling": scaling,
         "roofline": roofline,
         "claims": claims,
+        "states": states,
     }
     for name, table in tables.items():
         marks = re.compile(f"(<!-- {name} -->\n).*(<!-- /{name} -->)", re.DOTALL)
@@ -119,8 +120,13 @@ def claims(folder: Path) -> str:
         points = found.pop("points", [])
         values = [f"{name} {rounded(value)}" for name, value in found.items()]
         values += [
-            f"{tuple(p['point'])} predicted {rounded(p['predicted_ms'])} ms, measured "
-            f"{rounded(p['measured_ms'])} ms"
+            f"{tuple(p['point'])} "
+            + "; ".join(
+                f"predicted {rounded(p[f'predicted_{unit}'])} {word}, measured "
+                f"{rounded(p[f'measured_{unit}'])} {word}"
+                for unit, word in (("ms", "ms"), ("mib", "MiB"))
+                if f"predicted_{unit}" in p
+            )
             for p in points
         ]
         parts.append(
@@ -128,6 +134,27 @@ def claims(folder: Path) -> str:
             + "".join(f"- {value}\n" for value in values)
         )
     return "\n".join(parts)
+
+
+def states(folder: Path) -> str:
+    """Return the table of components, amplitudes and kernels against MerLin as Markdown."""
+    result = _load(folder / "states.json")
+    if result is None:
+        return "Not measured.\n"
+    rows = [
+        f"| {point['case']} | {point['point'].replace(',', ', ')} | {direction} | "
+        f"{rounded(times['ours_ms'])} | {rounded(times['peer_ms'])} | "
+        f"**{rounded(times['ratio'])}** | "
+        f"{' to '.join(rounded(end) for end in times['ratio_quartiles'])} | "
+        f"{point['difference']:.0e} |\n"
+        for point in result["points"]
+        for direction, times in point["times"].items()
+    ]
+    return (
+        f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
+        "| what | modes, photons, batch | | hybridlit ms | MerLin ms | ratio | quartiles | "
+        "values differ by |\n|---|---|---|---|---|---|---|---|\n" + "".join(rows)
+    )
 
 
 def _rows(point: dict[str, Any]) -> str:

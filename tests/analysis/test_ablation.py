@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from interference import CircuitReader, interference_problem
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
 from small_studies import SMALL, make_data, quiet, small_model, study
 from third_party import Plain
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.functional import r2_score
 
 from hybridlit import (
@@ -110,7 +111,7 @@ def linear_is_enough(seed):
 CASES = [muted_is_neutral, interference_helps, linear_is_enough]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [muted_is_neutral, linear_is_enough])
 def test_what_is_known_is_found(case):
     assert case(0)
 
@@ -340,6 +341,7 @@ def trained_as(monkeypatch):
     return Watched, seen
 
 
+@pytest.mark.slow
 def test_every_arm_has_the_settings_to_choose_from(trained_as):
     """The model's own, those of its classical parameters for all, those of its photonic ones."""
     cls, seen = trained_as
@@ -360,6 +362,7 @@ def test_every_arm_has_the_settings_to_choose_from(trained_as):
     assert "validation chose: hybrid photonic (2 of 2), linear" in found.to_markdown()
 
 
+@pytest.mark.slow
 def test_what_goes_around_the_photonic_layers_is_trained_at_both_rates():
     """What its small rate alone would keep from learning is no proof for the photons."""
     data = make_data(rows=400, batch_size=64)
@@ -382,6 +385,7 @@ def test_a_rate_at_which_a_training_diverges_is_no_candidate():
         study(make(SequentialHybrid, **both), data, **again)
 
 
+@pytest.mark.slow
 def test_the_rate_is_chosen_by_validation_and_not_by_the_test():
     """By test labels that are all wrong, what has learned the training data is the worse."""
     data = make_data(rows=300, batch_size=32)
@@ -500,6 +504,7 @@ def test_intervals_over_splits_are_corrected_for_shared_rows():
     assert found.arm("linear").difference == wanted
 
 
+@pytest.mark.slow
 def test_a_stage_for_photonic_parameters_trains_what_stands_in_for_them():
     model = make(SequentialHybrid, stages=[["classical", 1], ["photonic", 1]])
     found = study(model, make_data(), posthoc=False, max_epochs=2)
@@ -585,6 +590,7 @@ def test_the_constant_answer_of_each_task():
     assert found.constant == pytest.approx(float(counts[make_data().test[1]].mean()), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_arm_that_was_still_improving_is_not_beaten(monkeypatch):
     """What stands in for the circuit gives small outputs at first, and has yet to grow."""
 
@@ -714,6 +720,52 @@ def test_fresh_models_must_not_share_anything_with_the_model():
         study(model, make_data(), build=lambda: model, **arguments)
 
 
+def test_a_split_without_a_seed_is_the_same_for_every_run():
+    seen = []
+
+    class Drawn(LightningDataModule):
+        def setup(self, stage):
+            if stage == "fit":
+                self.rows = torch.randperm(40)
+
+        def train_dataloader(self):
+            return DataLoader(TensorDataset(*self.of(self.rows[:20])), 10)
+
+        def test_dataloader(self):
+            seen.append(tuple(self.rows[20:].tolist()))
+            return DataLoader(TensorDataset(*self.of(self.rows[20:])), 10)
+
+        def of(self, rows):
+            x = torch.randn(40, 5, generator=torch.Generator().manual_seed(1))
+            return x[rows], (x[rows, 0] > 0).long()
+
+    study(make(SequentialHybrid), Drawn(), retrained=["linear"], posthoc=False)
+    assert len(seen) >= 4 and len(set(seen)) == 1
+
+
+@pytest.mark.slow
+def test_other_processes_give_the_same_numbers():
+    model, lines = make(SequentialHybrid), []
+    quiet().fit(model, make_data())  # they know nothing of this Trainer
+    options = dict(retrained=["linear"], posthoc=False, baselines=True)
+    one, two = (
+        study(model, make_data, jobs=jobs, progress=lines.append, **options).to_dict()
+        for jobs in (1, 2)
+    )
+    for each in [*one["retrained"], *one["baselines"], *two["retrained"], *two["baselines"]]:
+        del each["seconds"]
+    assert one == two
+    assert len(lines) == 12 and lines[0].startswith("1 of 6  seed 0  hybrid: acc 0.")
+    data = make_data()
+    quiet().fit(model, data)
+    assert study(model, data, jobs=2, **options).seeds == (0, 1) and data.trainer is not None
+    with pytest.raises(RuntimeError, match="arm 'hybrid' failed with seed 0: OSError: disk full"):
+        broken = dict(accelerator="cpu", callbacks=[Break()])
+        study(model, data, jobs=2, posthoc=False, trainer_options=broken)
+    with pytest.raises(TypeError, match="or jobs=1"):
+        study(model, lambda seed: data, jobs=2, posthoc=False)
+
+
 def test_an_error_in_a_run_names_it():
     with pytest.raises(RuntimeError, match="arm 'hybrid' failed with seed 0: OSError: disk full"):
         options = dict(accelerator="cpu", callbacks=[Break()])
@@ -772,7 +824,7 @@ def test_a_figure(found, tmp_path):
 
 def test_a_figure_without_matplotlib(found, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"hybridlit\[analysis\]"):
+    with pytest.raises(ImportError, match=r"hybridlit\[plot\]"):
         found.figure()
 
 

@@ -139,6 +139,11 @@ def test_nothing_is_changed_in_the_hybrid():
         (layer("lexgrouping", 7), "single_photon", "one photon with 4 outcomes cannot give the 7"),
         (layer(photons=1), "distinguishable", "2 has one photon, which has none to interfere with"),
         (layer(photons=1), "single_photon", "2 has one photon"),
+        (
+            layer(input_state={(1, 1, 0, 0): 1, (0, 0, 1, 1): 1}),
+            "distinguishable",
+            "2 gets a superposition, whose terms interfere",
+        ),
         (mark_photonic(nn.Linear(2, 3)), "distinguishable", "what 2, a Linear, simulates is not"),
         (mark_photonic(nn.Flatten(0)), "mlp", "does not map one tensor"),
     ],

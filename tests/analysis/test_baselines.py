@@ -25,7 +25,7 @@ def fitted(model, data, validates=True):
     data.setup("fit")
     data.setup("test")
     bench = Bench(measure, data, batches_of(data, "test"), 0)
-    return fit_baselines(names, model, bench, validates, lambda: None)
+    return fit_baselines(names, model, bench, validates)
 
 
 def test_a_baseline_is_what_scikit_learn_gives():

@@ -99,6 +99,33 @@ def test_what_is_not_known_is_said(make_model):
     assert "photon" not in text.partition("## Limits")[2]
 
 
+def test_a_fault_is_no_missing_score(trained, data, monkeypatch):
+    """What a model or its data raise for another reason is not taken for it."""
+
+    def fails(*_):
+        raise ValueError("a fault of the user's model")
+
+    monkeypatch.setattr(trained, "forward", fails)
+    with pytest.raises(ValueError, match="a fault of the user's model"):
+        model_card(trained, data)
+
+
+def test_a_model_that_diverged_has_no_scores(trained, data):
+    with torch.no_grad():
+        list(trained.parameters())[-1].fill_(torch.nan)
+    assert "not measured: the model's outputs on the test data are not" in str(
+        model_card(trained, data)
+    )
+
+
+def test_targets_that_do_not_vary_have_no_scores():
+    x = torch.randn(60, 3)
+    data = ArrayDataModule(x, x[:, 0])
+    model = ResidualHybrid(input_dim=3, output_dim=1, task="regression")
+    data.test = (data.test[0], torch.zeros_like(data.test[1]))
+    assert "not measured: R2 needs test targets that vary" in str(model_card(model, data))
+
+
 def test_data_without_test_rows_have_no_scores(trained, data):
     data.test = None
     assert "not measured: ArrayDataModule has no test data" in str(model_card(trained, data))

@@ -74,7 +74,8 @@ def test_every_parameter_and_kept_buffer_has_one_owner(by):
     )
     assert list(split) == expected
     names = [name for own in split.values() for name in own]
-    assert sorted(names) == sorted(model.state_dict())
+    means = [f"paths.{name}" for name in model.paths.state_dict()]
+    assert sorted([*names, *means]) == sorted(model.state_dict())
     assert "classical_pre.1.running_mean" in split[expected[0]]
     for own in split.values():
         for name, tensor in own.items():
@@ -96,6 +97,15 @@ def test_the_mean_over_groups_is_the_mean_over_rows(groups):
     assert losses.mean().item() == pytest.approx(
         loss_function(model)(model, whole).item(), rel=1e-6
     )
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_groups_count_by_the_weights_of_their_rows(groups):
+    model = sequential(class_weights=[1.0, 9.0, 0.1]).eval()
+    data = [(x, y, torch.rand(len(y))) for x, y in batches()]
+    whole = tuple(torch.cat(parts) for parts in zip(*data, strict=True))
+    expected = pytest.approx(loss_function(model)(model, whole).item(), rel=1e-6)
+    assert row_losses(model, data, groups).mean().item() == expected
 
 
 class Rows(nn.Linear):

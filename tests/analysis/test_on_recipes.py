@@ -8,7 +8,7 @@ from digits_folder import write_digits
 from lightning.pytorch import Trainer
 
 from hybridlit import ablation_study, find_batch_size, profile_components
-from hybridlit.cli.loading import datamodule_of_recipe, model_of_recipe
+from hybridlit.recipe.building import datamodule_of_recipe, model_of_recipe
 
 pytest.importorskip("sklearn", reason="recipes extra")
 pytest.importorskip("mlxtend", reason="recipes extra")
@@ -29,7 +29,7 @@ def test_outputs_are_as_before(path, tmp_path, monkeypatch):
     quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
     Trainer(max_epochs=2, accelerator="cpu", enable_model_summary=False, **quiet).fit(model, data)
     model.eval()
-    x = torch.cat([batch[0] for batch in data.test_dataloader()])
+    x = torch.cat([model.unpack(batch)[0] for batch in data.test_dataloader()])
     with torch.no_grad():
         before = model(x)
     state = {name: value.clone() for name, value in model.state_dict().items()}

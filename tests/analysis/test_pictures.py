@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small_layers import COMPONENTS
 
 from hybridlit import Experiment, QuantumLayer, QuantumLayerStack
 from hybridlit.analysis.pictures import layer_pictures as statistics, panels as pictures
@@ -10,10 +11,11 @@ from hybridlit.analysis.pictures.heat_map import heat_map, side_by_side
 from hybridlit.analysis.pictures.layer_pictures import layer_pictures, photon_statistics
 from hybridlit.analysis.pictures.samples import group_samples, rows_of_calls
 from hybridlit.analysis.recording import Call, copied, recorded
+from hybridlit.photonics.interferometer import unitaries
 
 
-def layer(modes=5, photons=2, outputs=6, mapping="linear", **options):
-    experiment = Experiment("series", modes, photons, **options)
+def layer(modes=5, photons=2, outputs=6, mapping="linear", kind="series", **options):
+    experiment = Experiment(kind, modes, photons, **options)
     return QuantumLayer(3, outputs, experiment=experiment, output_mapping_strategy=mapping).double()
 
 
@@ -175,6 +177,14 @@ def test_too_many_outcomes_leave_the_modes(x, groups, monkeypatch):
     assert none.outcomes is None and none.modes is None and "unbunched" in none.missing
 
 
+def test_photons_of_a_superposition_are_counted_without_outcomes(x, groups, monkeypatch):
+    state = {(1, 0, 1, 0, 0): 1, (0, 1, 0, 1, 0): 1j, (0, 0, 0, 0, 2): -2}
+    made = layer(photons=None, input_state=state)
+    wanted = photon_statistics(made, x, groups)
+    monkeypatch.setattr(statistics, "_LARGEST", 10)
+    torch.testing.assert_close(photon_statistics(made, x, groups).modes, wanted.modes)
+
+
 def test_expectations_need_no_outcomes(x, groups):
     made = layer(outputs=None, mapping="mode_expectations")
     found = photon_statistics(made, x, groups)
@@ -297,11 +307,31 @@ def test_every_cell_of_a_larger_mesh_has_its_place(drawn):
         torch.testing.assert_close(values, 0.1 * (expected + kind), equal_nan=True)
 
 
+def test_angles_of_components_have_their_names_and_periods(drawn):
+    """Of 4 pi for a beam splitter, whose angle comes in halves."""
+    experiment = Experiment(n_modes=4, n_photons=2, circuit=COMPONENTS)
+    made = QuantumLayer(3, 2, experiment=experiment)
+    names = [str(parameter) for parameter in made.lowering.parameters]
+    place = names.index("t")
+    assert names[:2] == ["a0 of 0", "b0 of 0"] and "phi of 4.1" in names
+    with torch.no_grad():
+        made.phases.fill_(0.2 * torch.pi)
+    pictures.angle_picture(made.phases, made, "title")
+    values, _, _, columns, _ = drawn[0]
+    assert columns == names
+    expected = np.full(len(names), 0.1)
+    expected[place] = 0.05
+    np.testing.assert_allclose(values[0], expected, atol=1e-6)
+    pictures.angle_picture(made.phases, made, "title", most=4)
+    assert drawn[1][3] == [*names[:2], *names[-2:]]
+    assert drawn[1][4]["column_title"] == f"angle ({len(names) - 4} in the middle left out)"
+
+
 def test_magnitudes_have_outputs_down_and_inputs_across(drawn):
     """Swap modes 0 and 1, then 1 and 2: light from 0 leaves at 2, from 1 at 0, from 2 at 1."""
     phases = torch.zeros(1, 3, 2, dtype=torch.float64)
     phases[0, 2, 0] = torch.pi  # the third cell, on modes 0 and 1 again, lets light go straight on
-    pictures.interferometer_picture(phases, "title")
+    pictures.interferometer_picture(unitaries(phases), "title")
     magnitudes, title, _, _, options = drawn[0]
     assert (title, options["row_title"], options["column_title"]) == ("|U_0|", "out", "in")
     expected = torch.zeros(3, 3, dtype=torch.float64)
@@ -320,7 +350,7 @@ def test_many_interferometers_are_counted():
 
     original, pictures.side_by_side = pictures.side_by_side, keep
     try:
-        pictures.interferometer_picture(made.phases, "U")
+        pictures.interferometer_picture(made.interferometers(), "U")
         pictures.phase_picture(made.phases, "phases")
     finally:
         pictures.side_by_side = original
@@ -348,6 +378,7 @@ def test_large_readouts_show_their_largest_weights(drawn):
         (dict(mapping="modgrouping"), {"outcomes", "modes"}),
         (dict(outputs=None, mapping="pair_correlations"), {"output", "modes"}),
         (dict(computation_space="unbunched"), {"outcomes", "modes", "readout"}),
+        (dict(kind=None, modes=4, circuit=COMPONENTS), {"outcomes", "modes", "readout"}),
     ],
 )
 def test_a_layer_has_the_pictures_that_exist(options, expected, x, groups):

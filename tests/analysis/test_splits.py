@@ -103,14 +103,17 @@ class Several(LightningDataModule):
     def test_dataloader(self):
         return self.loaders
 
+    train_dataloader = test_dataloader
 
-def test_a_split_has_one_loader():
+
+def test_a_split_has_one_loader_or_the_first_of_several():
     first, second = DataLoader(torch.rand(4, 2)), DataLoader(torch.rand(5, 2))
     assert loader_of(Several(first), "test") is first
     assert loader_of(Several([first]), "test") is first
     assert list(loader_of(Several([]), "test")) == list(loader_of(Several(first), "val")) == []
     for several, words in (([first, second], "list of 2"), ({"a": first}, "dict of 1")):
+        assert loader_of(Several(several), "test") is first
         with pytest.raises(
-            ValueError, match=f"test_dataloader must return one loader, got a {words}"
+            ValueError, match=f"train_dataloader must return one loader, got a {words}"
         ):
-            loader_of(Several(several), "test")
+            loader_of(Several(several), "train")

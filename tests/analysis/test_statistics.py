@@ -123,6 +123,7 @@ def test_agreement_on_few_rows_proves_little():
     assert verdict(row_interval(np.zeros(400), True)[0], 0.01) == "neutral"
 
 
+@pytest.mark.slow
 def test_seeds_and_rows_together_cover_the_truth(generator):
     """Five runs on the same 100 rows, with effects of the run, of the row, and of both."""
     covered = []

@@ -45,9 +45,9 @@ class Runs(Callback):
         simulate = module._probabilities
         self.counts[name] = 0
 
-        def counted(rows):
+        def counted(*rows):
             self.counts[name] += 1
-            return simulate(rows)
+            return simulate(*rows)
 
         module._probabilities = counted
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from hybridlit import ParallelHybrid, SequentialHybrid, create_hybrid_optimizer
 from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.components import split_parameters
-from hybridlit.templates.stages import StagedTraining
+from hybridlit.templates.training.stages import StagedTraining
 
 
 @pytest.fixture

@@ -102,6 +102,7 @@ def test_worker_processes_after_a_finder(run):
         assert differences(plain[part], found[part]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", [False, True])
 @pytest.mark.parametrize("model", [dict(stages=STAGES), dict(schedule="cosine", warmup_epochs=1)])
 def test_a_run_after_the_batch_size_finder_is_one_with_the_size_found(tuner, model, run):
@@ -117,6 +118,7 @@ def test_a_run_after_the_batch_size_finder_is_one_with_the_size_found(tuner, mod
     assert seen.rates == expected.rates and seen.trained == expected.trained
 
 
+@pytest.mark.slow
 def test_a_finder_would_discard_the_checkpoint_of_a_resumed_run(run, tmp_path):
     run("a")
     with pytest.raises(ValueError, match=r"checkpoint is of step 18 .* begins with step 0: .*Find"):

@@ -60,6 +60,11 @@ class RepeatedAtTheEnd(Callback):
             assert torch.equal(value, state[name]), name
 
 
+def but_means(state):
+    """What is repeated: means of outputs, for paths that may be lost, belong to no part."""
+    return {name: value for name, value in state.items() if not name.startswith("paths.")}.items()
+
+
 CASES = {
     "plain": {},
     "parallel": dict(cls=ParallelHybrid),
@@ -84,7 +89,7 @@ def test_a_copy_repeats_the_training_bit_for_bit(case, loaders, make_model, make
     trainer = make_trainer([*others, detector, again], max_epochs=4, **options)
     trainer.fit(model, **loaders)
     assert again.origin.step == 0 and trainer.global_step >= 8
-    for name, value in model.state_dict().items():
+    for name, value in but_means(model.state_dict()):
         assert torch.equal(value, again.copied[name]), name
 
 
@@ -100,7 +105,7 @@ def test_a_frozen_copy_is_a_training_of_the_rest(loaders, make_model, make_train
         return model.state_dict(), again.copied
 
     (plain, copied), (expected, _) = train(False, ["classical_pre"]), train(True, [])
-    for name, value in expected.items():
+    for name, value in but_means(expected):
         assert torch.equal(value, copied[name]), name
     assert not torch.equal(plain["classical_pre.0.weight"], copied["classical_pre.0.weight"])
 
@@ -115,7 +120,7 @@ def test_in_a_long_run_copies_begin_at_the_lowest_validation_loss(
     trainer = make_trainer([detector, again], max_epochs=9)
     trainer.fit(model, **loaders)
     assert again.origin.step in (16, 28) and trainer.global_step == 36
-    for name, value in model.state_dict().items():
+    for name, value in but_means(model.state_dict()):
         assert torch.equal(value, again.copied[name]), name
 
 

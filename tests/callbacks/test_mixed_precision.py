@@ -341,8 +341,8 @@ class Leaky(SequentialHybrid):
         simulate = QuantumLayer._probabilities
 
         class Losing(QuantumLayer):
-            def _probabilities(inner, rows):
-                probabilities, kept = simulate(inner, rows)
+            def _probabilities(inner, *rows):
+                probabilities, kept = simulate(inner, *rows)
                 return probabilities * (1 - inner.loss), kept
 
         layer.__class__ = Losing

@@ -28,7 +28,7 @@ from hybridlit.analysis.loss_change import intervention
 from hybridlit.analysis.loss_change.owners import OWNERS
 from hybridlit.callbacks import overfitting
 from hybridlit.callbacks.overfitting import OverfittingDetector
-from hybridlit.templates.stages import StagedTraining
+from hybridlit.templates.training.stages import StagedTraining
 
 PARTS = ["classical_path", "quantum_path", "fusion"]
 
@@ -513,7 +513,7 @@ def test_the_named_part_is_frozen_moments_and_all(options, make_trainer):
     assert 0 < start < 30 and epochs[start][2] == ["classical_path"]
     assert told[0].endswith(": it is frozen, and the model goes on from such a copy.")
     torch.manual_seed(0)
-    initial = wide_classical().state_dict()
+    initial = dict(wide_classical().named_parameters())
     (later, moments, _), (last, *_) = epochs[start + 1], epochs[-1]
     for name, value in initial.items():
         stays = name.startswith("classical_path")
@@ -535,7 +535,7 @@ def test_a_run_that_freezes_goes_on_as_if_it_had_been_frozen_from_the_start(make
     model.classical_path.requires_grad_(False)
     make_trainer(max_epochs=start + 2).fit(model, noise(0))
     (before, *_), (after, *_) = epochs[start], epochs[start + 1]
-    for name, value in model.state_dict().items():
+    for name, value in model.named_parameters():
         assert torch.allclose(after[name], value, rtol=0, atol=1e-4), name
         if not name.startswith("classical_path"):
             assert (before[name] - value).abs().max() > 1e-3, name

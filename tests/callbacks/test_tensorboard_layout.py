@@ -6,11 +6,16 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.hparams.backend_context import Context
 
-from hybridlit import SequentialHybrid, StagedTraining
+from hybridlit import ParallelHybrid, SequentialHybrid, SklearnDataModule, StagedTraining
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout, charts
 
 
@@ -40,18 +45,26 @@ def layouts(events):
 
 
 def table(events):
-    """Hyperparameters and names of metrics of the page HParams."""
+    """Arguments of the page HParams."""
     content = events.PluginTagToContent("hparams")
-    start = plugin_data_pb2.HParamsPluginData.FromString(
-        content["_hparams_/session_start_info"]
-    ).session_start_info
-    experiment = plugin_data_pb2.HParamsPluginData.FromString(
-        content["_hparams_/experiment"]
-    ).experiment
-    shown = {
-        name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()
-    }
-    return shown, [info.name.tag for info in experiment.metric_infos]
+    assert set(content) == {"_hparams_/session_start_info", "_hparams_/session_end_info"}
+    start = plugin_data_pb2.HParamsPluginData.FromString(content["_hparams_/session_start_info"])
+    values = start.session_start_info.hparams
+    return {name: getattr(value, value.WhichOneof("kind")) for name, value in values.items()}
+
+
+def shown_table(folder):
+    """Columns of arguments and scores as TensorBoard chooses them, each in order."""
+    runs = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+    provider = MultiplexerDataProvider(runs, str(folder))
+    context = Context(TBContext(data_provider=provider))
+    request = RequestContext()
+    known = context.hparams_metadata(request, "")
+    experiment = context.experiment_from_metadata(request, "", True, known, [])
+    return (
+        [info.name for info in experiment.hparam_infos if info.differs],
+        [info.name.tag for info in experiment.metric_infos],
+    )
 
 
 def test_curves_are_in_groups(board, make_model):
@@ -114,13 +127,32 @@ def test_a_chart_is_there_if_something_is_logged_for_it():
     assert charts(set()) == {}
 
 
+def test_losses_and_scores_stand_first(board, make_model, scalars):
+    """TensorBoard sorts by code of the letters, and opens the first two groups."""
+    callbacks = [LearningRateMonitor("epoch"), StagedTraining([["both", 2]])]
+    _, trainer = board(make_model(ParallelHybrid, fusion="gated"), callbacks, max_epochs=3)
+    trainer.test(trainer.model, trainer.datamodule, verbose=False)
+    found = scalars(trainer.log_dir)
+    groups = sorted({tag.partition("/")[0] for tag in found})
+    assert groups[:2] == ["Loss", "Score"] and "fusion" in groups
+    first = {tag for tag in found if tag.startswith(("Loss/", "Score/"))}
+    names = {f"Score/acc_{stage}": f"{stage}/acc" for stage in ("train", "val", "test")}
+    names |= {f"Loss/{stage}": f"{stage}/loss" for stage in ("train", "val")}
+    assert first == {*names, "Loss/best", "Score/acc_best"}
+    for tag, name in names.items():
+        later = name == "test/acc"  # which Lightning counts one further
+        expected = [(step - later, pytest.approx(value)) for step, value in found[name]]
+        assert found[tag] == expected
+    assert [value for _, value in found["Loss/best"]] == [min(v for _, v in found["val/loss"])]
+    assert [value for _, value in found["Score/acc_best"]] == [found["hp/val_acc"][0][1]]
+
+
 def test_the_table_holds_arguments_and_the_best_scores(board, make_model, scalars):
     events, trainer = board(make_model(classical_lr=0.05, batch_norm=False), max_epochs=4)
-    arguments, metrics = table(events)
+    arguments = table(events)
     assert arguments["classical_lr"] == 0.05 and arguments["n_modes"] == 4.0
     assert arguments["batch_norm"] == "False" and arguments["stages"] == "None"
     assert arguments["task"] == "multiclass"
-    assert metrics == ["hp/val_loss", "hp/val_acc"]
     found = scalars(trainer.log_dir)
     step, loss = min(found["val/loss"], key=lambda point: point[1])
     assert found["hp/val_loss"] == [(trainer.global_step, pytest.approx(loss))]
@@ -128,9 +160,39 @@ def test_the_table_holds_arguments_and_the_best_scores(board, make_model, scalar
     assert "hp_metric" not in found and len(found["val/loss"]) == 4
 
 
+def test_tensorboard_shows_what_differs_between_runs_and_scores_of_the_test(
+    board, make_model, tmp_path
+):
+    data = SklearnDataModule("iris", batch_size=30)
+    for changes in (dict(classical_lr=0.05), dict(batch_norm=False), dict(metrics=["f1"])):
+        model = make_model(input_dim=4, **changes)
+        _, trainer = board(model, datamodule=data)
+        trainer.test(model, data, verbose=False)
+    arguments, scores = shown_table(tmp_path)
+    assert arguments == ["batch_norm", "classical_lr", "metrics"]
+    assert scores[:5] == ["Loss/best", "Loss/train", "Loss/val", "Score/acc_best", "Score/acc_test"]
+    assert {"Score/f1_test", "hp/test_acc", "hp/test_f1"} <= set(scores)
+
+
+def test_the_table_has_the_scores_of_a_test(board, make_model, scalars):
+    _, trainer = board(make_model(), max_epochs=2)
+    (tested,) = trainer.test(trainer.model, trainer.datamodule, verbose=False)
+    found = scalars(trainer.log_dir)
+    for name in ("loss", "acc"):
+        assert found[f"hp/test_{name}"] == [(6 + 2, pytest.approx(tested[f"test/{name}"]))]
+
+
+def test_a_test_alone_is_in_no_table(make_trainer, make_model, data, tmp_path, scalars):
+    logger = TensorBoardLogger(tmp_path, name="run", default_hp_metric=False)
+    make_trainer([TensorBoardLayout()], logger=logger).test(make_model(), data, verbose=False)
+    found = scalars(logger.log_dir)
+    assert "Score/acc_test" in found and not [tag for tag in found if tag.startswith("hp/")]
+
+
 def test_without_validation_the_table_has_training_scores(board, make_model):
     events, _ = board(make_model(), limit_val_batches=0)
-    assert table(events)[1] == ["hp/train_loss", "hp/train_acc"]
+    found = {tag for tag in events.Tags()["scalars"] if tag.startswith(("hp/", "Loss/"))}
+    assert found == {"hp/train_loss", "hp/train_acc", "Loss/best", "Loss/train"}
 
 
 def test_a_loss_that_is_no_number_is_never_the_best(make_model, make_trainer, data):
@@ -146,6 +208,20 @@ def test_a_loss_that_is_no_number_is_never_the_best(make_model, make_trainer, da
     trainer = make_trainer([layout], max_epochs=4, num_sanity_val_steps=0)
     trainer.fit(make_model(Failing), data)
     assert layout.state_dict() == {"best": {"val/loss": 0.5}}
+
+
+def test_the_best_epoch_need_not_be_the_last(board, make_model, scalars):
+    class Worse(SequentialHybrid):
+        def on_validation_epoch_end(self):
+            self.log("val/loss", torch.tensor([0.9, 0.5, 0.7][self.current_epoch]))
+
+        def validation_step(self, batch, batch_idx):
+            pass
+
+    _, trainer = board(make_model(Worse), max_epochs=3, num_sanity_val_steps=0)
+    found = scalars(trainer.log_dir)
+    assert [value for _, value in found["hp/val_loss"]] == [0.5]
+    assert [value for _, value in found["Loss/best"]] == [0.5]
 
 
 def test_a_resumed_run_knows_the_best_scores_before(board, make_model, tmp_path):

@@ -11,8 +11,14 @@ from torch.utils.tensorboard import SummaryWriter
 
 import hybridlit.callbacks
 from hybridlit.analysis.profiling.component_profile import ComponentProfile
-from hybridlit.callbacks import component_profiler, photonic_inspector, tensorboard_layout
+from hybridlit.callbacks import (
+    component_profiler,
+    evaluation_pictures,
+    photonic_inspector,
+    tensorboard_layout,
+)
 from hybridlit.callbacks.component_profiler import ComponentProfiler
+from hybridlit.callbacks.evaluation_pictures import EvaluationPictures
 from hybridlit.callbacks.measuring import reports
 from hybridlit.callbacks.measuring.reports import training_goes_on
 from hybridlit.callbacks.overfitting import OverfittingDetector
@@ -57,6 +63,13 @@ FAULTS = {
     "charts": (TensorBoardLayout, (SummaryWriter, "add_custom_scalars", no_space)),
     "scores": (TensorBoardLayout, (tensorboard_layout, "_scores", fail)),
     "arguments": (TensorBoardLayout, (tensorboard_layout, "_arguments", fail)),
+    "first": (TensorBoardLayout, (tensorboard_layout, "_show_first", fail)),
+    "evaluation": (
+        lambda: EvaluationPictures(1),
+        (evaluation_pictures, "evaluation_pictures", fail),
+    ),
+    "figure": (lambda: EvaluationPictures(1), (evaluation_pictures, "pixels", fail)),
+    "board": (lambda: EvaluationPictures(1), (evaluation_pictures, "show_picture", no_space)),
 }
 
 

@@ -37,7 +37,8 @@ def test_one_component_moves_and_nothing_else(tmp_path, make_model, component):
 def test_the_components_share_nothing_and_miss_nothing(tmp_path, make_model):
     model = make_model(reservoir_mode=True, quantum_dim=3)
     parts = [export_component(model, c, tmp_path / c) for c in ("photonic", "classical")]
-    assert sorted([*parts[0], *parts[1]]) == sorted(model.state_dict())
+    means = [f"paths.{name}" for name in model.paths.state_dict()]  # of outputs, taken anew
+    assert sorted([*parts[0], *parts[1], *means]) == sorted(model.state_dict())
     assert "quantum_layer.phases" in parts[0]  # a buffer
 
 

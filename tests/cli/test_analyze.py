@@ -1,5 +1,6 @@
 """`hybridlit analyze` on a run that the command line has made, as a user would."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 import torch
 import yaml
 
+from hybridlit.analysis.report import Report
 from hybridlit.cli import analyze, main
+from hybridlit.cli.loading import load_run
 
 pytest.importorskip("matplotlib", reason="analysis extra")
 pytest.importorskip("sklearn", reason="recipes extra")
@@ -35,7 +38,13 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     assert verdict == path.with_suffix(".json") and verdict.is_file()
     assert path == trained.parents[1] / "report.html"
     page = path.read_text()
-    for heading in ("In short", "The model", "What it costs", "What it contributes"):
+    for heading in (
+        "In short",
+        "The model",
+        "What it costs",
+        "When a path fails",
+        "What it contributes",
+    ):
         assert f"<h2>{heading}</h2>" in page
     for word in ("quantum_layer", "linear", "untrained", "permutation", "reinitialised"):
         assert word in page
@@ -59,6 +68,8 @@ def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     assert "as trained" in text and "trained again" not in text
     assert set(re.findall(r"\]\((.+\.png)\)", text)) == {file.name for file in files[1:-1]}
     assert "relies on" in text or "rely on" in text or "inconclusive" in text
+    assert "## When to trust it" in text and "Expected calibration error of the " in text
+    assert "| quantum_layer | lost |" in text and "no earlier checkpoint" in text
     assert "| helps |" not in text and "| SVC |" in text and "| constant answer |" in text
 
 
@@ -103,6 +114,17 @@ def copied(run, place, change):
     return path
 
 
+@pytest.mark.slow
+def test_arms_in_two_processes_score_as_in_one(trained, tmp_path):
+    scores = []
+    for jobs in (1, 2):
+        out = tmp_path / f"{jobs}.md"
+        main(["analyze", f"--ckpt={trained}", f"--out={out}", "--seeds=2", f"--jobs={jobs}"])
+        found = json.loads(out.with_suffix(".json").read_text())
+        scores.append({arm["name"]: arm["scores"] for arm in found["study"]["retrained"]})
+    assert scores[0] == scores[1] and len(scores[0]) > 3
+
+
 def test_arms_are_trained_as_the_run_was(trained, tmp_path, monkeypatch, capsys):
     def change(content):
         content["trainer"] |= dict(
@@ -131,6 +153,7 @@ def test_arms_are_trained_as_the_run_was(trained, tmp_path, monkeypatch, capsys)
     assert "Conclusion" not in text
 
 
+@pytest.mark.slow
 def test_only_the_batches_that_are_timed_are_held(trained, tmp_path, monkeypatch, capsys):
     held, profile = [], analyze.profile_components
 
@@ -155,3 +178,30 @@ def test_a_model_without_photons_has_a_cost_only(tmp_path, monkeypatch, capsys):
     assert "holds no photonic layer" in text and "## What it costs" in text
     assert "## What it contributes" not in text and "What the photons do" not in text
     assert '"study": null' in out.with_suffix(".json").read_text()
+
+
+def test_a_late_path_is_that_of_the_newest_earlier_checkpoint(trained, tmp_path):
+    model, data = load_run(trained)
+    content = torch.load(trained, weights_only=True)
+    step, files = content["global_step"], {}
+    for name, change in (("last", 0), ("old", -2), ("newer", -1), ("later", 1)):
+        files[name] = tmp_path / f"{name}.ckpt"
+        torch.save(content | {"global_step": step + change}, files[name])
+    (tmp_path / "broken.ckpt").write_bytes(files["newer"].read_bytes()[:-100])
+    report = Report("Iris")
+    analyze._add_robustness(report, model, data, files["last"])
+    (path, *_) = report.write(tmp_path / "report.md")
+    text = path.read_text()
+    assert f"that it had at step {step - 1}, not at step {step}" in text
+    whole = re.search(r"\| none \|  \| (0\.\d+) ", text)[1]
+    late = re.search(r"\| quantum_layer \| late \| (0\.\d+) ", text)[1]
+    assert late == whole  # the same weights
+
+
+def test_of_a_checkpoint_without_means_it_says_so(trained, tmp_path):
+    model, data = load_run(trained)
+    model.paths.count.zero_()
+    report = Report("Iris")
+    analyze._add_robustness(report, model, data, trained)
+    (path, *_) = report.write(tmp_path / "report.md")
+    assert "Not known: the checkpoint has no mean outputs" in path.read_text()

@@ -158,7 +158,7 @@ def missing_numbers():
 @table
 def a_missing_target():
     changed(species=first(""))
-    recipe(missing="impute")
+    recipe()
     return "missing", "'species'", "drop"
 
 
@@ -372,7 +372,7 @@ def weights_of_zero():
 def splits_of_unknown_words():
     changed(old=["train"] * (ROWS - 1) + [SECRET])
     recipe(split="old")
-    return "'old'", "train, val or test"
+    return "'old'", "train, val, test or calibration"
 
 
 @table

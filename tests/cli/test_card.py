@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 def card_of(run, capsys, *options):
     capsys.readouterr()
     main(["card", f"--ckpt={run / 'checkpoints' / 'last.ckpt'}", *options])
-    return Path(capsys.readouterr().out.strip())
+    return Path(capsys.readouterr().out.splitlines()[0])
 
 
 def test_a_card_of_a_run(run, capsys):
@@ -44,6 +44,7 @@ def test_a_card_of_a_run(run, capsys):
         "| test rows | 30 |",
         "| `accuracy` |",
         "on disk",
+        "](card-1.png)",
     ):
         assert wanted in text, wanted
     assert "num_workers" not in text and "barebones" not in text  # as by default
@@ -55,6 +56,7 @@ def test_a_card_as_a_page(run, tmp_path, capsys):
     assert "<h2>Scores on the test rows</h2>" in page.read_text()
 
 
+@pytest.mark.slow
 def test_the_verdict_of_the_analysis_is_in_the_card(run, capsys):
     last = run / "checkpoints" / "last.ckpt"
     main(["analyze", f"--ckpt={last}", "--retrain=false", "--batches=2", "--baselines=false"])
@@ -64,6 +66,9 @@ def test_the_verdict_of_the_analysis_is_in_the_card(run, capsys):
     text = card_of(run, capsys).read_text()
     assert left["conclusion"] in text and "--retrain=false" in text
     assert "of another checkpoint" not in text
+    main(["calibrate", f"--ckpt={last}"])  # which changes the file, and no weight
+    text = card_of(run, capsys).read_text()
+    assert "another checkpoint" not in text and "were not calibrated" not in text
     (run / "report.json").write_text(json.dumps(left | {"sha256": "0"}))
     assert "of another checkpoint of the run, `last.ckpt`" in card_of(run, capsys).read_text()
     (run / "report.json").write_text("{")

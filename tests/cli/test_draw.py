@@ -13,7 +13,8 @@ from torch import nn
 
 from hybridlit import ParallelHybrid, SequentialHybrid, SklearnDataModule, mark_photonic
 from hybridlit.cli import main
-from hybridlit.cli.loading import datamodule_of_recipe, load_model, load_run, model_of_recipe
+from hybridlit.cli.loading import load_model, load_run
+from hybridlit.recipe.building import datamodule_of_recipe, model_of_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -85,7 +86,7 @@ def bare(place):
 def test_a_recipe_is_drawn_on_the_terminal(recipe, capsys):
     main(["draw", "--config", recipe()])
     out = capsys.readouterr().out
-    assert "0  |1> ●──┤     ├──[π x1]" in out
+    assert "0  |1> ●──┤     ├──[π x0]" in out
     assert "4 modes, 2 photons" in out and "4 outputs" in out
 
 
@@ -120,7 +121,7 @@ def test_a_checkpoint_is_drawn_with_what_it_has_learned(run, capsys):
     capsys.readouterr()
     main(["draw", "--ckpt", str(run)])
     (factor, _) = torch.load(run, weights_only=True)["state_dict"]["quantum_layer.bandwidth"][:2]
-    assert f"[{factor:.3g}π x1]" in capsys.readouterr().out
+    assert f"[{factor:.3g}π x0]" in capsys.readouterr().out
 
 
 def test_a_run_brings_model_and_data_back(run):
@@ -152,6 +153,7 @@ def test_a_checkpoint_without_its_class_needs_one(bare, capsys):
     assert "5 modes" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_draws_a_checkpoint_of_fit(run):
     command = [sys.executable, "-m", "hybridlit", "draw", "--ckpt", str(run)]
     drawn = subprocess.run(command, capture_output=True, text=True)

@@ -41,8 +41,8 @@ def refused(words, capsys):
         ("--model.n_modes=few", "n_modes must be int, got 'few'"),
         ("--model.dropout=x", "dropout must be a number, got 'x'"),
         ("--model.n_modes=1", "n_modes must be at least 2, got 1"),
-        ("--model.schedule=cosin", "'plateau'], got 'cosin' (did you mean 'cosine'?)"),
-        ("--model.front=cn", "'conv1d', 'gru'] or null, got 'cn' (did you mean 'cnn'?)"),
+        ("--model.schedule=cosin", "] or a dictionary, got 'cosin' (did you mean 'cosine'?)"),
+        ("--model.front=cn", "] or a dictionary or null, got 'cn' (did you mean 'cnn'?)"),
         ("--model=SequentialHybird", "class 'SequentialHybird' (did you mean 'SequentialHybrid'?)"),
         (
             "--model=no_such.Xyzzy",
@@ -106,7 +106,10 @@ def test_mistakes_in_other_verbs(words, capsys):
     [
         (["fit"], "hybridlit fit: give --data and --model, or a recipe by --config"),
         (["analyze"], "hybridlit analyze: give --ckpt"),
-        (["plan", "--modes=3"], "hybridlit plan: give --photons"),
+        (
+            ["plan", "--modes=3"],
+            "hybridlit plan: give --modes and --photons, a --budget or a --config",
+        ),
         (["test", "--ckpt"], "hybridlit test: argument --ckpt/--ckpt_path: expected one argument"),
     ],
 )

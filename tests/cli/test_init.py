@@ -9,7 +9,7 @@ from PIL import Image
 
 from hybridlit.cli import main
 from hybridlit.cli.first_recipe import plain_yaml
-from hybridlit.cli.loading import datamodule_of_recipe
+from hybridlit.recipe.building import datamodule_of_recipe
 
 pandas = pytest.importorskip("pandas", reason="data extra")
 
@@ -95,15 +95,25 @@ def test_several_targets(capsys):
     assert "predicts    'size' and 'length' (values)" in capsys.readouterr().out
 
 
-def test_a_missing_target_leaves_its_rows_out(capsys):
+@pytest.mark.parametrize("gaps", [0, 20])
+def test_a_missing_target_leaves_its_row_out_and_no_other(gaps, capsys):
     table = a_table()
     table.loc[5, "species"] = None
-    assert arguments(init(table, "--target=species"))["missing"] == "drop"
-    assert "note: 1 row left out for missing values" in capsys.readouterr().out
+    table.loc[range(gaps), "size"] = np.nan
+    assert arguments(init(table, "--target=species"))["missing"] == "impute"
+    said = capsys.readouterr().out
+    assert "note: 1 row left out for missing values, 1 in 'species' of 60 rows" in said
+    assert ("in 'size': filled" in said) == (gaps > 0)
+    with pytest.warns(UserWarning, match="1 row left out"):
+        assert sum(datamodule_of_recipe("recipe.yaml").rows_by_split().values()) == 59
 
 
 @pytest.mark.parametrize(
-    ("name", "is_id"), [("id", True), ("rowIndex", False), ("Customer ID", True), ("idea", False)]
+    ("name", "is_id"),
+    [
+        *((name, True) for name in ("id", "Customer ID", "UNNAMED: 0", "rowId", "rowID", "Row_Nr")),
+        *((name, False) for name in ("rowIndex", "idea", "paid", "bid", "grid", "Covid", "COVID")),
+    ],
 )
 def test_whole_numbers_name_rows_if_they_are_called_so(name, is_id):
     table = a_table().drop(columns="plant_id")

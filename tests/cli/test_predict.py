@@ -1,5 +1,6 @@
 """From a table to predictions with names, by the command line alone."""
 
+import importlib
 import re
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 import yaml
 from torch.utils.data import DataLoader, TensorDataset
 
-from hybridlit import load
+from hybridlit import ParallelHybrid, SequenceDataModule, load
 from hybridlit.cli import main
+
+predict = importlib.import_module("hybridlit.cli.predict")
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 
@@ -136,7 +139,11 @@ def test_scores_are_of_rows_that_have_a_target_and_a_prediction(place, capsys):
     rows.iloc[2:3].to_csv(place / "one.csv", index=False)
     main(["predict", "--ckpt", "best", "--input", "one.csv", "--output", "found.csv"])
     said = capsys.readouterr()
-    assert "Scores of 1 row whose target is given: r2 nan" in said.out and said.err == ""
+    assert (
+        "Scores of 1 row whose target is given: rmse" in said.out
+        and "r2 nan" in said.out
+        and said.err == ""
+    )
 
 
 WRONG = [
@@ -159,6 +166,38 @@ def test_one_line_says_what_is_wrong_and_nothing_is_written(trained, capsys):
         text = capsys.readouterr().err
         assert text.startswith("hybridlit predict: ") and text.count("\n") == 1 and said in text
         assert sorted(Path().rglob("*")) == before
+
+
+def test_a_score_that_fails_leaves_no_file(trained, place, capsys, monkeypatch):
+    def fails(*_):
+        raise ValueError("no score")
+
+    people(6).to_csv("new.csv", index=False)
+    monkeypatch.setattr(predict, "scores", fails)
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SystemExit):
+        main(["predict", "--ckpt", "last", "--input", "new.csv"])
+    assert "no score" in capsys.readouterr().err
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_the_model_decides_how_a_file_is_read(place, capsys, make_trainer):
+    """Of sequences, a .npz is no table."""
+    sequences = {
+        f"s{steps}": np.random.default_rng(steps).normal(size=(steps, 2)) for steps in range(1, 31)
+    }
+    data = SequenceDataModule(sequences, np.arange(30) % 2, batch_size=8)
+    model = ParallelHybrid("auto", "auto", front="gru", quantum_dim=2, n_modes=4, n_photons=2)
+    trainer = make_trainer(max_epochs=0)
+    trainer.fit(model, data)
+    trainer.save_checkpoint("model.ckpt")
+    np.savez("new.npz", **sequences)
+    main(["predict", "--ckpt", "model.ckpt", "--input", "new.npz", "--output", "found.csv"])
+    assert "Predictions for 30 rows" in capsys.readouterr().out
+    found = pd.read_csv("found.csv")
+    assert list(found["sequence"]) == list(sequences)
+    wanted = model.predict(sequences).to_pandas()
+    np.testing.assert_allclose(found.iloc[:, 2:], wanted.iloc[:, 2:], rtol=1e-12)
 
 
 @pytest.fixture

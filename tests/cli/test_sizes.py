@@ -6,7 +6,8 @@ import yaml
 
 from hybridlit import ParallelHybrid, load
 from hybridlit.cli import main
-from hybridlit.cli.loading import load_run, model_of_recipe
+from hybridlit.cli.loading import load_run
+from hybridlit.recipe.building import model_of_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, Trainer
+from shown_scores import shown_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hybridlit import SequentialHybrid, SklearnDataModule
@@ -134,7 +135,7 @@ def test_the_test_is_of_the_best_checkpoint_not_of_the_last(capsys, place):
     checkpoints = place / "runs" / "Declining" / "version_0" / "checkpoints"
     (best,) = checkpoints.glob("best-epoch000-*.ckpt")
     shown = capsys.readouterr().out.partition("Test metric")[2]
-    loss = float(shown.partition("test/loss")[2].split()[0])
+    loss = shown_score(shown, "test/loss")
     data = SklearnDataModule("iris")
     losses = {}
     for path in (best, checkpoints / "last.ckpt"):
@@ -368,8 +369,8 @@ def test_tensorboard_shows_photons_and_a_table_of_runs(place):
     fit()
     (run,) = (place / "runs" / "SequentialHybrid").iterdir()
     tags = EventAccumulator(str(run)).Reload().Tags()
-    assert "photonics/quantum_layer/outcomes" in tags["images"]
-    assert "hp/val_loss" in tags["scalars"]
+    assert {"photonics/quantum_layer/outcomes", "Score/confusion_test"} <= set(tags["images"])
+    assert {"hp/val_loss", "hp/test_acc", "Loss/train", "Score/acc_test"} <= set(tags["scalars"])
 
 
 @pytest.mark.filterwarnings("error:PhotonicInspector")
@@ -378,7 +379,8 @@ def test_without_photons_there_is_nothing_to_show(place):
     main(["fit", *model, *DATA, *SHORT, "--trainer.max_epochs=1"])
     (run,) = (place / "runs" / "Classical").iterdir()
     tags = EventAccumulator(str(run)).Reload().Tags()
-    assert not tags["images"] and "hp/val_loss" in tags["scalars"]
+    assert {tag.partition("/")[0] for tag in tags["images"]} == {"Score"}
+    assert "hp/val_loss" in tags["scalars"]
 
 
 def test_callbacks_for_tensorboard_can_be_chosen(place):

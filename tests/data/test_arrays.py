@@ -61,6 +61,42 @@ def test_test_rows_do_not_depend_on_the_validation_fraction():
     assert torch.equal(few.test[0], many.test[0])
 
 
+def test_calibration_rows_are_of_no_other_split_and_move_no_test_row():
+    x = np.arange(90.0)[:, None]
+    y = np.repeat([0, 1, 2], 30)
+    without = ArrayDataModule(x, y, scaling=None)
+    assert without.calibration is None and without.calibration_dataloader() == []
+    module = ArrayDataModule(x, y, scaling=None, calibration_fraction=0.2)
+    assert torch.equal(module.test[0], without.test[0])
+    assert torch.equal(module.val[0], without.val[0])
+    assert torch.bincount(module.calibration[1]).tolist() == [6, 6, 6]
+    seen = torch.cat([part[0][:, 0] for part in (*parts(module), module.calibration)])
+    assert sorted(seen.tolist()) == x[:, 0].tolist()
+    batch = torch.cat([inputs for inputs, _ in module.calibration_dataloader()])
+    assert torch.equal(batch, module.calibration[0])
+    sizes = {"train": 36, "val": 18, "test": 18, "calibration": 18}
+    assert module.rows_by_split() == module.preprocessing.facts["rows"] == sizes
+    with pytest.raises(
+        ValueError, match=r"val_fraction \+ test_fraction \+ calibration_fraction must"
+    ):
+        ArrayDataModule(x, y, calibration_fraction=0.6)
+
+
+def test_a_test_seed_alone_decides_the_test_rows():
+    x = np.arange(90.0)[:, None]
+    y = np.repeat([0, 1, 2], 30)
+    usual = ArrayDataModule(x, y, scaling=None, seed=3)
+    same = ArrayDataModule(x, y, scaling=None, seed=3, test_seed=3)
+    assert torch.equal(same.test[0], usual.test[0])
+    first, second = (ArrayDataModule(x, y, scaling=None, seed=s, test_seed=3) for s in (0, 1))
+    assert torch.equal(first.test[0], usual.test[0])
+    assert torch.equal(second.test[0], usual.test[0])
+    assert not torch.equal(first.val[0], second.val[0])
+    assert torch.bincount(first.val[1]).tolist() == [6, 6, 6]
+    seen = torch.cat([part[0][:, 0] for part in parts(first)])
+    assert sorted(seen.tolist()) == x[:, 0].tolist()
+
+
 @pytest.mark.parametrize("given", [False, True])
 def test_scaling_is_fitted_on_training_rows_only(given):
     x, y = rows()
@@ -441,3 +477,43 @@ def test_the_command_line_leaves_the_name_of_a_file_a_name(tmp_path, monkeypatch
     shown = capsys.readouterr()
     assert "inputs must be an array or a table, got text" in shown.err
     assert SECRET not in shown.err + shown.out
+
+
+def test_weights_go_with_their_rows():
+    x = torch.arange(40.0)[:, None]
+    data = ArrayDataModule(
+        x, torch.arange(40) % 2, weights=np.arange(40), batch_size=7, scaling=None
+    )
+    for part in (data.train, data.val, data.test):
+        assert torch.equal(part[2], part[0][:, 0])
+    batch = next(iter(data.train_dataloader()))
+    assert torch.equal(batch[2], batch[0][:, 0])
+    given = ArrayDataModule(
+        x, torch.arange(40) % 2, weights=[1.0] * 40, val=(x, torch.arange(40) % 2)
+    )
+    assert [len(part) for part in (given.train, given.val, given.test)] == [3, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0] * 39, r"each of the 40 rows, .* got shape \(39,\)"),
+        ([[1.0]] * 40, r"got shape \(40, 1\)"),
+        ([-1.0] * 40, "40 below 0"),
+        ([0.0] * 40, "not all 0 in a split"),
+        ([float("nan")] * 40, "weights must be finite"),
+    ],
+)
+def test_weights_that_are_refused(weights, message):
+    with pytest.raises(ValueError, match=message):
+        ArrayDataModule(torch.randn(40, 2), torch.arange(40) % 2, weights=weights)
+
+
+def test_weights_that_are_all_0_in_a_split_are_refused():
+    """Or its loss would be 0, whatever the model does."""
+    targets = torch.arange(30) % 2
+    splits = ArrayDataModule(torch.arange(30.0)[:, None], targets, scaling=None)
+    weights = torch.ones(30)
+    weights[splits.val[0][:, 0].long()] = 0.0
+    with pytest.raises(ValueError, match="not all 0 in a split"):
+        ArrayDataModule(torch.randn(30, 2), targets, weights=weights)

@@ -1,6 +1,7 @@
 """Tables from files: what is read, and one clear sentence for what is none."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +79,41 @@ def test_integers_that_a_number_would_change_stay_text(write):
         {"x": [1.0, 2, 3, 4] * 5, "n": ["07", "10", "8", "9"] * 5, "y": ["00", "01"] * 10}, "y"
     )
     assert data.preprocessing.targets.classes == ["00", "01"] and data.num_features == 2
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("above", [0, 2])
+def test_blank_lines_of_one_column_are_missing_values(write, end, above):
+    """As pandas and others write a column, so that predictions stand beside their rows."""
+    lines = [""] * above + ["size", "1.5", "", "  ", "4.5", '""', "", "2.5"]
+    frame = read_table(write(end.join(lines) + end))
+    gap = np.nan
+    np.testing.assert_array_equal(frame["size"], [1.5, gap, gap, 4.5, gap, gap, 2.5])
+    words = read_table(write(end.join(["", "town", "a", "", "None"])))
+    assert words["town"].isna().tolist() == [False, True, False]
+    several = read_table(write(end.join(["", "a,b", "1,2", "", "  ", "3,", "", ""])))
+    assert several["a"].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_lines_of_too_few_cells_are_refused_and_counted(write, separator):
+    whole = ["a,b,c", '1,"two', 'lines",3', "", "   ", "4,5,", ",,"]
+    text = "\n".join(whole).replace(",", separator)
+    assert read_table(write(text + "\n"))["c"].isna().tolist() == [False, True, True]
+    text = "\n".join([*whole, "Zebra,1", "4,5,6", "Zebra", '""']).replace(",", separator)
+    words = "names in the first, 3, got fewer in 3 lines of .*, the first of them line 8: write"
+    with pytest.raises(ValueError, match=words) as refusal:
+        read_table(write(text))
+    assert SECRET not in str(refusal.value)
+    with pytest.raises(ValueError, match=r"in 1 line of .* line 3: "):
+        read_table(write(f"a{separator}b\n1{separator}2\n{separator.join('1')}"))
+
+
+def test_large_cells_are_counted_like_others(write):
+    lines = ["a,b", *["1,2"] * 250, "x" * 200_000 + ","]
+    assert len(read_table(write("\n".join(lines)))) == 251
+    with pytest.raises(ValueError, match=r"in 1 line of .* line 253: "):
+        read_table(write("\n".join([*lines, "1"])))
 
 
 @pytest.mark.parametrize("kind", ["parquet", "npz", "tsv"])
@@ -158,6 +194,25 @@ def test_other_paths(tmp_path, write):
     with pytest.raises(ValueError, match="holds Python objects"):
         read_table(tmp_path / "objects.npz")
     assert all(end.startswith(".") for end in FORMATS)
+
+
+@pytest.mark.parametrize("names", [["x", "x_1"], ["x_1", "x"]])
+def test_an_array_called_like_a_column_of_another_is_refused(tmp_path, names):
+    shapes = {"x": (3, 2), "x_1": 3}
+    np.savez(tmp_path / "table.npz", **{name: np.zeros(shapes[name]) for name in names})
+    with pytest.raises(ValueError, match=r"x_0, x_1 and so on, must name .* several of 'x_1'"):
+        read_table(tmp_path / "table.npz")
+
+
+@pytest.mark.parametrize("error", [MemoryError, PermissionError])
+def test_an_archive_that_does_not_fit_or_open_is_not_called_broken(tmp_path, monkeypatch, error):
+    def refuse(*_, **__):
+        raise error
+
+    np.savez(tmp_path / "table.npz", x=np.zeros(3))
+    monkeypatch.setattr(*((np, "load") if error is MemoryError else (Path, "open")), refuse)
+    with pytest.raises(error):
+        read_table(tmp_path / "table.npz")
 
 
 def test_what_holds_rows_in_memory():

@@ -9,7 +9,8 @@ from PIL import Image
 from hybridlit import ImageFolderDataModule, SequentialHybrid
 from hybridlit.data.image_inputs import ImageInputs
 from hybridlit.data.preprocessing import Preprocessing
-from hybridlit.data.scaling import SCALINGS, Scaler
+from hybridlit.data.scaling import SCALINGS, Scaler, Scaling
+from hybridlit.data.splits import SPLIT_WORDS
 
 
 def save(path, array):
@@ -86,6 +87,16 @@ def test_counting_pixels_is_scaling_them(scaling, constant):
     torch.testing.assert_close(inputs(images), expected.float())
 
 
+def test_a_scaling_of_the_table_is_one_of_images(monkeypatch):
+    images = torch.arange(24, dtype=torch.uint8).reshape(2, 1, 3, 4)
+    middle = Scaling(
+        lambda rows: (rows[0], rows[1]), lambda levels, share: (share[3], share[4] * 2)
+    )
+    monkeypatch.setitem(SCALINGS, "middle", middle)
+    scaler = ImageInputs.fit(images, "L", False, "middle").scaler
+    assert scaler.offset.tolist() == [[[1 / 24]]] and scaler.scale.tolist() == [[[1 / 12]]]
+
+
 def test_folders_of_splits_are_the_splits(tmp_path):
     fill(tmp_path / "train", each=10)
     fill(tmp_path / "test", each=3, seed=1)
@@ -99,9 +110,30 @@ def test_folders_of_splits_are_the_splits(tmp_path):
     assert data.preprocessing.same_as(alone.preprocessing)
 
 
-def test_a_class_may_be_called_train(tmp_path):
-    fill(tmp_path, ("plane", "train"))
-    assert ImageFolderDataModule(tmp_path).preprocessing.targets.classes == ["plane", "train"]
+@pytest.mark.parametrize("word", SPLIT_WORDS)
+@pytest.mark.parametrize("written", [str.lower, str.title, str.upper])
+def test_a_folder_of_a_split_may_have_any_of_the_words_of_tables(tmp_path, word, written):
+    split = SPLIT_WORDS[word]
+    for name, each in {"train": 10, "val": 2, "test": 3}.items():
+        fill(tmp_path / (written(word) if name == split else name), each=each)
+    data = ImageFolderDataModule(tmp_path)
+    assert data.rows_by_split() == {"train": 20, "val": 4, "test": 6}
+    assert data.preprocessing.targets.classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("other", ["labels", "plane"])
+def test_folders_of_splits_beside_others_are_refused(tmp_path, other):
+    fill(tmp_path, (other, "Valid", "train"))
+    words = f"got both in .*: 'Valid' and 'train' beside '{other}'; move the latter .* call the"
+    with pytest.raises(ValueError, match=words):
+        ImageFolderDataModule(tmp_path)
+
+
+def test_an_unknown_class_is_said_with_its_folder(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "Valid", ("cat", "eel"))
+    with pytest.raises(ValueError, match=r"got \['eel'\] besides in .*Valid$"):
+        ImageFolderDataModule(tmp_path)
 
 
 def test_it_trains_and_the_checkpoint_reads_files_as_the_training_did(folder, tmp_path):

@@ -165,8 +165,15 @@ def test_groups_stay_together(frame):
     assert abs(sizes["val"] - 24) <= 4 and abs(sizes["test"] - 24) <= 4
     more = TableDataModule(frame, "kind", id="row", group="person", val_fraction=0.4)
     assert more.ids["test"]["row"] == data.ids["test"]["row"]
+    again, other = (
+        TableDataModule(frame, "kind", id=["row", "person"], group="person", seed=seed, test_seed=0)
+        for seed in (1, 2)
+    )
+    assert again.ids["test"] == other.ids["test"] == data.ids["test"]
+    assert again.ids["val"] != other.ids["val"]
+    assert not set(again.ids["val"]["person"]) & set(again.ids["train"]["person"])
     with pytest.raises(ValueError, match="the training split of 6 rows is empty"):
-        split_groups(torch.tensor([0, 0, 0, 1, 1, 1]), (0.2, 0.2), seed=0)
+        split_groups(torch.tensor([0, 0, 0, 1, 1, 1]), {"val": 0.2, "test": 0.2}, seed=0)
 
 
 def test_a_column_says_the_split(frame):
@@ -179,6 +186,20 @@ def test_a_column_says_the_split(frame):
     assert data.rows_by_split() == {"train": 72, "val": 18, "test": 30}
     data = TableDataModule(frame, "kind", id="row", split="part", val_fraction=0)
     assert data.val is None and data.val_dataloader() == []
+
+
+def test_calibration_rows_by_fraction_by_group_and_by_a_column(frame):
+    data = TableDataModule(frame, "kind", id="row", calibration_fraction=0.1)
+    assert data.rows_by_split()["calibration"] == len(data.ids["calibration"]["row"]) == 12
+    assert data.preprocessing.facts["rows"]["calibration"] == 12
+    groups = TableDataModule(
+        frame, "kind", id=["row", "person"], group="person", calibration_fraction=0.2
+    )
+    people = [set(ids["person"]) for ids in groups.ids.values()]
+    assert len(people) == 4 and sum(map(len, people)) == frame["person"].nunique()
+    frame["part"] = ["train", "train", "calibration", "test"] * 30
+    data = TableDataModule(frame, "kind", id="row", split="part")
+    assert data.ids["calibration"]["row"] == frame["row"][2::4].tolist()
 
 
 def test_weights_are_the_third_of_a_batch(frame):
@@ -233,9 +254,19 @@ REFUSED = {
         "missing='error' refuses missing values, got 2 in 'size' and 1 in 'town' of 120 rows",
     ),
     "gaps in targets": (
-        {"missing": "impute"},
+        {},
         {"kind": ["a", "b"] * 59 + [None] * 2},
-        "never filled, 2 in 'kind' of 120 rows",
+        "refuses missing values, got 2 in 'kind' of 120 rows: .* leave out rows without a target",
+    ),
+    "gaps in weights": (
+        {"missing": "impute", "weight": "size"},
+        {"size": [None] * 3 + [1.0] * 117, "kind": [None, *["a", "b", "a"] * 39, "a", "b"]},
+        "never filled, 2 in 'size' of 120 rows",
+    ),
+    "no whole targets": (
+        {"missing": "impute", "target": ["size", "price"], "drop": "kind"},
+        {"size": [None] * 60 + [1.0] * 60, "price": [1.0] * 60 + [None] * 60},
+        "missing='impute' leaves no row, .*: predict other columns",
     ),
     "nothing after drop": (
         {"missing": "drop"},
@@ -255,13 +286,17 @@ REFUSED = {
     ),
     "one value": ({"target": "price"}, {"price": 1.5}, "target 'price' must vary"),
     "infinite target": ({"target": "price"}, {"price": [np.inf, 1.0] * 60}, "in 60 of 120 rows"),
-    "several classes": ({"target": ["kind", "price"]}, {}, "all be values, got classes in 'kind'"),
+    "several classes": (
+        {"target": ["kind", "price"]},
+        {},
+        "all be values, or .* classes in 'kind' and ",
+    ),
     "text as values": ({"target_kind": "value"}, {}, "'kind' must hold numbers for target_kind"),
     "scaled classes": ({"target_scaling": "standard"}, {}, "needs values, got classes in 'kind'"),
     "unknown split": (
         {"split": "town"},
         {},
-        "'town' must say train, val or test of each row, got another word in 120 of 120 rows",
+        "must say train, val, test or calibration of each row, got another word in 120 of 120 rows",
     ),
     "no training rows": ({"split": "town"}, {"town": "test"}, "must say train of some rows"),
     "torn groups": (
@@ -270,7 +305,7 @@ REFUSED = {
         "rows of a group together, got .* groups of 'person' in several splits",
     ),
     "negative weights": ({"weight": "size"}, {"size": -1.0}, "at least 0, .* in 120 of 120 rows"),
-    "no weights": ({"weight": "size"}, {"size": 0.0}, "got 0 in all training rows"),
+    "no weights": ({"weight": "size"}, {"size": 0.0}, "got 0 in all rows of train"),
     "text as weights": ({"weight": "town"}, {}, "weight 'town' must be numbers"),
     "too large": ({"scaling": None}, {"size": 1e300}, "'size' must be at most 3.4e.38 after"),
     "too fine": (
@@ -330,6 +365,30 @@ def test_gaps_are_filled_by_training_rows(frame):
     scaled = TableDataModule(frame, "kind", id="row", missing="impute")
     expected = Scaler.fit(torch.tensor(filled.to_numpy())[:, None], "standard").scale
     torch.testing.assert_close(scaled.preprocessing.inputs.scaler.scale[:1], expected)
+
+
+def test_rows_without_a_target_are_left_out_whatever_else_is_filled(frame):
+    frame.loc[::5, "size"] = np.nan
+    frame.loc[[3, 5], "price"] = np.nan
+    with pytest.warns(UserWarning, match="2 rows left out for missing values, 2 in 'price' of 120"):
+        data = TableDataModule(frame, "price", id="row", missing="impute")
+    assert data.preprocessing.facts["rows_left_out"] == 2
+    rows = {row for ids in data.ids.values() for row in ids["row"]}
+    assert rows == set(frame["row"]) - {"r3", "r5"}
+    assert all(part[1].isfinite().all() for part in parts(data).values())
+
+
+def test_categories_that_no_training_row_has_are_told(frame):
+    frame["part"] = ["train", "val", "test", "train"] * 30
+    frame.loc[[1, 5, 6], "town"] = ["Zebra", "Zebra", "Quagga"]
+    frame["door"] = ["left", "Zebra", "right", "right"] * 30
+    with pytest.warns(UserWarning) as told:
+        data = TableDataModule(frame, "kind", id="row", split="part")
+    (said,) = [str(each.message) for each in told]
+    assert "all of their features, 3 in 'town' and 30 in 'door' of 60 rows" in said
+    assert "Zebra" not in said and "Quagga" not in said
+    assert data.preprocessing.inputs.columns[1].labels == ["a", "b", "c"]
+    assert (data.val[0][:2, 1:4] == 0).all() and (data.train[0][:, 1:4].sum(1) == 1).all()
 
 
 def test_without_some_splits(frame):

@@ -86,6 +86,7 @@ print("ran to the end")
 """
 
 
+@pytest.mark.slow
 def test_sigterm_to_all_processes_lets_the_step_be_finished(tmp_path):
     command = [sys.executable, "-c", RUN, str(tmp_path)]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from permanents import all_amplitudes
+from small_layers import COMPONENTS
 
 from hybridlit import (
     DistinguishableLayer,
@@ -80,6 +81,33 @@ def test_layers_of_every_encoding(circuit):
     assert difference(layer, torch.randn(9, 3, dtype=torch.float64)) < 1e-12
     assert difference(layer, torch.randn(2, 4, 3, dtype=torch.float64)) < 1e-12
     assert difference(layer, torch.randn(3, dtype=torch.float64)) < 1e-12
+
+
+@pytest.mark.parametrize("mapping", ["linear", "mode_expectations", "pair_correlations"])
+@pytest.mark.parametrize("space", ["fock", "unbunched"])
+def test_superpositions(mapping, space):
+    """Terms with the same and with different photons in a mode."""
+    states = (2, 0, 0, 1, 0), (0, 1, 2, 0, 0), (0, 1, 1, 0, 1)
+    if space == "unbunched":
+        states = (1, 0, 0, 1, 1), (0, 1, 1, 0, 1)
+        mapping = "linear"
+    state = dict(zip(states, (0.5, -1j, 0.3 + 1j), strict=False))
+    layer = layer_of(mapping=mapping, n_photons=None, input_state=state, computation_space=space)
+    assert difference(layer, torch.randn(9, 3, dtype=torch.float64)) < 1e-12
+
+
+def test_a_circuit_without_data():
+    layer = layer_of(features=0)
+    assert difference(layer, torch.zeros(4, 0, dtype=torch.float64)) < 1e-12
+
+
+@pytest.mark.parametrize("mapping", ["linear", "pair_correlations"])
+@pytest.mark.parametrize("count", [(), (3,)])
+def test_circuits_of_components(mapping, count):
+    kind = QuantumLayerStack if count else QuantumLayer
+    given = dict(circuit=COMPONENTS, n_modes=4, use_bandwidth_tuning=True)
+    layer = layer_of(kind, mapping, count=count, **given)
+    assert difference(layer, torch.randn(9, 3, dtype=torch.float64)) < 1e-12
 
 
 @pytest.mark.parametrize("mapping", ["linear", "none", "modgrouping", "pair_correlations"])

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from small_layers import COMPONENTS
 from templates.test_conformance import CASES, Case
 
-from hybridlit import export_model
+from hybridlit import Experiment, export_model
 from hybridlit.photonics import OutputMappingStrategy
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="export extra")
@@ -53,6 +54,18 @@ def test_readouts(mapping, space, tmp_path):
     if OutputMappingStrategy(mapping).readout.only_size is None:
         options["quantum_output_dim"] = 5
     model = case.make(**options, use_bandwidth_tuning=True, normalization="minmax")
+    check(model, case.inputs, tmp_path, ["pt2", "onnx"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", [(1, 0, 1, 0), {(1, 0, 1, 0): 1, (0, 2, 0, 0): 1j}])
+@pytest.mark.parametrize("tuned", [False, True])
+def test_circuits_of_components(state, tuned, tmp_path):
+    circuit = Experiment(
+        circuit=COMPONENTS, n_modes=4, input_state=state, use_bandwidth_tuning=tuned
+    )
+    case = Case("parallel-gated")
+    model = case.make(experiment=circuit, quantum_dim=3)
     check(model, case.inputs, tmp_path, ["pt2", "onnx"])
 
 

@@ -14,6 +14,7 @@ from hybridlit import (
     ActivationCheckpointing,
     AlternatingTraining,
     ComponentProfiler,
+    EvaluationPictures,
     GradientImbalanceMonitor,
     HybridCheckpoint,
     MixedPrecision,
@@ -44,6 +45,7 @@ ARGUMENTS = {
         "warmup": whole(0, 10),
         "trace": flag(),
     },
+    EvaluationPictures: {"every_n_epochs": or_none(STEPS), "max_rows": STEPS},
     GradientImbalanceMonitor: {
         "high": real(50.0, 200.0, (0.01, -1.0)),
         "low": real(0.001, 0.1, (0.0, -1.0)),

@@ -6,6 +6,8 @@ from random import Random
 from typing import Any, get_args
 
 import torch
+from permanents import all_states
+from postselection_rules import random_rule
 from torch import Tensor
 
 from fuzzing.judging import Case
@@ -66,11 +68,20 @@ EXPERIMENT = {
     "computation_space": SPACES,
 }
 LAYER = {
-    "input_size": whole(1, 6, least=1),
+    "input_size": whole(1, 6, least=0),
     "output_size": or_none(whole(1, 6, least=1)),
     "output_mapping_strategy": STRATEGIES,
 }
-PARAMETERS = (*EXPERIMENT, *LAYER, "input_state", "encoding", "recompute", "count", "batch_size")
+PARAMETERS = (
+    *EXPERIMENT,
+    *LAYER,
+    "input_state",
+    "postselect",
+    "encoding",
+    "recompute",
+    "count",
+    "batch_size",
+)
 RECOMPUTE = Values(lambda rng: rng.choice([None, True, False]), ("no", 2, 0))
 
 TOLERANCES = {torch.float32: 2e-4, torch.float64: 1e-8}
@@ -124,6 +135,16 @@ def experiment_arguments(rng: Random) -> tuple[dict[str, Any], str | None]:
         if rng.random() < 0.2 and wrong is None:
             wrong = "input_state"
             given[wrong] = rng.choice([[*occupation, 0], occupation[1:], "11", 3, [0.5, 0.5]])
+    if sizes and wrong is None and given["n_photons"] < 10 and rng.random() < 0.15:
+        given["postselect"], kept = random_rule(rng, given["n_modes"], given["n_photons"])
+        unbunched = given.get("computation_space") == "unbunched"
+        if unbunched and given["n_photons"] >= given["n_modes"]:
+            pass  # refused for another reason
+        elif sum(map(kept, all_states(given["n_modes"], given["n_photons"], unbunched))) < 2:
+            wrong = "postselect"
+        elif rng.random() < 0.1:
+            wrong = "postselect"
+            given[wrong] = rng.choice(["[0]=1", "[99]==0", 1, "", "[0]==1 & [1]==0 | [0]==0"])
     return given, wrong
 
 
@@ -203,7 +224,8 @@ def check_layer(made: Any, fresh: Any, x: Tensor, outputs: Tensor) -> None:
     check_state_dict(made, fresh, lambda module: module(x))
 
     tolerance = TOLERANCES[made.phases.dtype]
-    rows = x.detach().reshape(-1, made.input_size).to(made.phases.dtype)
+    before = x.shape[:-1].numel()
+    rows = x.detach().reshape(before, made.input_size).to(made.phases.dtype)
     exact = in_float64(made)
     distinguishable = isinstance(made, (DistinguishableLayer, DistinguishableLayerStack))
     if stack and len(rows):
@@ -222,7 +244,8 @@ def check_layer(made: Any, fresh: Any, x: Tensor, outputs: Tensor) -> None:
             close = 50 * tolerance  # a readout adds up errors
             check_close(made(rows), exact(rows.double()), close, "outputs and those in float64")
     generic = torch.rand(1, made.input_size, dtype=torch.float64)
-    check_features_count(exact, generic)
+    if made.input_size:
+        check_features_count(exact, generic)
 
 
 def ansatz(rng: Random) -> Case:

@@ -18,6 +18,7 @@ from fuzzing.values import Values, drawn, one_of, or_none, real, several, whole
 from hybridlit import (
     ArrayDataModule,
     ImageFolderDataModule,
+    MultiModalDataModule,
     ResumableLoader,
     SequenceDataModule,
     SklearnDataModule,
@@ -34,10 +35,12 @@ FRACTION = real(0.0, 0.4, (1.0, -0.1, 1.5))
 SPLIT = {
     "val_fraction": FRACTION,
     "test_fraction": FRACTION,
+    "calibration_fraction": real(0.0, 0.15, (1.0, -0.1, 1.5)),
     "scaling": or_none(one_of("standard", "minmax")),
     "target_scaling": or_none(one_of("standard", "minmax")),
     "batch_size": whole(1, 50),
     "seed": whole(0, 2**31, (2**62,)),
+    "test_seed": or_none(whole(0, 2**31, (2**62,))),
     "num_workers": Values(lambda rng: 0, (-1, 1.5, "2", True)),
 }
 
@@ -102,7 +105,7 @@ def array_data(rng: Random) -> Case:
     given, wrong = drawn(rng, SPLIT, (), 0.2)
 
     def check(data: ArrayDataModule) -> None:
-        parts = [data.train, data.val, data.test]
+        parts = [data.train, data.val, data.test, data.calibration]
         more = [arguments[part] for part in ("val", "test") if part in arguments]
         every_input = torch.cat([as_rows(part[0]) for part in ((inputs, targets), *more)])
         every_target = torch.cat([as_rows(part[1]) for part in ((inputs, targets), *more)])
@@ -158,7 +161,9 @@ def check_scaling(data: ArrayDataModule, given: dict[str, Any]) -> None:
 
 def check_targets(data: ArrayDataModule, targets: Tensor) -> None:
     """Check that targets come back in their own units, or as they were."""
-    parts = [part[1] for part in (data.train, data.val, data.test) if part is not None]
+    parts = [
+        part[1] for part in (data.train, data.val, data.test, data.calibration) if part is not None
+    ]
     found = torch.cat(parts).double()
     if parts[0].is_floating_point():
         found = data.unscale_targets(found)
@@ -184,7 +189,9 @@ def sklearn_data(rng: Random) -> Case:
 
     def check(data: SklearnDataModule) -> None:
         rows = {"iris": 150, "wine": 178, "diabetes": 442}[given["dataset"]]
-        parts = [part for part in (data.train, data.val, data.test) if part is not None]
+        parts = [
+            part for part in (data.train, data.val, data.test, data.calibration) if part is not None
+        ]
         require(sum(len(part[0]) for part in parts) == rows, "number of rows")
         check_scaling(data, given)
 
@@ -241,7 +248,9 @@ def sequence_data(rng: Random) -> Case:
         sequences = dict(enumerate(sequences))
 
     def check(data: SequenceDataModule) -> None:
-        parts = [part for part in (data.train, data.val, data.test) if part is not None]
+        parts = [
+            part for part in (data.train, data.val, data.test, data.calibration) if part is not None
+        ]
         require(sum(len(part[0]) for part in parts) == rows, "number of rows")
         read = data.preprocessing.inputs.read(sequences)
         there = ~read.values.isnan().any(-1)
@@ -297,7 +306,9 @@ def image_data(rng: Random) -> Case:
 
     def check(result: tuple[ImageFolderDataModule, Any]) -> None:
         data, read = result
-        parts = [part for part in (data.train, data.val, data.test) if part is not None]
+        parts = [
+            part for part in (data.train, data.val, data.test, data.calibration) if part is not None
+        ]
         every = torch.cat([part[0] for part in parts])
         require(len(every) == len(labels) * each, "number of images")
         require(bool(torch.equal(sorted_rows(read.values), sorted_rows(every))), "read()")
@@ -314,4 +325,57 @@ def image_data(rng: Random) -> Case:
     return Case("ImageFolderDataModule", arguments, values, call, check, wrong or refused)
 
 
-KINDS = {array_data: 10, sklearn_data: 2, resumable: 2, sequence_data: 4, image_data: 3}
+def multimodal_data(rng: Random) -> Case:
+    """A data module of an image and a table, either of which may be missing in a row."""
+    generator = np.random.default_rng(rng.randrange(2**32))
+    rows = rng.choice([12, 40])
+    arrays: Any = {
+        "table": generator.normal(size=(rows, rng.randint(2, 4))) * rng.choice([1.0, 1e-8, 1e6]),
+        "image": generator.normal(size=(rows, 1, 2, 2)),
+        "y": generator.normal(size=rows),
+    }
+    gone = generator.permutation(rows)[: rows // 3]
+    arrays[rng.choice(["table", "image"])][gone] = np.nan
+    given, wrong = drawn(rng, SPLIT, (), 0.2)
+    fault = None
+    if rng.random() < 0.2:
+        fault = rng.choice(["partly", "nothing", "rows", "text"])
+        table = arrays["table"]
+        if fault == "partly":
+            arrays["image"][:], table[0] = 0.0, 0.0
+            table[0, 0] = rng.choice([np.nan, np.inf])
+        elif fault == "nothing":
+            arrays["image"][0], table[0] = np.nan, np.nan
+        else:
+            arrays["table"] = table[:-1] if fault == "rows" else table.astype(str)
+
+    def call() -> MultiModalDataModule:
+        return MultiModalDataModule(arrays, target="y", **given)
+
+    def check(data: MultiModalDataModule) -> None:
+        parts = [data.train, data.val, data.test, data.calibration]
+        every = torch.cat([part[0] for part in parts if part is not None])
+        require(len(every) == rows, "number of rows")
+        raw = np.concatenate([arrays["table"], arrays["image"].reshape(rows, 4)], 1)
+        require(int(every.isnan().sum()) == int(np.isnan(raw).sum()), "gaps that stay gaps")
+        again = data.scale(arrays).nan_to_num(99.0)
+        require(bool(torch.equal(sorted_rows(again), sorted_rows(every.nan_to_num(99.0)))), "scale")
+        for inputs, _ in data.train_dataloader():
+            flat = torch.cat([each.flatten(1) for each in inputs.values()], 1)
+            require([*inputs] == ["table", "image"] and flat.shape[1] == raw.shape[1], "batches")
+        if given.get("scaling", "standard") == "standard":
+            scaled = data.train[0].double()
+            check_close(scaled.nanmean(0), torch.zeros_like(scaled[0]), 1e-4, "means and 0")
+
+    arguments = {"arrays": arrays, **given}
+    return Case("MultiModalDataModule", arguments, (*SPLIT,), call, check, wrong or fault)
+
+
+KINDS = {
+    multimodal_data: 4,
+    array_data: 10,
+    sklearn_data: 2,
+    resumable: 2,
+    sequence_data: 4,
+    image_data: 3,
+}

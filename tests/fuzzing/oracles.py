@@ -124,13 +124,14 @@ def exact_probabilities(circuit: PhotonicCircuit, x: Tensor) -> Tensor:
     factors = circuit.experiment.encoding_for(circuit.input_size)
     columns, modes, _ = factors.shape
     encoded = np.argwhere(factors.any(axis=2)).tolist()
+    places = circuit.lowering.tuned_by.reshape(columns, modes)
     tuned = circuit.bandwidth
-    widths = [None] if tuned is None else tuned.detach().reshape(-1, len(encoded)).tolist()
+    widths = [None] if tuned is None else tuned.detach().reshape(-1, tuned.shape[-1]).tolist()
     rows = [[Fraction(value) for value in row] for row in x.detach().double().tolist()]
     phases = torch.zeros(len(widths), columns, modes, len(rows), dtype=torch.float64)
     for number, width in enumerate(widths):
-        for place, (column, mode) in enumerate(encoded):
-            factor = Fraction(1) if width is None else Fraction(width[place])
+        for column, mode in encoded:
+            factor = Fraction(1) if width is None else Fraction(width[places[column, mode]])
             each = [(f, Fraction(e)) for f, e in enumerate(factors[column, mode].tolist()) if e]
             for sample, row in enumerate(rows):
                 turns = factor * sum(e * row[f] for f, e in each)
@@ -141,6 +142,7 @@ def exact_probabilities(circuit: PhotonicCircuit, x: Tensor) -> Tensor:
         phases = phases.expand(circuit.count, -1, -1, -1)
     occupied = tuple(occupied_modes(circuit.input_state))  # any other order loses digits
     with use_kernel("torch"), torch.no_grad():
-        lowered = Lowered(layer.phases, phases, occupied)
+        meshes = layer.phases if layer.lowering.slots is None else layer.interferometers()
+        lowered = Lowered(meshes, phases, occupied)
         found = probabilities_in_torch(lowered, circuit.outcomes)[0]
     return found if circuit.count is None else found.transpose(0, 1)

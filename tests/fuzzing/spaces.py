@@ -74,10 +74,15 @@ def fock_amplitudes(rng: Random) -> Case:
 def costs(rng: Random) -> Case:
     """What `hybridlit plan` estimates, up to circuits that nobody can simulate."""
     circuit, wrong = experiment_arguments(rng)
-    values = {"input_size": whole(1, 9), "batch_size": whole(1, 512, (10**9,), least=1)}
+    values = {
+        "input_size": whole(1, 9, (0,), least=0),
+        "batch_size": whole(1, 512, (10**9,), least=1),
+    }
     own, wrong_size = drawn(rng, values, ("input_size", "batch_size"))
-    if not {wrong, wrong_size} & {"n_modes", "n_photons", "input_state"} and rng.random() < 0.5:
-        circuit.pop("input_state", None)
+    sizes = {"n_modes", "n_photons", "input_state", "postselect"}
+    if not {wrong, wrong_size} & sizes and rng.random() < 0.5:
+        for name in ("input_state", "postselect"):
+            circuit.pop(name, None)
         circuit |= {"n_modes": rng.choice([20, 128, 129, 500])}
         circuit |= {"n_photons": rng.choice([1, 10, 100, 10**4, 10**7])}
     elif not {wrong, wrong_size} & {"n_modes", "n_photons", "input_size"} and rng.random() < 0.1:
@@ -92,7 +97,8 @@ def costs(rng: Random) -> Case:
         bytes_of_probabilities = 4 * int(own["batch_size"]) * size
         require(cost.peak_bytes >= bytes_of_probabilities, "less memory than the outputs take")
         require(bool(str(cost)), "text")
-        if size < 1000 and own["input_size"] < 10 and modes < 9:
+        layered = own["input_size"] or not made.use_bandwidth_tuning  # else layers refuse it
+        if size < 1000 and own["input_size"] < 10 and modes < 9 and layered:
             one = QuantumLayer(own["input_size"], experiment=made, output_mapping_strategy="none")
             trainable = 0 if made.reservoir_mode else one.phases.numel()
             require(cost.parameters == trainable, "number of parameters")

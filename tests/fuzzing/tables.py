@@ -16,6 +16,7 @@ from fuzzing.oracles import check_close, check_finite, require
 from fuzzing.values import drawn, one_of
 from hybridlit import TableDataModule
 from hybridlit.data.preprocessing import Preprocessing
+from hybridlit.data.splits import SPLITS
 
 try:
     import pandas
@@ -116,7 +117,7 @@ def table_data(rng: Random) -> Case:
             return TableDataModule(path, **arguments, **given)
 
     def check(data: TableDataModule) -> None:
-        parts = {"train": data.train, "val": data.val, "test": data.test}
+        parts = {name: getattr(data, name) for name in SPLITS}
         ids = [row for part in parts for row in data.ids[part]["row"]]
         left_out = data.preprocessing.facts["rows_left_out"]
         require(len(set(ids)) == len(ids) == len(frame) - left_out, "each row once")

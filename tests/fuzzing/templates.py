@@ -29,7 +29,8 @@ from hybridlit import (
     SequentialHybrid,
 )
 from hybridlit.blocks import fusion, normalization, residual_gate
-from hybridlit.templates import schedule, stages, tasks
+from hybridlit.templates import tasks
+from hybridlit.templates.training import schedule, stages
 
 __all__ = ["KINDS"]
 
@@ -39,12 +40,23 @@ STAGE = Values(
     (["front", 1], ["both", 0], ["both"], "both", 3, ["both", 1.5]),
 )
 
+OPTIMIZERS = Values(
+    lambda rng: rng.choice(
+        ["torch.optim.SGD", {"class_path": "torch.optim.Adam", "init_args": {"betas": [0.8, 0.9]}}]
+    ),
+    ("SGD", "torch.nn.Linear", {}, {"class_path": "torch.optim.SGD", "lr": 1.0}, 3, True, []),
+)
+
 MODULE = {
     "task": one_of(*tasks.TASKS),
+    "label_smoothing": real(0.0, 0.9, (1.0, -0.1)),
     "classical_lr": real(1e-4, 0.1, (0.0, -1.0)),
     "quantum_lr": real(1e-4, 0.1, (0.0, -1.0)),
     "weight_decay": real(0.0, 0.1, (-0.1,)),
     "quantum_weight_decay": real(0.0, 0.1, (-0.1,)),
+    "optimizer": or_none(OPTIMIZERS),
+    "quantum_optimizer": or_none(OPTIMIZERS),
+    "gradient_clip": or_none(real(0.1, 10.0, (0.0, -1.0, {"front": 1.0}))),
     "schedule": SCHEDULES,
     "warmup_epochs": real(0.0, 3.0, (-1.0,)),
     "quantum_schedule": or_none(SCHEDULES),
@@ -92,12 +104,16 @@ OWN = {
         "fusion": FUSION,
         "fusion_dim": WIDTH,
         "dropout": DROPOUT,
+        "path_dropout": DROPOUT,
     },
     ResidualHybrid: {
         "hidden_dims": WIDTHS,
         "quantum_dim": WIDTH,
         "normalization": NORMALIZATION,
         "gate": one_of(*residual_gate.GATES),
+        "gate_epochs": or_none(
+            Values(lambda rng: [rng.randint(0, 2), 3.5], ([2, 2], [-1, 2], [3], 3, [0, math.inf]))
+        ),
         "dropout": DROPOUT,
     },
     ParallelBankHybrid: {
@@ -110,6 +126,7 @@ OWN = {
     },
 }
 SHAPES = ([5], [4, 3], [7, 2], [1, 6, 6], [3, 5, 4])
+NAMED = {"table": 2, "steps": [3, 2]}
 NEEDED = ("input_dim", "output_dim", "quantum_dim")
 
 
@@ -126,11 +143,22 @@ def template(rng: Random) -> Case:
         given["output_dim"] = 1
     elif given.get("task", "multiclass") == "multiclass" and given["output_dim"] == 1:
         given["output_dim"] = 2
+    task = given.get("task", "multiclass")
+    if task == "regression" and wrong != "label_smoothing":
+        given.pop("label_smoothing", None)
+    elif task in [*tasks.TASKS] and wrong != "output_dim" and rng.random() < 0.2:
+        count = 2 if task == "binary" else given["output_dim"]
+        given["class_weights"] = [rng.uniform(0.1, 5.0) for _ in range(count)]
     if wrong != "input_dim" and rng.random() < 0.35:
         shape = rng.choice(SHAPES)
         given |= {"input_dim": rng.choice([None, math.prod(shape)]), "input_shape": list(shape)}
         fronts = {1: [None], 2: [None, "conv1d", "gru"], 3: [None, "cnn"]}[len(shape)]
         given["front"] = rng.choice(fronts if rng.random() < 0.9 else ["cnn", "gru", "vit"])
+    elif wrong != "input_dim" and rng.random() < 0.2:
+        given |= {"inputs": dict(NAMED), "input_dim": rng.choice([None, 8])}
+        given["front"] = rng.choice([None, {"steps": "gru"}, {"steps": "conv1d"}])
+        if wrong != "front_dim" and given.pop("front_dim", None) is not None:
+            given["front_dim"] = {"steps": rng.randint(1, 6)} if given["front"] else None
     if given.get("front") is None and rng.random() < 0.95:
         for name in {"front_dim", "freeze_front"} - {wrong}:
             given.pop(name, None)
@@ -138,7 +166,10 @@ def template(rng: Random) -> Case:
         given["stages"] = []
         wrong = wrong or "stages"
     shape = given.get("input_shape") or [given["input_dim"] if wrong != "input_dim" else 1]
+    shape = [8] if "inputs" in given else shape
     x, targets, fault = batch(rng, given, [int(size) for size in shape])
+    if "inputs" in given and fault is None:
+        x[rng.sample(range(len(x)), len(x) // 2), : rng.choice([2, 0])] = math.nan  # no table
 
     def call() -> tuple[Any, Tensor, Tensor]:
         model = made(cls, given)
@@ -161,7 +192,8 @@ def template(rng: Random) -> Case:
         check_template(model, lambda: made(cls, given), x, outputs)
 
     arguments = {**given, "x": x, "targets": targets}
-    parameters = (*OWN[cls], *NETWORK, *MODULE, "input_shape", "front")
+    others = ("input_shape", "inputs", "front", "class_weights")
+    parameters = (*OWN[cls], *NETWORK, *MODULE, *others)
     return Case(cls.__name__, arguments, parameters, call, check, wrong or fault)
 
 
@@ -174,6 +206,8 @@ def made(cls: Any, given: dict[str, Any]) -> Any:
     if cls is ResidualHybrid:
         for parameter in model.gate.parameters():
             torch.nn.init.uniform_(parameter, 0.5, 1.0)
+        for factor in model.gate.buffers():
+            factor.fill_(1.0)
     return model
 
 
@@ -189,6 +223,8 @@ def batch(rng: Random, given: dict[str, Any], shape: list[int]) -> tuple[Any, An
         targets = torch.randint(0, 2, rng.choice([(rows,), (rows, 1)])).to(
             rng.choice([torch.int64, torch.bool, torch.float32])
         )
+    elif task == "multilabel":
+        targets = torch.randint(0, 2, (rows, wide)).to(rng.choice([torch.int64, torch.float64]))
     else:
         targets = torch.randn(rows, wide)
     if rng.random() < 0.03:

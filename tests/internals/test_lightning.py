@@ -1,13 +1,15 @@
 """What `hybridlit/internals/lightning.py` takes for granted of Lightning, in runs of two epochs."""
 
 import copy
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.trainer.states import RunningStage
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from hybridlit.internals import lightning as internals
 
@@ -334,3 +336,28 @@ def test_a_scheduler_step_is_counted(tmp_path):
     notes = Notes(on_train_start=count)
     fit(tmp_path, notes)
     assert notes.found == [(1, 1)]
+
+
+@pytest.mark.parametrize("rows", [2, 27, 28, 31])
+def test_samplers_of_an_evaluation_repeat_no_row(rows):
+    def sampled(rank, mode, own=False):
+        class Connector:
+            def _prepare_dataloader(self, loader, shuffle, mode):
+                return loader if own else DataLoader(loader.dataset, 4, sampler=sampler)
+
+        sampler = DistributedSampler(range(rows), num_replicas=3, rank=rank, shuffle=False)
+        trainer = SimpleNamespace(_data_connector=Connector(), train_dataloader=None)
+        internals.evaluate_rows_once(trainer)
+        internals.evaluate_rows_once(trainer)  # as for a second fit
+        given = DataLoader(range(rows), 4, sampler=sampler if own else None)
+        found = trainer._data_connector._prepare_dataloader(given, False, mode)
+        return [row for batch in found for row in batch.tolist()]
+
+    def of_all(mode, own=False):
+        return sorted(row for rank in range(3) for row in sampled(rank, mode, own))
+
+    padded = sorted([*range(rows), *range(-rows % 3)])
+    for mode in (RunningStage.VALIDATING, RunningStage.SANITY_CHECKING, RunningStage.TESTING):
+        assert of_all(mode) == (list(range(rows)) if rows >= 3 else padded)
+        assert of_all(mode, own=True) == padded  # a sampler of the user is his
+    assert of_all(RunningStage.TRAINING) == padded

@@ -14,7 +14,9 @@ from llvmlite import ir
 from numba.core.registry import cpu_target
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torchmetrics import MeanMetric
+from torchmetrics.regression import R2Score
 
 from hybridlit.internals.lightning import CLASS_PATH, INSTANTIATES, INSTANTIATOR
 from hybridlit.internals.numba import (
@@ -25,8 +27,8 @@ from hybridlit.internals.numba import (
     signature,
 )
 from hybridlit.internals.numpy import global_generator_is_at
-from hybridlit.internals.tensorboard import add_png
-from hybridlit.internals.torchmetrics import set_update_count
+from hybridlit.internals.tensorboard import add_hyperparameters, add_png
+from hybridlit.internals.torchmetrics import R2Sums, r2_sums, set_update_count
 
 
 def test_the_memory_of_numpys_generator_is_its_state():
@@ -62,6 +64,19 @@ def test_a_metric_with_a_count_computes_what_its_state_says():
         assert metric.compute().item() == 3.0
 
 
+@pytest.mark.parametrize("shape", [(7,), (7, 2)])
+def test_the_sums_of_a_coefficient_of_determination_are_those_of_all_rows(shape):
+    predictions, targets = torch.randn(2, *shape).double()
+    metric = R2Score().set_dtype(torch.float64)
+    for rows in (slice(3), slice(3, 7)):
+        metric.update(predictions[rows], targets[rows])
+    found = r2_sums(metric)
+    torch.testing.assert_close(found.squares, targets.square().sum(0))
+    torch.testing.assert_close(found.sums, targets.sum(0))
+    torch.testing.assert_close(found.residual, (predictions - targets).square().sum(0))
+    assert found.total == 7 and isinstance(found, R2Sums)
+
+
 def test_a_png_arrives_as_it_is(tmp_path):
     pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     file = io.BytesIO()
@@ -73,6 +88,17 @@ def test_a_png_arrives_as_it_is(tmp_path):
     (event,) = events.Images("picture")
     assert (event.step, event.width, event.height) == (5, 3, 2)
     assert event.encoded_image_string == file.getvalue()
+
+
+def test_a_line_of_the_table_of_runs_leaves_the_columns_to_tensorboard(tmp_path):
+    board = TensorBoardLogger(tmp_path, name="", version="")
+    add_hyperparameters(board, {"a": 1, "b": "text"})
+    board.finalize("success")
+    content = EventAccumulator(str(tmp_path)).Reload().PluginTagToContent("hparams")
+    assert set(content) == {"_hparams_/session_start_info", "_hparams_/session_end_info"}
+    start = HParamsPluginData.FromString(content["_hparams_/session_start_info"])
+    values = start.session_start_info.hparams
+    assert (values["a"].number_value, values["b"].string_value) == (1.0, "text")
 
 
 class Model(LightningModule):

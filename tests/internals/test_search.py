@@ -32,11 +32,16 @@ UNDOCUMENTED = {
     "epoch_progress",
     "fit_loop",
     "scheduler_progress",
+    "sum_error",
+    "sum_squared_error",
     "val_check_batch",
 }
-"""Names of Lightning without an underscore that its documentation does not have."""
+"""Names of Lightning and torchmetrics without an underscore that no documentation has."""
 
 MODULES = (
+    "flwr.common",
+    "flwr.proto",
+    "flwr.supercore",
     "lightning.pytorch.loops",
     "lightning.pytorch.trainer.connectors",
     "llvmlite.llvmpy",
@@ -44,6 +49,8 @@ MODULES = (
     "numpy.random.mtrand",
     "tensorboard.compat",
     "torch.multiprocessing.reductions",
+    "torch.utils._python_dispatch",
+    "torch.utils._pytree",
 )
 """Modules that are not documented."""
 
@@ -178,6 +185,7 @@ def test_nothing_else_touches_what_is_not_documented(path):
         ("hasattr(module, '_anything')", "_anything"),
         ("names = ('_step_count',)", "_step_count"),
         ("trainer.fit_loop.batch_idx", "fit_loop"),
+        ("self.sum_squared_error", "sum_squared_error"),
         ("checkpoint['loops']['fit_loop']", "fit_loop"),
         ("from torch.utils._pytree import tree_leaves", "torch.utils._pytree.tree_leaves"),
         (

@@ -4,6 +4,7 @@ Each makes some number or verdict silently wrong, or takes a check away; none on
 down. `mutate.py` makes them one by one and runs the tests that should notice.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,10 +56,12 @@ def mutations_of(
 
 
 def all_mutations() -> list[Mutation]:
-    """Return all of them."""
-    from mutations import analysis, callbacks, data, export, photonics, templates
+    """Return all of them; those of tests beside Perceval only where it is."""
+    from mutations import analysis, callbacks, data, export, interop, photonics, recipe, templates
 
-    modules = (photonics, data, templates, callbacks, analysis, export)
+    modules = [photonics, data, templates, callbacks, analysis, export, recipe]
+    if find_spec("perceval") is not None:
+        modules.append(interop)
     return [m for module in modules for m in module.MUTATIONS]
 
 

@@ -4,6 +4,67 @@ from mutations import mutations_of
 
 MUTATIONS = [
     *mutations_of(
+        "analysis/learning_rates.py",
+        "analysis/test_learning_rates.py",
+        [
+            (
+                "frozen = everything - self._names[component]",
+                "frozen = set()",
+                "the curve of a component shows what the other learns",
+                "::test_curves_are_those_of_each_component_alone",
+            ),
+            (
+                "self._model, self._steps = _copied(model, datamodule), steps",
+                "self._model, self._steps = model, steps",
+                "the model itself is trained",
+                "::test_model_data_and_random_numbers_stay_as_they_were",
+            ),
+            (
+                "falls = [start - sum(several) / len(several) for several in near]",
+                "falls = [start - loss for loss in losses]",
+                "a lucky rate is suggested",
+                "::test_a_lucky_rate_is_not_taken_nor_one_beside_a_failure",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/classification.py",
+        "analysis/test_evaluation_pictures.py",
+        [
+            (
+                "counts / counts.sum(1, keepdim=True)",
+                "counts / counts.sum(0, keepdim=True)",
+                "shares are of the predicted class",
+            ),
+            (
+                "areas.pop(0, None)",
+                "areas.pop(1, None)",
+                "the curve of two classes is that of the first",
+            ),
+            (
+                "(shares - means).abs().nan_to_num(0) * counts",
+                "(shares - means).abs().nan_to_num(0)",
+                "bins of few rows count as much as those of many",
+            ),
+            (
+                "stack(\n        [(said & true).sum(0), (~said & true).sum(0)",
+                "stack(\n        [(~said & true).sum(0), (said & true).sum(0)",
+                "labels that are found are said to be missed",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/evaluation_pictures.py",
+        "analysis/test_evaluation_pictures.py",
+        [
+            (
+                "torch.cat([1 - predictions, predictions], 1)",
+                "torch.cat([predictions, 1 - predictions], 1)",
+                "the classes of a binary task are exchanged",
+            ),
+        ],
+    ),
+    *mutations_of(
         "analysis/statistics.py",
         "analysis/test_statistics.py",
         [
@@ -50,7 +111,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "templates/tasks.py",
+        "templates/tasks/regression.py",
         "analysis/test_measure.py",
         [
             (
@@ -58,9 +119,15 @@ MUTATIONS = [
                 "variance = (values - values.mean()).square().mean(0)",
                 "R2 of several outputs is too good",
             ),
+        ],
+    ),
+    *mutations_of(
+        "templates/tasks/classes.py",
+        "analysis/test_measure.py",
+        [
             (
-                "return ((predictions > 0.5) == (targets > 0.5))",
-                "return ((predictions > 0) == (targets > 0.5))",
+                "return ((predictions > 0.5) == (targets > 0.5)).double()",
+                "return ((predictions > 0) == (targets > 0.5)).double()",
                 "every binary prediction is yes",
             ),
         ],
@@ -240,14 +307,30 @@ MUTATIONS = [
         "analysis/test_drawing.py",
         [
             (
-                "yield from (outer, *cell) if last else (*cell, outer)",
-                "yield from (*cell, outer)",
-                "the last mesh is drawn like the others",
+                "return encoding * self.bandwidth[tuned_by].reshape(*encoding.shape[:2], 1)",
+                "return encoding",
+                "learned bandwidths are not shown",
             ),
             (
-                "encoding[plain.encoded] *= _of_one(layer.bandwidth, count, index)[:, None]",
-                "pass",
-                "learned bandwidths are not shown",
+                "return float(self.bandwidth[tuned_by[places[key]]])",
+                "return float(self.bandwidth[0])",
+                "all data angles of components have the first bandwidth",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/pictures/elements.py",
+        "analysis/test_drawing.py",
+        [
+            (
+                'parts += [shifter] * (mesh.phases == "input")',
+                'parts += [shifter] * (mesh.phases != "output") * 0',
+                "the last mesh is drawn without its outer phases",
+            ),
+            (
+                "place = max(filled[mode] for mode in element.span)",
+                "place = max(filled[mode] for mode in element.modes)",
+                "elements are drawn over light that passes a wider one",
             ),
         ],
     ),
@@ -282,6 +365,18 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "words.py",
+        "analysis/test_batch_size.py",
+        [
+            (
+                "unit = (1024 if found[3] else 1000)",
+                "unit = 1000",
+                "GiB are GB",
+                "::test_budgets_in_words",
+            ),
+        ],
+    ),
+    *mutations_of(
         "analysis/batch_size/search.py",
         "analysis/test_batch_size.py",
         [
@@ -290,12 +385,6 @@ MUTATIONS = [
                 "usable = int(available)",
                 "safety has no effect",
                 "::test_the_largest_batch_that_fits",
-            ),
-            (
-                "unit = (1024 if found[3] else 1000)",
-                "unit = 1000",
-                "GiB are GB",
-                "::test_budgets_in_words",
             ),
             (
                 "if speed >= (1 - _CLOSE) * best)",
@@ -354,8 +443,8 @@ MUTATIONS = [
                 "test rows are trained on",
             ),
             (
-                "if isinstance(loader, dict) or len(loader) > 1:",
-                "if isinstance(loader, dict):",
+                'if split == "train" and (isinstance(loader, dict) or len(loader) > 1):',
+                'if split == "train" and isinstance(loader, dict):',
                 "only the first of several loaders counts",
             ),
         ],
@@ -389,6 +478,49 @@ MUTATIONS = [
                 "if other.shape != output.shape:",
                 "if False:",
                 "a replacement of another shape broadcasts",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/robustness.py",
+        "analysis/test_robustness.py",
+        [
+            (
+                "torch.randn(output.shape, generator=generator) * spread",
+                "torch.randn(output.shape, generator=generator)",
+                "noise is of size 1, whatever the spread of a path",
+            ),
+            (
+                "row_interval(whole - found, shares)[0]",
+                "row_interval(found, shares)[0]",
+                "what is lost is what is left",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/calibration.py",
+        "analysis/test_calibration.py",
+        [
+            (
+                "if own is not None and given is not None and not own.same_as(given):",
+                "if False:",
+                "training rows of another split pass for held-out ones",
+            ),
+            (
+                'found = _collected(model, loader_of(datamodule, "calibration"))',
+                'found = _collected(model, loader_of(datamodule, "val"))',
+                "rows that chose the checkpoint pass for held-out ones",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/uncertain_rows.py",
+        "analysis/test_calibration.py",
+        [
+            (
+                "means.repeat_interleave(counts).cumsum(0)",
+                "means.flip(0).repeat_interleave(counts.flip(0)).cumsum(0)",
+                "the rows kept are the most doubted ones",
             ),
         ],
     ),

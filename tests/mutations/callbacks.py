@@ -150,7 +150,7 @@ MUTATIONS = [
         "callbacks/test_photonic_inspector.py",
         [
             (
-                "turned = (module.phases.detach() % (2 * torch.pi)).cpu()",
+                "turned = (module.angles().detach() % (2 * torch.pi)).cpu()",
                 "turned = (module.phases.detach() % torch.pi).cpu()",
                 "the histogram folds phases that differ",
                 "callbacks/test_photonic_inspector.py::"
@@ -235,6 +235,32 @@ MUTATIONS = [
                 "scores[_LOSS] > best or math.isnan(best)",
                 "the worst epoch is compared",
             ),
+            (
+                'self._best or _scores(trainer, "val")',
+                '_scores(trainer, "val")',
+                "the last scores are said to be the best",
+            ),
+            (
+                "board.log_metrics(values, last_step(trainer))",
+                "board.log_metrics(values, trainer.global_step)",
+                "the first page stands a step behind the curves that it repeats",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/evaluation_pictures.py",
+        "callbacks/test_evaluation_pictures.py",
+        [
+            (
+                "if dataloader_idx == 0 and not trainer.sanity_checking and",
+                "if dataloader_idx == 0 and",
+                "rows of the check before training are shown as the first epoch",
+            ),
+            (
+                "targets.detach()[:room].clone()",
+                "targets.detach()[-room:].clone()",
+                "predictions are beside the targets of other rows",
+            ),
         ],
     ),
     *mutations_of(
@@ -288,6 +314,11 @@ MUTATIONS = [
                 'result.cumulated_batch_size = result.cumulated_batch_size + saved["weight"]',
                 "pass",
                 "means of a resumed epoch are too large",
+            ),
+            (
+                "for inner, module in result.value.named_modules(prefix=logged):",
+                "for inner, module in [(logged, result.value)]:",
+                "a metric that wraps another one begins anew in a resumed epoch",
             ),
         ],
     ),

@@ -6,6 +6,19 @@ __all__ = ["MUTATIONS"]
 
 MUTATIONS = [
     *mutations_of(
+        "data/distributed.py",
+        "data/test_distributed.py",
+        [
+            ("rows[rank() :: world_size()]", "rows[: len(rows)]", "each process has all rows"),
+            ("or not self.even else rows[:1]", "or True else rows[:1]", "a process has no row"),
+            (
+                "step = list(self.sampler), world_size() * self.batch_size",
+                "step = list(self.sampler), self.batch_size",
+                "steps are of other rows than in one process",
+            ),
+        ],
+    ),
+    *mutations_of(
         "data/image_files.py",
         "data/test_image_files.py",
         [
@@ -34,7 +47,6 @@ MUTATIONS = [
                 "np.moveaxis(values, 2, 3)",
                 "pixels of arrays are mixed",
             ),
-            ("255 - (counts[::-1] > 0)", "256 - (counts[::-1] > 0)", "the largest pixel is not 1"),
             (
                 "means.amin(0), means.amax(0)",
                 "means.amin(0) * 0, means.amax(0) * 9",
@@ -51,7 +63,53 @@ MUTATIONS = [
                 "ImageInputs.fit(images if len(images) else read['val'][0]",
                 "scaling is fitted to other rows than the training's",
             ),
-            ("stratify=True", "stratify=False", "classes lose their shares"),
+            (
+                "test_fraction, True, calibration_fraction",
+                "test_fraction, False, calibration_fraction",
+                "classes lose their shares",
+            ),
+            ("    if others:", "    if not others:", "folders of splits are taken for classes"),
+        ],
+    ),
+    *mutations_of(
+        "data/scaling.py",
+        "data/test_images.py",
+        [
+            (
+                "np.where(share > 0, levels, -np.inf)",
+                "np.where(share > 0, levels + 1, -np.inf)",
+                "the largest pixel is not 1",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "data/multimodal.py",
+        "data/test_multimodal.py",
+        [
+            (
+                "return scaled.masked_fill(gone, torch.nan), targets",
+                "return scaled, targets",
+                "what is missing is filled in silence",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "data/multimodal_inputs.py",
+        "data/test_multimodal.py",
+        [
+            (
+                "there = part[~part.isnan().all(1)]",
+                "there = part.nan_to_num()",
+                "gaps count as zeros in the scaling",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "data/files.py",
+        "data/test_files.py",
+        [
+            ("begin = reader.line_num + 1", "begin += 1", "lines of a cell are not counted"),
+            ("header=blank if", "header=0 if", "a name below blank lines is a cell"),
         ],
     ),
     *mutations_of(

@@ -144,8 +144,8 @@ MUTATIONS = [
                 "modgrouping is lexgrouping",
             ),
             (
-                "if 2 <= size <= space.size:",
-                "if 1 <= size <= space.size:",
+                "if 2 <= size <= outcomes.size:",
+                "if 1 <= size <= outcomes.size:",
                 "one group, which is always 1, is allowed",
             ),
         ],
@@ -173,7 +173,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/base.py",
+        "photonics/parameters.py",
         "photonics/test_layer_module.py photonics/test_layer.py",
         [
             (
@@ -186,6 +186,12 @@ MUTATIONS = [
                 "pass",
                 "float64 layers have float32 encodings",
             ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/base.py",
+        "photonics/test_layer_module.py photonics/test_layer.py",
+        [
             (
                 "dtype = ansatz.dtype or default",
                 "dtype = ansatz.dtype or torch.float32",
@@ -198,8 +204,8 @@ MUTATIONS = [
         "photonics/test_layer.py photonics/test_layer_arguments.py",
         [
             (
-                "return rows.new_ones(len(rows)) if mass is None else mass",
-                "return rows.new_zeros(len(rows)) if mass is None else mass",
+                "return torch.ones_like(found[..., 0]) if mass is None else mass",
+                "return torch.zeros_like(found[..., 0]) if mass is None else mass",
                 "the Fock space keeps nothing",
             ),
             (
@@ -342,6 +348,43 @@ MUTATIONS = [
                 "[modes // 2] if photons == 1 else [i * modes // photons for i in range(photons)]",
                 "[i * modes // photons for i in range(photons)]",
                 "one spaced photon is not in the middle",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/budget.py",
+        "photonics/test_budget.py",
+        [
+            (
+                "if self.memory is not None and cost.peak_bytes > self.memory:",
+                "if self.memory is not None and cost.peak_bytes > 2 * self.memory:",
+                "twice the memory of a budget is within it",
+            ),
+            (
+                "if self.seconds is not None and cost.seconds is None:",
+                "if False:",
+                "a time that is not known is within every budget",
+            ),
+            (
+                "None if self.memory is None else self.memory + KEEP_BYTES,",
+                "self.memory,",
+                "a larger circuit that keeps nothing is not looked for",
+            ),
+            (
+                "most = n_modes // 2 if unbunched else n_modes",
+                "most = n_modes - 1",
+                "photons go on where states are fewer again",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/shapes.py",
+        "templates/test_cost.py",
+        [
+            (
+                "ctx.save_for_backward(*(source.contiguous() for source in sources))",
+                "ctx.save_for_backward(*(source[:0] for source in sources))",
+                "data phases are not held until the backward pass",
             ),
         ],
     ),

@@ -4,7 +4,7 @@ from mutations import mutations_of
 
 MUTATIONS = [
     *mutations_of(
-        "templates/base.py",
+        "templates/steps.py",
         "templates/test_training.py",
         [
             (
@@ -28,49 +28,127 @@ MUTATIONS = [
                 "templates/test_training.py::test_validation_metrics_agree_with_sklearn",
             ),
             (
-                "metrics.update(self.in_units(predictions), self.in_units(targets))",
-                "metrics.update(outputs.detach(), targets)",
+                "self.class_weights is not None and self.global_step > 0",
+                "False",
+                "a resumed run counts other rows",
+                "templates/test_class_weights.py",
+            ),
+            (
+                'return metrics, ""',
+                'return metrics, "/dataloader_idx_0"',
+                "the first of several loaders is not watched",
+                "templates/test_loaders.py",
+            ),
+            (
+                "fresh = metrics.clone()",
+                "fresh = metrics",
+                "loaders share their metrics",
+                "templates/test_loaders.py",
+            ),
+            (
+                "predictions = self.calibrated(outputs.detach())",
+                "predictions = outputs.detach()",
                 "metrics of logits",
                 "templates/test_training.py::test_metrics_are_of_predictions",
             ),
+        ],
+    ),
+    *mutations_of(
+        "templates/training/optimization.py",
+        "templates/test_optimizer.py",
+        [
             (
                 '"photonic": given["quantum_weight_decay"],',
                 '"photonic": given["weight_decay"],',
                 "phases decay",
-                "templates/test_optimizer.py",
             ),
             (
                 '"photonic": given["quantum_lr"]}',
                 '"photonic": given["classical_lr"]}',
                 "phases learn at the classical rate",
-                "templates/test_optimizer.py",
             ),
         ],
     ),
     *mutations_of(
-        "templates/tasks.py",
+        "templates/tasks/classes.py",
         "templates/test_tasks.py",
         [
-            (
-                "_RootMeanSquare(squared=False)",
-                "_RootMeanSquare()",
-                "rmse is the mean square",
-            ),
             (
                 "if low < 0 or high >= self.output_dim:",
                 "if low < 0 or high > self.output_dim:",
                 "a class too many reaches the loss",
             ),
             (
-                "return _at_least_float32(outputs).softmax(-1)",
-                "return _at_least_float32(outputs).softmax(0)",
-                "probabilities over the rows",
+                "targets = targets + self.label_smoothing * (0.5 - targets)",
+                "targets = targets * (1 - self.label_smoothing)",
+                "smoothing takes from 1 alone",
+                "templates/test_class_weights.py",
             ),
             (
-                "return targets.reshape(-1, 1).to(",
+                "return counts.sum(0) / (len(counts) * counts)",
+                "return counts.sum(0) / counts",
+                "balanced weights of two classes are twice as large",
+                "templates/test_class_weights.py",
+            ),
+            (
+                "return at_least_float32(outputs).softmax(-1)",
+                "return at_least_float32(outputs).softmax(0)",
+                "probabilities over the rows",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/tasks/task.py",
+        "templates/test_tasks.py",
+        [
+            (
+                "return targets.reshape(outputs.shape).to(",
                 "return targets.to(",
                 "a loss broadcasts (batch,) against (batch, 1)",
             ),
+        ],
+    ),
+    *mutations_of(
+        "templates/metrics.py",
+        "templates/test_metrics.py",
+        [
+            (
+                '{"squared": False}',
+                "{}",
+                "rmse is the mean square",
+            ),
+            (
+                "return (shares.sum(-1) / (rows > 0).sum(-1).clamp_min(1)).mean()",
+                "return shares.mean()",
+                "classes that there are not lower the balanced accuracy",
+            ),
+            (
+                "_widen(self.wrapped_metric, args[0].dtype)",
+                "pass",
+                "a fit cannot add to what a validation has left",
+            ),
+            (
+                "found.add_metrics({name: metric})",
+                "found = MetricCollection({**dict(found), name: metric})",
+                "metrics are sorted by name, and another one is the main one",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/class_weights.py",
+        "templates/test_class_weights.py",
+        [
+            (
+                "with undisturbed():",
+                "if True:",
+                "counting moves the generators",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/tasks/task.py",
+        "templates/test_tasks.py",
+        [
             (
                 "return outputs.to(torch.promote_types(outputs.dtype, torch.float32))",
                 "return outputs",
@@ -79,7 +157,50 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "templates/schedule.py",
+        "templates/training/optimizer_choice.py",
+        "templates/test_optimizer_choice.py",
+        [
+            (
+                "photonic = shared if own is None else",
+                "photonic = shared if own is not None else",
+                "a component is trained by the other's optimizer",
+            ),
+            (
+                "if len(groups) > 1 and any(",
+                "if len(groups) > 2 and any(",
+                "torch refuses LBFGS without a remedy",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/training/torch_schedules.py",
+        "templates/test_torch_schedules.py",
+        [
+            (
+                "known = dict.fromkeys(_RATE, rate)",
+                "known = dict.fromkeys(_RATE, 0.1)",
+                "both groups peak at one rate",
+            ),
+            (
+                "return bisect_right(self._ends, step)",
+                "return bisect_right(self._ends, step + 1)",
+                "an epoch's rate begins a step too early",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/training/optimization.py",
+        "templates/test_gradient_clip.py",
+        [
+            (
+                "nn.utils.clip_grad_norm_(parameters, limits[component])",
+                "nn.utils.clip_grad_norm_(self.parameters(), limits[component])",
+                "one component's gradient shortens the other's",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/training/schedule.py",
         "templates/test_optimizer.py",
         [
             (
@@ -105,7 +226,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "templates/stages.py",
+        "templates/training/stages.py",
         "templates/test_stages.py",
         [
             (
@@ -146,20 +267,92 @@ MUTATIONS = [
         "templates/test_network.py",
         [
             (
-                'if self.hparams["freeze_front"] and self.front is not None:',
-                "if False:",
-                "a frozen front's batch normalization goes on",
-            ),
-            (
                 "means = weights.float().mean(0)",
                 "means = weights.float().amax(0)",
                 "fusion weights do not sum to 1",
                 "templates/test_parallel.py",
             ),
+        ],
+    ),
+    *mutations_of(
+        "templates/fronts.py",
+        "templates/test_network.py",
+        [
+            (
+                "            module.eval()\n        return self",
+                "            pass\n        return self",
+                "a frozen front's batch normalization goes on",
+            ),
             (
                 'raise ValueError("give input_dim or input_shape, got neither")',
                 "input_dim = 1",
                 "a model of one feature",
+            ),
+            (
+                "each.network if isinstance(each, Backbone) else each for each in fronts",
+                "each for each in fronts",
+                "the linear layer behind a frozen backbone never trains",
+                "templates/test_backbones.py",
+            ),
+            (
+                'self.leave_out("front_weights")',
+                "pass",
+                "a checkpoint needs the file that a backbone came from",
+                "templates/test_backbones.py",
+            ),
+            (
+                "x = self.front.filled(x)",
+                "x = x.nan_to_num()",
+                "a row without any input is predicted",
+                "templates/test_inputs_by_name.py",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/parallel.py",
+        "templates/test_inputs_by_name.py",
+        [
+            (
+                'self.seen_features("quantum_path", features)',
+                'self.seen_features("classical_path", features)',
+                "the photonic path sees what the classical one does",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "blocks/named_inputs.py",
+        "templates/test_inputs_by_name.py",
+        [
+            (
+                "missing = [part.isnan().all(1)",
+                "missing = [part.isnan().any(1)",
+                "one bad value is a missing input",
+            ),
+            (
+                "return torch.cat([inputs[name].flatten(1) for name in self.shapes], 1)",
+                "return torch.cat([each.flatten(1) for each in inputs.values()], 1)",
+                "inputs are taken in the order in which they are given",
+            ),
+            (
+                ".masked_fill(nothing[:, None], math.nan)",
+                "",
+                "a row without any input comes out as numbers",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "blocks/backbones.py",
+        "templates/test_backbones.py",
+        [
+            (
+                'not inspect.isfunction(build) or build.__module__.startswith("hybridlit.")',
+                "not inspect.isfunction(build)",
+                "a file has another checkpoint loaded, with what it allows",
+            ),
+            (
+                "inspect.isclass(returned) and issubclass(returned, nn.Module)",
+                "True",
+                "any function with annotations is called",
             ),
         ],
     ),
@@ -265,19 +458,19 @@ MUTATIONS = [
         "templates/test_loading.py",
         [
             (
-                "if foreign is not None and not _within(foreign, names):",
+                "if foreign is not None:",
                 "if False:",
                 "a checkpoint has modules imported for its arguments",
             ),
             (
-                'if not _within(name, ["hybridlit", *',
-                'if not _within(name, ["hybridlit", "trap", *',
+                'if not within(name, ["hybridlit", *',
+                'if not within(name, ["hybridlit", "trap", *',
                 "a checkpoint has a class imported that is not allowed",
             ),
         ],
     ),
     *mutations_of(
-        "templates/prediction.py",
+        "templates/predictions/predicting.py",
         "templates/test_prediction.py",
         [
             (
@@ -286,12 +479,12 @@ MUTATIONS = [
                 "labels of two classes are exchanged",
             ),
             (
-                "there = torch.isfinite(inputs.flatten(1)).all(1)",
-                "there = torch.isfinite(inputs.flatten(1)).any(1)",
+                "return torch.isfinite(x.flatten(1)).all(1)",
+                "return torch.isfinite(x.flatten(1)).any(1)",
                 "rows with gaps stop a prediction",
             ),
             (
-                "model.in_units(model.predictions(model(inputs[there])))",
+                "model.calibrated(model(inputs[there]))",
                 "model.predictions(model(inputs[there]))",
                 "values are predicted in scaled units",
             ),
@@ -310,6 +503,151 @@ MUTATIONS = [
                 "None not in names and names[0] != names[1]",
                 "None not in names and len(names[0]) != len(names[1])",
                 "columns in another order are tested",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "blocks/paths.py",
+        "blocks/test_paths.py",
+        [
+            (
+                ".scatter(1, draw.argmax(1, keepdim=True), False)",
+                "",
+                "a row may lose all of its paths",
+            ),
+            (
+                "draw[:, index].masked_fill_(mask, -1.0)",
+                "pass",
+                "a row may lose the only path that it has",
+            ),
+            (
+                "self.count.clamp(min=1).reciprocal().clamp_min_(_SMALLEST_STEP)",
+                "self.count.clamp(min=1).reciprocal()",
+                "a mean does not follow weights that move",
+            ),
+            ("self.lost = before", "pass", "a path stays lost behind the block"),
+            (
+                'if strict and f"{prefix}count" not in state_dict:',
+                "if False:",
+                "state dicts of version 0.1 do not load",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/predictions/calibration.py",
+        "templates/test_calibration.py",
+        [
+            (
+                "rank = math.ceil((rows + 1) * share)",
+                "rank = math.ceil(rows * share)",
+                "sets of few held-out rows hold the truth too seldom",
+            ),
+            (
+                "share = Fraction(str(coverage))",
+                "share = Fraction(coverage)",
+                "the rank is one too high where floating point is a little above",
+            ),
+            (
+                "if slope(high) <= 0 or slope(low) >= 0:",
+                "if slope(low) >= 0:",
+                "rows that are all right give a temperature of almost 0",
+            ),
+            (
+                "outputs if self.temperature is None else outputs / self.temperature",
+                "outputs if self.temperature is None else outputs * self.temperature",
+                "a temperature makes too sure ones surer",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/paths.py",
+        "templates/test_paths.py",
+        [
+            (
+                "if dropout and self.paths is None:",
+                "if False:",
+                "a path_dropout that nothing heeds is accepted",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/predictions/uncertainty.py",
+        "templates/test_calibration.py",
+        [
+            (
+                "torch.manual_seed(seed)",
+                "torch.manual_seed(0)",
+                "all passes are the same",
+            ),
+            (
+                "paths.remembering = False",
+                "paths.remembering = True",
+                "rows that are predicted move the means of the paths",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/residual.py",
+        "templates/test_residual.py",
+        [
+            (
+                "done = (batch_idx + 1) /",
+                "done = batch_idx /",
+                "a gradual gate is never quite open at its end",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/preparation.py",
+        "templates/test_calibration.py",
+        [
+            (
+                "        model.calibration = None",
+                "        pass",
+                "a model that was trained on has the temperature of before",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/cost.py",
+        "templates/test_cost.py",
+        [
+            (
+                "shared = sum(dict(each.tables for each in calls).values())",
+                "shared = sum(size for _, size in (each.tables for each in calls))",
+                "layers of a shape have tables of their own",
+            ),
+            (
+                'batch = samples // layer.count if call.get("each") else samples',
+                "batch = samples",
+                "circuits with features of their own get those of all",
+            ),
+            (
+                "return peak - 2 * samples * numbers",
+                "return peak - samples * numbers",
+                "probabilities count twice",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "recipe/fitting.py",
+        "recipe/test_fitting.py",
+        [
+            (
+                "filling, first = own.n_photons / own.n_modes, own.n_modes if fits else 2",
+                "filling, first = 0.5, own.n_modes if fits else 2",
+                "photons are no longer in the proportion of the recipe",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "recipe/cost.py",
+        "recipe/test_fitting.py",
+        [
+            (
+                'torch.float64 if precision in ("64", "64-true") else torch.float32',
+                "torch.float32",
+                "double precision takes no more",
             ),
         ],
     ),

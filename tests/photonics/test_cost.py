@@ -9,12 +9,18 @@ import pytest
 import torch
 
 from hybridlit.cli.plan import plan
+from hybridlit.internals.torch_operations import CountedOperations
 from hybridlit.photonics import (
+    BeamSplitter,
+    Circuit,
     ComputationSpace,
+    Data,
     Experiment,
     FockSpace,
+    Interferometer,
+    PhaseShifter,
     QuantumLayer,
-    cost,
+    QuantumLayerStack,
     sizes as memory,
     tables,
     use_kernel,
@@ -22,6 +28,7 @@ from hybridlit.photonics import (
 from hybridlit.photonics.cost import estimate
 from hybridlit.photonics.kernels import compiled, reference
 from hybridlit.photonics.kernels.choice import kernel_for
+from hybridlit.photonics.speed import assume_speed
 
 MEASURE = """
 import ctypes
@@ -62,17 +69,25 @@ print(resident("VmHWM") - before)
     [
         ("compiled", 12, 6, 512, "fock", torch.float32, "series"),
         ("compiled", 16, 8, 64, "fock", torch.float32, "series"),
-        ("compiled", 16, 8, 512, "unbunched", torch.float64, "series"),
-        ("compiled", 20, 10, 64, "unbunched", torch.float32, "series"),
+        pytest.param(
+            "compiled", 16, 8, 512, "unbunched", torch.float64, "series", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "compiled", 20, 10, 64, "unbunched", torch.float32, "series", marks=pytest.mark.slow
+        ),
         ("compiled", 128, 2, 512, "fock", torch.float32, "series"),  # the interferometers
         ("compiled", 40, 1, 8192, "fock", torch.float32, "parallel"),  # the data phases
-        ("torch", 12, 6, 256, "fock", torch.float32, "series"),  # the terms of a step
+        pytest.param(
+            "torch", 12, 6, 256, "fock", torch.float32, "series", marks=pytest.mark.slow
+        ),  # the terms of a step
         ("torch", 20, 8, 2, "unbunched", torch.float32, "series"),  # the tables
-        ("torch", 4, 30, 256, "fock", torch.float64, "series"),  # the states of fewer photons
+        pytest.param(
+            "torch", 4, 30, 256, "fock", torch.float64, "series", marks=pytest.mark.slow
+        ),  # the states of fewer photons
         ("torch", 20, 3, 1024, "fock", torch.float32, "parallel_columns"),  # the columns of U(x)
         ("torch", 90, 2, 8, "fock", torch.float32, "series"),  # the interferometers
         ("auto", 300, 2, 64, "fock", torch.float32, "series"),
-        ("auto", 500, 1, 4096, "fock", torch.float32, "series"),
+        pytest.param("auto", 500, 1, 4096, "fock", torch.float32, "series", marks=pytest.mark.slow),
         ("auto", 150, 3, 8, "unbunched", torch.float64, "series"),  # the outcomes
         pytest.param("auto", 500, 3, 1, "fock", torch.float32, "series", marks=pytest.mark.slow),
     ],
@@ -183,6 +198,35 @@ def test_estimate_counts_phases_and_multiply_adds():
     assert estimate(unbunched, 5, 64, calibrate=False).multiply_adds == 6 + 6 * 5 + 15 * 4
 
 
+def of_components(modes, shape="triangular"):
+    """Two meshes of components with a column of data between them."""
+    circuit = Circuit(modes).add(Interferometer(shape=shape)).add(PhaseShifter(Data(0)), 0)
+    return circuit.add(Interferometer(shape=shape, phases="input"))
+
+
+def test_parameters_of_components_are_counted():
+    circuit = of_components(6).add(BeamSplitter("t"), 0).add(BeamSplitter("t"), 1)
+    experiment = Experiment(circuit=circuit, n_photons=2)
+    layer = QuantumLayer(1, 2, experiment=experiment)
+    assert estimate(experiment, 1, 64, calibrate=False).parameters == layer.phases.numel() == 61
+    without = Experiment(circuit=Circuit(4).add(Interferometer()), n_photons=2)
+    few, many = (estimate(without, 0, batch, calibrate=False) for batch in (1, 10**6))
+    assert few == many and few.parameters == 12
+
+
+@pytest.mark.parametrize("modes,count", [(8, None), (24, None), (12, 3)])
+def test_products_of_components_are_counted_in_what_a_step_takes(modes, count):
+    """Of one photon and one sample nothing else takes memory."""
+    experiment = Experiment(circuit=of_components(modes), n_photons=1)
+    kind, first = (QuantumLayer, ()) if count is None else (QuantumLayerStack, (count,))
+    with torch.device("meta"):
+        layer = kind(*first, 1, experiment=experiment, output_mapping_strategy="none")
+        with CountedOperations() as counted:
+            layer(torch.rand(1, 1)).sum().backward()
+    expected = estimate(experiment, 1, 1, calibrate=False, circuits=count or 1).peak_bytes
+    assert counted.peak == pytest.approx(expected, rel=0.1)
+
+
 def test_circuits_of_a_stack_share_their_tables():
     experiment = Experiment("series", 10, 5)
     one, three = (estimate(experiment, 9, 1, calibrate=False, circuits=c) for c in (1, 3))
@@ -199,11 +243,11 @@ def test_waiting_for_a_processor_does_not_count(monkeypatch):
         return forward(layer, x)
 
     monkeypatch.setattr(QuantumLayer, "forward", late)
-    cost._calibration.cache_clear()
+    assume_speed(None)
     try:
         assert estimate(Experiment("series", 4, 2), 3, 16).seconds < 0.04
     finally:
-        cost._calibration.cache_clear()
+        assume_speed(None)
 
 
 def test_estimated_time_grows_with_the_work():
@@ -218,7 +262,7 @@ def test_estimated_time_grows_with_the_work():
 @pytest.mark.parametrize(
     "arguments,error,message",
     [
-        ((0, 16), ValueError, "input_size must be at least 1"),
+        ((-1, 16), ValueError, "input_size must be at least 0"),
         ((3, 0), ValueError, "batch_size must be at least 1"),
         ((3, True), TypeError, "batch_size must be an integer"),
         ((3, 16, torch.float16), ValueError, "dtype must be torch.float32 or torch.float64"),

@@ -86,9 +86,8 @@ def test_no_probability_to_keep_is_an_error():
     "arguments,keywords,error,message",
     [
         ((3, 4), {}, ValueError, "exactly one of ansatz and experiment, got neither"),
-        ((0, 4), {"experiment": Experiment("series", 4, 2)}, ValueError, "input_size must be at"),
+        ((-1, 4), {"experiment": Experiment("series", 4, 2)}, ValueError, "input_size must be at"),
         ((True, 4), {"experiment": Experiment("series", 4, 2)}, TypeError, "input_size must be an"),
-        ((3,), {"experiment": Experiment("series", 4, 2)}, ValueError, "output_size must be given"),
         ((3, 4), {"ansatz": Experiment("series", 4, 2)}, TypeError, "AnsatzFactory.create"),
         ((3, 4), {"experiment": "series"}, TypeError, "experiment must be an Experiment"),
     ],
@@ -132,3 +131,13 @@ def test_repr_says_what_is_simulated():
 
 
 # --- what people do with modules ------------------------------------------------------------------
+
+
+def test_without_a_size_outputs_are_all_probabilities():
+    experiment = Experiment("series", 4, 2)
+    layer = QuantumLayer(3, experiment=experiment)
+    x = torch.rand(5, 3)
+    assert layer.output_size == 10 and torch.equal(layer(x), layer.probabilities(x))
+    assert QuantumLayer(3, 4, experiment=experiment).ansatz.strategy.value == "linear"
+    with pytest.raises(ValueError, match="output_size must be given"):
+        QuantumLayer(3, experiment=experiment, output_mapping_strategy="linear")

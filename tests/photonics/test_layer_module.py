@@ -258,6 +258,7 @@ def assert_compiles(layer, **options):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["compiled", "torch"])
 @pytest.mark.parametrize("mapping,space,dtype", COMPILED)
 def test_compiled_graphs_of_any_batch(mapping, space, dtype, kernel):
@@ -265,6 +266,7 @@ def test_compiled_graphs_of_any_batch(mapping, space, dtype, kernel):
         assert_compiles(small(mapping, space, dtype), backend="aot_eager", dynamic=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [QuantumLayerStack, DistinguishableLayer])
 @pytest.mark.parametrize("kernel", ["auto", "torch"])
 def test_compiled_graphs_of_other_layers(kind, kernel):
@@ -278,6 +280,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_inductor_makes_every_interferometer_of_its_own_phases():
     phases = torch.rand(3, 6, 2, dtype=torch.float64)
@@ -381,3 +384,22 @@ def test_transforms_of_other_tensors_pass_by(mapping):
     torch.testing.assert_close(found, 2 * scale * layer(x).square().sum(0))
     each = torch.func.vmap(lambda s: layer(x) * s)(scale)
     torch.testing.assert_close(each, layer(x) * scale[:, None, None])
+
+
+@pytest.mark.parametrize("space", ["fock", "unbunched"])
+@pytest.mark.parametrize("readout", ["linear", "modgrouping", "mode_expectations"])
+def test_on_the_meta_device_a_layer_of_any_size_gives_shapes(space, readout):
+    layer = QuantumLayer(
+        30,
+        31 if readout == "mode_expectations" else 4,
+        experiment=Experiment("series", 31, 15, computation_space=space),
+        output_mapping_strategy=readout,
+        device="meta",
+    )
+    x = torch.empty(5, 30, device="meta", requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.shape == x.shape
+    assert layer.phases.grad.shape == layer.phases.shape
+    if readout != "mode_expectations":
+        assert layer.probabilities(x).shape == (5, layer.fock_space.size)
+        assert layer.success_probability(x).shape == (5,)

@@ -125,6 +125,7 @@ def test_a_file_of_another_version_is_not_used(monkeypatch, tmp_path, compilatio
     assert compilations == [SMALLEST] * 3
 
 
+@pytest.mark.slow
 def test_processes_that_start_on_an_empty_folder_together(tmp_path):
     started = [python(USE, **{CACHE_VARIABLE: str(tmp_path)}) for _ in range(2)]
     assert any([ends(process) for process in started])

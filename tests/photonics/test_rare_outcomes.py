@@ -1,13 +1,22 @@
 """Post-selection of outcomes that hardly ever happen."""
 
 import copy
+import math
 
 import numpy as np
 import pytest
 import torch
 from permanents import all_amplitudes
 
-from hybridlit.photonics import DistinguishableLayer, Experiment, QuantumLayer, use_kernel
+from hybridlit.photonics import (
+    BeamSplitter,
+    Circuit,
+    Data,
+    DistinguishableLayer,
+    Experiment,
+    QuantumLayer,
+    use_kernel,
+)
 
 
 def bunched(below_pi=0.0):
@@ -77,6 +86,50 @@ def test_impossible_outcomes_are_refused_by_row(kernel):
                 layer(rows)
         with pytest.raises(ValueError, match=r"row\(s\) \[0, 1, 2, 3, 4\] and 3 more of x"):
             layer(torch.full((8, 1), 0.5, dtype=torch.float64))
+
+
+def bunching(features, **options):
+    """A photon each in both modes of a balanced splitter with phases: they always bunch."""
+    corners = BeamSplitter(phi_tl=0.3, phi_bl=1.7, phi_tr=0.9, phi_br=2.1)
+    circuit = Circuit(3).add(corners, 0)
+    if features:  # balanced at 1/2
+        first, behind = BeamSplitter(Data(0, math.pi)), BeamSplitter(Data(0, 2.0, -1.0))
+        circuit = Circuit(3).add(first, 0).add(behind, 1)
+    return QuantumLayer(
+        features, circuit=circuit, n_photons=2, input_state=(1, 1, 0),
+        computation_space="unbunched", output_mapping_strategy="none", **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("features", [0, 1])
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+@pytest.mark.parametrize("enters", ["state", "photons"])
+def test_rounded_matrices_are_not_taken_for_a_circuit(kernel, features, enters):
+    """Where float32 keeps what its own rounding errors let through, it is refused as in float64."""
+    x = torch.full((2, features), 0.5)
+    state = torch.zeros(6, dtype=torch.complex64)
+    state[1] = 1  # (1, 1, 0)
+    with use_kernel(kernel):
+        for layer in (bunching(features), bunching(features).double()):
+            own = state.to(torch.promote_types(torch.complex64, layer.phases.dtype))
+            with pytest.raises(ValueError, match="float64 tells them from rounding errors"):
+                layer(x.to(layer.phases.dtype), state=own if enters == "state" else None)
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "torch"])
+def test_rare_outcomes_of_a_circuit_of_components_are_right(kernel):
+    layer, x = bunching(1), torch.tensor([[0.5 + 2**-17]])
+    exact = copy.deepcopy(layer).double()
+    with use_kernel(kernel):
+        kept, expected = layer.success_probability(x), exact.success_probability(x.double())
+        assert 0 < expected.item() < 1e-8
+        torch.testing.assert_close(kept, expected.float())
+        torch.testing.assert_close(layer(x), exact(x.double()).float(), rtol=0, atol=1e-6)
+        x.requires_grad_()
+        layer(x)[0, 0].backward()
+    y = x.detach().double().requires_grad_()
+    exact(y)[0, 0].backward()
+    torch.testing.assert_close(x.grad, y.grad.float())
 
 
 @pytest.mark.parametrize("offset", [1e-4, 1e-7, 1e-9, 1e-11])

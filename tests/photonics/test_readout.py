@@ -117,7 +117,7 @@ def test_a_row_says_what_its_module_does(strategy):
         torch.testing.assert_close(one(x), stack(x)[:, index])
     weights = sum(p.numel() for p in layer.readout.parameters())
     outputs = weights and layer.output_size  # a bias each
-    assert 2 * (weights - outputs) <= row.numbers(layer.fock_space, layer.output_size)
+    assert 2 * (weights - outputs) <= row.numbers(layer.outcomes, layer.output_size)
     if row.expectation is not None:
         assert isinstance(layer.readout, nn.Identity)
     elif not isinstance(layer.readout, nn.Identity):
@@ -138,10 +138,10 @@ def test_every_strategy_can_be_drawn_described_and_looked_at(strategy):
 @pytest.mark.parametrize("strategy", OutputMappingStrategy)
 def test_no_number_of_outputs_is_refused_that_the_row_allows(strategy):
     experiment = Experiment("series", 4, 2)
-    space, row = experiment.fock_space, strategy.readout
+    outcomes, row = experiment.outcomes, strategy.readout
     for size in range(1, 13):
-        fits = size == row.only_size(space) if row.only_size else True
-        fits = fits and not row.refusal(space, experiment.occupation, size)
+        fits = size == row.only_size(outcomes) if row.only_size else True
+        fits = fits and not row.refusal(outcomes, experiment.occupation, size)
         with nullcontext() if fits else pytest.raises(ValueError, match=f"got {size}"):
             made = Ansatz(experiment, 3, size, strategy)
             assert made.readout is row

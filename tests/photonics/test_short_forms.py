@@ -105,7 +105,7 @@ def test_simple_layers_take_what_layers_take():
     assert QuantumLayer.simple(4, n_modes=np.int64(6), input_state=None).experiment.n_photons == 3
 
 
-@pytest.mark.parametrize("name", ["experiment", "ansatz", "circuit"])
+@pytest.mark.parametrize("name", ["experiment", "ansatz"])
 def test_no_argument_is_said_to_be_a_misspelling_of_itself(name):
     with pytest.raises(TypeError, match=f"unexpected argument '{name}'") as refused:
         QuantumLayer.simple(4, 3, **{name: None})

@@ -8,7 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from hybridlit.photonics import DistinguishableLayer, Experiment, QuantumLayer, QuantumLayerStack
+from hybridlit.photonics import (
+    BeamSplitter,
+    Circuit,
+    Data,
+    DistinguishableLayer,
+    Experiment,
+    Interferometer,
+    Permutation,
+    PhaseShifter,
+    QuantumLayer,
+    QuantumLayerStack,
+    Trainable,
+)
 from hybridlit.templates import ParallelBankHybrid, SequentialHybrid
 
 HARMONICS = [[[1.0], [2.0], [0.0]]]  # what "series" makes of one feature in three modes
@@ -117,3 +129,62 @@ def test_checkpoints_of_another_circuit_are_refused(
         make_trainer(max_epochs=2).fit(
             make_model(template, state_pattern="sequential"), data, ckpt_path=path
         )
+
+
+# --- circuits of components -----------------------------------------------------------------------
+
+
+def components(*added, state=(1, 1, 0), modes=3):
+    circuit = Circuit(modes)
+    for component, place in added:
+        circuit.add(component, place)
+    experiment = Experiment(circuit=circuit, input_state=state)
+    return QuantumLayer(
+        circuit.input_size, experiment=experiment, output_mapping_strategy="none"
+    ).double()
+
+
+FIRST = [(BeamSplitter("t"), 0), (PhaseShifter(Data(0)), 1), (BeamSplitter("u"), 0)]
+DIFFERENT = {
+    "a convention": [(BeamSplitter("t", "ry"), 0), *FIRST[1:]],
+    "a corner": [(BeamSplitter("t", phi_tl=0.1), 0), *FIRST[1:]],
+    "a factor": [(BeamSplitter(Trainable("t", scale=2.0)), 0), *FIRST[1:]],
+    "an offset": [(BeamSplitter(Trainable("t", offset=2.0)), 0), *FIRST[1:]],
+    "one parameter for two": [*FIRST[:2], (BeamSplitter("t"), 0)],
+    "an angle of data": [FIRST[0], (PhaseShifter(Data(0, scale=2.0)), 1), FIRST[2]],
+    "the mode of data": [FIRST[0], (PhaseShifter(Data(0)), 0), FIRST[2]],
+    "a permutation": [*FIRST, (Permutation([1, 0]), 0)],
+}
+SAME = {
+    "names": [(BeamSplitter("a"), 0), FIRST[1], (BeamSplitter("b"), 0)],
+    "what it began with": [(BeamSplitter(Trainable("t", init=0.3)), 0), *FIRST[1:]],
+    "nesting": [(Circuit(2).add(BeamSplitter("t")), 0), *FIRST[1:]],
+    "what does nothing": [*FIRST, (Permutation([0, 1]), 0), (PhaseShifter(0.0), 1)],
+    "the last digit": [(BeamSplitter(Trainable("t", offset=1e-15)), 0), *FIRST[1:]],
+}
+
+
+@pytest.mark.parametrize("kept", [lambda s: s, copy.deepcopy, through_a_file, copy.copy])
+@pytest.mark.parametrize("what", DIFFERENT)
+def test_another_list_of_components_is_refused(what, kept):
+    state = kept(components(*DIFFERENT[what]).state_dict())
+    with pytest.raises(ValueError, match=r"state dict is that of another circuit.* (circuit|enc)"):
+        components(*FIRST).load_state_dict(state)
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_one_that_computes_the_same_is_taken(what):
+    source, layer = components(*SAME[what]), components(*FIRST)
+    layer.load_state_dict(source.state_dict())
+    x = torch.rand(4, 1, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), source(x))
+
+
+def test_components_are_no_meshes():
+    mesh = QuantumLayer(1, experiment=Experiment("series", 3, 2), output_mapping_strategy="none")
+    part = Interferometer(2)
+    layer = components((Interferometer(), None), (PhaseShifter(Data(0)), 0), (part, 0))
+    with pytest.raises(ValueError, match=r"another circuit.*circuit="):
+        mesh.load_state_dict(layer.state_dict())
+    with pytest.raises(ValueError, match=r"another circuit.*circuit="):
+        layer.load_state_dict(mesh.state_dict())

@@ -271,11 +271,11 @@ def test_without_any_usable_checkpoint_the_error_says_why(tmp_path):
 
 
 def test_leftovers_are_removed_unless_somebody_is_writing(tmp_path):
-    name = f".a.ckpt.0123abcd{durable._UNFINISHED}"
+    name = f".a.ckpt.0123abcd{durable.UNFINISHED}"
     (tmp_path / name).touch()
     (tmp_path / "a.ckpt").touch()
     (tmp_path / ".other").touch()
-    with durable._Writer(tmp_path / f".b.ckpt.0123abcd{durable._UNFINISHED}"):
+    with durable._Writer(tmp_path / f".b.ckpt.0123abcd{durable.UNFINISHED}"):
         remove_leftovers(tmp_path)
         assert len(list(tmp_path.iterdir())) == 3 and not (tmp_path / name).exists()
     remove_leftovers(tmp_path)

@@ -160,8 +160,14 @@ CASES = {
             EarlyStopping("train/loss", patience=1, mode="max"),
         ],
     ),
-    "validation every five batches, across epochs": dict(
-        check_val_every_n_epoch=None, val_check_interval=5
+    "validation every five batches, across epochs; metrics that keep rows, class weights": dict(
+        check_val_every_n_epoch=None,
+        val_check_interval=5,
+        model=dict(
+            metrics=["f1", "auroc", "balanced_accuracy", "torchmetrics.CohenKappa"],
+            class_weights="balanced",
+            label_smoothing=0.1,
+        ),
     ),
     "accumulation that changes, cosine": dict(
         max_epochs=3,
@@ -286,6 +292,7 @@ PLATEAUS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PLATEAUS)
 def test_a_plateau_by_steps(case, resumed_everywhere, run, tmp_path):
     model, options = PLATEAUS[case]
@@ -377,9 +384,9 @@ class CtrlC(Stop):
     "options",
     [
         dict(),
-        dict(accumulate_grad_batches=2),
-        dict(val_check_interval=0.5),
-        dict(limit_train_batches=4, max_epochs=4),
+        pytest.param(dict(accumulate_grad_batches=2), marks=pytest.mark.slow),
+        pytest.param(dict(val_check_interval=0.5), marks=pytest.mark.slow),
+        pytest.param(dict(limit_train_batches=4, max_epochs=4), marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.usefixtures("signals_kept")

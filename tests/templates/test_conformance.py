@@ -4,11 +4,14 @@ import copy
 
 import pytest
 import torch
+from lightning.pytorch import Callback
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit.blocks import ModuleStack, NormalizationLayer
+from hybridlit.callbacks import ExactResume, HybridCheckpoint
 from hybridlit.components import mark_photonic, photonic_modules, split_parameters
+from hybridlit.data import ArrayDataModule
 from hybridlit.templates import (
     ParallelBankHybrid,
     ParallelHybrid,
@@ -25,6 +28,14 @@ WHOLE = (ResidualHybrid, dict(hidden_dims=[8, 5], quantum_dim=None, quantum_outp
 BANK = (ParallelBankHybrid, dict(n_layers=3, quantum_output_dim=6))
 SCALES = (ParallelBankHybrid, dict(scales=[1, 2, 4], quantum_output_dim=6))
 IMAGE = dict(front="cnn", input_dim=None, front_dim=6)
+LABELS = dict(task="multilabel")
+SGD = dict(optimizer=dict(class_path="torch.optim.SGD", init_args=dict(momentum=0.9)))
+ONE_CYCLE = dict(class_path="torch.optim.lr_scheduler.OneCycleLR")
+NAMED = dict(input_dim=None, inputs=dict(image=[1, 4, 4], table=3))
+FRONTS = dict(front=dict(image="cnn"), front_dim=dict(image=5))
+SEEN = dict(quantum_path=["table"])
+LINEAR = dict(class_path="torch.nn.Linear", init_args=dict(in_features=5, out_features=4))
+FOREIGN = dict(front=LINEAR)
 CASES = {
     "sequential": (*SEQUENTIAL, {}),
     "parallel-concat": (*PARALLEL, dict(fusion="concat")),
@@ -44,10 +55,26 @@ CASES = {
     "parallel-conv1d": (*PARALLEL, IMAGE | dict(front="conv1d", input_shape=[9, 3])),
     "residual-gru": (*RESIDUAL, IMAGE | dict(front="gru", input_shape=[4, 2])),
     "scales-cnn": (*SCALES, IMAGE | dict(input_shape=[2, 6, 5])),
+    "parallel-path-dropout": (*PARALLEL, dict(path_dropout=0.2)),
+    "residual-gate-epochs": (*RESIDUAL, dict(gate_epochs=[0, 2])),
+    "parallel-inputs": (*PARALLEL, NAMED | FRONTS | dict(path_inputs=SEEN)),
+    "bank-inputs": (*BANK, NAMED),
+    "sequential-foreign-front": (*SEQUENTIAL, FOREIGN | dict(front_dim=6)),
+}
+# the same networks as above, which are trained in another way or for something else
+TRAINED = {
+    "sequential-multilabel": (*SEQUENTIAL, LABELS | dict(class_weights=[2.0, 1.0, 0.5])),
+    "parallel-weighted": (*PARALLEL, dict(class_weights="balanced", label_smoothing=0.1)),
+    "bank-metrics": (*BANK, dict(metrics=["f1", "auroc", "torchmetrics.CohenKappa"])),
+    "sequential-sgd": (*SEQUENTIAL, SGD | dict(gradient_clip=1.0, schedule="cosine")),
+    "parallel-two-optimizers": (*PARALLEL, dict(quantum_optimizer="torch.optim.Adam") | SGD),
+    "bank-one-cycle": (*BANK, dict(schedule=ONE_CYCLE, path_dropout=0.2)),
+    "residual-frozen-front": (*RESIDUAL, FOREIGN | dict(freeze_front=True)),
 }
 # one of each topology, fusion and front, for what is slow and differs by operation only
 KINDS = ["sequential-cnn", "parallel-attention", "residual-gru", "bank-gated", "scales", "bank-sum"]
 FAMILIES = ["sequential", "parallel-gated", "residual-zero", "bank-concat"]
+SPREAD = ["parallel-path-dropout", "bank-inputs", "parallel-weighted", "bank-metrics"]
 PRECISIONS = ["32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"]
 
 
@@ -55,7 +82,7 @@ class Case:
     """A template with small sizes, and inputs for it."""
 
     def __init__(self, name):
-        self.cls, *arguments = CASES[name]
+        self.cls, *arguments = (CASES | TRAINED)[name]
         self.arguments = SMALL | arguments[0] | dict(output_dim=3)
         self.arguments |= arguments[1]
 
@@ -63,15 +90,32 @@ class Case:
         arguments = self.arguments | changes
         if arguments.get("input_shape") is None:
             arguments.setdefault("input_dim", 5)
-        self.shape = arguments.get("input_shape") or [arguments["input_dim"]]
-        return (cls or self.cls)(**arguments)
+        model = (cls or self.cls)(**arguments)
+        self.shape = arguments.get("input_shape") or [model.hparams.input_dim]
+        return model
 
     def inputs(self, rows=24):
         return torch.randn(rows, *self.shape)
 
+    def targets(self, rows):
+        classes = torch.arange(rows) % 3
+        if self.arguments.get("task") == "multilabel":
+            return (classes[:, None] >= torch.arange(3)).float()
+        return classes
+
 
 @pytest.fixture(params=CASES)
 def case(request):
+    return Case(request.param)
+
+
+@pytest.fixture(params=[*CASES, *TRAINED])
+def any_case(request):
+    return Case(request.param)
+
+
+@pytest.fixture(params=["parallel-path-dropout", "parallel-inputs", *TRAINED])
+def new_case(request):
     return Case(request.param)
 
 
@@ -134,6 +178,8 @@ def test_gradients_reach_every_feature_of_other_widths(family, width):
 def check_gradients(case, model):
     x = case.inputs(64)
     if isinstance(model, ResidualHybrid):
+        if model.hparams["gate_epochs"]:
+            model.gate.open_to(2.0)
         one_step(model, x)
     x.requires_grad_()
     loss_of(model, x).backward()
@@ -163,7 +209,7 @@ def test_the_twin_is_classical_and_as_large(case):
 
 
 def test_training_and_evaluation_compute_the_same(case):
-    model = case.make()
+    model = case.make(path_dropout=0.0)
     x = case.inputs()
     assert torch.allclose(model.train()(x), model.eval()(x), atol=1e-6)
 
@@ -192,6 +238,7 @@ def test_export_with_a_dynamic_batch(case):
     assert torch.allclose(program.module()(x), model(x), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_compilation(kind):
     model = kind.make()
     x = kind.inputs()
@@ -217,10 +264,11 @@ def test_checkpointing_the_quantum_part_changes_no_gradient(case):
     runs = []
     # a stack's method is called without its hooks, so the circuit's own method is counted
     layer = quantum_part(sparing)
-    original = layer._circuit_phases
-    layer._circuit_phases = lambda: (runs.append(1), original())[1]
+    original = layer.angles
+    layer.angles = lambda: (runs.append(1), original())[1]
     x = case.inputs()
     for model in (plain, sparing):
+        torch.manual_seed(3)  # rows that lose a path
         one_step(model, x)
         loss_of(model, x).backward()
     for a, b in zip(plain.parameters(), sparing.parameters(), strict=True):
@@ -236,7 +284,7 @@ def test_checkpointing_the_quantum_part_changes_no_gradient(case):
 
 
 def loader(case, rows=16):
-    return DataLoader(TensorDataset(case.inputs(rows), torch.arange(rows) % 3), batch_size=8)
+    return DataLoader(TensorDataset(case.inputs(rows), case.targets(rows)), batch_size=8)
 
 
 @pytest.mark.filterwarnings("ignore:.*16-mixed.*:UserWarning")
@@ -253,21 +301,86 @@ def test_every_precision_trains(kind, precision, make_trainer):
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
 
 
-def test_a_checkpoint_of_a_subclass_loads_safely(case, tmp_path, make_trainer):
-    class Mine(case.cls):
+def test_a_checkpoint_of_a_subclass_loads_safely(any_case, tmp_path, make_trainer):
+    class Mine(any_case.cls):
         def __init__(self, *args, extra=1, **kwargs):
             super().__init__(*args, **kwargs)
 
-    model = case.make(Mine, extra=2, normalization="tanh")
+    model = any_case.make(Mine, extra=2, normalization="tanh")
     trainer = make_trainer(enable_checkpointing=True)
-    trainer.fit(model, loader(case))
+    trainer.fit(model, loader(any_case))
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     torch.load(tmp_path / "model.ckpt", weights_only=True)
     restored = Mine.load_from_checkpoint(tmp_path / "model.ckpt")
     assert dict(restored.hparams) == dict(model.hparams)
     assert restored.hparams.extra == 2
-    x = case.inputs()
+    x = any_case.inputs()
     assert torch.equal(model.eval()(x), restored.eval()(x))
+
+
+def fitted(case, make_trainer, **changes):
+    torch.manual_seed(5)
+    model = case.make(**changes)
+    torch.manual_seed(6)
+    data = loader(case, 32)
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(model, data, data)
+    return model, trainer
+
+
+def test_what_is_new_trains_both_components(new_case, make_trainer):
+    torch.manual_seed(5)
+    before = {name: value.clone() for name, value in new_case.make().named_parameters()}
+    model, trainer = fitted(new_case, make_trainer)
+    after = dict(model.named_parameters())
+    for component, names in split_parameters(model).items():
+        assert any((after[n] != before[n]).any() for n in names), component
+    named = [f"val/{name}" for name in model.build_metrics()]
+    for name in ("train/loss", "val/loss", *named):
+        assert torch.isfinite(trainer.callback_metrics[name]), name
+
+
+def test_what_is_new_goes_on_where_it_was(new_case, tmp_path, make_trainer):
+    """Weights, states of optimizers, schedules, means and metrics, bit for bit."""
+
+    def run(epochs, ckpt_path=None):
+        torch.manual_seed(5)
+        model = new_case.make()
+        torch.manual_seed(6)
+        x, y = new_case.inputs(32), new_case.targets(32)
+        data = ArrayDataModule(x, y, val=(x, y), scaling=None, batch_size=8)
+        folder = HybridCheckpoint(dirpath=tmp_path / str(epochs), save_last=True)
+        trainer = make_trainer(
+            [ExactResume(), folder], max_epochs=2, limit_train_batches=4, enable_checkpointing=True
+        )
+        if epochs == 1:
+            trainer.callbacks.append(StopAfter())
+        trainer.fit(model, data, ckpt_path=ckpt_path)
+        return model, trainer
+
+    whole, there = run(2)
+    _, first = run(1)
+    assert first.current_epoch == 1
+    resumed, here = run(3, tmp_path / "1" / "last.ckpt")
+    assert all(map(torch.equal, whole.state_dict().values(), resumed.state_dict().values()))
+    for name, value in there.callback_metrics.items():
+        assert torch.equal(value, here.callback_metrics[name]), name
+
+
+class StopAfter(Callback):
+    """Ends a run after its first epoch, of the two that its schedule is for."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = True
+
+
+def test_what_is_new_predicts_raw_rows(new_case, make_trainer):
+    model, _ = fitted(new_case, make_trainer)
+    rows = new_case.inputs(5).flatten(1)
+    table = model.predict(rows)
+    assert len(table) == 5
+    shares = [v for n, v in table.columns.items() if n.startswith("probability_")]
+    assert len(shares) == 3 and all(0 <= share <= 1 for column in shares for share in column)
 
 
 def test_the_standard_normalization_is_fitted(kind, make_trainer):
@@ -312,10 +425,12 @@ def test_a_foreign_layer_takes_the_place_of_ours(kind, changes, make_trainer):
 
 
 @pytest.mark.slow
-def test_two_processes_train(family, make_trainer):
-    model = family.make(normalization="standard")
+@pytest.mark.parametrize("name", [*FAMILIES, *SPREAD])
+def test_two_processes_train(name, make_trainer):
+    case = Case(name)
+    model = case.make(normalization="standard")
     trainer = make_trainer(devices=2, strategy="ddp_spawn", max_epochs=2)
-    trainer.fit(model, loader(family))
+    trainer.fit(model, loader(case))
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
     if model.hparams.get("fusion") == "gated":
         weights = [trainer.callback_metrics[f"fusion/weight_{n}"] for n in model.components]

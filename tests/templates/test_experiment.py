@@ -5,13 +5,15 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
+from small_layers import COMPONENTS
 
-from hybridlit import Experiment, ablation_study, find_batch_size
+from hybridlit import Circuit, Experiment, ablation_study, find_batch_size
 from hybridlit.callbacks import ExactResume
 from hybridlit.cli import main
-from hybridlit.cli.loading import load_model, model_of_recipe
+from hybridlit.cli.loading import load_model
 from hybridlit.components import photonic_modules, split_parameters
 from hybridlit.data import ArrayDataModule, SklearnDataModule
+from hybridlit.recipe.building import model_of_recipe
 from hybridlit.templates import (
     ParallelBankHybrid,
     ParallelHybrid,
@@ -33,6 +35,15 @@ GIVEN = {
     "photons of the state": dict(circuit_type="series", n_modes=4, input_state=[0, 2, 0, 1]),
     "radian": dict(
         n_modes=3, n_photons=1, encoding=ENCODING, encoding_unit="radian", reservoir_mode=True
+    ),
+    "components": dict(n_modes=4, n_photons=2, circuit=COMPONENTS, use_bandwidth_tuning=True),
+    "superposition": dict(
+        circuit_type="series",
+        n_modes=4,
+        input_state=[
+            {"state": [1, 0, 1, 0], "amplitude": 0.6},
+            {"state": [0, 1, 0, 1], "amplitude": [0.0, 0.8]},
+        ],
     ),
     "unbunched": dict(circuit_type="SERIES", n_modes=5, n_photons=2, computation_space="unbunched"),
 }
@@ -60,6 +71,11 @@ def forms(given):
     if "encoding" in given:
         yield given | {"encoding": np.array(given["encoding"])}
         yield given | {"encoding": torch.tensor(given["encoding"])}
+    if "circuit" in given:
+        whole = Circuit(given["n_modes"], given["circuit"])
+        without = {name: value for name, value in given.items() if name != "n_modes"}
+        yield without | {"circuit": whole}
+        yield without | {"circuit": whole.plain()}
 
 
 def test_every_form_gives_the_same_circuit(make, given):
@@ -87,10 +103,11 @@ def test_checkpoints_hold_plain_values_and_bring_it_back(make, given, tmp_path, 
     assert torch.equal(model.eval()(x), restored.eval()(x))
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path, make_trainer):
+@pytest.mark.parametrize("kind", [pytest.param("encoding", marks=pytest.mark.slow), "components"])
+def test_a_resumed_run_is_the_uninterrupted_one(kind, tmp_path, make_trainer):
     def run(path=None):
         torch.manual_seed(0)
-        model = SequentialHybrid(13, 3, 3, experiment=GIVEN["encoding"], schedule="cosine")
+        model = SequentialHybrid(13, 3, 3, experiment=GIVEN[kind], schedule="cosine")
         kept = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
         trainer = make_trainer(
             max_epochs=4, callbacks=[ExactResume(), kept], enable_checkpointing=True
@@ -121,6 +138,8 @@ def test_what_contradicts_it_is_refused_with_both_names():
         SequentialHybrid(4, 3, 2, circuit_type="parallel", experiment=GIVEN["encoding"])
     with pytest.raises(ValueError, match="use_bandwidth_tuning=True contradicts experiment"):
         ResidualHybrid(4, 2, quantum_dim=3, use_bandwidth_tuning=True, experiment=STATE)
+    with pytest.raises(ValueError, match=r"circuit_type='parallel' .* has a circuit instead"):
+        SequentialHybrid(4, 3, 2, circuit_type="parallel", experiment=GIVEN["components"])
     model = SequentialHybrid(4, 3, 2, n_modes=4, n_photons=3, experiment=STATE)  # agrees
     assert circuit(model).experiment == Experiment(**STATE)
 
@@ -195,11 +214,16 @@ def test_what_is_no_experiment_is_refused(experiment, error, message):
         SequentialHybrid(4, 3, 2, experiment=experiment)
 
 
-def test_an_encoding_is_for_one_number_of_features():
+def test_an_encoding_or_a_circuit_is_for_one_number_of_features():
     with pytest.raises(ValueError, match=r"of 3 features, .* gets 2: give quantum_dim=3"):
         SequentialHybrid(4, 2, 2, experiment=GIVEN["encoding"])
     with pytest.raises(ValueError, match=r"gets 4: give quantum_dim=3"):
         ParallelHybrid(4, 2, experiment=GIVEN["encoding"])
+    with pytest.raises(ValueError, match=r"a circuit of 3 features, .* gets 4: give quantum_dim=3"):
+        ParallelHybrid(4, 2, experiment=GIVEN["components"])
+    constant = dict(n_modes=4, n_photons=1, circuit=[dict(component="interferometer")])
+    with pytest.raises(ValueError, match="circuit with angles that data turn, got none"):
+        SequentialHybrid(4, 3, 2, experiment=constant)
 
 
 def test_a_builder_may_ask_for_another_experiment():
@@ -211,10 +235,11 @@ def test_a_builder_may_ask_for_another_experiment():
     assert layer.experiment == Experiment(**STATE) and layer.output_size == 5
 
 
-def test_arms_and_batch_sizes_keep_to_it():
+@pytest.mark.parametrize("kind", [pytest.param("encoding", marks=pytest.mark.slow), "components"])
+def test_arms_and_batch_sizes_keep_to_it(kind):
     torch.manual_seed(0)
     data = SklearnDataModule("iris")
-    model = SequentialHybrid(4, 3, 3, experiment=GIVEN["encoding"])
+    model = SequentialHybrid(4, 3, 3, experiment=GIVEN[kind])
     study = ablation_study(
         model, data, retrained=["mlp", "single_photon"], seeds=2, max_epochs=1, baselines=False
     )
@@ -248,7 +273,8 @@ def test_yaml(given, wrapped, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:LightningCLI's args parameter", "ignore:.*logging interval.*")
-@pytest.mark.parametrize("name", ["state", "encoding"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["state", "components"])
 def test_the_command_line(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = recipe(tmp_path / "recipe.yaml", GIVEN[name])

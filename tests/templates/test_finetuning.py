@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import BackboneFinetuning, BaseFinetuning
 from hybridlit import SequentialHybrid
 from hybridlit.resume.checkpoint import HybridCheckpoint
 from hybridlit.resume.exact_resume import ExactResume
-from hybridlit.templates.schedule import learning_rate_factor
+from hybridlit.templates.training.schedule import learning_rate_factor
 
 
 class Unfreeze(BaseFinetuning):

@@ -14,6 +14,7 @@ from hybridlit import (
     SequentialHybrid,
     load,
 )
+from hybridlit.cli.loading import load_model
 from hybridlit.internals.lightning import INSTANTIATES
 
 OLD = Path(__file__).parents[1] / "checkpoints_of_0_1_0"
@@ -114,6 +115,7 @@ def test_arguments_that_the_file_does_not_hold_are_given(saved):
         ({}, {"front": {"class_path": "trap.Front"}, "_instantiator": INSTANTIATES}),
         ({}, {"front": ["{class_path: trap.Front}"]}),
         ({}, {"front": "front.yaml", "_instantiator": INSTANTIATES}),
+        ({}, {"front": "long.yaml", "_instantiator": INSTANTIATES}),
         ({"hparams": {"front": {"class_path": "trap.Front"}}}, {}),
         ({"module_arguments": {"front": {"class_path": "trap.Front"}}}, {}),
     ],
@@ -122,6 +124,7 @@ def test_nothing_is_imported_that_is_not_allowed(changes, hparams, saved, tmp_pa
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
     (tmp_path / "front.yaml").write_text("class_path: trap.Front")
+    (tmp_path / "long.yaml").write_text("# nothing\n" * 20_000 + "class_path: trap.Front")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"trap\.(Mine|make|Front).* trust the file"):
         load(saved(small(), changes, hparams))
@@ -159,6 +162,19 @@ def test_what_is_no_checkpoint_is_told(tmp_path, saved):
     for name in "bcdef":
         with pytest.raises(ValueError, match=rf"{name}\.ckpt is no checkpoint"):
             load(tmp_path / f"{name}.ckpt")
+
+
+@pytest.mark.parametrize("loads", [load, load_model])
+def test_a_file_is_read_once_to_be_checked_and_once_by_lightning(loads, saved, monkeypatch):
+    path, read, calls = saved(small()), torch.load, []
+
+    def counted(*args, **options):
+        calls.append(options)
+        return read(*args, **options)
+
+    monkeypatch.setattr(torch, "load", counted)
+    loads(path)
+    assert len(calls) == 2 and all(options["weights_only"] for options in calls)
 
 
 @pytest.mark.parametrize("wrong", [3, [3], "hybridlit", torch.nn.Linear, [torch.nn.Linear]])

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from hybridlit.cli import main
-from hybridlit.cli.loading import model_of_recipe
+from hybridlit.recipe.building import model_of_recipe
 from hybridlit.templates import (
     HybridNetwork,
     ParallelBankHybrid,

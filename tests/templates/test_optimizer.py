@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from hybridlit.components import split_parameters
 from hybridlit.templates import HybridModule, SequentialHybrid
-from hybridlit.templates.schedule import GroupSchedules, learning_rate_factor
+from hybridlit.templates.training.schedule import GroupSchedules, learning_rate_factor
 
 
 class Rates(Callback):
@@ -123,6 +123,35 @@ def test_a_constant_rate_does_not(make_model, make_trainer):
     trainer = make_trainer()
     trainer.fit(make_model(), DataLoader(Stream(), batch_size=2))
     assert trainer.global_step == 2
+
+
+@pytest.mark.parametrize("epochs", [None, -1, 5])
+def test_the_length_may_be_given_in_steps(epochs, data, make_model, make_trainer):
+    rates = Rates()
+    model = make_model(schedule="cosine", warmup_epochs=0.5, classical_lr=1.0)
+    make_trainer(max_epochs=epochs, max_steps=7, callbacks=[rates]).fit(model, data)
+    expected = [learning_rate_factor("cosine", s, 2, 7) for s in range(7)]  # 4 steps an epoch
+    assert [step[0] for step in rates.steps] == pytest.approx(expected)
+
+
+def test_the_epoch_of_batch_statistics_after_averaging_is_none_of_the_schedule(
+    data, make_model, make_trainer
+):
+    """Lightning adds an epoch without steps if there is batch normalization."""
+
+    class Normalized(SequentialHybrid):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.batch_norm = nn.BatchNorm1d(5)
+
+        def forward(self, x):
+            return super().forward(self.batch_norm(x))
+
+    rates, averaging = Rates(), StochasticWeightAveraging(swa_lrs=0.5, swa_epoch_start=3)
+    model = make_model(Normalized, schedule="cosine", classical_lr=1.0)
+    make_trainer(max_epochs=4, callbacks=[rates, averaging]).fit(model, data)
+    expected = [learning_rate_factor("cosine", s, 0, 16) for s in range(8)]  # two epochs of four
+    assert [step[0] for step in rates.steps[:8]] == pytest.approx(expected)
 
 
 class Stuck(SequentialHybrid):
@@ -303,7 +332,7 @@ def test_factors_stay_in_range(schedule, warmup):
         (dict(plateau_patience=-1), ValueError, "plateau_patience must be at least 0"),
         (dict(plateau_patience=1.5), TypeError, "plateau_patience must be an integer"),
         (dict(plateau_factor=1.0), ValueError, "plateau_factor must be above 0 and below 1"),
-        (dict(schedule=None), ValueError, "schedule must be one of"),
+        (dict(schedule=None), TypeError, "schedule must be one of"),
         (dict(schedule="step"), ValueError, "schedule must be one of .* got 'step'"),
         (dict(quantum_schedule="step"), ValueError, "quantum_schedule must be one of"),
         (dict(warmup_epochs=-1), ValueError, "warmup_epochs must be at least 0"),

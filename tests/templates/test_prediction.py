@@ -1,6 +1,7 @@
 """Raw rows in, labels and values with names out, the same as a Trainer finds on prepared rows."""
 
 import csv
+import os
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from hybridlit import (
     TableDataModule,
     load,
 )
-from hybridlit.templates.prediction import labelled, predicted, read_rows, scores
+from hybridlit.templates.predictions.predicting import labelled, predicted, read_rows, scores
 
 SMALL = dict(n_modes=4, n_photons=2)
 TEMPLATES = [SequentialHybrid, ParallelHybrid, ResidualHybrid, ParallelBankHybrid]
@@ -259,6 +260,45 @@ def test_no_rows_are_an_empty_table(trained):
     assert str(found) == "target  probability_0  probability_1"
 
 
+@pytest.mark.parametrize("kind", ["arrays", "table"])
+def test_a_table_without_rows_has_the_columns_of_the_training(kind, trained, make_trainer):
+    rows, targets = table("multiclass")
+    model = ParallelHybrid("auto", "auto", quantum_dim=2, **SMALL)
+    data = ArrayDataModule(rows, targets)
+    if kind == "table":
+        data = TableDataModule(rows.assign(target=targets), "target", target_kind="class")
+    model.build(data)
+    assert len(model.predict(rows.iloc[:0][["right", "left", "middle"]])) == 0
+    for wrong in (rows[["left", "right"]].iloc[:0], pd.DataFrame({"height": []}), pd.DataFrame()):
+        with pytest.raises(ValueError, match=r"columns of the training .*middle"):
+            model.predict(wrong)
+
+
+def test_an_array_without_rows_has_the_shape_of_the_training():
+    rows, targets = table("multiclass")
+    model = ParallelHybrid("auto", "auto", quantum_dim=2, **SMALL)
+    model.build(ArrayDataModule(rows.to_numpy(), targets))
+    assert len(model.predict(np.empty((0, 3)))) == len(model.predict([])) == 0
+    with pytest.raises(ValueError, match=r"rows of shape \(3,\) .*, got \(0, 4\)"):
+        model.predict(np.empty((0, 4)))
+
+
+def test_an_array_model_reads_every_file_of_a_table(tmp_path):
+    rows, targets = table("multiclass")
+    model = ParallelHybrid("auto", "auto", quantum_dim=2, **SMALL)
+    model.build(ArrayDataModule(rows, targets))
+    wanted = model.predict(rows).columns
+    rows = rows[["right", "left", "middle"]]
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    rows.to_parquet(tmp_path / "new.parquet")
+    np.savez(tmp_path / "new.npz", **{name: rows[name].to_numpy() for name in rows})
+    np.save(tmp_path / "new.npy", rows[["left", "middle", "right"]].to_numpy())
+    for suffix in (".csv", ".parquet", ".npz", ".npy"):
+        path = tmp_path / f"new{suffix}"
+        for given in (path, str(path)):
+            assert model.predict(given).columns == wanted, suffix
+
+
 ROWS = Predictions(
     {
         "file": ["a.png", "b,c.png"],
@@ -298,6 +338,21 @@ def test_names_of_rows_of_any_type_come_back(suffix, tmp_path):
     found = read(path)
     assert [str(day)[:10] for day in found["day"][:3]] == [str(day)[:10] for day in days[:3]]
     assert np.asarray(found["key"], float)[2] == 3 and str(found["day"][3]) in ("", "nan", "NaT")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz"])
+@pytest.mark.parametrize("at", ["replace", "fsync"])
+def test_a_failure_leaves_the_table_from_before(suffix, at, tmp_path, monkeypatch):
+    path = tmp_path / f"table{suffix}"
+    path.write_text("before")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, at, full)
+    with pytest.raises(OSError, match="No space left"):
+        ROWS.write(path)
+    assert os.listdir(tmp_path) == [path.name] and path.read_text() == "before"
 
 
 def test_other_suffixes_are_refused(tmp_path):

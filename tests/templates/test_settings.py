@@ -12,7 +12,7 @@ from torch import nn
 from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
 from hybridlit.resume.checkpoint_io import DurableCheckpointIO
 from hybridlit.resume.exact_resume import ExactResume
-from hybridlit.templates.schedule import learning_rate_factor
+from hybridlit.templates.training.schedule import learning_rate_factor
 
 
 class Rates(Callback):

@@ -15,7 +15,7 @@ from hybridlit.blocks import NormalizationLayer
 from hybridlit.components import split_parameters
 from hybridlit.photonics import Experiment, QuantumLayer
 from hybridlit.templates import SequentialHybrid
-from hybridlit.templates.stages import StagedTraining
+from hybridlit.templates.training.stages import StagedTraining
 
 STAGES = [["classical", 2], ["photonic", 1], ["both", 1], ["photonic", 1], ["classical", 1]]
 TRAINED = ["classical", "classical", "photonic", "both", "photonic", "classical", "classical"]

@@ -4,16 +4,16 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss, r2_score, root_mean_squared_error
 from torch.nn import functional
 
+from hybridlit.templates.metrics import make_metrics
 from hybridlit.templates.tasks import Binary, Multiclass, Regression, make_task
 
 
 def evaluate(task, outputs, targets, batch=7):
     """Metrics accumulated over batches, as in an epoch."""
-    metrics = task.metrics()
+    metrics = make_metrics(task)
     for out, target in zip(outputs.split(batch), targets.split(batch), strict=True):
-        for metric in metrics.values():
-            metric.update(task.predictions(out), task.prepare(out, target))
-    return {name: metric.compute().item() for name, metric in metrics.items()}
+        metrics.update(task.predictions(out), task.prepare(out, target))
+    return {name: value.item() for name, value in metrics.compute().items()}
 
 
 def test_multiclass_agrees_with_sklearn():

@@ -16,6 +16,7 @@ from hybridlit import (
     ParallelHybrid,
     ResidualHybrid,
     SequentialHybrid,
+    TableDataModule,
     load,
     photonic_modules,
     split_parameters,
@@ -306,3 +307,12 @@ def test_a_task_that_no_constructor_tells_is_asked_for():
 
     with pytest.raises(ValueError, match="the constructor of Needing fails before it tells: give"):
         Needing("auto", "auto").build(ArrayDataModule(torch.randn(40, 6), torch.arange(40) % 3))
+
+
+def test_real_targets_of_a_model_for_classes_are_told():
+    rows = {"x": range(20), "price": [0.5 * row for row in range(20)]}
+    arrays = ArrayDataModule(torch.randn(20, 3), torch.randn(20, 2))
+    told = "are real values: give task='regression', or target_kind"
+    for data, message in ((TableDataModule(rows, "price"), told), (arrays, "or task='regression'")):
+        with pytest.raises(ValueError, match=message):
+            ResidualHybrid("auto", "auto").build(data)

@@ -194,7 +194,7 @@ def _random_features(module: nn.Module, inputs: int, outputs: int) -> nn.Module:
     features = None
     if isinstance(module, PhotonicCircuit):
         if any(True for _ in module.readout.parameters()):  # weights of each outcome
-            features = module.fock_space.size
+            features = module.outcomes.size
     return RandomFeatures(inputs, outputs, features)
 
 
@@ -212,6 +212,8 @@ def _untrained(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn
 
 def _distinguishable(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
     circuit = _known_circuit(name, module)
+    if circuit.experiment.superposition is not None:
+        raise DoesNotApply(f"{name} gets a superposition, whose terms interfere with one another")
     if isinstance(circuit, QuantumLayerStack):
         return DistinguishableLayerStack.from_stack(circuit)
     return DistinguishableLayer.from_layer(circuit)
@@ -219,8 +221,9 @@ def _distinguishable(name: str, module: nn.Module, widths: Mapping[str, Widths])
 
 def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
     circuit = _known_circuit(name, module)
-    first = next(mode for mode, photons in enumerate(circuit.input_state) if photons)
-    state = tuple(int(mode == first) for mode in range(len(circuit.input_state)))
+    means = circuit.experiment.mean_photons
+    first = next(mode for mode, photons in enumerate(means) if photons)
+    state = tuple(int(mode == first) for mode in range(len(means)))
     try:
         return _changed(circuit, n_photons=1, input_state=state)
     except ValueError as error:
@@ -257,10 +260,10 @@ def _known_circuit(name: str, module: nn.Module) -> QuantumLayer | QuantumLayerS
     if type(module) not in (QuantumLayer, QuantumLayerStack):
         raise DoesNotApply(f"what {name}, a {type(module).__name__}, simulates is not known")
     assert isinstance(module, (QuantumLayer, QuantumLayerStack))
-    if sum(module.input_state) == 1:
+    if module.experiment.n_photons == 1:
         raise DoesNotApply(f"{name} has one photon, which has none to interfere with")
     readout = module.ansatz.readout
-    if readout.expectation is not None and readout.distinguishable is None:
+    if not module.ansatz.needs_amplitudes and readout.distinguishable is None:
         raise DoesNotApply(
             f"{name} gives {readout.words}, which are the same with and without interference "
             "between photons"

@@ -69,6 +69,8 @@ def baseline_names(model: LightningModule, measure: Measure) -> tuple[list[str],
         return [], {"baselines": "what the rows of this model's batches are is not known"}
     if measure.own_score:
         return [], {"baselines": f"they have classes or values to score, not {measure.name}"}
+    if model.task.classifies and not model.task.one_class:
+        return [], {"baselines": "they predict one class a row, and this model several labels"}
     try:
         import sklearn  # noqa: F401
     except ImportError:
@@ -84,7 +86,6 @@ def fit_baselines(
     model: LightningModule,
     bench: Bench,
     validates: bool,
-    advance: Callable[[], object],
 ) -> tuple[dict[str, BaselineRun], dict[str, str]]:
     """Fit the baselines to the rows that the model sees, flattened.
 
@@ -93,7 +94,6 @@ def fit_baselines(
         model: The model, for its task.
         bench: The data.
         validates: Whether validation data choose the settings, or else the middle of each grid.
-        advance: Called after each baseline.
 
     Returns:
         Runs by name, and reasons by name of those that cannot be fitted to these data.
@@ -121,7 +121,6 @@ def fit_baselines(
             runs[name] = BaselineRun(scored, setting, time.perf_counter() - start)
         except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
             reasons[name] = str(error).splitlines()[0]
-        advance()
     return runs, reasons
 
 

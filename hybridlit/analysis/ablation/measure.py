@@ -14,6 +14,7 @@ from torch import Tensor
 from hybridlit.analysis.evaluation import collect
 from hybridlit.analysis.splits import loader_of
 from hybridlit.templates import HybridModule
+from hybridlit.templates.tasks import NoScoreError
 
 __all__ = ["Bench", "Forward", "Measure", "RowScore", "ScoredRows", "prepared_targets"]
 
@@ -93,7 +94,7 @@ class Measure:
             ValueError: If outputs or scores are not finite, or there is not one score a row.
         """
         if not bool(torch.isfinite(outputs).all()):
-            raise ValueError("the model's outputs on the test data are not finite: it has diverged")
+            raise NoScoreError("the model's outputs on the test data are not finite: it diverged")
         if self._score is None:
             assert isinstance(model, HybridModule)
             return self.rows_of_predictions(model, model.predictions(outputs), targets)
@@ -151,5 +152,5 @@ def prepared_targets(model: HybridModule, batches: Iterable[Any]) -> Tensor:
 
 def _finite(scores: Tensor) -> npt.NDArray[np.float64]:
     if not bool(torch.isfinite(scores).all()):
-        raise ValueError("the scores of the test rows must be finite, got NaN or infinity")
+        raise NoScoreError("the scores of the test rows must be finite, got NaN or infinity")
     return scores.double().cpu().numpy()

@@ -10,6 +10,7 @@ from hybridlit.analysis.ablation.conclusion import conclusion
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.ablation.tables import effort, plain_values, report
+from hybridlit.analysis.pictures.style import new_figure
 from hybridlit.analysis.statistics import Interval
 from hybridlit.words import aligned, piped
 
@@ -111,17 +112,11 @@ class AblationStudy:
             A figure of matplotlib, of no window; `figure.savefig(path)` writes it.
 
         Raises:
-            ImportError: If matplotlib, of the extra `analysis`, is not installed.
+            ImportError: If matplotlib, of the extra `plot`, is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError(
-                "figure() needs matplotlib: pip install 'hybridlit[analysis]'"
-            ) from error
         groups = self._differences()
         heights = [len(rows) + 1.5 for _, rows in groups] or [1.0]
-        figure = Figure(figsize=(8, 0.34 * sum(heights) + 1.1), layout="constrained")
+        figure = new_figure(8, 0.34 * sum(heights) + 1.1)
         panels = figure.subplots(len(heights), squeeze=False, height_ratios=heights)[:, 0]
         for axes, (title, rows) in zip(panels, groups, strict=False):
             self._draw(axes, title, rows)

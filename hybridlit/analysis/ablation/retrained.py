@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -15,25 +18,30 @@ from hybridlit.analysis.ablation.arms import ARMS, DoesNotApply, Widths, apply_a
 from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compared, fit_baselines
 from hybridlit.analysis.ablation.evidence import beats, evidence, judged, may_catch_up
 from hybridlit.analysis.ablation.measure import Bench, Measure, ScoredRows
-from hybridlit.analysis.ablation.retraining import Recipe, Run, best_of_trials
+from hybridlit.analysis.ablation.retraining import Recipe, Run, best_of_trials, seeded
 from hybridlit.analysis.replacement import replaced
-from hybridlit.analysis.splits import batches_of, count_rows, first_batches
+from hybridlit.analysis.splits import batches_of, count_rows, first_batches, prepared
 from hybridlit.analysis.statistics import Interval
 from hybridlit.components import photonic_modules
+from hybridlit.workers import run_jobs
 
 __all__ = [
     "ARM_IMPROVING",
     "MODEL_IMPROVING",
     "REASONS",
     "Applicable",
-    "DataOf",
+    "Data",
     "Retrained",
     "RetrainedArm",
+    "Runs",
     "applicable_arms",
+    "compared_arms",
+    "prepared_split",
     "retrained_arms",
 ]
 
-DataOf = Callable[[int], AbstractContextManager[LightningDataModule]]
+Data = LightningDataModule | Callable[[int], LightningDataModule]
+"""A datamodule, or a function from a seed to the datamodule of that split."""
 
 _MANY = 0.5
 """Share of runs that were still improving from which on a verdict is held back."""
@@ -119,9 +127,40 @@ class Applicable(NamedTuple):
     left_out: dict[str, str]
 
 
+class _Trials(NamedTuple):
+    """What the runs of a study share; other processes get it as well.
+
+    `split` is the seed of the one split, or None if each seed has its own.
+    """
+
+    recipe: Recipe
+    measure: Measure
+    widths: Mapping[str, Widths]
+    data: Data
+    split: int | None
+    baselines: Sequence[str]
+
+
+class _Beside(NamedTuple):
+    """What is known of a split beside the runs of arms, and the name of its runs."""
+
+    baselines: Mapping[str, BaselineRun]
+    left_out: Mapping[str, str]
+    constant: ScoredRows | None
+    test_per_train: float
+
+
 @dataclass
-class _Runs:
-    """Runs of everything, seed by seed, and test rows for each training row of their splits."""
+class Runs:
+    """Runs of everything, seed by seed, and test rows for each training row of their splits.
+
+    Attributes:
+        arms: Runs of each arm, `"hybrid"` first.
+        baselines: Runs of each baseline.
+        constants: Scores of the best constant answer; none where that is not known.
+        shares: Test rows for each training row where runs have test rows of their own.
+        left_out: Why a baseline is missing, by name.
+    """
 
     arms: dict[str, list[Run]]
     baselines: dict[str, list[BaselineRun]]
@@ -130,7 +169,16 @@ class _Runs:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def scored(self, arm: str) -> list[ScoredRows]:
+        """Return the scores of the test rows of an arm, run by run."""
         return [run.scored for run in self.arms[arm]]
+
+
+@contextmanager
+def prepared_split(data: Data, seed: int) -> Iterator[LightningDataModule]:
+    """Set up the data of a seed, or the one datamodule that there is, within a context."""
+    seeded(seed)  # for a split that is drawn without a seed of its own
+    with prepared(data if isinstance(data, LightningDataModule) else data(seed)) as found:
+        yield found
 
 
 def applicable_arms(
@@ -159,13 +207,13 @@ def retrained_arms(
     arms: Applicable,
     recipe: Recipe,
     measure: Measure,
-    data_of: DataOf,
+    data: Data,
     seeds: Sequence[int],
     *,
     baselines: Sequence[str],
-    splits_vary: bool,
     margin: float,
-    advance: Callable[[], object],
+    jobs: int | None,
+    on_run: Callable[[int, str], object],
 ) -> Retrained:
     """Train every arm with every seed, and compare them with the hybrid model seed by seed.
 
@@ -173,12 +221,12 @@ def retrained_arms(
         arms: What `applicable_arms` found, `"hybrid"` first.
         recipe: How models are made and trained.
         measure: How a row is scored.
-        data_of: From a seed to the datamodule, set up inside the context.
+        data: The datamodule, or from a seed to the datamodule of its split.
         seeds: At least two.
         baselines: Names of the baselines to fit to the same data.
-        splits_vary: Whether seeds have splits of their own.
         margin: The smallest difference that matters.
-        advance: Called after each run.
+        jobs: As for `run_jobs`; the function that is called has its own seeds.
+        on_run: Called after each run with the number of models that it took, and with a line.
 
     Returns:
         The arms and what they are compared with. A run that fails is a RuntimeError, which names
@@ -186,35 +234,69 @@ def retrained_arms(
     """
     if not arms.names:
         return Retrained()
-    runs = _Runs({arm: [] for arm in arms.names}, {name: [] for name in baselines})
-    for seed in seeds:  # seeds outside: whatever else the machine does hits all arms alike
-        with data_of(seed) as data:
-            bench = Bench(measure, data, batches_of(data, "test"), seed)
-            if splits_vary:
-                runs.shares.append(count_rows(data, "test") / count_rows(data, "train"))
-            constant = bench.constant(recipe.model)
-            runs.constants += [] if constant is None else [constant]
-            for arm, own in runs.arms.items():
-                try:
-                    own.append(best_of_trials(arm, arms.widths, recipe, bench))
-                except Exception as error:
-                    raise RuntimeError(
-                        f"arm {arm!r} failed with seed {seed}: {type(error).__name__}: {error}"
-                    ) from error
-                advance()
-            validates = recipe.validates(data)
-            found, reasons = fit_baselines(baselines, recipe.model, bench, validates, advance)
-            runs.left_out |= reasons
-            for name, baseline in found.items():
-                runs.baselines[name].append(baseline)
+    one_split = isinstance(data, LightningDataModule)
+    split = seeds[0] if one_split else None
+    if isinstance(data, LightningDataModule):
+        data = copy.copy(data)
+        data.trainer = None  # of which other processes know nothing
+    trials = _Trials(recipe, measure, arms.widths, data, split, baselines)
+    # seeds outside: whatever else the machine does hits all arms alike
+    named = [(seed, arm) for seed in seeds for arm in [*arms.names, None]]
+
+    total, done = len(seeds) * (len(arms.names) + bool(baselines)), count(1)
+
+    def told(index: int, found: Run | _Beside) -> None:
+        seed, arm = named[index]
+        if arm is not None or baselines:
+            before = f"{next(done):{len(str(total))}} of {total}  seed {seed}"
+            on_run(1 if arm else len(baselines), f"{before}  {_line(arm, found, measure.name)}")
+
+    results = run_jobs(partial(_run, trials), named, jobs, told)
+    runs = Runs({arm: [] for arm in arms.names}, {name: [] for name in baselines})
+    for (_, arm), found in zip(named, results, strict=True):
+        if isinstance(found, Run):
+            assert arm is not None
+            runs.arms[arm].append(found)
+            continue
+        runs.left_out |= found.left_out
+        runs.constants += [] if found.constant is None else [found.constant]
+        runs.shares += [] if one_split else [found.test_per_train]
+        for name, baseline in found.baselines.items():
+            runs.baselines[name].append(baseline)
     share = fmean(runs.shares) if runs.shares else 0.0
     complete = {name: own for name, own in runs.baselines.items() if len(own) == len(seeds)}
     return Retrained(
-        _compared(runs, share, margin),
+        compared_arms(runs, share, margin),
         compared(complete, runs.scored("hybrid"), margin, share),
         fmean(each.mean for each in runs.constants) if runs.constants else None,
         runs.left_out,
     )
+
+
+def _run(trials: _Trials, seed: int, arm: str | None) -> Run | _Beside:
+    """Train an arm with a seed, or None: do what is to be done once for a split."""
+    recipe, measure = trials.recipe, trials.measure
+    with prepared_split(trials.data, seed if trials.split is None else trials.split) as data:
+        bench = Bench(measure, data, batches_of(data, "test"), seed)
+        if arm is None:
+            found, reasons = fit_baselines(
+                trials.baselines, recipe.model, bench, recipe.validates(data)
+            )
+            share = count_rows(data, "test") / count_rows(data, "train")
+            return _Beside(found, reasons, bench.constant(recipe.model), share)
+        try:
+            return best_of_trials(arm, trials.widths, recipe, bench)
+        except Exception as error:
+            raise RuntimeError(
+                f"arm {arm!r} failed with seed {seed}: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _line(arm: str | None, found: Run | _Beside, metric: str) -> str:
+    if isinstance(found, Run):
+        score, seconds = found.scored.mean, found.training.seconds
+        return f"{arm}: {metric} {score:.4f}, {seconds:.1f} s"
+    return ", ".join(f"{name} {run.scored.mean:.4f}" for name, run in found.baselines.items())
 
 
 def _goes_around(model: LightningModule, measure: Measure, batches: Sequence[Any]) -> bool:
@@ -229,8 +311,11 @@ def _goes_around(model: LightningModule, measure: Measure, batches: Sequence[Any
 # --- verdicts -------------------------------------------------------------------------------------
 
 
-def _compared(runs: _Runs, share: float, margin: float) -> tuple[RetrainedArm, ...]:
-    """The arms, `"hybrid"` first, each with what its comparison with that means."""
+def compared_arms(runs: Runs, share: float, margin: float) -> tuple[RetrainedArm, ...]:
+    """Return the arms, `"hybrid"` first, each with what its comparison with that means.
+
+    `share` is the mean of `shares`, 0 where all runs have the same test rows.
+    """
     ahead, names = runs.arms["hybrid"], [name for name in runs.arms if name != "hybrid"]
     hybrid = _summary("hybrid", runs, share)
     proofs = [evidence(runs.scored("hybrid"), runs.scored(name), share) for name in names]
@@ -243,7 +328,7 @@ def _compared(runs: _Runs, share: float, margin: float) -> tuple[RetrainedArm, .
     return tuple(arms)
 
 
-def _summary(arm: str, runs: _Runs, share: float) -> RetrainedArm:
+def _summary(arm: str, runs: Runs, share: float) -> RetrainedArm:
     scored, own = runs.scored(arm), runs.arms[arm]
     trainings = [run.training for run in own]
     return RetrainedArm(

@@ -8,9 +8,7 @@ search.
 from __future__ import annotations
 
 import copy
-import math
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -18,18 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
 
 from hybridlit.analysis.ablation.arms import ARMS, Widths, apply_arm
 from hybridlit.analysis.ablation.measure import Bench, ScoredRows
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import first_batches
+from hybridlit.analysis.trainings import BestWeights, Training, fit_to_the_best
 from hybridlit.components import split_parameters
 from hybridlit.templates import HybridModule
 from hybridlit.templates.hyperparameters import PlainHyperparameters
-from hybridlit.templates.schedule import schedules_by_group
+from hybridlit.templates.network import HybridNetwork
+from hybridlit.templates.training.schedule import schedules_by_group
 
 __all__ = ["Build", "Recipe", "Run", "Training", "best_of_trials", "seeded"]
 
@@ -42,19 +41,6 @@ _SETTINGS = {
     "photonic": tuple(f"quantum_{name}" for name in _OPTIMIZED_BY),
 }
 """Arguments of a template: learning rate, weight decay, schedule and warm-up of its components."""
-
-
-class Training(NamedTuple):
-    """What a training took, and where it is monitored, that at each validation and at the best.
-
-    Epochs count from 1; what is monitored is infinite where it was not finite.
-    """
-
-    seconds: float
-    epochs: int
-    best_epoch: int | None = None
-    lowest: float = math.inf
-    history: tuple[float, ...] = ()
 
 
 class Run(NamedTuple):
@@ -116,9 +102,9 @@ class Recipe:
     def settings(self) -> dict[str, dict[str, Any]]:
         """Changes of a template's optimizer settings that every arm is tried with, by name.
 
-        `"own"` changes nothing; `"classical"` gives photonic parameters the learning rate, weight
-        decay and schedule of classical ones, and `"photonic"` the other way round. Only `"own"` for
-        models that are no template, or whose parameters are all optimized alike.
+        `"own"` changes nothing; `"classical"` gives photonic parameters the optimizer, learning
+        rate, weight decay and schedule of classical ones, and `"photonic"` the other way round.
+        Only `"own"` for models that are no template, or whose parameters are all optimized alike.
         """
         if not isinstance(self.model, HybridModule):
             return {"own": {}}
@@ -131,6 +117,9 @@ class Recipe:
                 for names in _SETTINGS.values()
                 for name, value in zip(names, values, strict=True)
             }
+            if given["quantum_optimizer"] is not None:
+                own = given["optimizer" if group == "classical" else "quantum_optimizer"]
+                found[group] |= {"optimizer": own, "quantum_optimizer": None}
         alike = found["classical"] == found["photonic"]
         return {"own": {}} if alike else {"own": {}} | found
 
@@ -159,6 +148,10 @@ class Recipe:
             raise TypeError(f"build must return a LightningModule, got {type(fresh).__name__}")
         source = "build()" if build is not None else f"{type(model).__name__}(**its arguments)"
         _check_alike(model, fresh, source, freezing=build is None)
+        if build is None and isinstance(fresh, HybridNetwork) and isinstance(model, HybridNetwork):
+            # a checkpoint does not hold the file that the weights of a front came from
+            for ours, theirs in zip(model.frozen, fresh.frozen, strict=True):
+                theirs.load_state_dict(ours.state_dict())
         return fresh
 
     def arm(self, arm: str, widths: Mapping[str, Widths], setting: str) -> LightningModule:
@@ -170,19 +163,12 @@ class Recipe:
         return model
 
     def train(self, model: LightningModule, datamodule: LightningDataModule) -> Training:
-        """Train a fresh model, and load the weights that it had at its best validation.
-
-        Raises:
-            KeyboardInterrupt: At Ctrl-C, which Lightning alone would turn into the end of Python.
-            ValueError: If the model never logs a finite `monitor`.
-        """
+        """Train a fresh model, and load the weights that it had at its best validation."""
         options = copy.deepcopy(dict(self.options))
         given = options.pop("callbacks", None) or []
         callbacks = [*given] if isinstance(given, (list, tuple)) else [given]
-        best = None
         if self.monitor is not None and self.validates(datamodule):
-            best = _BestWeights(self.monitor)
-            callbacks.append(best)
+            callbacks.append(BestWeights(self.monitor))
         with TemporaryDirectory() as folder, lightning_silenced():
             quiet: dict[str, Any] = dict(
                 logger=False,
@@ -194,19 +180,7 @@ class Recipe:
             )
             settings = quiet | options
             trainer = Trainer(max_epochs=self.max_epochs, callbacks=callbacks, **settings)
-            start = time.perf_counter()
-            try:
-                trainer.fit(model, datamodule)
-            except SystemExit as error:
-                if isinstance(error.__context__, KeyboardInterrupt):
-                    raise KeyboardInterrupt from None
-                raise
-            seconds = time.perf_counter() - start
-        if best is None:
-            return Training(seconds, trainer.current_epoch)
-        best.load_into(model)
-        found = best.epoch, best.lowest, tuple(best.history)
-        return Training(seconds, trainer.current_epoch, *found)
+            return fit_to_the_best(trainer, model, datamodule)
 
 
 def best_of_trials(arm: str, widths: Mapping[str, Widths], recipe: Recipe, bench: Bench) -> Run:
@@ -261,35 +235,6 @@ def _settings(arm: str, widths: Mapping[str, Widths], recipe: Recipe) -> list[st
     parameters = split_parameters(recipe.arm(arm, widths, "own")).values()
     components = sum(any(p.requires_grad for p in own.values()) for own in parameters)
     return names if components > 1 or len(names) == 1 else names[1:]
-
-
-class _BestWeights(Callback):
-    """Keeps a copy of the weights whenever a validation is the best so far."""
-
-    def __init__(self, monitor: str) -> None:
-        self.monitor, self.lowest, self.epoch = monitor, math.inf, 0
-        self.history: list[float] = []
-        self.state: dict[str, Tensor] | None = None
-        self.seen: list[str] = []
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
-        self.seen = sorted(trainer.callback_metrics)
-        value = float(trainer.callback_metrics.get(self.monitor, math.nan))
-        self.history.append(value if math.isfinite(value) else math.inf)
-        if value < self.lowest:
-            self.lowest = value
-            self.epoch = trainer.current_epoch + 1
-            self.state = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
-
-    def load_into(self, model: LightningModule) -> None:
-        if self.state is None:
-            raise ValueError(
-                f"monitor={self.monitor!r} never had a finite value in a validation; logged were "
-                f"{self.seen}: name one of them, or None to keep the last weights"
-            )
-        model.load_state_dict(self.state)
 
 
 def _check_alike(

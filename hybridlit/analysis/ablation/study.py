@@ -14,9 +14,14 @@ from hybridlit.analysis.ablation.measure import Bench, Forward, Measure, RowScor
 from hybridlit.analysis.ablation.parts import chosen_parts
 from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, Trained, posthoc_arms
 from hybridlit.analysis.ablation.result import AblationStudy
-from hybridlit.analysis.ablation.retrained import DataOf, applicable_arms, retrained_arms
+from hybridlit.analysis.ablation.retrained import (
+    Data,
+    applicable_arms,
+    prepared_split,
+    retrained_arms,
+)
 from hybridlit.analysis.ablation.retraining import Build, Recipe, seeded
-from hybridlit.analysis.splits import batches_of, count_rows, prepared, warn_of_shared_rows
+from hybridlit.analysis.splits import batches_of, count_rows, warn_of_shared_rows
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, integer, number
 from hybridlit.components import photonic_modules
@@ -24,9 +29,6 @@ from hybridlit.internals.lightning import attached_trainer
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["ablation_study"]
-
-Data = LightningDataModule | Callable[[int], LightningDataModule]
-"""A datamodule, or a function from a seed to the datamodule of that split."""
 
 
 @checked
@@ -48,7 +50,8 @@ def ablation_study(
     forward: Forward | None = None,
     monitor: str | None = "val/loss",
     trainer_options: dict[str, Any] | None = None,
-    progress: bool = True,
+    progress: bool | Callable[[str], object] = True,
+    jobs: int | None = None,
 ) -> AblationStudy:
     """Measure what the photonic part of a model is worth, on test rows, with intervals.
 
@@ -133,7 +136,11 @@ def ablation_study(
             the last weights are tested.
         trainer_options: More arguments of the Trainer, the same for all arms, such as
             `accelerator`, `gradient_clip_val` or `callbacks`.
-        progress: Whether to show a progress bar.
+        progress: Whether to show a progress bar; or what is called with a line after each run.
+        jobs: Number of processes that train arms side by side, at least 1, each in one thread, so
+            that any number gives the same numbers; None: all in this one, with its threads. Other
+            processes get model, data and functions: those must be picklable, functions by their
+            name in a module.
 
     Returns:
         The study: print it, or use `to_markdown()`, `to_dict()` and `figure()`.
@@ -169,11 +176,12 @@ def ablation_study(
     parts = chosen_parts(model, components, photonic_modules(model)) if posthoc else {}
     epochs = _epochs(model, max_epochs) if wanted else 0
     recipe = Recipe(model, build, epochs, monitor, dict(trainer_options or {}))
-    data_of, splits_vary = _data_of(datamodule)
+    if jobs is not None:
+        integer(jobs, "jobs", 1)
     compares = baselines and bool(wanted or parts)
     rivals, left_out = baseline_names(model, measure) if compares else ([], {})
-    with undisturbed(model, whole=True), tqdm(desc="ablation", disable=not progress) as bar:
-        with data_of(numbers[0]) as data:
+    with undisturbed(model, whole=True), tqdm(desc="ablation", disable=progress is not True) as bar:
+        with prepared_split(datamodule, numbers[0]) as data:
             test_rows = _test_rows(data)
             seeded(numbers[0])
             shared = warn_of_shared_rows(data)
@@ -188,28 +196,33 @@ def ablation_study(
             found = posthoc_arms(trained, parts, margin, bar.update)
             beside: tuple[Baseline, ...] = ()
             if not wanted and found.scored is not None:  # beside the model, on its one split
-                runs, reasons = fit_baselines(
-                    rivals, model, bench, recipe.validates(data), bar.update
-                )
+                runs, reasons = fit_baselines(rivals, model, bench, recipe.validates(data))
+                bar.update(len(rivals))
                 left_out |= reasons
                 beside = compared({n: [run] for n, run in runs.items()}, [found.scored], margin)
+
+        def told(models: int, line: str) -> None:
+            bar.update(models)
+            if callable(progress):
+                progress(line)
+
         again = retrained_arms(
             arms,
             recipe,
             measure,
-            data_of,
+            datamodule,
             numbers,
             baselines=rivals,
-            splits_vary=splits_vary,
             margin=margin,
-            advance=bar.update,
+            jobs=jobs,
+            on_run=told,
         )
     return AblationStudy(
         model=type(model).__name__,
         metric=measure.name,
         margin=float(margin),
         seeds=tuple(numbers),
-        splits_vary=splits_vary,
+        splits_vary=not isinstance(datamodule, LightningDataModule),
         score=None if found.scored is None else found.scored.mean,
         test_rows=test_rows,
         posthoc=found.arms,
@@ -220,13 +233,6 @@ def ablation_study(
         beats_constant=found.beats_constant,
         shared_rows=tuple(shared),
     )
-
-
-def _data_of(datamodule: Data) -> tuple[DataOf, bool]:
-    """From a seed to its data, set up within a context; and whether seeds have their own splits."""
-    if isinstance(datamodule, LightningDataModule):
-        return lambda seed: prepared(datamodule), False
-    return lambda seed: prepared(datamodule(seed)), True
 
 
 def _test_rows(data: LightningDataModule) -> int:

@@ -17,8 +17,9 @@ from hybridlit.words import plural
 
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
+    from hybridlit.analysis.ablation.retrained import RetrainedArm
 
-__all__ = ["Table", "effort", "plain_values", "report"]
+__all__ = ["Table", "effort", "plain_values", "report", "summary"]
 
 Table = Callable[[Sequence[str], Sequence[Sequence[str]]], str]
 """From headings and rows to text."""
@@ -64,6 +65,34 @@ def plain_values(record: Any) -> dict[str, Any]:
     written = json.dumps(asdict(record))
     found: dict[str, Any] = json.loads(written, parse_constant=lambda _: None)
     return found
+
+
+def summary(studies: Mapping[str, AblationStudy], table: Table) -> str:
+    """Return a row for each study with retrained arms, by name: scores, differences, verdicts.
+
+    Of the baselines a row has the best; parameters and seconds are in the order of the arms.
+    """
+    names = [arm for arm in ARMS if any(arm in _arms(each) for each in studies.values())]
+    others = names[1:]
+    head = ["recipe", "score", *names, "best baseline", *(f"hybrid - {name}" for name in others)]
+    rows = []
+    for name, study in studies.items():
+        arms = _arms(study)
+        best = max(study.baselines, key=lambda each: fmean(each.scores), default=None)
+        cells = [_spread(arms[arm].scores) if arm in arms else "" for arm in names]
+        cells.append("" if best is None else f"{best.name} {_spread(best.scores)}: {best.verdict}")
+        for arm in others:
+            found = arms[arm].difference if arm in arms else None
+            cells.append("" if found is None else f"{_shown(found)}: {arms[arm].said}")
+        parameters = " / ".join(str(arm.parameters) for arm in arms.values())
+        seconds = " / ".join(f"{arm.seconds:.1f}" for arm in arms.values())
+        score = f"{study.metric}, {len(study.seeds)} seeds"
+        rows.append([name, score, *cells, parameters, seconds])
+    return table([*head, "parameters", "seconds a run"], rows)
+
+
+def _arms(study: AblationStudy) -> dict[str, RetrainedArm]:
+    return {arm.name: arm for arm in study.retrained}
 
 
 def _notes(study: AblationStudy) -> list[str]:

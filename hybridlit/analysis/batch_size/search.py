@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from hybridlit.analysis.evaluation import LossFunction
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, integer, number
 from hybridlit.photonics.machine import available_memory
-from hybridlit.words import in_bytes
+from hybridlit.words import bytes_in, in_bytes
 
 __all__ = ["BatchSize", "find_batch_size", "predict_memory"]
 
@@ -275,11 +274,10 @@ def _in_bytes(budget: int | str) -> int:
     """Turn a number of bytes, or a string such as "2GiB" or "500 MB", into bytes."""
     if not isinstance(budget, str):
         return integer(budget, "budget", 1)
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", budget.lower())
-    if not found or (found[3] and not found[2]) or not float(found[1]):
+    found = bytes_in(budget)
+    if found is None:
         raise ValueError(f"budget must be bytes or a string such as '2GiB', got {budget!r}")
-    unit = (1024 if found[3] else 1000) ** ("kmgt".index(found[2]) + 1 if found[2] else 0)
-    return int(float(found[1]) * unit)
+    return found
 
 
 def _free(device: torch.device) -> int:

@@ -54,7 +54,8 @@ class _Circuit:
     @property
     def shape(self) -> tuple[int, int]:
         """Columns of data phases and occupied input modes."""
-        return self.layer.columns, sum(1 for photons in self.layer.input_state if photons)
+        means = self.layer.experiment.mean_photons
+        return self.layer.columns, sum(1 for photons in means if photons)
 
     @property
     def tables(self) -> int:
@@ -167,13 +168,13 @@ def called_circuits(
     model: nn.Module, forward: Callable[[], Any], rows: int
 ) -> tuple[_Circuit, ...]:
     """Return the photonic layers that simulate amplitudes in a forward pass, one entry a call."""
-    layers = [each for each in _layers(model) if each.ansatz.readout.expectation is None]
+    layers = [each for each in _layers(model) if each.ansatz.needs_amplitudes]
     with recorded(dict(enumerate(layers)), _size_and_each) as calls:
         forward()
     return tuple(
         _Circuit(
             layer,
-            size / (layer.input_size * (layer.count if layer.count and each else 1) * rows),
+            size / (max(1, layer.input_size) * (layer.count if layer.count and each else 1) * rows),
             kernel_for(layer.fock_space, layer.phases),
         )
         for layer, found in zip(layers, calls.values(), strict=True)

@@ -26,13 +26,13 @@ def row_losses(model: nn.Module, batches: Iterable[Any], groups: int = 16) -> Te
 
     Returns:
         Losses of shape (groups of all batches,) or (rows,), float64, on the CPU. Groups are
-        weighted by their rows, so that their mean is the mean over all rows.
+        weighted by their rows, or what these weigh, so that their mean is that over all rows.
 
     Raises:
         TypeError: If the losses of this model are unknown.
         ValueError: If `probe_losses` returns another shape, or there are no rows.
     """
-    losses, sizes = [], []
+    losses, sizes = [], list[float]()
     with torch.no_grad():
         for batch in batches:
             found, rows = _group_losses(model, _on_device_of(model, batch), groups)
@@ -55,7 +55,7 @@ def losses_of_both(
     with torch.no_grad():
         found, sizes = _group_losses(model, _on_device_of(model, both[0]), groups, apart=rows)
     found = found.double().cpu()
-    at = 1 if sizes[0] == rows else rows
+    at = rows if callable(getattr(model, "probe_losses", None)) else 1
     return _weighted([found[:at]], sizes[:at]), _weighted([found[at:]], sizes[at:])
 
 
@@ -144,7 +144,7 @@ def _on_device_of(model: nn.Module, batch: Any) -> Any:
     return to_device_of(model, batch)
 
 
-def _weighted(losses: list[Tensor], sizes: list[int]) -> Tensor:
+def _weighted(losses: list[Tensor], sizes: list[float]) -> Tensor:
     """Weight the losses of groups by their rows, so that their mean is the mean over all rows."""
     if not sizes:
         raise ValueError("batches must hold at least one row, got none")
@@ -154,8 +154,8 @@ def _weighted(losses: list[Tensor], sizes: list[int]) -> Tensor:
 
 def _group_losses(
     model: nn.Module, batch: Any, groups: int, apart: int = 0
-) -> tuple[Tensor, list[int]]:
-    """Return the mean losses of groups of rows, and how many rows each has.
+) -> tuple[Tensor, list[float]]:
+    """Return the mean losses of groups of rows, and what these weigh, 1 each by default.
 
     The first rows, `apart` in number, are a group of their own if losses of rows are unknown.
     """
@@ -167,7 +167,7 @@ def _group_losses(
                 "probe_losses(batch) must return the loss of each row, a tensor of shape (rows,), "
                 f"got {got}"
             )
-        return found, [1] * len(found)
+        return found, [1.0] * len(found)
     if not isinstance(model, HybridModule):
         raise TypeError(
             f"{type(model).__name__} is no HybridModule, so its loss is unknown: give it a method "
@@ -181,4 +181,5 @@ def _group_losses(
     split = [tuple(part[:apart] for part in parts)] if apart else []
     groups = min(groups, len(outputs) - apart)
     split += zip(*(part[apart:].tensor_split(groups) for part in parts), strict=True)
-    return torch.stack([model.loss(*each) for each in split]), [len(each[0]) for each in split]
+    sizes = [float(model.total_weight(*each)) for each in split]
+    return torch.stack([model.loss(*each) for each in split]), sizes

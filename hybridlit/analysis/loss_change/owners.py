@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
+from hybridlit.blocks.paths import Paths
 from hybridlit.components import model_parts, part_parameters, photonic_modules, split_parameters
 
 __all__ = ["OWNERS", "By", "Owners", "tensors_by"]
@@ -58,7 +59,8 @@ def tensors_by(model: nn.Module, by: By) -> dict[str, dict[str, Tensor]]:
 
     Returns:
         The model's own tensors by qualified name, by owner. Owners without parameters are left out;
-        buffers of no other owner are under `"other"` or `"classical"`.
+        buffers of no other owner are under `"other"` or `"classical"`. Means of the outputs of
+        `Paths` are nobody's.
     """
     parameters, modules, rest = OWNERS[by]
     split: dict[str, dict[str, Tensor]] = {
@@ -72,7 +74,10 @@ def tensors_by(model: nn.Module, by: By) -> dict[str, dict[str, Tensor]]:
         if name in split
     }
     kept = model.state_dict(keep_vars=True)
+    means = {
+        id(b) for paths in model.modules() if isinstance(paths, Paths) for b in paths.buffers()
+    }
     for name, buffer in model.named_buffers():
-        if name in kept:
+        if name in kept and id(buffer) not in means:
             split.setdefault(owners.get(id(buffer), rest), {})[name] = buffer
     return split

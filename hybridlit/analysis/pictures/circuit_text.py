@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from hybridlit.analysis.pictures.elements import Element, in_columns
 from hybridlit.analysis.pictures.optical_circuit import (
     CircuitSource,
     OpticalCircuit,
     data_phase_label,
     kept_positions,
+    ket,
     optical_circuit,
+    sum_of_kets,
 )
 from hybridlit.argument_types import checked
 from hybridlit.checks import integer
-from hybridlit.photonics import CircuitType
+from hybridlit.photonics import Experiment
 from hybridlit.photonics.cost import estimate
 from hybridlit.words import in_bytes, in_digits, piped, plural
 
@@ -27,20 +30,21 @@ def describe_circuit(
     *,
     index: int = 0,
     max_modes: int = 24,
-    max_columns: int = 4,
+    max_columns: int = 10,
 ) -> str:
     """Draw a circuit with letters, for a terminal.
 
-    Light runs from left to right: a line is a mode, with its number and its input photons, boxes
-    are the interferometers, brackets the phases that data bring in, D a photon counter. Values of
-    phases are in radians; features are numbered from 1, modes from 0.
+    Light runs from left to right: a line is a mode, with its number and its input photons. Phases
+    that data bring in stand in brackets, others in parentheses; boxes are interferometers and beam
+    splitters, with numbers where their modes are not in order; a permutation says where light
+    leaves; D is a photon counter. Angles are in radians; modes and features are numbered from 0.
 
     Args:
         source: As for `draw_circuit`, and so are the others.
         input_size: Number of features, for an experiment.
         index: Which circuit of a stack.
         max_modes: Modes drawn at most, at least 2.
-        max_columns: Columns of data phases drawn at most, at least 2.
+        max_columns: Columns of components drawn at most, at least 2.
 
     Returns:
         Lines of text.
@@ -53,34 +57,34 @@ def describe_circuit(
         >>> from hybridlit import Experiment
         >>> print(describe_circuit(Experiment("series", n_modes=3, n_photons=1), input_size=2))
                   ┌─────┐          ┌─────┐
-        0  |1> ●──┤     ├──[π x1]──┤     ├──D
-        1  |0> ───┤ U_0 ├──[π x2]──┤ U_1 ├──D
+        0  |1> ●──┤     ├──[π x0]──┤     ├──D
+        1  |0> ───┤ U_0 ├──[π x1]──┤ U_1 ├──D
         2  |0> ───┤     ├──────────┤     ├──D
                   └─────┘          └─────┘
         D: 3 Fock states
         3 modes, 1 photon, 12 phases in 2 meshes, 2 features as 2 data phases in 1 column
     """
     circuit = optical_circuit(source, input_size, index)
-    occupation = circuit.experiment.occupation
-    above, below, left_out = kept_positions(len(occupation), integer(max_modes, "max_modes", 2))
+    inputs = circuit.inputs
+    above, below, left_out = kept_positions(len(inputs), integer(max_modes, "max_modes", 2))
     rows = above + below
     width = len(str(rows[-1]))
-    states = max(len(f"|{photons}>") for photons in occupation)
+    states = max(len(f"|{photons}>") for photons in inputs)
+    dots = {"0": "─", "ψ": "○"}
     labels = [
-        f"{mode:>{width}}  {f'|{occupation[mode]}>':<{states}} {'●' if occupation[mode] else '─'}"
+        f"{mode:>{width}}  {f'|{inputs[mode]}>':<{states}} {dots.get(inputs[mode], '●')}"
         for mode in rows
     ]
+    columns = in_columns(circuit.elements(nested=False), len(inputs))
     before, after, columns_left_out = kept_positions(
-        len(circuit.encoding), integer(max_columns, "max_columns", 2)
+        len(columns), integer(max_columns, "max_columns", 2)
     )
     pieces = [_framed(labels)]
     for position, column in enumerate(before + after):
         if columns_left_out and position == len(before):
             mark = f"── ... {plural(columns_left_out, 'more column')} ... "
             pieces.append(_framed([mark] * len(rows)))
-        pieces.append(_interferometer(column, len(rows)))
-        pieces.append(_framed(_data_phases(circuit, rows, column)))
-    pieces.append(_interferometer(len(circuit.encoding), len(rows)))
+        pieces.append(_column(columns[column], rows))
     pieces.append(_framed(["──D"] * len(rows)))
     text = ["".join(parts).rstrip() for parts in zip(*pieces, strict=True)]
     if left_out:
@@ -91,13 +95,13 @@ def describe_circuit(
 def summarize_circuit(
     source: CircuitSource, batch_size: int, input_size: int | None = None, *, max_rows: int = 40
 ) -> str:
-    """Describe a circuit in Markdown: sizes, cost, and what each data phase encodes.
+    """Describe a circuit in Markdown: sizes, cost, and each data phase or component.
 
     Args:
         source: As for `draw_circuit`.
         batch_size: Samples in a training step, for the memory that it takes.
         input_size: Number of features, for an experiment.
-        max_rows: Data phases listed at most, at least 2; what is left out is said.
+        max_rows: Data phases or components listed at most, at least 2; what is left out is said.
 
     Returns:
         Two tables.
@@ -108,31 +112,53 @@ def summarize_circuit(
     """
     circuit = optical_circuit(source, input_size)
     first, *sizes = _sizes(circuit, batch_size)
-    places = np.argwhere(circuit.encoded).tolist()
-    before, after, left_out = kept_positions(len(places), integer(max_rows, "max_rows", 2))
-    phases = [
-        (f"{column}", f"{mode}", data_phase_label(circuit.encoding[column, mode]))
-        for column, mode in (places[position] for position in before + after)
-    ]
+    head: tuple[str, ...] = ("column", "mode", "data phase")
+    if circuit.lowering.slots is None:
+        places = np.argwhere(circuit.encoded).tolist()
+        encoding = circuit.encoding
+        rows: list[tuple[str, ...]]
+        rows = [(f"{c}", f"{m}", data_phase_label(encoding[c, m])) for c, m in places]
+    else:
+        head = ("modes", "component")
+        placed = circuit.experiment.circuit_for(circuit.input_size).flattened()
+        rows = [(",".join(map(str, modes)), str(component)) for component, modes in placed]
+    before, after, left_out = kept_positions(len(rows), integer(max_rows, "max_rows", 2))
+    shown = [rows[position] for position in before + after]
     if left_out:
-        phases.insert(len(before), ("...", "...", plural(left_out, "more data phase")))
-    return f"{piped(first, sizes)}\n\n{piped(('column', 'mode', 'data phase'), phases)}"
+        words = plural(left_out, f"more {head[-1]}")
+        shown.insert(len(before), (*["..."] * (len(head) - 1), words))
+    return f"{piped(first, sizes)}\n\n{piped(head, shown)}"
+
+
+def _kept(experiment: Experiment) -> list[tuple[str, str]]:
+    outcomes = experiment.outcomes
+    if outcomes.rule is None:
+        return []
+    return [("post-selection", f"{outcomes.rule} keeps {in_digits(outcomes.size)}")]
 
 
 def _sizes(circuit: OpticalCircuit, batch_size: int) -> list[tuple[str, str]]:
     """Sizes and cost by name."""
     experiment, count = circuit.experiment, circuit.count or 1
     cost = estimate(experiment, circuit.input_size, batch_size, calibrate=False, circuits=count)
-    kind, space, meshes = experiment.circuit_type, experiment.fock_space, len(circuit.encoding) + 1
+    space, meshes = experiment.fock_space, circuit.lowering.columns + 1
+    state = experiment.superposition
+    angles = [
+        ("interferometers", f"{meshes}"),
+        ("phases", f"{meshes} x {space.modes} x {space.modes - 1}"),
+    ]
+    if circuit.lowering.slots is not None:
+        angles = [("trainable angles", f"{len(circuit.lowering.parameters)}")]
     fixed = ", fixed (reservoir)" if experiment.reservoir_mode else ""
     rows = [
-        ("circuit", "explicit encoding" if kind is None else CircuitType(kind).value),
+        ("circuit", experiment.circuit_name.replace("explicit", "explicit encoding")),
         ("modes", f"{space.modes}"),
         ("photons", f"{space.photons}"),
-        ("input state", _ket(experiment.occupation)),
+        ("input state", ket(experiment.occupation) if state is None else sum_of_kets(state)),
         ("states", f"{in_digits(space.size)}, {'unbunched' if space.unbunched else 'Fock'}"),
-        ("interferometers", f"{meshes}"),
-        ("phases", f"{meshes} x {space.modes} x {space.modes - 1}{fixed}"),
+        *_kept(experiment),
+        *angles[:-1],
+        (angles[-1][0], angles[-1][1] + fixed),
         ("bandwidths", "learned" if experiment.use_bandwidth_tuning else "fixed"),
         ("features", f"{circuit.input_size}"),
     ]
@@ -155,28 +181,45 @@ def _framed(lines: list[str]) -> list[str]:
     return [gap, *lines, gap]
 
 
-def _interferometer(number: int, rows: int) -> list[str]:
-    name = f" U_{number} "
-    inside = [" " * len(name)] * rows
-    inside[(rows - 1) // 2] = name
-    edge = "─" * len(name)
-    return [f"  ┌{edge}┐", *(f"──┤{words}├" for words in inside), f"  └{edge}┘"]
+def _column(column: list[Element], rows: list[int]) -> list[str]:
+    """Lines of elements one above another."""
+    first = column[0]
+    if first.kind == "box" and first.modes == tuple(range(rows[-1] + 1)):  # a block of its own
+        name = f" {first.label} "
+        inside = [" " * len(name)] * len(rows)
+        inside[(len(rows) - 1) // 2] = name
+        edge = "─" * len(name)
+        return [f"  ┌{edge}┐", *(f"──┤{words}├" for words in inside), f"  └{edge}┘"]
+    lines: dict[int, str] = {}
+    for element in column:
+        own = [mode for mode in element.span if mode in rows]
+        if own:
+            lines.update(zip(own, _element(element, own), strict=True))
+    width = max(map(len, lines.values()), default=0)
+    return _framed([f"──{lines.get(mode, ''):─<{width}}" for mode in rows])
 
 
-def _data_phases(circuit: OpticalCircuit, rows: list[int], column: int) -> list[str]:
-    labels = [
-        f"[{data_phase_label(circuit.encoding[column, mode])}]"
-        if circuit.encoded[column, mode]
-        else ""
-        for mode in rows
-    ]
-    width = max(map(len, labels))
-    return [f"──{label:─<{width}}" for label in labels]
-
-
-def _ket(state: tuple[int, ...]) -> str:
-    before, after, left_out = kept_positions(len(state), 32)
-    shown = [str(state[mode]) for mode in before]
-    if left_out:
-        shown += [f"... {left_out} more modes ...", *(str(state[mode]) for mode in after)]
-    return f"|{','.join(shown)}>"
+def _element(element: Element, own: list[int]) -> list[str]:
+    """What stands on each mode of an element: brackets, or a box of several lines."""
+    if element.kind == "phase":
+        opening, closing = "[]" if element.colour == "data" else "()"
+        return [f"{opening}{element.label}{closing}"]
+    if element.kind == "permutation":
+        places = dict(zip(element.modes, element.order, strict=True))
+        inside = [f"→{element.modes[places[m]]}" if m in places else None for m in own]
+    else:
+        in_order = element.modes == tuple(element.span)
+        inside = [
+            ("" if in_order else str(element.modes.index(mode))) if mode in element.modes else None
+            for mode in own
+        ]
+        at = next((place for place, words in enumerate(inside) if words is not None), None)
+        if at is not None:  # else all of its modes are left out, but for those that pass
+            inside[at] = f"{inside[at]} {element.title}".strip()
+    width = max((len(words) for words in inside if words is not None), default=1)
+    found = []
+    for place, words in enumerate(inside):
+        left, right = "┐┌" if place == 0 else "┘└" if place == len(own) - 1 else "┤├"
+        passing = words is None
+        found.append("┼" + "─" * width + "┼" if passing else f"{left}{words:<{width}}{right}")
+    return found

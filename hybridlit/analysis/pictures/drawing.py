@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from hybridlit.analysis.pictures.elements import Element, in_columns
 from hybridlit.analysis.pictures.optical_circuit import (
     CircuitSource,
     OpticalCircuit,
-    data_phase_label,
     kept_positions,
-    mesh_elements,
     optical_circuit,
 )
 from hybridlit.argument_types import checked
@@ -19,17 +19,21 @@ from hybridlit.checks import integer
 
 __all__ = ["draw_circuit"]
 
-_MESH_MODES, _MESH_COLUMNS = 10, 40
+_MESH_MODES, _MESH_COLUMNS = 10, 160
 """An unfolded mesh beyond these is too small to read."""
 
 _INCH = 0.36
 """Inches for a unit of the drawing; two neighbouring modes are one unit apart."""
 
 _LINE, _PHOTON = "#5a6472", "#b3261e"
-_MESH: dict[str, Any] = {"facecolor": "#dde8f6", "edgecolor": "#30588c"}
-_DATA: dict[str, Any] = {"facecolor": "#fdebd0", "edgecolor": "#c27217"}
-_PHASE: dict[str, Any] = {"facecolor": "#eef4e4", "edgecolor": "#66863a"}
+_COLOURS: dict[str, dict[str, Any]] = {
+    "mesh": {"facecolor": "#dde8f6", "edgecolor": "#30588c"},
+    "data": {"facecolor": "#fdebd0", "edgecolor": "#c27217"},
+    "trained": {"facecolor": "#eef4e4", "edgecolor": "#66863a"},
+    "fixed": {"facecolor": "#ececec", "edgecolor": "#777777"},
+}
 _SHEET: dict[str, Any] = {"facecolor": "#f6f9fd", "edgecolor": "#c6d5e8", "zorder": 0}
+_NESTED: dict[str, Any] = {"facecolor": "none", "edgecolor": "#999999", "ls": "--", "zorder": 0}
 _FAINT: dict[str, Any] = {"color": "#777777", "style": "italic"}
 _READ: dict[str, Any] = {"facecolor": "#efe9f6", "edgecolor": "#69529b"}
 
@@ -42,23 +46,25 @@ def draw_circuit(
     mesh: bool = False,
     index: int = 0,
     max_modes: int = 24,
-    max_columns: int = 6,
+    max_columns: int = 16,
 ) -> Any:
     """Draw a circuit: light runs from left to right, a line is a mode.
 
-    Dots are the input photons of a mode, with their number; blue blocks the interferometers, orange
-    boxes the phases that data bring in, with learned bandwidths as factors. Modes are numbered from
-    0, features from 1. The figure's `savefig` writes SVG, PNG or PDF.
+    Dots are the input photons of a mode, with their number, circles where it depends on the term of
+    a superposition; boxes are phase shifters, crossings
+    beam splitters, blue blocks interferometers, dashed frames circuits in the circuit. What data
+    turn is orange, with learned bandwidths as factors, what is trained green, with its value where
+    a layer is given, and what is fixed grey. Angles are in radians, modes and features numbered
+    from 0. The figure's `savefig` writes SVG, PNG or PDF.
 
     Args:
         source: A `QuantumLayer` or `QuantumLayerStack`, an `Ansatz`, an `Experiment`, or a model
             that holds one photonic layer.
         input_size: Number of features, for an experiment; others know it.
-        mesh: Unfold the interferometers into beam splitters (crossings, 50:50) and phase shifters
-            (green boxes, with their phases where a layer is given).
+        mesh: Unfold the interferometers into beam splitters and phase shifters.
         index: Which circuit of a stack.
         max_modes: Modes drawn at most, at least 2; what is left out is marked.
-        max_columns: Columns of data phases drawn at most, at least 2; what is left out is marked.
+        max_columns: Columns of components drawn at most, at least 2; what is left out is marked.
 
     Returns:
         A `matplotlib.figure.Figure`.
@@ -92,18 +98,20 @@ class _Drawing:
         self, circuit: OpticalCircuit, max_modes: int, max_columns: int, mesh: bool
     ) -> None:
         modes = circuit.experiment.n_modes
-        self.circuit, self.mesh = circuit, mesh
+        self.circuit = circuit
         above, below, self.modes_left_out = kept_positions(modes, max_modes)
-        self.columns, self.late_columns, self.columns_left_out = kept_positions(
-            len(circuit.encoding), max_columns
-        )
-        unfolded = (len(self.columns) + len(self.late_columns) + 1) * modes
-        if mesh and (modes > _MESH_MODES or unfolded > _MESH_COLUMNS):
-            raise ValueError(
-                f"mesh=True draws at most {_MESH_MODES} modes and {_MESH_COLUMNS} columns of "
-                f"cells, got {modes} modes and {unfolded} columns of cells: leave it out, or "
-                "lower max_columns"
-            )
+        columns = in_columns(circuit.elements(mesh), modes)
+        before, after, self.columns_left_out = kept_positions(len(columns), max_columns)
+        self.before, self.after = [columns[c] for c in before], [columns[c] for c in after]
+        if mesh:
+            columns = [*self.before, *self.after]
+            unfolded = sum(max(_depth(each) for each in column) for column in columns)
+            if modes > _MESH_MODES or unfolded > _MESH_COLUMNS:
+                raise ValueError(
+                    f"mesh=True draws at most {_MESH_MODES} modes and {_MESH_COLUMNS} columns of "
+                    f"splitters and phases, got {modes} modes and {unfolded} columns: leave it "
+                    "out, or lower max_columns"
+                )
         # A gap of one line marks the modes left out.
         places = [*above, *[None] * bool(below), *below]
         self.heights = {m: -float(row) for row, m in enumerate(places) if m is not None}
@@ -118,15 +126,12 @@ class _Drawing:
 
         self.axes = axes
         self._inputs()
-        for column in self.columns:
-            self._interferometer(column)
-            self._data(column)
+        for column in self.before:
+            self._column(column, self.heights)
         if self.columns_left_out:
             self._mark(self.columns_left_out)
-        for column in self.late_columns:
-            self._interferometer(column)
-            self._data(column)
-        self._interferometer(len(self.circuit.encoding))
+        for column in self.after:
+            self._column(column, self.heights)
         self._outputs()
         # One collection: hundreds of lines by themselves would take their time.
         axes.add_collection(LineCollection(self.lines, colors=_LINE, linewidths=1.2, zorder=1))
@@ -150,89 +155,130 @@ class _Drawing:
         return [*(line.rstrip() for line in lines[:-1]), lines[-1].rstrip(", ")]
 
     def _inputs(self) -> None:
+        inputs = self.circuit.inputs
         for mode, height in self.heights.items():
-            photons = self.circuit.experiment.occupation[mode]
+            photons = inputs[mode]
             self._text(-1.75, height, str(mode), color="#777777", size=8)
             self._text(-1.05, height, f"|{photons}⟩")
-            if photons:
-                self.axes.plot(-0.35, height, "o", color=_PHOTON, ms=11 if photons > 1 else 8)
-            if photons > 1:
-                self._text(-0.35, height, str(photons), color="white", size=7)
+            if photons == "ψ":
+                self.axes.plot(-0.35, height, "o", mec=_PHOTON, mfc="white", ms=8)
+            elif photons != "0":
+                self.axes.plot(-0.35, height, "o", color=_PHOTON, ms=8 if photons == "1" else 11)
+            if photons not in ("0", "1", "ψ"):
+                self._text(-0.35, height, photons, color="white", size=7)
         if self.modes_left_out:
             words = f"... {self.modes_left_out:,} more\nmodes ..."
             self._text(-1.9, self.gap, words, ha="left", size=7, **_FAINT)
-        self._straight(-0.35, 0.0)
+        self._straight(-0.35, 0.0, self.heights)
 
-    def _interferometer(self, number: int) -> None:
-        if self.mesh:
-            self._unfolded(number)
-            return
-        self._straight(self.x, self.x + 2.2)
-        self._box(self.x + 0.3, self.x + 1.9, 0.45, self.floor - 0.45, **_MESH)
-        self._text(self.x + 1.1, self.floor / 2, _name(number), size=13, style="italic")
-        self.x += 2.2
+    def _column(self, column: Sequence[Element], modes: Iterable[int]) -> None:
+        """Draw elements one above another, and the light of the modes that pass them."""
+        passing = set(modes)
+        column = [element for element in column if passing & {*element.span}]
+        width = max(map(self._width, column), default=0.0)
+        for element in column:
+            own = [mode for mode in element.span if mode in passing]
+            passing -= set(own)
+            each = width if element.kind == "phase" else self._width(element)
+            begin = self.x + (width - each) / 2
+            self._straight(self.x, begin, own)
+            self._element(element, begin, begin + each, own)
+            self._straight(begin + each, self.x + width, own)
+        self._straight(self.x, self.x + width, passing)
+        self.x += width
 
-    def _unfolded(self, number: int) -> None:
-        modes = self.circuit.experiment.n_modes
-        phases = None if self.circuit.phases is None else self.circuit.phases[number]
-        last = number == len(self.circuit.encoding)
-        start, split, shift = self.x + 0.2, 0.8, 1.5
-        width = 2 * (split + shift)
-        end = start + modes * width
-        self._straight(self.x, start)
-        self._box(start - 0.1, end + 0.1, 0.85, self.floor - 0.55, **_SHEET)
-        self._text(start + 0.3, 0.53, _name(number), color=_MESH["edgecolor"], size=10)
-        # How far the light of each mode has come in each column of cells.
-        ends = {(c, m): start + c * width for c in range(modes) for m in range(modes)}
-        for column, mode, phase in mesh_elements(modes, phases, last):
-            x = ends[column, mode]
-            if phase is None:
-                self._splitter(x, x + split, mode)
-                ends[column, mode] = ends[column, mode + 1] = x + split
-                continue
-            # The light of the lower mode goes straight on below the phase shifter.
-            for line in (mode, mode + 1):
-                self._line(x, x + shift, self.heights[line])
-            label = "" if np.isnan(phase) else f"{phase % (2 * np.pi) / np.pi:.2f}π"
-            height = self.heights[mode]
-            self._box(x + 0.12, x + shift - 0.12, height + 0.27, height - 0.27, **_PHASE)
-            self._text(x + shift / 2, height, label, size=6.5)
-            ends[column, mode] = ends[column, mode + 1] = x + shift
-        for (column, mode), x in ends.items():
-            self._line(x, start + (column + 1) * width, self.heights[mode])
-        self._straight(end, end + 0.2)
-        self.x = end + 0.2
+    def _element(self, element: Element, begin: float, end: float, own: Sequence[int]) -> None:
+        top, bottom = self.heights[own[0]], self.heights[own[-1]]
+        middle, height = (begin + end) / 2, (top + bottom) / 2
+        style = _COLOURS[element.colour]
+        whole = len(own) == len(element.span)
+        if element.kind == "frame":
+            self._frame(element, begin, end, own)
+        elif element.kind == "phase":
+            self._straight(begin, end, own)
+            self._box(begin + 0.15, end - 0.15, top + 0.34, top - 0.34, **style)
+            self._text(middle, top, element.label, size=8)
+        elif element.kind == "permutation" and whole:
+            for mode in set(own) - set(element.modes):
+                self._straight(begin, end, [mode])
+            for mode, place in zip(element.modes, element.order, strict=True):
+                self._curve(begin, end, self.heights[mode], self.heights[element.modes[place]])
+        elif element.kind == "splitter" and self._crosses(element):
+            self._splitter(begin, end, top, bottom)
+            if element.label:
+                half = 0.1 + 0.09 * len(element.label)
+                self._box(middle - half, middle + half, height + 0.26, height - 0.26, **style)
+                self._text(middle, height, element.label, size=7.5)
+        else:
+            self._box(begin + 0.3, end - 0.3, top + 0.45, bottom - 0.45, **style)
+            self._straight(begin, end, own)
+            if element.label.startswith("U_"):
+                self._text(middle, height, _name(element.label), size=13, style="italic")
+            else:
+                passing = {self.heights[mode] for mode in own if mode not in element.modes}
+                self._text(middle, height + 0.5 * (height in passing), element.title, size=8.5)
+            self._ports(element, begin + 0.3, end - 0.3, own)
 
-    def _splitter(self, x: float, end: float, mode: int) -> None:
+    def _ports(self, element: Element, begin: float, end: float, own: Sequence[int]) -> None:
+        """Number the modes of a box where they are not in their order; others pass on top of it."""
+        for mode in own:
+            if mode not in element.modes:
+                self.axes.plot([begin, end], [self.heights[mode]] * 2, color=_LINE, lw=1.2)
+            elif tuple(element.span) != element.modes:
+                place = str(element.modes.index(mode))
+                self._text(begin + 0.14, self.heights[mode], place, size=6.5, color="#777777")
+
+    def _frame(self, element: Element, begin: float, end: float, own: Sequence[int]) -> None:
+        """Draw a frame, and what is in it."""
+        top, bottom = self.heights[own[0]], self.heights[own[-1]]
+        style = _SHEET if element.label else _NESTED
+        self._box(
+            begin + 0.1, end - 0.1, top + (0.85 if element.label else 0.6), bottom - 0.55, **style
+        )
+        if element.label:
+            name = _name(element.label)
+            self._text(begin + 0.5, top + 0.53, name, color=_COLOURS["mesh"]["edgecolor"], size=10)
+        self._straight(begin, begin + 0.2, own)
+        outside, self.x = self.x, begin + 0.2
+        for column in _inside(element):
+            self._column(column, own)
+        self._straight(self.x, end, own)
+        self.x = outside
+
+    def _crosses(self, splitter: Element) -> bool:
+        """Whether a beam splitter is on two modes that are drawn next to one another."""
+        return splitter.modes == tuple(splitter.span) and self.heights.keys() >= {*splitter.modes}
+
+    def _width(self, element: Element) -> float:
+        if element.kind == "frame":
+            return 0.4 + sum(max(map(self._width, column)) for column in _inside(element))
+        if element.kind == "phase":
+            return 0.9 + 0.21 * max(2, len(element.label))
+        if element.kind == "splitter" and self._crosses(element):
+            return max(0.8, 0.7 + 0.18 * len(element.label))
+        if element.kind == "permutation":
+            return 0.8 + 0.3 * len(element.modes)
+        return max(2.2 if element.kind == "box" else 0, 1.2 + 0.21 * len(element.title))
+
+    def _splitter(self, begin: float, end: float, top: float, bottom: float) -> None:
         """Two waveguides that come close to one another, where light couples across."""
-        at = np.linspace(x, end, 40)
+        at = np.linspace(begin, end, 40)
         bend = 0.5 - 0.5 * np.cos(2 * np.pi * np.linspace(0, 1, 40))
-        top, bottom = self.heights[mode], self.heights[mode + 1]
         reach = 0.46 * (top - bottom)
         self.lines.append(list(zip(at, top - reach * bend, strict=True)))
         self.lines.append(list(zip(at, bottom + reach * bend, strict=True)))
 
-    def _data(self, column: int) -> None:
-        circuit = self.circuit
-        unknown = circuit.experiment.use_bandwidth_tuning and circuit.phases is None
-        labels = {
-            mode: data_phase_label(circuit.encoding[column, mode], "β " if unknown else "")
-            for mode in self.heights
-            if circuit.encoded[column, mode]
-        }
-        width = 0.9 + 0.21 * max(map(len, labels.values()), default=2)
-        self._straight(self.x, self.x + width)
-        for mode, label in labels.items():
-            height = self.heights[mode]
-            ends = self.x + 0.15, self.x + width - 0.15
-            self._box(*ends, height + 0.34, height - 0.34, **_DATA)
-            self._text(self.x + width / 2, height, label, size=8)
-        self.x += width
+    def _curve(self, begin: float, end: float, height: float, behind: float) -> None:
+        """A waveguide that crosses others."""
+        share = np.linspace(0, 1, 40)
+        rise = 0.5 - 0.5 * np.cos(np.pi * share)
+        at, heights = begin + (end - begin) * share, height + (behind - height) * rise
+        self.lines.append(list(zip(at, heights, strict=True)))
 
     def _mark(self, left_out: int) -> None:
         width = 3.4
         for begin, end in ((0, 0.5), (width - 0.5, width)):
-            self._straight(self.x + begin, self.x + end)
+            self._straight(self.x + begin, self.x + end, self.heights)
         words = f"... {left_out:,} more ...\n" + ("column" if left_out == 1 else "columns")
         self._text(self.x + width / 2, self.floor / 2, words, size=8, **_FAINT)
         self.x += width
@@ -240,7 +286,7 @@ class _Drawing:
     def _outputs(self) -> None:
         from matplotlib.patches import Wedge
 
-        self._straight(self.x, self.x + 0.7)
+        self._straight(self.x, self.x + 0.7, self.heights)
         for height in self.heights.values():
             self.axes.add_artist(
                 Wedge((self.x + 0.7, height), 0.3, -90, 90, facecolor="#444b55", zorder=3)
@@ -252,12 +298,9 @@ class _Drawing:
         self._text(self.x + 1.2 + width / 2, self.floor / 2, "\n".join(words), size=8.5)
         self.x += 1.2 + width
 
-    def _straight(self, begin: float, end: float) -> None:
-        for height in self.heights.values():
-            self._line(begin, end, height)
-
-    def _line(self, begin: float, end: float, height: float) -> None:
-        self.lines.append([(begin, height), (end, height)])
+    def _straight(self, begin: float, end: float, modes: Iterable[int]) -> None:
+        for mode in modes:
+            self.lines.append([(begin, self.heights[mode]), (end, self.heights[mode])])
 
     def _box(self, left: float, right: float, top: float, bottom: float, **style: Any) -> None:
         from matplotlib.patches import FancyBboxPatch
@@ -271,6 +314,16 @@ class _Drawing:
         self.axes.text(x, y, words, **(defaults | style))
 
 
-def _name(number: int) -> str:
+def _inside(element: Element) -> list[list[Element]]:
+    """The columns of a frame."""
+    return in_columns(element.parts, max(element.modes) + 1)
+
+
+def _depth(element: Element) -> int:
+    """The columns that an element takes, those in frames counted one by one."""
+    return sum(max(map(_depth, column)) for column in _inside(element)) if element.parts else 1
+
+
+def _name(label: str) -> str:
     # not as mathematics, which takes matplotlib longer than all the rest
-    return "U" + str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
+    return label.replace("_", "").translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

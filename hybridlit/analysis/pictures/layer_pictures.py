@@ -66,28 +66,37 @@ def layer_pictures(
 def _of_layer(
     layer: QuantumLayer, rows: CallRows | None, gradient: Tensor | None, title: str, samples: str
 ) -> Iterator[tuple[str, Picture]]:
-    space = layer.fock_space
+    shown = layer.outcomes
     if rows is not None:
         # features of half precision would round the probabilities
         features, groups = rows.features.to(layer.phases.dtype), rows.groups
         outcomes, modes, missing = photon_statistics(layer, features, groups)
         if outcomes is not None:
             words = f"where photons go: {title}, {samples}"
-            yield "outcomes", panels.outcome_picture(outcomes, groups, space, words)
+            yield "outcomes", panels.outcome_picture(outcomes, groups, shown, words)
         if modes is not None:
             words = f"photons by mode: {title}, {samples}"
             yield "modes", panels.mode_picture(modes, groups, words)
         if missing:
             yield "output", _mean_output(rows, f"mean output ({missing}): {title}, {samples}")
     words = f"interferometers: {title}"
-    yield "interferometers", panels.interferometer_picture(layer.phases, words)
-    yield "phases", panels.phase_picture(layer.phases, f"phases modulo 2 pi: {title}")
+    yield "interferometers", panels.interferometer_picture(layer.interferometers(), words)
+    mesh = layer.lowering.slots is None
+    if layer.phases.numel():
+        words = f"{'phases modulo 2 pi' if mesh else 'trainable angles'}: {title}"
+        yield "phases", _of_phases(layer, layer.angles(), words)
     if gradient is not None:
-        words = f"gradient of each phase: {title}"
-        yield "phase_gradients", panels.phase_picture(gradient, words, gradients=True)
+        words = f"gradient of each {'phase' if mesh else 'angle'}: {title}"
+        yield "phase_gradients", _of_phases(layer, gradient, words, gradients=True)
     if isinstance(layer.readout, LinearReadout):
         words = f"readout weights: {title}"
-        yield "readout", panels.readout_picture(layer.readout.weight, space, words)
+        yield "readout", panels.readout_picture(layer.readout.weight, shown, words)
+
+
+def _of_phases(layer: QuantumLayer, values: Tensor, title: str, gradients: bool = False) -> Picture:
+    if layer.lowering.slots is None:
+        return panels.phase_picture(values, title, gradients=gradients)
+    return panels.angle_picture(values, layer, title, gradients=gradients)
 
 
 def _mean_output(rows: CallRows, title: str) -> Picture:
@@ -123,12 +132,15 @@ def photon_statistics(
         The means, on the CPU. Circuits that are read out by expectations have no outcomes, since
         simulating them may be out of reach.
     """
-    space = layer.fock_space
-    photons = torch.tensor(layer.input_state)
+    kept = layer.outcomes
+    state = layer.experiment.superposition
+    photons = torch.diag(torch.tensor(layer.experiment.mean_photons))
+    density = photons if state is None else torch.tensor(state.one_body())
 
     def occupation(rows: Tensor) -> Tensor:
-        light = layer.unitary(rows).abs().square()
-        return light @ photons.to(light)
+        unitary = layer.unitary(rows)
+        light: Tensor = unitary.conj() @ density.to(unitary) * unitary
+        return light.sum(-1).real
 
     def mean(run: Callable[[Tensor], Tensor], width: int) -> Tensor:
         """By parts of the samples, few enough that `width` numbers for each fit well."""
@@ -137,16 +149,15 @@ def photon_statistics(
         sums = [groups.sums(run(part), number * rows) for number, part in parts]
         return torch.stack(sums).sum(0).cpu() / groups.counts()[:, None]
 
-    expectations = layer.ansatz.readout.expectation is not None
-    many = "unbunched outcomes" if space.unbunched else "outcomes"
-    missing = f"{in_digits(space.size)} {many} are too many to show"
+    expectations = not layer.ansatz.needs_amplitudes
+    missing = f"{in_digits(kept.size)} {kept.words} are too many to show"
     with torch.no_grad():
-        if not expectations and space.size * len(groups.names) <= _LARGEST:
-            outcomes = mean(layer.probabilities, space.size)
-            states = torch.tensor(space.states, dtype=torch.float64)
+        if not expectations and kept.size * len(groups.names) <= _LARGEST:
+            outcomes = mean(layer.probabilities, kept.size)
+            states = torch.tensor(kept.states, dtype=torch.float64)
             return PhotonStatistics(outcomes, (outcomes.double() @ states).to(outcomes.dtype), "")
-        if space.unbunched:
+        if kept.selected:
             return PhotonStatistics(None, None, missing)
         if expectations:
             missing = "expectations are simulated without outcomes"
-        return PhotonStatistics(None, mean(occupation, space.modes**2), missing)
+        return PhotonStatistics(None, mean(occupation, kept.modes**2), missing)

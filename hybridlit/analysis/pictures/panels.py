@@ -16,10 +16,13 @@ from torch import Tensor
 from hybridlit.analysis.pictures.heat_map import Picture, heat_map, side_by_side
 from hybridlit.analysis.pictures.optical_circuit import kept_positions
 from hybridlit.analysis.pictures.samples import SampleGroups
-from hybridlit.photonics import FockSpace
-from hybridlit.photonics.interferometer import cells, unitaries
+from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.circuit.periods import periods
+from hybridlit.photonics.interferometer import cells
+from hybridlit.photonics.outcomes import Outcomes
 
 __all__ = [
+    "angle_picture",
     "interferometer_picture",
     "mode_picture",
     "outcome_picture",
@@ -33,7 +36,7 @@ _PANELS = 6
 
 
 def outcome_picture(
-    outcomes: Tensor, groups: SampleGroups, space: FockSpace, title: str, most: int = 40
+    outcomes: Tensor, groups: SampleGroups, space: Outcomes, title: str, most: int = 40
 ) -> Picture:
     """Show which outcomes each group of samples brings about, by roots of mean probabilities.
 
@@ -98,9 +101,9 @@ def output_picture(outputs: Tensor, groups: SampleGroups, title: str) -> Picture
     )
 
 
-def interferometer_picture(phases: Tensor, title: str) -> Picture:
-    """Show magnitudes of the unitaries whose cells have these phases, (unitaries, cells, 2)."""
-    magnitudes = unitaries(phases.detach()).abs().cpu()
+def interferometer_picture(unitaries: Tensor, title: str) -> Picture:
+    """Show magnitudes of unitaries `[out, in]`, shape (unitaries, modes, modes)."""
+    magnitudes = unitaries.detach().abs().cpu()
     labels = _numbers(magnitudes.shape[-1])
     panel = partial(_panel, row_title="out", column_title="in", low=0.0, high=1.0)
     before, after, left_out = kept_positions(len(magnitudes), _PANELS)
@@ -149,7 +152,41 @@ def phase_picture(values: Tensor, title: str, *, gradients: bool = False) -> Pic
     return side_by_side(panels, 2 if len(before) < 3 else 4, title + _left_out(left_out))
 
 
-def readout_picture(weights: Tensor, space: FockSpace, title: str, most: int = 120) -> Picture:
+def angle_picture(
+    values: Tensor, layer: PhotonicCircuit, title: str, *, gradients: bool = False, most: int = 120
+) -> Picture:
+    """Show the angles of a circuit of components, or a number for each of them, in a row.
+
+    Args:
+        values: Of each trainable angle, shape (angles,).
+        layer: The circuit.
+        title: Line above.
+        gradients: The values are gradients, not angles in radians.
+        most: Angles shown at most, at least 2, the first and the last ones.
+
+    Returns:
+        The picture; angles are in turns, modulo 1, of what leaves the circuit as it is.
+    """
+    numbers = values.detach().cpu().double().numpy()
+    before, after, left_out = kept_positions(len(numbers), most)
+    shown = before + after
+    if not gradients:
+        turn = periods(layer.lowering)
+        numbers = numbers / np.where(np.isinf(turn), 2 * np.pi, turn) % 1
+    return heat_map(
+        numbers[None, shown],
+        title,
+        [""],
+        [str(layer.lowering.parameters[place]) for place in shown],
+        column_title="angle" + (f" ({left_out:,} in the middle left out)" if left_out else ""),
+        legend="" if gradients else "turns",
+        scale="diverging" if gradients else "cyclic",
+        low=None if gradients else 0.0,
+        high=None if gradients else 1.0,
+    )
+
+
+def readout_picture(weights: Tensor, space: Outcomes, title: str, most: int = 120) -> Picture:
     """Show the weights of a linear readout, shape (outputs, D).
 
     Of more than `most` outcomes, those with the largest weights are shown, in their order.
@@ -191,7 +228,7 @@ def _left_out(number: int) -> str:
     return f" ({number} interferometers in the middle left out)" if number else ""
 
 
-def _kets(space: FockSpace, positions: Tensor) -> list[str]:
+def _kets(space: Outcomes, positions: Tensor) -> list[str]:
     """Names of outcomes."""
     return [_ket(space[position]) for position in positions.tolist()]
 

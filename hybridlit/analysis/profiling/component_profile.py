@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hybridlit.analysis.pictures.style import COMPONENT_COLOURS, new_figure
 from hybridlit.analysis.profiling.part_times import OTHER, Span
 from hybridlit.components import COMPONENTS
 from hybridlit.words import aligned, in_bytes, piped
@@ -22,9 +23,6 @@ __all__ = ["ComponentProfile", "PartProfile", "Timing"]
 
 _BUSY = 0.2
 """Share of the time without a processor from which on a machine was busy."""
-
-_COLOURS = {"classical": "#4878a8", "photonic": "#d1495b", OTHER: "#8d99a6"}
-
 
 _HEADINGS = ("part", "component", "forward ms", "backward ms", "share")
 _SIZES = ("parameters", "gradients", "kept for backward", "outputs")
@@ -160,16 +158,13 @@ class ComponentProfile:
         Raises:
             ImportError: If matplotlib, of the extra `plot`, is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-            from matplotlib.patches import Patch
-        except ImportError as error:
-            raise ImportError("figures need matplotlib: pip install 'hybridlit[plot]'") from error
-        figure = Figure(figsize=(8, 1.6 + 0.45 * len(self.parts)), layout="constrained")
+        figure = new_figure(8, 1.6 + 0.45 * len(self.parts))
+        from matplotlib.patches import Patch
+
         axes = figure.add_subplot()
         longest = max(part.forward.median + part.backward.median for part in self.parts)
         for row, part in enumerate(self.parts):
-            colour = _COLOURS[part.component]
+            colour = COMPONENT_COLOURS[part.component]
             forward, backward = part.forward.median, part.backward.median
             axes.barh(row, forward, color=colour)
             axes.barh(row, backward, left=forward, color=colour, alpha=0.45)
@@ -182,7 +177,7 @@ class ComponentProfile:
         axes.set_title(self._heading(), size=11)
         axes.spines[["top", "right"]].set_visible(False)
         shown = [name for name, share in self.shares.items() if share > 0]
-        keys = [Patch(color=_COLOURS[name], label=name) for name in shown]
+        keys = [Patch(color=COMPONENT_COLOURS[name], label=name) for name in shown]
         keys.append(Patch(color="#444444", label="forward"))
         if self.backward:
             keys.append(Patch(color="#444444", alpha=0.45, label="backward"))

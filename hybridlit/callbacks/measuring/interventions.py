@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -15,20 +15,18 @@ from torch.optim import Optimizer
 from hybridlit.analysis.evaluation import tensors_in
 from hybridlit.analysis.loss_change.intervention import Verdict, compared_copies
 from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, batches_in_turns, in_one
-from hybridlit.callbacks.measuring.probes import full_precision, keep_first
+from hybridlit.callbacks.measuring.probes import (
+    all_of_all_processes,
+    full_precision,
+    keep_first,
+    of_all_processes,
+)
 from hybridlit.callbacks.measuring.repeated_training import adopt, repeated_training
+from hybridlit.ranks import alone
 from hybridlit.resume.packed import packed, unpacked
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["Interventions"]
-
-
-class _Kept(NamedTuple):
-    """What copies are trained and judged on, the same in all processes."""
-
-    batches: dict[str, list[Any]]
-    shuffled: bool
-    origin: Origin
 
 
 class Interventions:
@@ -46,7 +44,7 @@ class Interventions:
         self.most_steps, self._most_batches = steps, batches
         self._origin: Origin | None = None
         self._batches: dict[str, list[Any]] = {"train": [], "val": []}
-        self._shuffled = False
+        self._shuffled = self._waiting = False
         self._spent = self._draw = 0
         self._modes: dict[str, bool] = {}
         self._saved: dict[str, Any] | None = None  # state until batches or origin change
@@ -96,8 +94,8 @@ class Interventions:
     def keep(self, model: LightningModule, batch: Any, batch_idx: int) -> None:
         """Keep the first training batches, whether others follow, and the modes of modules."""
         if not self._shuffled and batch_idx == 0 and self._batches["train"]:
-            self._shuffled = not _same(batch, self._batches["train"][0])
-        self._keep("train", batch, batch_idx)
+            self._shuffled = not _same(of_all_processes(batch), self._batches["train"][0])
+        self._keep("train", batch, batch_idx, together=True)
         if not self._modes:
             self._modes = {name: module.training for name, module in model.named_modules()}
 
@@ -107,7 +105,13 @@ class Interventions:
 
     def keep_validation(self, batch: Any, batch_idx: int) -> None:
         """Keep the first validation batches."""
-        self._keep("val", batch, batch_idx)
+        self._waiting |= self._keep("val", batch, batch_idx)
+
+    def end_validation(self) -> None:
+        """Put together what processes have kept of a first validation."""
+        if self._waiting:
+            self._waiting = False
+            self._batches["val"] = all_of_all_processes(self._batches["val"])
 
     def keep_rates(self, optimizer: Optimizer) -> None:
         """Keep the learning rates of an optimizer that is about to step."""
@@ -141,13 +145,12 @@ class Interventions:
             min_cost: The smallest difference that matters.
             last: Parts that are named only if no other is.
         """
-        kept = self._kept(trainer)
-        batches = kept.batches
-        again = kept.shuffled and bool(in_one(batches["train"])[1])
-        with undisturbed(), full_precision(trainer, model):
+        batches = self._batches
+        again = self._shuffled and bool(in_one(batches["train"])[1])
+        with undisturbed(), full_precision(trainer, model), alone():
             for draw in range(2 if again else 1):
                 copies: dict[str | None, TrainedCopy] = {
-                    part: self._copy(trainer, model, kept, {*frozen, *names}, draw)
+                    part: self._copy(trainer, model, {*frozen, *names}, draw)
                     for part, names in [(None, ()), *parts.items()]
                 }
                 found = compared_copies(
@@ -166,8 +169,8 @@ class Interventions:
         self, trainer: Trainer, model: LightningModule, frozen: Collection[str], steps: int
     ) -> None:
         """Let a model and its optimizer go on from a copy trained with something frozen."""
-        with undisturbed(), full_precision(trainer, model):
-            copied = self._copy(trainer, model, self._kept(trainer), frozen, self._draw)
+        with undisturbed(), full_precision(trainer, model), alone():
+            copied = self._copy(trainer, model, frozen, self._draw)
             copied.train(steps)
         self._spent += steps
         adopt(trainer, model, copied)
@@ -176,27 +179,25 @@ class Interventions:
         """Return how many steps a copy takes to be as far as the run."""
         return 0 if self._origin is None else min(step - self._origin.step, self.most_steps)
 
-    def _keep(self, probe: str, batch: Any, batch_idx: int) -> None:
-        if keep_first(self._batches[probe], batch, batch_idx, self._most_batches):
+    def _keep(self, probe: str, batch: Any, batch_idx: int, together: bool = False) -> bool:
+        most = self._most_batches
+        kept = keep_first(self._batches[probe], batch, batch_idx, most, together)
+        if kept:
             self._saved = None
-
-    def _kept(self, trainer: Trainer) -> _Kept:
-        if self._origin is None or not all(self._batches.values()):
-            raise RuntimeError("no batches have been kept")
-        batches, shuffled = trainer.strategy.broadcast((self._batches, self._shuffled))
-        return _Kept(batches, shuffled, self._origin)
+        return kept
 
     def _copy(
         self,
         trainer: Trainer,
         model: LightningModule,
-        kept: _Kept,
         frozen: Collection[str],
         draw: int,
     ) -> TrainedCopy:
-        batch = batches_in_turns(kept.batches["train"], kept.shuffled, draw)
-        moments = _by_number(kept.origin.moments, trainer, model)
-        origin = replace(kept.origin, moments=moments)
+        if self._origin is None or not all(self._batches.values()):
+            raise RuntimeError("no batches have been kept")
+        batch = batches_in_turns(self._batches["train"], self._shuffled, draw)
+        moments = _by_number(self._origin.moments, trainer, model)
+        origin = replace(self._origin, moments=moments)
         return repeated_training(trainer, model, origin, batch, self._modes, frozen, draw)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hybridlit.analysis.loss_change.allocation import losses_of_both, merged, row_losses
 from hybridlit.analysis.loss_change.retraining import seed_torch
 from hybridlit.analysis.replacement import losses_without
+from hybridlit.ranks import every_rank, in_turns
 from hybridlit.undisturbed import undisturbed
 
 __all__ = ["Probes", "evaluation", "full_precision", "keep_first"]
@@ -38,13 +39,13 @@ class Probes:
     def keep(self, probe: str, batch: Any, batch_idx: int) -> None:
         """Keep a batch of `"train"` or `"val"` if it is one of the first, before `ready`."""
         if not self._complete:
-            keep_first(self._batches[probe], batch, batch_idx, self._most)
+            keep_first(self._batches[probe], batch, batch_idx, self._most, probe == "train")
 
-    def ready(self, trainer: Trainer) -> bool:
-        """Take the batches of the first process from now on, and tell if there are some of both."""
+    def ready(self) -> bool:
+        """Take no more batches if there are some of both, and tell if so; after a validation."""
         if not self._complete and all(self._batches.values()):
-            found = {name: merged(batches) for name, batches in self._batches.items()}
-            self._batches = trainer.strategy.broadcast(found)
+            self._batches["val"] = all_of_all_processes(self._batches["val"])
+            self._batches = {name: merged(batches) for name, batches in self._batches.items()}
             self._complete = True
         return self._complete
 
@@ -71,7 +72,32 @@ class Probes:
         return {part: float(value) for part, value in found.items()}
 
 
-def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
+def of_all_processes(share: Any) -> Any:
+    """Put together what processes have of a batch, rows in turns, as one process would have it.
+
+    Each must ask, one that has no share with None. Batches that are no tensors of rows cannot be
+    put together: the first one's is that of all.
+    """
+    shares = every_rank(share)
+    there = [each for each in shares if each is not None]
+    whole = merged(there)
+    if len(there) == 1 or len(whole) > 1:
+        return there[0]
+    nothing = [column[:0] for column in there[0]]
+    rows = [nothing if each is None else each for each in shares]
+    in_order = [in_turns(column) for column in zip(*rows, strict=True)]
+    return whole[0] if any(column is None for column in in_order) else tuple(in_order)
+
+
+def all_of_all_processes(kept: list[Any]) -> list[Any]:
+    """Put together several batches, of which a process may have one less than others."""
+    most = max(every_rank(len(kept)))
+    return [of_all_processes(kept[i] if i < len(kept) else None) for i in range(most)]
+
+
+def keep_first(
+    kept: list[Any], batch: Any, batch_idx: int, most: int, together: bool = False
+) -> bool:
     """Copy a batch to the CPU if it is one of the first of the first epoch; tell whether it is.
 
     Args:
@@ -79,11 +105,13 @@ def keep_first(kept: list[Any], batch: Any, batch_idx: int, most: int) -> bool:
         batch: The batch.
         batch_idx: Its number in its epoch.
         most: How many to keep.
+        together: Whether to keep what all processes have of it.
     """
     # an epoch of fewer batches must not begin again in the next one
     if not batch_idx == len(kept) < most:
         return False
-    kept.append(apply_to_collection(batch, Tensor, lambda t: t.detach().cpu().clone()))
+    own = apply_to_collection(batch, Tensor, lambda t: t.detach().cpu().clone())
+    kept.append(of_all_processes(own) if together else own)
     return True
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import nn
 from torch.optim import Optimizer
 
@@ -16,7 +15,7 @@ from hybridlit.analysis.loss_change.retraining import Origin, TrainedCopy, copie
 from hybridlit.callbacks.measuring.copies import copy_of
 from hybridlit.components import split_parameters
 from hybridlit.optimizers import only_optimizer
-from hybridlit.templates.stages import ComponentsInTurn
+from hybridlit.templates.training.stages import ComponentsInTurn
 
 __all__ = ["adopt", "repeated_training"]
 
@@ -52,9 +51,9 @@ def repeated_training(
     copied = copy_of(model)
 
     def clip(optimizer: Optimizer) -> None:
-        algorithm = GradClipAlgorithmType(trainer.gradient_clip_algorithm or "norm")
-        value = trainer.gradient_clip_val or 0.0
-        trainer.precision_plugin.clip_gradients(optimizer, value, algorithm)
+        copied.configure_gradient_clipping(
+            optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+        )
 
     return TrainedCopy(
         copied,

@@ -13,19 +13,25 @@ from collections.abc import Callable, Iterable
 from itertools import chain, combinations, islice
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hybridlit.photonics.circuit.angles import Data
+from hybridlit.photonics.circuit.circuit import Circuit
+from hybridlit.photonics.circuit.components import PhaseShifter
+from hybridlit.photonics.circuit.encoding import Encoding
+from hybridlit.photonics.circuit.meshes import Interferometer
 from hybridlit.photonics.vocabulary import Vocabulary
 
-__all__ = ["CircuitType", "Encoding", "explicit", "parallel", "parallel_columns", "series"]
-
-Encoding = npt.NDArray[np.float64]
-"""Phases in units of pi for each unit of a feature, shape (columns, modes, features).
-
-Rules take the numbers of features, at least 1, and of modes, at least 2.
-"""
+__all__ = [
+    "CircuitType",
+    "Encoding",
+    "explicit",
+    "meshes_between",
+    "parallel",
+    "parallel_columns",
+    "series",
+]
 
 
 def series(features: int, modes: int) -> Encoding:
@@ -119,3 +125,16 @@ def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
             "same factor on all modes of every column, a global phase; give some mode another one"
         )
     return array
+
+
+def meshes_between(encoding: Encoding) -> Circuit:
+    """Return the circuit of whole meshes with the columns of an encoding between them."""
+    circuit = Circuit(encoding.shape[1])
+    for column in encoding:
+        circuit.add(Interferometer())
+        shifted = np.flatnonzero(column.any(axis=1)).tolist() or [0]
+        for mode in shifted:
+            used = np.flatnonzero(column[mode]).tolist() or [0]
+            weights = {feature: math.pi * column[mode, feature] for feature in used}
+            circuit.add(PhaseShifter(Data(weights)), mode)
+    return circuit.add(Interferometer(phases="input"))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.circuit.builders import Encoding
+from hybridlit.photonics.circuit.lowering import Lowering
 from hybridlit.photonics.kernels.compiled import PHASE_BOUND
 
 __all__ = ["LinearMap", "hides_terms", "tuned", "turned_back"]
@@ -43,14 +43,15 @@ class LinearMap(NamedTuple):
     widest: float
 
     @classmethod
-    def of(cls, encoding: Encoding, dtype: torch.dtype, device: torch.device) -> LinearMap:
-        """Return the map of an encoding (columns, modes, features), on a device."""
-        factors = encoding.reshape(-1, encoding.shape[-1])
+    def of(cls, circuit: Lowering, dtype: torch.dtype, device: torch.device) -> LinearMap:
+        """Return the map of a circuit's encoding (columns, modes, features), on a device."""
+        encoding = circuit.encoding
+        factors = encoding.reshape(math.prod(encoding.shape[:2]), encoding.shape[2])
         terms = np.count_nonzero(factors, axis=1)[:, None]
         alone = np.abs(factors[terms[:, 0] == 1]).max(axis=0, initial=0.0)
         return cls(
             encoding=torch.tensor(factors * math.pi, dtype=dtype, device=device),
-            tuned_by=torch.tensor(np.maximum(factors.any(axis=1).cumsum() - 1, 0), device=device),
+            tuned_by=torch.tensor(circuit.tuned_by, device=device),
             half_turns=None if device.type == "mps" else torch.tensor(factors, device=device),
             hides=bool((terms * np.abs(factors) > alone * (1 + 1e-9)).any()),
             widest=math.pi * float(np.abs(factors[terms[:, 0] > 1]).sum(1).max(initial=0.0)),

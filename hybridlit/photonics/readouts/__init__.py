@@ -7,5 +7,6 @@ enough to look at a few. The identity brings s to s, where one group of outcomes
 others none (after post-selection: a unitary that sends all photons to one unbunched outcome's
 modes), and a permutation of modes permutes :math:`\langle n_j\rangle = s_j` unless all are equal.
 Constant pair correlations would need the same :math:`s_j (s_j - 1)` in all modes and their Haar
-mean, :math:`2 n (n - 1) / (m (m + 1))`, which leaves one photon.
+mean, :math:`2 n (n - 1) / (m (m + 1))`, which leaves one photon. Where a
+rule keeps outcomes, `selected.py` looks.
 """

@@ -10,16 +10,19 @@ products cost:
           \quad G_{ij} = \sum_k s_k U_{ik}^* U_{jk}
 
 The second is :math:`\langle n_i n_j\rangle` for two modes and :math:`\langle n_i (n_i - 1)\rangle`
-for one.
+for one. Where outcomes are post-selected there is no such form, and both are sums over outcomes: an
+unbunched :math:`\langle n_i\rangle` is the probability that the detector of mode i clicks.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.readouts.row import Readout
+from hybridlit.photonics.superposition import Superposition
 
 __all__ = [
     "MODE_EXPECTATIONS",
@@ -86,18 +89,36 @@ def distinguishable_pair_correlations(transfer: Tensor, photons: Tensor) -> Tens
     return pairs[:, first, second]
 
 
-def _refuse_same_means(space: FockSpace, occupation: tuple[int, ...], size: int) -> str:
-    if len(set(occupation)) > 1:
+def _normal_ordered_pairs(photons: Tensor) -> Tensor:
+    """Products of the photons of all pairs of modes; of one mode n (n - 1)."""
+    first, second = torch.triu_indices(photons.shape[1], photons.shape[1], device=photons.device)
+    pairs: Tensor = photons[:, first] * (photons[:, second] - (first == second).to(photons.dtype))
+    return pairs
+
+
+def _refuse_same_means(
+    outcomes: Outcomes, state: tuple[int, ...] | Superposition | None, size: int
+) -> str:
+    if outcomes.selected or state is None:
+        return ""
+    if isinstance(state, Superposition):
+        same = np.eye(outcomes.modes) * state.photons / outcomes.modes
+        constant = np.allclose(state.one_body(), same, rtol=0, atol=1e-9)
+    else:
+        constant = len(set(state)) == 1
+    if not constant:
         return ""
     return (
-        f"needs an input state that differs from mode to mode, got {occupation}: its mean photon "
+        f"needs an input state that differs from mode to mode, got {state}: its mean photon "
         "numbers are the same behind every interferometer, so that no feature reaches the output; "
         "change n_photons, n_modes or input_state, or use 'pair_correlations' or 'linear'"
     )
 
 
-def _refuse_one_photon(space: FockSpace, occupation: tuple[int, ...], size: int) -> str:
-    if sum(occupation) > 1:
+def _refuse_one_photon(
+    outcomes: Outcomes, state: tuple[int, ...] | Superposition | None, size: int
+) -> str:
+    if outcomes.space.photons > 1:
         return ""
     return (
         "needs n_photons of at least 2, got 1: a single photon has no pair, so that every output "
@@ -107,14 +128,16 @@ def _refuse_one_photon(space: FockSpace, occupation: tuple[int, ...], size: int)
 
 MODE_EXPECTATIONS = Readout(
     words="mean photon numbers",
-    only_size=lambda space: space.modes,
+    only_size=lambda outcomes: outcomes.modes,
     refusal=_refuse_same_means,
     expectation=mode_expectations,
+    statistic=lambda photons: photons,
 )
 PAIR_CORRELATIONS = Readout(
     words="pair correlations",
-    only_size=lambda space: space.modes * (space.modes + 1) // 2,
+    only_size=lambda outcomes: outcomes.modes * (outcomes.modes + 1) // 2,
     refusal=_refuse_one_photon,
     expectation=pair_correlations,
     distinguishable=distinguishable_pair_correlations,
+    statistic=_normal_ordered_pairs,
 )

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.readouts.row import Readout
+from hybridlit.photonics.superposition import Superposition
 
 __all__ = ["GROUPING", "LEXGROUPING", "MODGROUPING", "GroupingReadout"]
 
@@ -68,19 +69,21 @@ class GroupingReadout(nn.Module):
         return f"states={self.states}, output_size={self.output_size}, {kind}"
 
 
-def _refusal(space: FockSpace, occupation: tuple[int, ...], size: int) -> str:
-    if 2 <= size <= space.size:
+def _refusal(outcomes: Outcomes, state: tuple[int, ...] | Superposition | None, size: int) -> str:
+    if 2 <= size <= outcomes.size:
         return ""
     return (
-        f"sums over groups: output_size must be 2 to {space.size}, got {size}: one group always "
-        f"sums to 1, and more groups than the {space.size} outcomes leave some always 0; use "
+        f"sums over groups: output_size must be 2 to {outcomes.size}, got {size}: one group always "
+        f"sums to 1, and more groups than the {outcomes.size} outcomes leave some always 0; use "
         "'linear' for any size"
     )
 
 
 def _module(consecutive: bool) -> Callable[..., nn.Module]:
-    def make(space: FockSpace, size: int, count: int | None, device: Any, dtype: Any) -> nn.Module:
-        return GroupingReadout(space.size, size, consecutive=consecutive, device=device)
+    def make(
+        outcomes: Outcomes, size: int, count: int | None, device: Any, dtype: Any
+    ) -> nn.Module:
+        return GroupingReadout(outcomes.size, size, consecutive=consecutive, device=device)
 
     return make
 

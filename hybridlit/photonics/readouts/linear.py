@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.readouts.row import Readout
 
 __all__ = ["LINEAR", "NONE", "LinearReadout", "StackedLinearReadout"]
@@ -89,26 +89,26 @@ class StackedLinearReadout(nn.Module):
 
 
 def _module(
-    space: FockSpace,
+    outcomes: Outcomes,
     size: int,
     count: int | None,
     device: torch.device | None,
     dtype: torch.dtype | None,
 ) -> nn.Module:
     if count is None:
-        return LinearReadout(space.size, size, device, dtype)
-    return StackedLinearReadout(count, space.size, size, device, dtype)
+        return LinearReadout(outcomes.size, size, device, dtype)
+    return StackedLinearReadout(count, outcomes.size, size, device, dtype)
 
 
 LINEAR = Readout(
     words="linear readout",
     only_size=None,
-    refusal=lambda space, occupation, size: "",
+    refusal=lambda outcomes, occupation, size: "",
     module=_module,
-    numbers=lambda space, size: 2 * space.size * size,
+    numbers=lambda outcomes, size: 2 * outcomes.size * size,
 )
 NONE = Readout(
     words="their probabilities",
-    only_size=lambda space: space.size,
-    refusal=lambda space, occupation, size: "",
+    only_size=lambda outcomes: outcomes.size,
+    refusal=lambda outcomes, occupation, size: "",
 )

@@ -15,6 +15,8 @@ from hybridlit.photonics.kernels.compiled.layout import PHASE_BOUND
 from hybridlit.photonics.kernels.compiled.parts import (
     amplitudes_backward,
     amplitudes_forward,
+    planes_backward,
+    planes_forward,
     unitaries_backward,
     unitaries_forward,
 )
@@ -28,6 +30,8 @@ __all__ = [
     "PHASE_BOUND",
     "amplitudes_backward",
     "amplitudes_forward",
+    "planes_backward",
+    "planes_forward",
     "probabilities_backward",
     "probabilities_forward",
     "unitaries_backward",

@@ -7,8 +7,10 @@ before, since its memory holds other numbers.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -65,12 +67,14 @@ class Layer:
         """Return whether the backward pass is faster if it computes every tile again."""
         return -(-batch // self.width) * self.tile_scalars * self.itemsize > KEEP_BYTES
 
-    def forward(self, addresses: list[int], batch: int, tiles: int, keep: bool) -> bool:
+    def forward(
+        self, addresses: list[int], batch: int, tiles: int, keep: bool, build: bool
+    ) -> bool:
         """Fill probabilities (batch, states), their sum (batch; unbunched only) and unitaries.
 
         `addresses` are those of contiguous angles, data phases, probabilities, sums, unitaries, and
         of tiles for the backward pass, used to `keep` them. Returns whether every angle and phase
-        is finite and within its bound.
+        is finite and within its bound. `build` says whether angles make the unitaries.
         """
         plan, itemsize, depth, run = self.plan, self.itemsize, self.depth, self._layer_forward
         *outer, tiles_at = addresses
@@ -88,18 +92,25 @@ class Layer:
         threads = torch.get_num_threads()
         workers = 1 if threads == 1 else worthwhile(batch * self.work, tiles, threads)
         if workers == 1:
-            return not call(0, 0, tiles, True)
-        unusable = call(0, 0, 0, True)
+            return not call(0, 0, tiles, build)
+        unusable = build and call(0, 0, 0, True)
         return not (any(run_tiles(call, tiles, workers)) or unusable)
 
     def backward(
-        self, addresses: list[int], strides: tuple[int, int], batch: int, keep: bool
+        self,
+        addresses: list[int],
+        strides: tuple[int, int],
+        batch: int,
+        keep: bool,
+        matrices: Tensor | None,
     ) -> None:
         """Fill gradients of angles (depth + 1, cells, 2) and data phases (depth, modes, batch).
 
         `addresses` are those of data phases, gradient of the probabilities, sums, their gradient or
         0, unitaries, tiles that the forward call may have kept (`keep`), and of the two gradients.
         `strides`, of the first gradient along batch and states, are in numbers, and may be 0.
+        `matrices` (depth + 1, modes, modes, 2) gets the gradients of the unitaries instead of the
+        angles, if given.
         """
         plan, itemsize, depth, run = self.plan, self.itemsize, self.depth, self._layer_backward
         phases_at, grad_at, mass_at, grad_mass_at, unitaries_at, tiles_at, *results = addresses
@@ -110,7 +121,8 @@ class Layer:
         tiles, threads = self.tiles(batch), torch.get_num_threads()
         workers = 1 if threads == 1 else worthwhile(2 * batch * self.work, tiles, threads)
         # Each worker sums its own gradients of the unitaries.
-        totals = np.zeros((workers, self._totals), dtype=f"f{itemsize}") if workers > 1 else None
+        shared = workers > 1 or matrices is not None
+        totals = np.zeros((workers, self._totals), dtype=f"f{itemsize}") if shared else None
 
         def call(
             worker: int, start: int, stop: int, clear: bool = True, meshes: bool = False
@@ -130,10 +142,37 @@ class Layer:
         if totals is None:
             call(0, 0, tiles, True, True)
             return
-        run_tiles(call, tiles, workers)
+        if workers == 1:
+            call(0, 0, tiles)
+        else:
+            run_tiles(call, tiles, workers)
         for others in totals[1:]:
             totals[0] += others
-        call(0, 0, 0, False, True)
+        if matrices is None:
+            call(0, 0, 0, False, True)
+        else:
+            self._read_totals(totals[0], matrices)
+
+    def fill(self, matrices: Tensor, unitaries: Tensor) -> None:
+        """Put matrices (circuits, depth + 1, modes, modes) where `forward` finds unitaries."""
+        modes, inputs = self.plan.modes, self.plan.inputs
+        planes = torch.view_as_real(matrices).movedim(-1, -2)
+        pitch, first = (-(-size // self.width) * self.width for size in (modes, len(inputs)))
+        # Of the first one only the columns of the occupied input modes are followed.
+        place = unitaries[:, : modes * 2 * first].view(-1, modes, 2, first)
+        place[..., : len(inputs)] = planes[:, 0][..., inputs]
+        size = modes * 2 * pitch
+        place = unitaries[:, size : (self.depth + 1) * size].view(-1, self.depth, modes, 2, pitch)
+        place[..., :modes] = planes[:, 1:]
+
+    def _read_totals(self, totals: npt.NDArray[Any], matrices: Tensor) -> None:
+        """Sum gradients over lanes: of the first unitary (columns, modes), else (modes, modes)."""
+        modes, inputs = self.plan.modes, self.plan.inputs
+        sums = torch.from_numpy(totals).view(self.depth + 1, modes * modes, 2, self.width).sum(-1)
+        matrices[1:] = sums[1:].view(self.depth, modes, modes, 2)
+        matrices[0] = 0
+        first = sums[0, : len(inputs) * modes].view(len(inputs), modes, 2)
+        matrices[0][:, inputs] = first.transpose(0, 1)
 
 
 def _layer(occupied: tuple[int, ...], unbunched: bool, data_phases: Tensor) -> Layer:
@@ -147,7 +186,7 @@ def _layer(occupied: tuple[int, ...], unbunched: bool, data_phases: Tensor) -> L
 
 
 def probabilities_forward(
-    phases: Tensor,
+    interferometers: Tensor,
     data_phases: Tensor,
     occupied: tuple[int, ...],
     unbunched: bool,
@@ -156,7 +195,8 @@ def probabilities_forward(
     """Return probabilities and what the gradient needs.
 
     Args:
-        phases: Of the interferometers, shape (..., columns + 1, cells, 2).
+        interferometers: Phases of meshes, shape (..., columns + 1, cells, 2), real; or matrices,
+            shape (..., columns + 1, modes, modes), complex.
         data_phases: Shape (..., columns, modes, batch).
         occupied: The input mode of each photon, in the order of computation.
         unbunched: Keep outcomes with at most one photon a mode, renormalised.
@@ -167,39 +207,47 @@ def probabilities_forward(
         for `probabilities_backward`, the first of which is the kept mass (..., batch), empty unless
         unbunched.
     """
-    if phases.dtype != data_phases.dtype:
-        raise TypeError(f"phases are {phases.dtype} and data phases {data_phases.dtype}")
+    build = not interferometers.is_complex()
+    if interferometers.dtype.to_real() != data_phases.dtype:
+        raise TypeError(
+            f"interferometers are {interferometers.dtype} and data phases {data_phases.dtype}"
+        )
     *stack, depth, modes, batch = data_phases.shape
     circuits = math.prod(stack)
     layer = _layer(occupied, unbunched, data_phases)
-    phases = phases.resolve_neg().contiguous()
+    interferometers = interferometers.resolve_conj().resolve_neg().contiguous()
     data_phases = data_phases.resolve_neg().contiguous()
     states = layer.plan.states
     result = data_phases.new_empty(*stack, batch, states)
     mass = data_phases.new_empty((*stack, batch) if unbunched else 0)
     unitaries = data_phases.new_empty(circuits, layer.unitary_scalars)
+    if not build:
+        if not bool(torch.isfinite(torch.view_as_real(interferometers)).all()):
+            return None, []
+        layer.fill(interferometers.flatten(0, -4) if stack else interferometers[None], unitaries)
     if recompute is None:
         recompute = layer.recomputes(circuits * batch)
     parts = layer.tiles(batch)
     kept = 0 if recompute else parts * layer.tile_scalars
     tiles = data_phases.new_empty(circuits, kept)
     addresses = [
-        phases.data_ptr(), data_phases.data_ptr(), result.data_ptr(), mass.data_ptr(),
+        interferometers.data_ptr(), data_phases.data_ptr(), result.data_ptr(), mass.data_ptr(),
         unitaries.data_ptr(), tiles.data_ptr(),
     ]  # fmt: skip
     numbers = [
-        2 * (depth + 1) * layer.cells, depth * modes * batch, batch * states,
+        2 * (depth + 1) * layer.cells * build, depth * modes * batch, batch * states,
         batch if unbunched else 0, layer.unitary_scalars, kept,
     ]  # fmt: skip
     for circuit in range(circuits):
         if circuit:
             addresses = _behind(addresses, numbers, layer)
-        if not layer.forward(addresses, batch, parts, kept > 0):
+        if not layer.forward(addresses, batch, parts, kept > 0, build):
             return None, []
     return result, [mass, unitaries, tiles]
 
 
 def probabilities_backward(
+    interferometers: Tensor,
     data_phases: Tensor,
     occupied: tuple[int, ...],
     unbunched: bool,
@@ -207,9 +255,10 @@ def probabilities_backward(
     grad: Tensor,
     grad_mass: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of the interferometers' phases and of the data phases.
+    """Return the gradients of the interferometers and of the data phases.
 
     Args:
+        interferometers: As for `probabilities_forward`.
         data_phases: As for `probabilities_forward`.
         occupied: As for `probabilities_forward`.
         unbunched: As for `probabilities_forward`.
@@ -218,13 +267,19 @@ def probabilities_backward(
         grad_mass: Gradient of the kept mass, shape (..., batch), or None.
 
     Returns:
-        Shapes (..., columns + 1, cells, 2) and (..., columns, modes, batch).
+        The same shapes as theirs.
     """
     *stack, depth, modes, batch = data_phases.shape
     circuits = math.prod(stack)
     layer = _layer(occupied, unbunched, data_phases)
     mass, unitaries, tiles = saved
-    grad_phases = data_phases.new_empty(*stack, depth + 1, layer.cells, 2)
+    matrices = interferometers.is_complex()
+    grad_meshes = torch.empty_like(interferometers, memory_format=torch.contiguous_format)
+    parts = (
+        torch.view_as_real(grad_meshes).view(circuits, depth + 1, modes, modes, 2)
+        if matrices
+        else None
+    )
     grad_data = data_phases.new_empty(data_phases.shape)
     data_phases, grad = data_phases.resolve_neg().contiguous(), grad.resolve_neg()
     if len(stack) > 1:
@@ -236,19 +291,20 @@ def probabilities_backward(
     kept = tiles.shape[-1]
     addresses = [
         data_phases.data_ptr(), grad.data_ptr(), mass.data_ptr(), grad_mass_at,
-        unitaries.data_ptr(), tiles.data_ptr(), grad_phases.data_ptr(), grad_data.data_ptr(),
+        unitaries.data_ptr(), tiles.data_ptr(), grad_meshes.data_ptr(), grad_data.data_ptr(),
     ]  # fmt: skip
     columns = depth * modes * batch
     numbers = [
         columns, between[0] if between else 0, batch if unbunched else 0,
         0 if grad_mass is None else batch, layer.unitary_scalars, kept,
-        2 * (depth + 1) * layer.cells, columns,
+        0 if matrices else 2 * (depth + 1) * layer.cells, columns,
     ]  # fmt: skip
     for circuit in range(circuits):
         if circuit:
             addresses = _behind(addresses, numbers, layer)
-        layer.backward(addresses, (along_batch, along_states), batch, kept > 0)
-    return grad_phases, grad_data
+        of_circuit = None if parts is None else parts[circuit]
+        layer.backward(addresses, (along_batch, along_states), batch, kept > 0, of_circuit)
+    return grad_meshes, grad_data
 
 
 def _behind(addresses: list[int], numbers: list[int], layer: Layer) -> list[int]:

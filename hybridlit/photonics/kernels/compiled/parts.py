@@ -16,6 +16,8 @@ __all__ = [
     "Amplitudes",
     "amplitudes_backward",
     "amplitudes_forward",
+    "planes_backward",
+    "planes_forward",
     "unitaries_backward",
     "unitaries_forward",
 ]
@@ -108,10 +110,7 @@ def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bo
         occupied: The input mode of each photon, in the order of computation.
         unbunched: Keep outcomes with at most one photon a mode.
     """
-    planes, run = _planes(columns), _amplitudes(columns, occupied, unbunched)
-    batch = columns.shape[2]
-    result = planes.new_empty(2, batch, run.plan.states)
-    run.forward(planes.data_ptr(), result.data_ptr(), batch, torch.get_num_threads())
+    result = planes_forward(_planes(columns), occupied, unbunched)
     return torch.complex(result[0], result[1])
 
 
@@ -119,16 +118,42 @@ def amplitudes_backward(
     columns: Tensor, grad: Tensor, occupied: tuple[int, ...], unbunched: bool
 ) -> Tensor:
     """Return the gradient of the columns from that of the amplitudes, shape (batch, D)."""
-    planes, above, run = _planes(columns), _planes(grad), _amplitudes(columns, occupied, unbunched)
-    result = torch.empty_like(planes)
-    addresses = planes.data_ptr(), above.data_ptr(), result.data_ptr()
-    run.backward(*addresses, columns.shape[2], torch.get_num_threads())
+    result = planes_backward(_planes(columns), _planes(grad), occupied, unbunched)
     return torch.complex(result[0], result[1])
 
 
+def planes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:
+    """Return what `amplitudes_forward` does, of and in real and imaginary parts.
+
+    Args:
+        columns: Shape (2, modes, photons, batch), real, contiguous.
+        occupied: As for `amplitudes_forward`.
+        unbunched: As for `amplitudes_forward`.
+
+    Returns:
+        Shape (2, batch, D).
+    """
+    run = _amplitudes(columns, occupied, unbunched)
+    result = columns.new_empty(2, columns.shape[3], run.plan.states)
+    addresses = columns.data_ptr(), result.data_ptr()
+    run.forward(*addresses, columns.shape[3], torch.get_num_threads())
+    return result
+
+
+def planes_backward(
+    columns: Tensor, grad: Tensor, occupied: tuple[int, ...], unbunched: bool
+) -> Tensor:
+    """Return the gradient of `columns` of `planes_forward` from that of its result, contiguous."""
+    run = _amplitudes(columns, occupied, unbunched)
+    result = torch.empty_like(columns)
+    addresses = columns.data_ptr(), grad.data_ptr(), result.data_ptr()
+    run.backward(*addresses, columns.shape[3], torch.get_num_threads())
+    return result
+
+
 def _amplitudes(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Amplitudes:
-    plan = plan_for(len(columns), occupied, unbunched, True)
-    return Amplitudes(plan, columns.element_size() // 2)
+    plan = plan_for(columns.shape[1], occupied, unbunched, True)
+    return Amplitudes(plan, columns.element_size())
 
 
 def _planes(values: Tensor) -> Tensor:

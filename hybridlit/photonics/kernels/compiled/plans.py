@@ -55,6 +55,8 @@ class Plan:
             raise ValueError(f"{max(sizes)} states of {modes} modes are beyond 32-bit links")
         columns = list(range(photons)) if separate else sorted(set(occupied))
         self.columns = len(columns)
+        #: The input mode of each column.
+        self.inputs = sorted(set(occupied)) if not separate else list(occupied)
         starts = np.concatenate(([0], np.cumsum(sizes)))[:-1]
         children = [modes - k if unbunched else modes for k in range(photons + 1)]
         parents = [self._parent_links(k, sizes) for k in range(photons + 1)]

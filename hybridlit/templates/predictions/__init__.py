@@ -1,0 +1,1 @@
+"""From raw rows to predictions with names, and how far to trust them."""

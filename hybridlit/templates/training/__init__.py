@@ -1,0 +1,1 @@
+"""How a template is trained: optimizers, rates over a run, stages, and what a resume changes."""

@@ -107,6 +107,8 @@ from .photonics import (
     FixedUnitary as FixedUnitary,
     FockSpace as FockSpace,
     Interferometer as Interferometer,
+    Noise as Noise,
+    NoiseValues as NoiseValues,
     OutputMappingStrategy as OutputMappingStrategy,
     PartialMeasurement as PartialMeasurement,
     Permutation as Permutation,

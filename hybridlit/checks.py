@@ -125,6 +125,7 @@ def number(
     minimum: float = -math.inf,
     above: float = -math.inf,
     below: float = math.inf,
+    maximum: float = math.inf,
 ) -> None:
     """Check that a value is a finite real number in a range.
 
@@ -134,13 +135,20 @@ def number(
         minimum: The smallest value allowed.
         above: All values must be larger than this.
         below: All values must be smaller than this.
+        maximum: The largest value allowed.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} must be a number, got {type(value).__name__} {value!r}")
-    if not (minimum <= float(value) < below and above < float(value) < math.inf):
+    within = minimum <= float(value) <= maximum and math.isfinite(value)
+    if not (within and above < float(value) < below):
         bounds = [
             f"{word} {bound:g}"
-            for word, bound in [("at least", minimum), ("above", above), ("below", below)]
+            for word, bound in [
+                ("at least", minimum),
+                ("above", above),
+                ("below", below),
+                ("at most", maximum),
+            ]
             if math.isfinite(bound)
         ]
         raise ValueError(f"{argument} must be {' and '.join(bounds) or 'finite'}, got {value}")

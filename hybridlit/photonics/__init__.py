@@ -36,6 +36,8 @@ from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import use_kernel
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.measurement import Branches, PartialMeasurement
+from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.stack import QuantumLayerStack
 from hybridlit.photonics.states import StatePattern
@@ -61,6 +63,8 @@ __all__ = [
     "FixedUnitary",
     "FockSpace",
     "Interferometer",
+    "Noise",
+    "NoiseValues",
     "OutputMappingStrategy",
     "PartialMeasurement",
     "Permutation",

@@ -9,6 +9,7 @@ import torch
 from hybridlit.checks import enum_member, integer, precision
 from hybridlit.photonics.circuit.circuit import Circuit
 from hybridlit.photonics.experiment import Experiment
+from hybridlit.photonics.noise.model import Noise
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.reach import refuse_unreached
 from hybridlit.photonics.readouts.row import Readout
@@ -66,8 +67,9 @@ class Ansatz:
         state = self.experiment.superposition or self.experiment.occupation
         size = output_size_for(strategy, outcomes, state, self.output_size)
         object.__setattr__(self, "output_size", size)
-        rule = self.experiment.postselect
-        if rule is not None and same_behind_all(outcomes, state, strategy.readout, size):
+        rule, source = self.experiment.postselect, self.experiment.source
+        looked_at = rule is not None or (source is not None and source.program.light.size <= 2**14)
+        if looked_at and same_behind_all(outcomes, state, strategy.readout, size, source):
             raise ValueError(
                 f"postselect={rule!r} leaves outcomes of which {strategy.value!r} gives the same "
                 f"outputs behind every interferometer, with {size} outputs and the input {state}, "
@@ -76,7 +78,12 @@ class Ansatz:
         if isinstance(self.experiment.circuit, Circuit) and self.input_size:
             states = state.states if isinstance(state, Superposition) else (state,)
             refuse_unreached(
-                self.experiment.circuit, self.input_size, tuple(states), outcomes, strategy.readout
+                self.experiment.circuit,
+                self.input_size,
+                tuple(states),
+                outcomes,
+                strategy.readout,
+                source,
             )
 
     @property
@@ -95,7 +102,10 @@ class Ansatz:
         circuit = self.experiment
         if self.readout.expectation is None or circuit.superposition is not None:
             return True
-        return circuit.outcomes.selected
+        noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
+        if noise.g2 and not self.readout.of_means:
+            return True
+        return not circuit.outcomes.resolves
 
 
 def output_size_for(

@@ -21,6 +21,9 @@ from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.given import GivenInterferometers
 from hybridlit.photonics.kernels.choice import kernel_for
+from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.simulation import behind_photons, detected_probabilities
+from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
 from hybridlit.photonics.parameters import in_double
 from hybridlit.photonics.propagation import circuit_columns
@@ -109,6 +112,12 @@ class PhotonicCircuit(GivenInterferometers):
         self._expectation = ansatz.readout.expectation
         self._without_interference = ansatz.readout.distinguishable
         self._statistic = ansatz.readout.statistic
+        self._transmitted = ansatz.readout.transmitted
+        self._program = circuit.program_for(self.interferes)
+        self.noise: NoiseValues | None = None
+        if self._program is not None or circuit.noise is not None:
+            noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
+            self.noise = NoiseValues(noise, place, dtype)
         self._has_expectations = not ansatz.needs_amplitudes
         self._inputs = tuple(mode for mode, mean in enumerate(circuit.mean_photons) if mean)
         self._order: tuple[int, ...] | None = None
@@ -279,14 +288,42 @@ class PhotonicCircuit(GivenInterferometers):
         """Probabilities (..., batch, D), and what they summed to (..., batch) if selected."""
         if state is None and not self._superposed:
             photons = self._order or self._occupied()
-            return self._at(rows, photons, probabilities, self.outcomes, self.recompute)
+            if self._program is None:
+                return self._at(rows, photons, probabilities, self.outcomes, self.recompute)
+            how = self._program, self.noise, self.outcomes, photons, self.recompute
+            return self._at(rows, (), detected_probabilities, *how)
+        if self._program is not None:
+            return self._behind(rows, state)
         found, kept = self._amplitudes(rows, state)
         return squared(found), kept
+
+    def _behind(self, rows: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What detectors show of a state that entered as it is."""
+        assert self._program is not None and self.noise is not None
+        if not self._program.ideal_source:
+            raise ValueError(
+                f"state must be left out where a source makes the photons, got one for "
+                f"{self.noise.given}: noise of a source needs photons in each mode"
+            )
+        whole = Outcomes(FockSpace(self._program.modes, self.fock_space.photons))
+        found, _ = self._amplitudes_of(rows, state, whole)
+        return behind_photons(squared(found), self._program, self.noise, self.outcomes)
 
     def _amplitudes(
         self, rows: Tensor, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Amplitudes (..., batch, D), and the success probability (..., batch) if selected."""
+        if self._program is not None:
+            raise NotImplementedError(
+                "amplitudes(x) need ideal photons, all of which are counted: light that lost some "
+                "is no single state; use probabilities(x), or a layer without noise, detectors and "
+                "min_detected_photons"
+            )
+        return self._amplitudes_of(rows, state, self.outcomes)
+
+    def _amplitudes_of(
+        self, rows: Tensor, state: Tensor | None, outcomes: Outcomes
+    ) -> tuple[Tensor, Tensor | None]:
         terms = self._terms
         if state is None:
             state = self._amplitudes_in
@@ -296,20 +333,36 @@ class PhotonicCircuit(GivenInterferometers):
             kind = space.space if own else ComputationSpace.FOCK
             terms = Terms(space.modes, space.photons, kind)
         if self.input_size or self.phases.is_meta:
-            return self._at(rows, (), evolved, terms, state, self.outcomes)
+            return self._at(rows, (), evolved, terms, state, outcomes)
         try:
-            return evolved(self._without_data(), terms, state, self.outcomes)
+            return evolved(self._without_data(), terms, state, outcomes)
         except RareOutcomesError:
             if state.dtype == torch.complex128:
                 raise
-        return in_double(evolved, self._without_data(torch.float64), terms, state, self.outcomes)
+        return in_double(evolved, self._without_data(torch.float64), terms, state, outcomes)
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""
         columns = self._columns(rows, self._inputs)
         assert self._expectation is not None
-        outputs = self._expectation(columns.flatten(2), self.photons)
+        flat = columns.flatten(2)
+        if self.noise is None:
+            outputs = self._expectation(flat, self.photons)
+        else:
+            outputs = self._noisy_expectations(flat)
         return outputs.view(*columns.shape[2:], self.output_size)
+
+    def _noisy_expectations(self, columns: Tensor) -> Tensor:
+        """The same of a noisy source: they are linear in the indistinguishability."""
+        assert self.noise is not None and self._expectation is not None
+        outputs = self._expectation(columns, self.photons)
+        apart = self._without_interference
+        if apart is not None:
+            overlap = self.noise.overlap(outputs) if self.interferes else 0.0
+            transfer = columns.real.square() + columns.imag.square()
+            outputs = overlap * outputs + (1 - overlap) * apart(transfer, self.photons)
+        assert self._transmitted is not None
+        return outputs * self._transmitted(self.noise.mean_photons(outputs))
 
     def _columns(self, rows: Tensor, inputs: tuple[int, ...]) -> Tensor:
         """Columns of the circuit's unitary, shape (modes, inputs, ..., batch), complex."""

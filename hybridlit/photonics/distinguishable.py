@@ -11,45 +11,18 @@ so there is no :math:`\prod s!`. Each single photon still interferes with itself
 non-negative numbers has no cancellation, and is easy to sample and to approximate; a circuit that
 does no better than this one gains nothing from the interference of photons.
 
-It is computed photon by photon, :math:`p_k[t + e_j] \mathrel{+}= |u_{jk}|^2\, p_{k-1}[t]`, in torch
-operations, for any device and any order of derivative.
+They are the photons of a source of indistinguishability 0, and computed as such: see `noise`.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from hybridlit.photonics.base import PhotonicCircuit
-from hybridlit.photonics.fock import FockSpace
-from hybridlit.photonics.kernels.reference import transitions
 from hybridlit.photonics.layer import QuantumLayer, take_over
 from hybridlit.photonics.stack import QuantumLayerStack
 
-__all__ = ["DistinguishableLayer", "DistinguishableLayerStack", "distinguishable_probabilities"]
-
-
-def distinguishable_probabilities(transfer: Tensor, space: FockSpace) -> Tensor:
-    """Return the probabilities of all outcomes of photons that do not interfere with one another.
-
-    Args:
-        transfer: Probability that photon k leaves at mode j, shape (modes, photons, batch), real.
-        space: The outcomes; unbunched ones are not renormalised.
-
-    Returns:
-        Shape (batch, D); each row sums to 1 in the Fock space if the columns of `transfer` do.
-    """
-    modes, photons = map(int, transfer.shape[:2])  # torch.jit.trace gives tensors
-    state = transfer.new_ones(1, transfer.shape[2])
-    for photon in range(photons):
-        target, weight = transitions(modes, photon, space.space, transfer.dtype, transfer.device)
-        terms = transfer[:, photon, None] * state
-        if space.unbunched:
-            terms = terms * (weight > 0)
-        size = FockSpace(modes, photon + 1, space.space).size
-        zeros = terms.new_zeros(size, transfer.shape[2])
-        state = zeros.index_add(0, target.flatten(), terms.flatten(0, 1))
-    return state.T
+__all__ = ["DistinguishableLayer", "DistinguishableLayerStack"]
 
 
 class _Distinguishable(PhotonicCircuit):
@@ -62,17 +35,6 @@ class _Distinguishable(PhotonicCircuit):
         without_kernel = super().extra_repr().rpartition(", kernel=")[0]
         return f"{without_kernel}, distinguishable photons"
 
-    def _probabilities(
-        self, rows: Tensor, state: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        if state is not None:
-            return self._amplitudes(rows, state)
-        transfer = self._transfer(rows, self._occupied())
-        weights = distinguishable_probabilities(transfer.flatten(2), self.fock_space)
-        weights = weights.unflatten(0, transfer.shape[2:])
-        number = torch.finfo(weights.dtype)  # nothing cancels: what is no underflow is known
-        return self.outcomes.conditional(weights, least=number.tiny / number.eps)
-
     def _amplitudes(
         self, rows: Tensor, state: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
@@ -81,16 +43,8 @@ class _Distinguishable(PhotonicCircuit):
             "need a QuantumLayer"
         )
 
-    def _expectations(self, rows: Tensor) -> Tensor:
-        if self._without_interference is None:
-            return super()._expectations(rows)
-        transfer = self._transfer(rows, self._inputs)
-        outputs = self._without_interference(transfer.flatten(2), self.photons)
-        return outputs.view(*transfer.shape[2:], self.output_size)
-
-    def _transfer(self, rows: Tensor, inputs: tuple[int, ...]) -> Tensor:
-        columns = self._columns(rows, inputs)
-        return columns.real.square() + columns.imag.square()
+    def _behind(self, rows: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self._amplitudes(rows, state)
 
 
 class DistinguishableLayer(_Distinguishable, QuantumLayer):

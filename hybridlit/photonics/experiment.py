@@ -17,6 +17,11 @@ from hybridlit.photonics.circuit.builders import CircuitType, Encoding, explicit
 from hybridlit.photonics.circuit.circuit import Circuit
 from hybridlit.photonics.circuit.lowering import Lowering, lowering_of, of_encoding
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.noise.detected import DetectedOutcomes, Detection
+from hybridlit.photonics.noise.detectors import detectors_of
+from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.program import Program, program_for
+from hybridlit.photonics.noise.simulation import Source
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.postselection import rule_text
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
@@ -78,6 +83,13 @@ class Experiment:
         encoding_unit: What `encoding` is given in: `"pi"`, units of pi, or `"radian"`.
         circuit: Instead of both, the components one by one: a `Circuit`, of which a copy is kept,
             or its components in their plain form.
+        noise: A `Noise`, its fields by name, or the name of a preset; kept as a `Noise`. None:
+            ideal photons.
+        detectors: `"pnr"`, which resolves photon numbers, `"threshold"`, which tells some photons
+            from none, `"ppnr:4"`, which has four wires that each do; or one of them for each mode.
+            None: `"pnr"`.
+        min_detected_photons: Outcomes that show fewer photons are dropped, and the probabilities of
+            the others renormalised; None: none is.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -108,6 +120,9 @@ class Experiment:
     )
     encoding_unit: EncodingUnit = field(default="pi", kw_only=True)
     circuit: Circuit | Sequence[Mapping[str, Any]] | None = field(default=None, kw_only=True)
+    noise: Noise | Mapping[str, Any] | str | None = field(default=None, kw_only=True)
+    detectors: str | Sequence[str] | None = field(default=None, kw_only=True)
+    min_detected_photons: int | None = field(default=None, kw_only=True)
 
     @classmethod
     def largest(
@@ -181,10 +196,12 @@ class Experiment:
                 f"{self.n_photons}: as many photons as modes leave one outcome, whose probability "
                 "is always 1; use fewer photons or computation_space='fock'"
             )
+        self._set_detection()
         if self.postselect is not None:
-            name, rule = rule_text(self.postselect, self.n_modes, self.n_photons)
+            most = self.n_photons if self.program is None else self.program.light.most
+            name, _ = rule_text(self.postselect, self.n_modes, most)
             self._set("postselect", name)
-            Outcomes(self.fock_space, rule)  # which looks at what is kept
+            self.outcomes  # noqa: B018  # which looks at what is kept
         boolean(self.use_bandwidth_tuning, "use_bandwidth_tuning")
         boolean(self.reservoir_mode, "reservoir_mode")
         if self.circuit_type is not None:
@@ -242,6 +259,31 @@ class Experiment:
             )
         self._set("input_state", kept)
         self._set("n_photons", photons)
+
+    def _set_detection(self) -> None:
+        """Normalise noise, detectors and what is kept of what they show."""
+        noise = Noise.of(self.noise)
+        self._set("noise", noise)
+        detectors = detectors_of(self.detectors, self.n_modes)
+        same = detectors is not None and len(set(detectors)) == 1
+        self._set("detectors", detectors[0] if detectors and same else detectors)
+        if noise is not None and noise.by_mode is not None and len(noise.by_mode) != self.n_modes:
+            raise ValueError(
+                f"transmittance must be one number, or one for each of n_modes={self.n_modes} "
+                f"modes, got {len(noise.by_mode)}"
+            )
+        if noise is not None and self.superposition is not None:
+            if noise.indistinguishability < 1 or noise.g2 or noise.trainable:
+                raise ValueError(
+                    "noise of a source needs photons in each mode as input_state, got a "
+                    f"superposition and {noise}: of superpositions photons can be lost, no more"
+                )
+        least = self.min_detected_photons
+        if least is not None:
+            most = self.n_photons * (2 if noise is not None and noise.g2 else 1)
+            self._set("min_detected_photons", integer(least, "min_detected_photons", 0, most))
+        if self.program is not None:
+            self.outcomes  # noqa: B018  # which looks at what is kept
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to normalise a frozen field
@@ -301,14 +343,55 @@ class Experiment:
     @property
     def outcomes(self) -> Outcomes:
         """The outcomes that have a probability, a sequence of occupation tuples."""
-        return Outcomes(self.fock_space, self.rule)
+        program = self.program
+        if program is None:
+            return Outcomes(self.fock_space, self.rule)
+        noise = self.noise if isinstance(self.noise, Noise) else Noise()
+        detection = Detection(
+            program.light,
+            noise.by_mode is not None,
+            detectors_of(self.detectors, self.n_modes),
+            self.min_detected_photons or 0,
+            ComputationSpace(self.computation_space),
+            self.rule,
+        )
+        return DetectedOutcomes(self.fock_space, detection)
+
+    @property
+    def source(self) -> Source | None:
+        """What makes the light; None where all photons arrive alike and are counted."""
+        program, noise = self.program, self.noise
+        if program is None:
+            return None
+        return Source(program, noise if isinstance(noise, Noise) else Noise())
+
+    @property
+    def program(self) -> Program | None:
+        """How the light of this source follows; None where all photons arrive and are counted."""
+        return self.program_for(True)
+
+    def program_for(self, interferes: bool) -> Program | None:
+        """Return the same of photons that interfere with one another, or do not."""
+        noise = self.noise if isinstance(self.noise, Noise) else None
+        counted = self.detectors is None and not self.min_detected_photons
+        if counted and (noise is None or noise.ideal_light) and interferes:
+            return None
+        kind = ComputationSpace(self.computation_space)
+        if self.detectors is not None:
+            kind = ComputationSpace.FOCK  # of which some show what unbunched ones do
+        if self.superposition is None:
+            photons = tuple(m for m, n in enumerate(self.occupation) for _ in range(n))
+        else:
+            photons = (0,) * self.n_photons  # of which only the number matters
+        return program_for(noise, photons, self.n_modes, kind, interferes)
 
     @property
     def rule(self) -> str | None:
         """What `postselect` says, by name or not; None without it."""
         if self.postselect is None:
             return None
-        return rule_text(self.postselect, self.n_modes, self.n_photons)[1]
+        most = self.n_photons if self.program is None else self.program.light.most
+        return rule_text(self.postselect, self.n_modes, most)[1]
 
     def encoding_for(self, features: int) -> Encoding:
         """Return the encoding of a number of features.

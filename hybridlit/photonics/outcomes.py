@@ -45,6 +45,7 @@ class Outcomes:
         size: Their number D.
         modes: Number of modes.
         selected: Whether they are post-selected: others can happen, and are dropped.
+        resolves: Whether they tell every photon: none is dropped, and all detectors count.
         whole: All outcomes of the space.
 
     Raises:
@@ -64,6 +65,7 @@ class Outcomes:
         self.whole: Outcomes = self if rule is None else Outcomes(space)
         everything = math.comb(space.modes + space.photons - 1, space.photons)
         self.selected = space.unbunched or self.size < everything
+        self.resolves = not self.selected
         self._mean_kept = self.size / everything if self.selected else 1.0
 
     @property

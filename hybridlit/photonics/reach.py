@@ -22,8 +22,10 @@ from hybridlit.photonics.circuit.angles import Data
 from hybridlit.photonics.circuit.circuit import Circuit
 from hybridlit.photonics.circuit.components import MatrixStep
 from hybridlit.photonics.evolution import squared
+from hybridlit.photonics.noise.simulation import shown_of_columns
 
 if TYPE_CHECKING:
+    from hybridlit.photonics.noise.simulation import Source
     from hybridlit.photonics.outcomes import Outcomes
     from hybridlit.photonics.readouts.row import Readout
 
@@ -42,6 +44,7 @@ def refuse_unreached(
     states: tuple[tuple[int, ...], ...],
     outcomes: Outcomes,
     readout: Readout,
+    source: Source | None = None,
 ) -> None:
     """Refuse a circuit in which some feature cannot reach the output.
 
@@ -51,6 +54,7 @@ def refuse_unreached(
         states: The occupations that the input state consists of.
         outcomes: What is kept.
         readout: What is made of it.
+        source: What makes the light; None: all photons arrive alike and are counted.
 
     Raises:
         ValueError: With the numbers of the features.
@@ -70,7 +74,7 @@ def refuse_unreached(
     )
     if len(states) > 1:
         return
-    read, words = _reading(states[0], outcomes, readout)
+    read, words = _reading(states[0], outcomes, readout, source)
     if read is None:
         return
     columns = torch.from_numpy(unitary[:, occupied])[..., None].repeat(1, 1, features)
@@ -83,9 +87,13 @@ def refuse_unreached(
 
 
 def _reading(
-    state: tuple[int, ...], outcomes: Outcomes, readout: Readout
+    state: tuple[int, ...], outcomes: Outcomes, readout: Readout, source: Source | None
 ) -> tuple[Callable[[Tensor], Tensor] | None, str]:
     """Return what may lose more, from columns (modes, occupied modes, samples), and in words."""
+    if source is not None:
+        if source.program.light.size > _SMALL:
+            return None, ""
+        return lambda columns: shown_of_columns(columns, source, outcomes), "outcome that is shown"
     if outcomes.selected:
         if outcomes.space.size > _SMALL:
             return None, ""

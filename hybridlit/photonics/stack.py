@@ -83,7 +83,8 @@ class QuantumLayerStack(PhotonicCircuit):
         """
         layers = list(layers)
         for layer in layers:
-            if getattr(type(layer), "_probabilities", None) is not cls._one._probabilities:
+            same = getattr(type(layer), "_probabilities", None) is cls._one._probabilities
+            if not same or layer.interferes is not cls._one.interferes:
                 raise TypeError(
                     f"layers of a {cls.__name__} must be of the kind {cls._one.__name__}, got "
                     f"{type(layer).__name__}"

@@ -12,12 +12,10 @@ from permanents import all_states, modes_of, permanent
 
 from hybridlit import is_photonic, split_parameters
 from hybridlit.photonics import Experiment, QuantumLayer, QuantumLayerStack
-from hybridlit.photonics.distinguishable import (
-    DistinguishableLayer,
-    DistinguishableLayerStack,
-    distinguishable_probabilities,
-)
-from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
+from hybridlit.photonics.fock import ComputationSpace
+from hybridlit.photonics.noise.mixture import mixture
+from hybridlit.photonics.noise.program import program_for
 from hybridlit.photonics.readouts.expectations import distinguishable_pair_correlations
 
 STATES = [(1, 0, 1, 0), (2, 0, 1, 0), (1, 1, 1, 0), (0, 3, 0, 0)]
@@ -89,8 +87,10 @@ def test_unbunched_outcomes_are_renormalised(state):
 def test_hong_ou_mandel():
     """Behind a balanced splitter two photons part half of the time, instead of never."""
     half = torch.full((2, 2, 1), 0.5, dtype=torch.float64)
-    got = distinguishable_probabilities(half, FockSpace(2, 2))[0]
-    assert got.tolist() == [0.25, 0.5, 0.25]
+    program = program_for(None, (0, 1), 2, ComputationSpace.FOCK, interferes=False)
+    columns = half.sqrt().to(torch.complex128)
+    got = mixture(columns, torch.ones(1, dtype=torch.float64), program)[0]
+    torch.testing.assert_close(got, torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64))
     pairs = distinguishable_pair_correlations(half, torch.ones(2, dtype=torch.float64))[0]
     assert pairs.tolist() == [0.5, 0.5, 0.5]
 

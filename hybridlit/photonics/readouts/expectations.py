@@ -89,6 +89,15 @@ def distinguishable_pair_correlations(transfer: Tensor, photons: Tensor) -> Tens
     return pairs[:, first, second]
 
 
+def _of_pairs(kept: Tensor) -> Tensor:
+    """The probability that both photons of each pair of modes are detected."""
+    if kept.dim() == 0:
+        return kept.square()
+    first, second = torch.triu_indices(len(kept), len(kept), device=kept.device)
+    found: Tensor = kept[first] * kept[second]
+    return found
+
+
 def _normal_ordered_pairs(photons: Tensor) -> Tensor:
     """Products of the photons of all pairs of modes; of one mode n (n - 1)."""
     first, second = torch.triu_indices(photons.shape[1], photons.shape[1], device=photons.device)
@@ -99,7 +108,7 @@ def _normal_ordered_pairs(photons: Tensor) -> Tensor:
 def _refuse_same_means(
     outcomes: Outcomes, state: tuple[int, ...] | Superposition | None, size: int
 ) -> str:
-    if outcomes.selected or state is None:
+    if not outcomes.resolves or state is None:
         return ""
     if isinstance(state, Superposition):
         same = np.eye(outcomes.modes) * state.photons / outcomes.modes
@@ -131,6 +140,8 @@ MODE_EXPECTATIONS = Readout(
     only_size=lambda outcomes: outcomes.modes,
     refusal=_refuse_same_means,
     expectation=mode_expectations,
+    transmitted=lambda kept: kept,
+    of_means=True,
     statistic=lambda photons: photons,
 )
 PAIR_CORRELATIONS = Readout(
@@ -139,5 +150,6 @@ PAIR_CORRELATIONS = Readout(
     refusal=_refuse_one_photon,
     expectation=pair_correlations,
     distinguishable=distinguishable_pair_correlations,
+    transmitted=_of_pairs,
     statistic=_normal_ordered_pairs,
 )

@@ -44,6 +44,10 @@ class Readout:
         distinguishable: The same for photons that do not interfere with one another, from the
             probabilities to get from each occupied input mode to each mode; None if there is no
             difference.
+        transmitted: From the probability that a photon of each output mode is detected, shape
+            (modes,) or one for all, to the factor of each expectation.
+        of_means: Whether expectations are those of one photon at a time, so that second photons of
+            a source only add to them.
         statistic: From the outcomes' photons in each mode, shape (D, modes), to what is averaged
             over them, shape (D, outputs): the same by probabilities, where there is no such form.
         equals: The strategy that this one is another name of.
@@ -58,6 +62,8 @@ class Readout:
     numbers: Callable[[Outcomes, int], int] = lambda outcomes, size: 0
     expectation: _Expectation | None = None
     distinguishable: _Expectation | None = None
+    transmitted: Callable[[Tensor], Tensor] | None = None
+    of_means: bool = False
     statistic: Callable[[Tensor], Tensor] | None = None
     equals: str | None = None
 

@@ -14,7 +14,10 @@ from functools import lru_cache
 import torch
 
 from hybridlit.photonics.amplitudes import amplitudes
+from hybridlit.photonics.fock import ComputationSpace
 from hybridlit.photonics.kernels.choice import use_kernel
+from hybridlit.photonics.noise.simulation import Source, behind_photons, shown_of_columns
+from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.readouts.row import Readout
 from hybridlit.photonics.superposition import Superposition
@@ -28,7 +31,11 @@ _SMALL = 2**14
 
 @lru_cache(maxsize=64)
 def same_behind_all(
-    outcomes: Outcomes, state: tuple[int, ...] | Superposition, readout: Readout, size: int
+    outcomes: Outcomes,
+    state: tuple[int, ...] | Superposition,
+    readout: Readout,
+    size: int,
+    source: Source | None = None,
 ) -> bool:
     """Return whether no circuit changes the outputs of a readout.
 
@@ -37,17 +44,27 @@ def same_behind_all(
         state: What enters: photons in each mode, or a superposition.
         readout: What reads them.
         size: Number of outputs.
+        source: What makes the light; None: all photons arrive alike and are counted.
     """
     terms = state.terms if isinstance(state, Superposition) else ((state, 1.0),)
     with undisturbed(), torch.no_grad():
         torch.manual_seed(0)
         modes = outcomes.modes
         unitary = torch.linalg.qr(torch.randn(2, modes, modes, dtype=torch.complex128))[0]
-        with use_kernel("torch") if outcomes.space.size <= _SMALL else nullcontext():
-            kind = outcomes.space.space
-            parts = [weight * amplitudes(unitary, term, space=kind) for term, weight in terms]
-            found = torch.stack(parts).sum(0)
-        found = outcomes.conditional(found.abs().square(), least=0.0)[0]
+        if source is not None and not isinstance(state, Superposition):
+            occupied = [mode for mode, number in enumerate(state) if number]
+            columns = unitary[..., occupied].permute(1, 2, 0)
+            found = shown_of_columns(columns, source, outcomes)
+        else:
+            with use_kernel("torch") if outcomes.space.size <= _SMALL else nullcontext():
+                kind = ComputationSpace.FOCK if source else outcomes.space.space
+                parts = [weight * amplitudes(unitary, term, space=kind) for term, weight in terms]
+                found = torch.stack(parts).sum(0).abs().square()
+            if source is not None:
+                values = NoiseValues(source.noise, dtype=torch.float64)
+                found = behind_photons(found, source.program, values, outcomes)[0]
+            else:
+                found = outcomes.conditional(found, least=0.0)[0]
         read = readout.module(outcomes, size, None, torch.device("cpu"), torch.float64)
         if readout.statistic is not None:
             found = found @ readout.statistic(outcomes.photons(found))

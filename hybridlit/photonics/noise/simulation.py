@@ -1,0 +1,121 @@
+"""A lowered circuit -> what detectors show of a noisy source's light."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hybridlit.photonics.circuit.lowered import Lowered
+from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.noise.detected import DetectedOutcomes
+from hybridlit.photonics.noise.mixture import light_behind, mixture
+from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.program import Program
+from hybridlit.photonics.noise.values import NoiseValues
+from hybridlit.photonics.outcomes import Outcomes
+from hybridlit.photonics.propagation import circuit_columns
+from hybridlit.photonics.simulation import probabilities
+
+__all__ = ["Source", "behind_photons", "detected_probabilities", "shown_of_columns"]
+
+
+class Source(NamedTuple):
+    """What makes the light of an experiment.
+
+    Attributes:
+        program: How its probabilities follow.
+        noise: Its values.
+    """
+
+    program: Program
+    noise: Noise
+
+
+def detected_probabilities(
+    circuit: Lowered,
+    program: Program,
+    values: NoiseValues,
+    outcomes: Outcomes,
+    photons: tuple[int, ...],
+    recompute: bool | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the probabilities of what detectors show, and the chance that it is kept.
+
+    Args:
+        circuit: With any input modes.
+        program: For the photons and the noise.
+        values: The noise.
+        outcomes: What is shown and kept.
+        photons: The input mode of each photon, in the order of computation.
+        recompute: As for `probabilities`, where photons are ideal before some are lost.
+
+    Returns:
+        Shapes (..., batch, D) and (..., batch), or None where nothing is dropped.
+
+    Raises:
+        LargePhasesError: As `circuit_columns`.
+        RareOutcomesError: On the CPU, if what is kept of some sample is too rare.
+        ValueError: On the CPU, if a phase is not finite.
+    """
+    if program.ideal_source:
+        whole = Outcomes(FockSpace(program.modes, len(photons), program.space))
+        if not whole.selected:  # else they would be normalised
+            found = probabilities(circuit._replace(inputs=photons), whole, recompute)[0]
+            return behind_photons(found, program, values, outcomes)
+    columns = circuit_columns(circuit._replace(inputs=program.inputs))
+    light = mixture(columns.flatten(2), values.weights(program, columns.real), program)
+    return _shown(light.unflatten(0, columns.shape[2:]), program, values, outcomes)
+
+
+def behind_photons(
+    found: Tensor, program: Program, values: NoiseValues, outcomes: Outcomes
+) -> tuple[Tensor, Tensor | None]:
+    """Return what detectors show of ideal photons, of which some may be lost.
+
+    Args:
+        found: Probabilities of their states, shape (..., batch, D).
+        program: Without second photons.
+        values: The noise.
+        outcomes: What is shown and kept.
+
+    Returns:
+        As `detected_probabilities`.
+    """
+    rows = found.flatten(0, -2)
+    weights = values.weights(program, found)[len(program.options) :]
+    light = light_behind({len(program.photons): rows.T}, weights, program, {})
+    return _shown(light.unflatten(0, found.shape[:-1]), program, values, outcomes)
+
+
+def shown_of_columns(columns: Tensor, source: Source, outcomes: Outcomes) -> Tensor:
+    """Return the probabilities of what is shown of the light of given columns, for checks.
+
+    Args:
+        columns: Those of each unitary at the occupied modes, shape (modes, inputs, batch), complex.
+        source: Of the light.
+        outcomes: What is shown and kept.
+
+    Returns:
+        Shape (batch, D), however rare what is kept.
+    """
+    program, noise = source
+    values = NoiseValues(noise, columns.device, columns.real.dtype)
+    light = mixture(columns, values.weights(program, columns.real), program)
+    if isinstance(outcomes, DetectedOutcomes):
+        by_mode = values.mode_transmittance(light) if outcomes.detection.by_mode else None
+        light = outcomes.arriving(light, by_mode)
+    return outcomes.conditional(light, least=0.0)[0]
+
+
+def _shown(
+    light: Tensor, program: Program, values: NoiseValues, outcomes: Outcomes
+) -> tuple[Tensor, Tensor | None]:
+    # Nothing cancels between photons that are all unlike: what is no underflow is known.
+    number = torch.finfo(light.dtype)
+    least = number.tiny / number.eps if program.alike == "none" else None
+    if not isinstance(outcomes, DetectedOutcomes):
+        return outcomes.conditional(light, least=least)
+    by_mode = values.mode_transmittance(light) if outcomes.detection.by_mode else None
+    return outcomes.conditional(outcomes.arriving(light, by_mode), least=least)

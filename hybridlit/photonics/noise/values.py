@@ -1,0 +1,212 @@
+r"""The values of a layer's noise, of which some may be learned, and the weights that follow.
+
+A learned value v of a range up to r is kept as the u of :math:`v = r / (1 + e^{-u})`, so that no
+step leads out of the range.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hybridlit.checks import choice
+from hybridlit.photonics.noise.model import LEARNABLE, Noise
+from hybridlit.photonics.noise.program import Program
+
+__all__ = ["NoiseValues"]
+
+
+class NoiseValues(nn.Module):
+    """The noise of a layer: what is given as it was given, and what is learned as a parameter.
+
+    Attributes `brightness`, `transmittance`, `indistinguishability` and `g2` are tensors, with
+    gradients where they are learned.
+
+    Args:
+        noise: Where they begin, and which are learned.
+        device: Where its parameters are.
+        dtype: Their dtype, `torch.float32` or `torch.float64`.
+
+    Example:
+        >>> values = NoiseValues(Noise(transmittance=0.3, g2=0.02)).learn("transmittance")
+        >>> [name for name, _ in values.named_parameters()]
+        ['learned.transmittance']
+    """
+
+    def __init__(
+        self,
+        noise: Noise,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.given = noise
+        self.learned = nn.ParameterDict()
+        self._like = torch.empty(0, device=device, dtype=dtype)
+        self._kept: dict[tuple[Program, torch.dtype, torch.device], Tensor] = {}
+        self.learn(*noise.trainable)
+
+    def learn(self, *names: str) -> NoiseValues:
+        """Make values parameters, which begin where they are.
+
+        Args:
+            *names: Of `brightness`, `transmittance`, `indistinguishability`, `g2`.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: If a name is another one, or a value at an end of its range.
+        """
+        present = self.present
+        for name in names:
+            choice(name, "each name", LEARNABLE)
+            present.require_inside(name)
+        for name in names:
+            if name not in self.learned:
+                value = torch.tensor(getattr(present, name), dtype=torch.float64)
+                start = torch.logit(value / present.most(name))
+                self.learned[name] = nn.Parameter(start.to(self._like))
+        self._kept.clear()
+        return self
+
+    def value(self, name: str) -> Tensor:
+        """Return a value as it is now.
+
+        Args:
+            name: Of `brightness`, `transmittance`, `indistinguishability`, `g2`.
+
+        Returns:
+            A number, or of a transmittance by mode one for each, shape (modes,).
+        """
+        if name in self.learned:
+            found: Tensor = self.given.most(name) * torch.sigmoid(self.learned[name])
+            return found
+        return torch.tensor(getattr(self.given, name), dtype=torch.float64).to(self._like)
+
+    brightness = property(lambda self: self.value("brightness"))
+    transmittance = property(lambda self: self.value("transmittance"))
+    indistinguishability = property(lambda self: self.value("indistinguishability"))
+    g2 = property(lambda self: self.value("g2"))
+
+    @property
+    def present(self) -> Noise:
+        """The noise with what has been learned so far."""
+        found: dict[str, Any] = {name: self.value(name).tolist() for name in self.learned}
+        return replace(self.given, **found, trainable=()) if found else self.given
+
+    def mean_photons(self, like: Tensor) -> Tensor:
+        """Return how many photons arrive of one that is asked for, of each output mode.
+
+        Args:
+            like: Of the dtype and device.
+
+        Returns:
+            A number, or shape (modes,): transmittance times the mean number that is emitted.
+        """
+        brightness, transmittance, g2 = (self._as(name, like) for name in _OF_LIGHT)
+        return transmittance * (brightness + _of_two(brightness, g2))
+
+    def mode_transmittance(self, like: Tensor) -> Tensor:
+        """Return the transmittance, one or one a mode, with the dtype and device of `like`."""
+        return self._as("transmittance", like)
+
+    def overlap(self, like: Tensor) -> Tensor:
+        """Return the indistinguishability, with the dtype and device of `like`."""
+        return self._as("indistinguishability", like)
+
+    def _as(self, name: str, like: Tensor) -> Tensor:
+        if name in self.learned:
+            return self.value(name).to(like)
+        return torch.tensor(getattr(self.given, name), dtype=like.dtype, device=like.device)
+
+    def weights(self, program: Program, like: Tensor) -> Tensor:
+        """Return the weights of a program.
+
+        Args:
+            program: For this noise.
+            like: Of the dtype and device.
+
+        Returns:
+            Shape (program.weights,).
+        """
+        key = program, like.dtype, like.device
+        if not self.learned and key in self._kept:
+            return self._kept[key]
+        found = self._weights(program, like)
+        if not self.learned:
+            self._kept[key] = found
+        return found
+
+    def _weights(self, program: Program, like: Tensor) -> Tensor:
+        brightness, transmittance, g2 = (self._as(name, like) for name in _OF_LIGHT)
+        if self.given.by_mode is not None:
+            transmittance = torch.ones_like(brightness)
+        two = _of_two(brightness, g2)
+        some = program.alike == "some"
+        alike = self._as("indistinguishability", like).sqrt() if some else None
+        found: list[Tensor] = []
+        if program.at_source:
+            found += _of_sources(program, brightness, transmittance, two, alike)
+        elif alike is not None:
+            found += [alike, 1 - alike]
+        else:
+            found += [torch.ones_like(brightness)]
+        if program.lost:
+            kept, photons = brightness * transmittance, len(program.photons)
+            found += [
+                math.comb(photons, left) * kept**left * (1 - kept) ** (photons - left)
+                for left in range(photons + 1)
+            ]
+        if program.second:
+            found += [1 - two * transmittance, two * transmittance]
+        return torch.stack(found)
+
+    def _apply(self, fn: object, recurse: bool = True) -> NoiseValues:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._like = fn(self._like)  # type: ignore[operator]
+        self._kept.clear()
+        return self
+
+    def extra_repr(self) -> str:
+        """Return its values for `repr`."""
+        return ", ".join(f"{name}={value}" for name, value in self.present.plain().items())
+
+
+_OF_LIGHT = ("brightness", "transmittance", "g2")
+
+
+def _of_two(brightness: Tensor, g2: Tensor) -> Tensor:
+    r"""The chance p of two photons: :math:`2 p = g^{(2)} (B + p)^2`, the root that begins at 0."""
+    product = g2 * brightness
+    return product * brightness / (1 - product + (1 - 2 * product).sqrt())
+
+
+def _of_sources(
+    program: Program, brightness: Tensor, transmittance: Tensor, two: Tensor, alike: Tensor | None
+) -> list[Tensor]:
+    """The weight of each option where sources lose photons and emit second ones."""
+    one, lost = brightness - two, 1 - transmittance
+    second = transmittance * two  # a second photon that arrives
+    chances = {
+        (True, True): second * transmittance,
+        (True, False): transmittance * (one + two * lost),
+        (False, True): second * lost,
+        (False, False): 1 - brightness + one * lost + two * lost * lost,
+    }
+    signals: list[tuple[tuple[int, int], Tensor | float]] = [((1, 0), 1.0)]
+    if program.alike == "none":
+        signals = [((0, 1), 1.0)]
+    elif alike is not None:
+        signals = [((1, 0), alike), ((0, 1), 1 - alike)]
+    second_gives = (0, 1) if program.apart else (1, 0)
+    weights: dict[tuple[int, int], Tensor] = {}
+    for (arrives, another), chance in chances.items():
+        for (c, b), share in signals if arrives else [((0, 0), 1.0)]:
+            option = (c + another * second_gives[0], b + another * second_gives[1])
+            weights[option] = weights.get(option, 0) + share * chance
+    return [weights[option] for option in program.options]

@@ -10,12 +10,14 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hybridlit.checks import choice
 from hybridlit.photonics.noise.model import LEARNABLE, Noise
 from hybridlit.photonics.noise.program import Program
+from hybridlit.photonics.tables import on_device
 
 __all__ = ["NoiseValues"]
 
@@ -122,7 +124,11 @@ class NoiseValues(nn.Module):
     def _as(self, name: str, like: Tensor) -> Tensor:
         if name in self.learned:
             return self.value(name).to(like)
-        return torch.tensor(getattr(self.given, name), dtype=like.dtype, device=like.device)
+        given = getattr(self.given, name)
+        if isinstance(given, tuple):  # copied to a device once, not in each step
+            array = np.array(given, np.float64 if like.dtype == torch.float64 else np.float32)
+            return on_device(("noise", name, given, like.dtype), lambda: [array], like.device)[0]
+        return like.new_full((), given)
 
     def weights(self, program: Program, like: Tensor) -> Tensor:
         """Return the weights of a program.

@@ -66,7 +66,9 @@ def measured(point: tuple[int, int, int], noise: Noise | None, repeats: int) -> 
         values.append([each(x.to(place)).detach().cpu(), each.phases.grad.cpu()])
         steps.append(step)
     for one, another in zip(*values, strict=True):
-        torch.testing.assert_close(one, another, rtol=2e-3, atol=1e-4)
+        apart = float((one - another).norm() / one.norm())
+        if apart > 1e-3:
+            raise AssertionError(f"{point}: the GPU is {apart:.1e} from the CPU")
     core, gpu = (median_ms(step, repeats=repeats, min_seconds=0.05) for step in steps)
     graph = median_ms(
         _graph(other, x.to("cuda"), weights.to("cuda")), repeats=repeats, min_seconds=0.05

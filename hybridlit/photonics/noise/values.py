@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hybridlit.checks import choice
+from hybridlit.argument_types import checked
+from hybridlit.checks import choice, precision
 from hybridlit.photonics.noise.model import LEARNABLE, Noise
 from hybridlit.photonics.noise.program import Program
 from hybridlit.photonics.tables import on_device
@@ -33,12 +34,17 @@ class NoiseValues(nn.Module):
         device: Where its parameters are.
         dtype: Their dtype, `torch.float32` or `torch.float64`.
 
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the dtype is another one.
+
     Example:
         >>> values = NoiseValues(Noise(transmittance=0.3, g2=0.02)).learn("transmittance")
         >>> [name for name, _ in values.named_parameters()]
         ['learned.transmittance']
     """
 
+    @checked
     def __init__(
         self,
         noise: Noise,
@@ -46,6 +52,7 @@ class NoiseValues(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
+        precision(dtype, "dtype")
         self.given = noise
         self.learned = nn.ParameterDict()
         self._like = torch.empty(0, device=device, dtype=dtype)

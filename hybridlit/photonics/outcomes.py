@@ -80,6 +80,21 @@ class Outcomes:
         return states if self._kept is None else states[self._kept]
 
     @property
+    def most(self) -> int:
+        """The most photons that can arrive."""
+        return self.space.photons
+
+    @property
+    def kept_by(self) -> str:
+        """What says which of them are kept, for messages."""
+        return f"postselect={self.rule!r}"
+
+    @property
+    def _remedy(self) -> str:
+        """What would keep more, for messages."""
+        return "computation_space='fock'" if self.rule is None else "another postselect"
+
+    @property
     def words(self) -> str:
         """What they are called behind their number."""
         named = "unbunched outcomes" if self.space.unbunched else "outcomes"
@@ -241,13 +256,12 @@ class Outcomes:
             return kept
         rows = rows_in_words(rare.reshape(-1, rare.shape[-1]).any(0))
         double = "" if kept.dtype == torch.float64 else "compute in float64 with .double(), "
-        other = "computation_space='fock'" if self.rule is None else "another postselect"
         raise RareOutcomesError(
             f"the {self.words} of {rows} of x (counted through its leading "
             f"dimensions) have a probability of at most {float(kept.detach()[rare].max()):.2g} "
             f"together, and {str(kept.dtype).removeprefix('torch.')} tells them from rounding "
             f"errors above {least:.2g} only: {double}leave these rows out, change their features "
-            f"or input_state, or use {other}"
+            f"or input_state, or use {self._remedy}"
         )
 
 

@@ -127,6 +127,8 @@ class Noise:
 
     def most(self, name: str) -> float:
         """Return the largest value that one of `LEARNABLE` can have, which learning keeps below."""
+        if name == "brightness" and self.g2 > 0.5:
+            return 0.5 / self.g2
         return 0.5 if name == "g2" else 1.0
 
     @property
@@ -179,6 +181,7 @@ class Noise:
             ValueError: If a name is unknown or a value out of range.
         """
         if isinstance(given, str):
+            choice(given, "noise", PRESETS)
             return cls.preset(given)
         if isinstance(given, Mapping):
             known = [each.name for each in fields(cls)]

@@ -37,6 +37,10 @@ from hybridlit.photonics.kernels.choice import use_kernel
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.measurement import Branches, PartialMeasurement
 from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.shots import (
+    SHOT_GRADIENTS as SHOT_GRADIENTS,
+    ShotGradientName as ShotGradientName,
+)
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.stack import QuantumLayerStack

@@ -19,15 +19,17 @@ from hybridlit.photonics.description import description, differences
 from hybridlit.photonics.evolution import Terms, evolved, squared
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.given import GivenInterferometers
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.phases import Off
+from hybridlit.photonics.noise.shots import ShotGradientName
 from hybridlit.photonics.noise.simulation import behind_photons, detected_probabilities
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
 from hybridlit.photonics.parameters import in_double
 from hybridlit.photonics.propagation import circuit_columns
 from hybridlit.photonics.readouts.row import outputs_of
+from hybridlit.photonics.sampled import SampledCircuit
 from hybridlit.photonics.simulation import probabilities
 from hybridlit.photonics.sizes import require_memory
 from hybridlit.photonics.state_rows import state_rows
@@ -37,7 +39,7 @@ from hybridlit.words import in_digits
 __all__ = ["PhotonicCircuit"]
 
 
-class PhotonicCircuit(GivenInterferometers):
+class PhotonicCircuit(SampledCircuit):
     r"""One circuit, or several of one shape: the base of the photonic layers.
 
     Holds the phases, turns features into data phases and asks `simulation` for outcomes. Its
@@ -52,6 +54,8 @@ class PhotonicCircuit(GivenInterferometers):
         count: Number of circuits with phases of their own, or None for one without that dimension.
         recompute: Simulate again for the gradient instead of keeping intermediate states: less
             memory, up to a third more time. None keeps them up to 5 MiB, while that is faster.
+        shots: As for `QuantumLayer`, and so is `shot_gradient`.
+        shot_gradient: Of frequencies.
         device: Where parameters and buffers are; None: torch's default.
         dtype: `torch.float32` or `torch.float64`; None: that of the ansatz, or torch's default if
             it is one of them.
@@ -69,6 +73,8 @@ class PhotonicCircuit(GivenInterferometers):
         ansatz: Ansatz,
         count: int | None,
         recompute: bool | None = None,
+        shots: int | None = None,
+        shot_gradient: ShotGradientName = "exact",
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -119,6 +125,9 @@ class PhotonicCircuit(GivenInterferometers):
             noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
             self.noise = NoiseValues(noise, place, dtype)
         self._has_expectations = not ansatz.needs_amplitudes
+        if self.noise is not None and not self.noise.given.steady_phases:
+            self._set_one_by_one()
+        self.shots, self.shot_gradient = shots, shot_gradient
         self._inputs = tuple(mode for mode, mean in enumerate(circuit.mean_photons) if mean)
         self._order: tuple[int, ...] | None = None
         self._superposed = state is not None
@@ -160,6 +169,8 @@ class PhotonicCircuit(GivenInterferometers):
             parts.insert(0, f"count={self.count}")
         if circuit.reservoir_mode:
             parts.append("reservoir")
+        if self.shots is not None:
+            parts.append(f"shots={in_digits(self.shots)}, shot_gradient={self.shot_gradient}")
         if self.given and self.frozen.any():
             which = self.frozen.view(-1, self.columns + 1).any(0).nonzero().flatten().tolist()
             parts.append(f"frozen={which}")
@@ -199,7 +210,7 @@ class PhotonicCircuit(GivenInterferometers):
             ValueError: If its width is wrong or, on the CPU, if a feature is not finite or a sample
                 has next to no outcome that is kept.
         """
-        return self._read(x, self._outputs, state=state)
+        return self._read(x, self._outputs, state=state, alike=self.shots is None)
 
     def _read(
         self,
@@ -207,6 +218,7 @@ class PhotonicCircuit(GivenInterferometers):
         read: Callable[..., Tensor],
         each: bool = False,
         state: Tensor | None = None,
+        alike: bool = True,
     ) -> Tensor:
         """Check features once, and read outcomes outside autocast.
 
@@ -217,6 +229,7 @@ class PhotonicCircuit(GivenInterferometers):
                 any stack.
             each: Whether the circuits of a stack get features of their own.
             state: Input states, which `read` then gets as well, shape (circuits or 1, samples, K).
+            alike: Whether rows without features have the same results, so that one is enough.
 
         Returns:
             Shape (..., *outputs), of a stack (..., count, *outputs), in the dtype of `x`; under
@@ -249,7 +262,7 @@ class PhotonicCircuit(GivenInterferometers):
             rows = rows.transpose(0, 1)
         given: tuple[Tensor, ...] = (rows,)
         if self.input_size == 0:
-            rows = rows[..., :1, :]  # one for all
+            rows = rows[..., :1, :] if alike else rows  # one for all
             given = (rows,)
         if state is not None:
             double = self.angles().dtype == torch.float64
@@ -277,27 +290,33 @@ class PhotonicCircuit(GivenInterferometers):
 
     def _outputs(self, rows: Tensor, state: Tensor | None = None) -> Tensor:
         """Outputs (..., batch, output_size)."""
-        if self._has_expectations and state is None:
+        if self.shots is not None:
+            found = self._frequencies(rows, state)
+        elif self._has_expectations and state is None:
             return self._expectations(rows)
-        found = self._probabilities(rows, state)[0]
+        else:
+            found = self._probabilities(rows, state)[0]
         return outputs_of(found, self.readout, self._statistic, self.outcomes)
 
     def _probabilities(
-        self, rows: Tensor, state: Tensor | None = None
+        self, rows: Tensor, state: Tensor | None = None, off: Off | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Probabilities (..., batch, D), and what they summed to (..., batch) if selected."""
         if state is None and not self._superposed:
             photons = self._order or self._occupied()
             if self._program is None:
-                return self._at(rows, photons, probabilities, self.outcomes, self.recompute)
+                ideal = self.outcomes, self.recompute
+                return self._at(rows, photons, probabilities, *ideal, off=off)
             how = self._program, self.noise, self.outcomes, photons, self.recompute
-            return self._at(rows, (), detected_probabilities, *how)
+            return self._at(rows, (), detected_probabilities, *how, off=off)
         if self._program is not None:
-            return self._behind(rows, state)
-        found, kept = self._amplitudes(rows, state)
+            return self._behind(rows, state, off)
+        found, kept = self._amplitudes(rows, state, off)
         return squared(found), kept
 
-    def _behind(self, rows: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _behind(
+        self, rows: Tensor, state: Tensor | None, off: Off | None
+    ) -> tuple[Tensor, Tensor | None]:
         """What detectors show of a state that entered as it is."""
         assert self._program is not None and self.noise is not None
         if not self._program.ideal_source:
@@ -306,11 +325,11 @@ class PhotonicCircuit(GivenInterferometers):
                 f"{self.noise.given}: noise of a source needs photons in each mode"
             )
         whole = Outcomes(FockSpace(self._program.modes, self.fock_space.photons))
-        found, _ = self._amplitudes_of(rows, state, whole)
+        found, _ = self._amplitudes_of(rows, state, whole, off)
         return behind_photons(squared(found), self._program, self.noise, self.outcomes)
 
     def _amplitudes(
-        self, rows: Tensor, state: Tensor | None = None
+        self, rows: Tensor, state: Tensor | None = None, off: Off | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Amplitudes (..., batch, D), and the success probability (..., batch) if selected."""
         if self._program is not None:
@@ -319,10 +338,10 @@ class PhotonicCircuit(GivenInterferometers):
                 "is no single state; use probabilities(x), or a layer without noise, detectors and "
                 "min_detected_photons"
             )
-        return self._amplitudes_of(rows, state, self.outcomes)
+        return self._amplitudes_of(rows, state, self.outcomes, off)
 
     def _amplitudes_of(
-        self, rows: Tensor, state: Tensor | None, outcomes: Outcomes
+        self, rows: Tensor, state: Tensor | None, outcomes: Outcomes, off: Off | None
     ) -> tuple[Tensor, Tensor | None]:
         terms = self._terms
         if state is None:
@@ -333,13 +352,14 @@ class PhotonicCircuit(GivenInterferometers):
             kind = space.space if own else ComputationSpace.FOCK
             terms = Terms(space.modes, space.photons, kind)
         if self.input_size or self.phases.is_meta:
-            return self._at(rows, (), evolved, terms, state, outcomes)
+            return self._at(rows, (), evolved, terms, state, outcomes, off=off)
+        off = self._off() if off is None else off
         try:
-            return evolved(self._without_data(), terms, state, outcomes)
+            return evolved(self._without_data(off), terms, state, outcomes)
         except RareOutcomesError:
             if state.dtype == torch.complex128:
                 raise
-        return in_double(evolved, self._without_data(torch.float64), terms, state, outcomes)
+        return in_double(evolved, self._without_data(off, torch.float64), terms, state, outcomes)
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""

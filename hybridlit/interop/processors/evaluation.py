@@ -96,7 +96,7 @@ class OnProcessor:
         Returns:
             The same.
         """
-        found = {}
+        found: dict[str, Any] = {}
         for name, layer in self._layers.items():
             if self.counts.get(name):
                 found[f"{name} counts".strip()] = torch.cat(self.counts[name]).numpy()

@@ -81,6 +81,13 @@ class DetectedOutcomes(Outcomes):
         return self._states
 
     @property
+    def kept_of_states(self) -> npt.NDArray[np.float64]:
+        """The chance that a state that arrives is shown as an outcome, shape (arrived.size,)."""
+        table = _table(self.detection)
+        shares = table.shares if len(table.targets) else None
+        return np.bincount(table.sources, shares, self.detection.arrived.size).astype(float)
+
+    @property
     def words(self) -> str:
         """What they are called behind their number."""
         unbunched = self.detection.space is ComputationSpace.UNBUNCHED

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import SequentialSampler
 
 import hybridlit
-from hybridlit import ArrayDataModule, Experiment, QuantumLayer, SequentialHybrid
+from hybridlit import ArrayDataModule, Experiment, Noise, QuantumLayer, SequentialHybrid
 from hybridlit.photonics import AnsatzFactory
 
 
@@ -158,6 +158,8 @@ VALID = {
         "path": {"x": [*range(20)], "kind": ["a", "b"] * 10, "y": [0, 1] * 10},
         "target": "y",
     },
+    "Noise": dict,
+    "NoiseValues": lambda: {"noise": Noise(transmittance=0.5)},
     "Trainable": dict,
     "WarmStart": lambda: {"components": {"photonic": "photonic.pt"}},
     "ablation_study": lambda: {"model": model(), "datamodule": data()},
@@ -253,7 +255,7 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$"
+            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$|Noise$"
             r"|Data$|Search$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),

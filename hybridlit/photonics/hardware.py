@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from hybridlit.argument_types import checked
 from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.experiment import Experiment
-from hybridlit.photonics.noise.detected import DetectedOutcomes
 from hybridlit.photonics.noise.model import Noise
-from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes
 
-__all__ = ["ansatz_under", "mean_kept", "with_noise"]
+__all__ = ["ansatz_under", "with_noise"]
 
 _C = TypeVar("_C", bound=PhotonicCircuit)
 
@@ -107,58 +103,3 @@ def _refusal(ansatz: Ansatz, found: Experiment, asked: str) -> str:
         "others: leave min_detected_photons out and take detectors that can show them, so that "
         "they alone are kept; or train with an Experiment of this noise and these detectors"
     )
-
-
-def mean_kept(experiment: Experiment) -> float:
-    """Return the share of events that is kept, on average over interferometers drawn at random.
-
-    It is exact for ideal photons (Haar-random interferometers), whatever share of them is lost. Of
-    photons that are not all alike it is taken to be the same, and of a transmittance by mode that
-    of its mean.
-
-    Args:
-        experiment: Source, detectors, and what of the outcomes is kept.
-
-    Returns:
-        A probability.
-
-    Example:
-        >>> lossy = Experiment("series", 4, 2, noise={"transmittance": 0.5}, min_detected_photons=2)
-        >>> round(mean_kept(lossy), 6)
-        0.25
-    """
-    outcomes = experiment.outcomes
-    if not outcomes.selected:
-        return 1.0
-    if not isinstance(outcomes, DetectedOutcomes):
-        return outcomes.size / _all_states(outcomes.modes, outcomes.space.photons)
-    arrived, found = outcomes.detection.arrived, outcomes.kept_of_states
-    noise = experiment.noise if isinstance(experiment.noise, Noise) else Noise()
-    chances = _numbers_that_arrive(noise, experiment.n_photons)
-    before, total = 0, 0.0
-    for space in arrived.spaces:
-        kept = float(found[before : before + space.size].sum())
-        total += chances[space.photons] * kept / _all_states(space.modes, space.photons)
-        before += space.size
-    return total
-
-
-def _all_states(modes: int, photons: int) -> int:
-    return math.comb(modes + photons - 1, photons)
-
-
-def _numbers_that_arrive(noise: Noise, photons: int) -> npt.NDArray[np.float64]:
-    """The chances of 0 to twice as many photons as were asked for, shape (2 photons + 1,)."""
-    kept = float(np.mean(noise.transmittance))
-    emitted = NoiseValues(replace(noise, transmittance=1.0, trainable=()), dtype=torch.float64)
-    two = float(emitted.mean_photons(torch.ones((), dtype=torch.float64))) - noise.brightness
-    one, lost = noise.brightness - two, 1 - kept
-    of_one = [
-        1 - noise.brightness + one * lost + two * lost**2,
-        one * kept + 2 * two * kept * lost,
-        two * kept**2,
-    ]
-    found = np.ones(1)
-    for _ in range(photons):
-        found = np.convolve(found, of_one)
-    return found

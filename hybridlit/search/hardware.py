@@ -9,7 +9,7 @@ from torch import nn
 
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
-from hybridlit.photonics.hardware import ansatz_under, mean_kept
+from hybridlit.photonics.hardware import ansatz_under
 
 __all__ = ["EVENTS", "HARDWARE_COSTS", "hardware_costs"]
 
@@ -47,5 +47,5 @@ def hardware_costs(
             )
         ansatz = layer.ansatz if noise is None else ansatz_under(layer.ansatz, noise)
         photons = max(photons, ansatz.experiment.n_photons)
-        shots += (layer.count or 1) * EVENTS / mean_kept(ansatz.experiment)
+        shots += (layer.count or 1) * EVENTS / ansatz.experiment.outcomes.mean_kept
     return {"photons": float(photons), "shots": shots}

@@ -103,8 +103,32 @@ class Noise:
                 "of its range no gradient leads away; start a little inside"
             )
 
+    def require_fit(self, modes: int, superposed: bool) -> None:
+        """Refuse noise that an experiment cannot have.
+
+        Args:
+            modes: Its number of modes.
+            superposed: Whether its input state is a superposition.
+
+        Raises:
+            ValueError: If it has more or fewer modes than transmittances, or if a superposition
+                would need photons that differ.
+        """
+        if self.by_mode is not None and len(self.by_mode) != modes:
+            raise ValueError(
+                f"transmittance must be one number, or one for each of n_modes={modes} modes, got "
+                f"{len(self.by_mode)}"
+            )
+        if superposed and (self.indistinguishability < 1 or self.g2 or self.trainable):
+            raise ValueError(
+                "noise of a source needs photons in each mode as input_state, got a "
+                f"superposition and {self}: of superpositions photons can be lost, no more"
+            )
+
     def most(self, name: str) -> float:
         """Return the largest value that one of `LEARNABLE` can have, which learning keeps below."""
+        if name == "brightness" and self.g2 > 0.5:
+            return 0.5 / self.g2
         return 0.5 if name == "g2" else 1.0
 
     @property
@@ -188,6 +212,7 @@ class Noise:
             ValueError: If a name is unknown or a value out of range.
         """
         if isinstance(given, str):
+            choice(given, "noise", PRESETS)
             return cls.preset(given)
         if isinstance(given, Mapping):
             known = [each.name for each in fields(cls)]

@@ -5,7 +5,8 @@ from hybridlit.analysis.batch_size import BatchSize, find_batch_size, predict_me
 from hybridlit.analysis.calibration import calibrate
 from hybridlit.analysis.card import model_card
 from hybridlit.analysis.learning_rates import LearningRates, find_learning_rates
-from hybridlit.analysis.noise_study import NoiseStudy, noise_study
+from hybridlit.analysis.noise_result import NoiseStudy
+from hybridlit.analysis.noise_study import noise_study
 from hybridlit.analysis.noisy import under_noise
 from hybridlit.analysis.pictures import describe_circuit, draw_circuit
 from hybridlit.analysis.profiling import ComponentProfile, profile_components

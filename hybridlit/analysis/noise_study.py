@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.ablation.tables import plain_values
+from hybridlit.analysis.noise_result import ALL, NONE, NoiseStudy, UnderNoise
 from hybridlit.analysis.noisy import circuits_of, put_under_noise, restored
-from hybridlit.analysis.pictures.noise_picture import draw_noise_study
 from hybridlit.analysis.row_errors import row_errors
 from hybridlit.analysis.splits import batches_of, prepared
 from hybridlit.analysis.statistics import Interval, interval, row_interval, share_interval
@@ -24,85 +23,11 @@ from hybridlit.checks import integer, number, random_seed
 from hybridlit.photonics import Noise, PhotonicCircuit
 from hybridlit.templates import HybridModule
 from hybridlit.undisturbed import undisturbed
-from hybridlit.words import aligned, piped
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["ALL", "NONE", "NoiseStudy", "UnderNoise", "noise_study"]
-
-ALL, NONE = "all together", "none"
-"""What the noise of all sources is called, and that of none."""
+__all__ = ["noise_study"]
 
 _DRAWS = 5
 """Passes over the test rows where phases err, each with errors of its own."""
-
-
-@dataclass(frozen=True)
-class UnderNoise:
-    """What a model scores under noise.
-
-    Attributes:
-        source: Name of the field of `Noise`, `"all together"`, or `"none"`: as it was trained.
-        strength: How many times the noise of the study.
-        shots: Events that are kept of each row; None: infinitely many.
-        score: The score, with its 95 % interval over the test rows.
-        loss: How much less that is than of the model as trained, with its interval.
-        kept: Share of the events that is kept, mean over rows and photonic layers.
-    """
-
-    source: str
-    strength: float
-    shots: int | None
-    score: Interval
-    loss: Interval
-    kept: float
-
-
-@dataclass(frozen=True)
-class NoiseStudy:
-    """What a model scores as it was trained, and under noise and shots.
-
-    Attributes:
-        metric: Name of the score, of which more is better.
-        rows: Number of test rows.
-        noise: The noise of strength 1, as fields of `Noise` that differ from none.
-        whole: Score of the model as it was trained.
-        found: Each source at each strength, all of them together, and numbers of shots.
-        left_out: What could not be measured, and why.
-    """
-
-    metric: str
-    rows: int
-    noise: dict[str, Any]
-    whole: Interval
-    found: list[UnderNoise]
-    left_out: dict[str, str]
-
-    def __str__(self) -> str:
-        return aligned(*self._table())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it; None where an interval has no end."""
-        return plain_values(self)
-
-    def to_markdown(self) -> str:
-        """Return the table in Markdown."""
-        return piped(*self._table())
-
-    def figure(self) -> Figure:
-        """Draw the score over the strength of each source, and over the number of shots."""
-        return draw_noise_study(self)
-
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        head = ["noise", "strength", "shots", self.metric, "lost by it", "events kept"]
-        rows = [["as trained", "", "any", _shown(self.whole), "", ""]]
-        for each in self.found:
-            strength = f"{each.strength:g}" if each.source != NONE else ""
-            shots = "any" if each.shots is None else f"{each.shots:,}"
-            shown = _shown(each.score), _shown(each.loss, "+"), f"{each.kept:.3g}"
-            rows.append([each.source, strength, shots, *shown])
-        return head, rows
 
 
 class _Condition(NamedTuple):
@@ -112,6 +37,12 @@ class _Condition(NamedTuple):
     strength: float
     noise: Noise | None
     shots: int | None
+
+    @property
+    def words(self) -> str:
+        """What it is called where it cannot be measured."""
+        shots = "" if self.shots is None else f", {self.shots:,} events"
+        return f"{self.source} at strength {self.strength:g}{shots}"
 
 
 @checked
@@ -171,7 +102,7 @@ def noise_study(
                 with restored(layers):
                     passes[condition] = _scored(model, measure, test, condition)
             except (MemoryError, NotImplementedError, ValueError) as error:
-                left_out.setdefault(condition.source, str(error))
+                left_out[condition.words] = str(error)
     shares = all(each.of_shares for each in (trained, *passes.values()))
     found = [
         UnderNoise(
@@ -249,7 +180,9 @@ def _score(passes: _Passes, shares: bool) -> Interval:
     if shares and len(passes.rows) == 1:
         [rows] = passes.rows
         return share_interval(int(rows.sum()), len(rows))
-    return _interval(passes.rows, shares)
+    found = _interval(passes.rows, shares)
+    most = 1.0 if shares else math.inf
+    return Interval(found.mean, max(0.0, found.low) if shares else found.low, min(most, found.high))
 
 
 def _interval(rows: list[npt.NDArray[np.float64]], shares: bool) -> Interval:
@@ -258,7 +191,3 @@ def _interval(rows: list[npt.NDArray[np.float64]], shares: bool) -> Interval:
         return row_interval(rows[0], shares)[0]
     means = [float(each.mean()) for each in rows]
     return interval(means, of_rows=row_errors(np.mean(rows, 0), shares))
-
-
-def _shown(found: Interval, sign: str = "") -> str:
-    return f"{found.mean:{sign}.3f} ({found.low:{sign}.3f} to {found.high:{sign}.3f})"

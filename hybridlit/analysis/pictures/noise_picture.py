@@ -10,7 +10,7 @@ from hybridlit.analysis.pictures.style import FAINT, colours, new_figure, tidy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from hybridlit.analysis.noise_study import NoiseStudy, UnderNoise
+    from hybridlit.analysis.noise_result import NoiseStudy, UnderNoise
 
 __all__ = ["draw_noise_study"]
 
@@ -36,7 +36,7 @@ def draw_noise_study(study: NoiseStudy) -> Figure:
         for place, name in enumerate(names):
             own = [each for each in found if each.source == name]
             _draw(axes, own, 1 + 0.03 * (place - (len(names) - 1) / 2), colour[name], shots)
-        axes.axhline(study.whole.mean, color=FAINT, linestyle="--")
+        axes.axhline(study.whole.mean, color=FAINT, linestyle="--", zorder=3)
         axes.set_xscale("log")
         ticks = sorted({each.shots if shots else each.strength for each in found})
         axes.set_xticks(ticks, [f"{tick:,g}" if not shots else f"{tick:,}" for tick in ticks])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -179,6 +179,38 @@ class PhotonicCircuit(SampledCircuit):
         if isinstance(self.input_state, Superposition):
             return repr(self.input_state)
         return f"|{','.join(map(str, self.input_state))}>"
+
+    def with_noise(
+        self,
+        noise: Noise | Mapping[str, Any] | str | None,
+        *,
+        detectors: str | Sequence[str] | None = None,
+        min_detected_photons: int | None = None,
+    ) -> Self:
+        """Return a copy whose light, or detectors, are other ones: what hardware makes of it.
+
+        A readout that was made for certain outcomes keeps these, given that they are seen:
+        `success_probability` says how often. Mean photon numbers and correlations are of all that
+        is shown.
+
+        Args:
+            noise: As for an `Experiment`; None: ideal photons.
+            detectors: As for an `Experiment`; None: as they are.
+            min_detected_photons: As for an `Experiment`; None: what the readout was made for.
+
+        Returns:
+            A layer of its own, with the same parameters; noise is not learned unless this one says
+            so in `trainable`.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If one is out of range, or the readout was made for other outcomes.
+        """
+        from hybridlit.photonics.hardware import with_noise  # which makes layers
+
+        return with_noise(
+            self, noise, detectors=detectors, min_detected_photons=min_detected_photons
+        )
 
     def __prepare_scriptable__(self) -> Self:
         """Refuse `torch.jit.script`, which asks every module for this."""

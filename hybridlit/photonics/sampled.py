@@ -137,7 +137,7 @@ class SampledCircuit(FeatureRows):
         return result
 
     def _followers(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], frozenset[int]]:
-        """Numbers of the settings that follow parameters, of phases that data turn, of splitters."""
+        """Numbers of settings that follow parameters, of phases that data turn, of splitters."""
         settings = self._settings
         assert settings is not None
         if settings.places is None:

@@ -14,7 +14,7 @@ from hybridlit.checks import precision
 from hybridlit.internals.torch import metadata
 from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.ansatz import Ansatz
-from hybridlit.photonics.description import description, differences
+from hybridlit.photonics.description import description, differences, imperfections
 from hybridlit.photonics.evolution import Terms, evolved, squared
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
@@ -165,6 +165,8 @@ class PhotonicCircuit(SampledCircuit):
         ]
         if self.count is not None:
             parts.insert(0, f"count={self.count}")
+        if imperfect := imperfections(circuit):
+            parts.append(imperfect)
         if circuit.reservoir_mode:
             parts.append("reservoir")
         if self.shots is not None:

@@ -336,6 +336,8 @@ def _refuse_unknown(circuit: Mapping[str, Any]) -> None:
 
 def take_over(made: PhotonicCircuit, source: PhotonicCircuit, state: Mapping[str, Any]) -> None:
     """Give a new circuit the state of another one, its device, its precision and its mode."""
+    if made.noise is not None and source.noise is not None:
+        made.noise.learn(*source.noise.learned)  # which may have begun after it was made
     made.to(source.phases)
     made.load_state_dict(state)
     for name, parameter in source.named_parameters():

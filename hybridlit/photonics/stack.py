@@ -18,12 +18,16 @@ from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
 __all__ = ["QuantumLayerStack"]
 
+_OF_DEVICE = "noise."
+"""How names of values begin that all circuits of a stack share."""
+
 
 class QuantumLayerStack(PhotonicCircuit):
     """`count` layers like `QuantumLayer`, each with parameters of its own.
 
     One simulation of a `count` times larger batch costs far less than `count` small ones.
-    Parameters are those of a layer with a leading dimension `count`, in one state dict.
+    Parameters are those of a layer with a leading dimension `count`, in one state dict; all are of
+    one device, whose noise, learned or not, they share.
 
     Args:
         count: Number of layers, at least 1.
@@ -85,7 +89,8 @@ class QuantumLayerStack(PhotonicCircuit):
 
         Raises:
             TypeError: If one is no layer, or its photons are not of the stack's kind.
-            ValueError: If there is none, or two differ in more than the values of their parameters.
+            ValueError: If there is none, or two differ in more than the values of their parameters,
+                or in the values of their noise.
         """
         layers = list(layers)
         for layer in layers:
@@ -106,7 +111,13 @@ class QuantumLayerStack(PhotonicCircuit):
         first = layers[0]
         stack = cls(len(layers), first.input_size, ansatz=first.ansatz, recompute=first.recompute)
         states = [layer.state_dict() for layer in layers]
-        stacked = {name: torch.stack([s[name] for s in states]) for name in states[0]}
+        shared = {name: states[0][name] for name in states[0] if name.startswith(_OF_DEVICE)}
+        if any(not torch.equal(s[name], value) for s in states for name, value in shared.items()):
+            raise ValueError(
+                "layers must be of one device to share its noise, got different values of "
+                f"{', '.join(shared)}: load one state dict of layer.noise into all of them first"
+            )
+        stacked = {name: torch.stack([s[name] for s in states]) for name in states[0]} | shared
         take_over(stack, first, stacked)
         return stack
 
@@ -115,7 +126,9 @@ class QuantumLayerStack(PhotonicCircuit):
         made = []
         for index in range(len(self.phases)):
             layer = self._one(self.input_size, ansatz=self.ansatz, recompute=self.recompute)
-            take_over(layer, self, {k: value[index] for k, value in self.state_dict().items()})
+            state = self.state_dict().items()
+            own = {k: v if k.startswith(_OF_DEVICE) else v[index] for k, v in state}
+            take_over(layer, self, own)
             made.append(layer)
         return made
 

@@ -17,6 +17,7 @@ from hybridlit.constructors import ConstructorCall, given_arguments, plain
 from hybridlit.photonics import (
     Circuit,
     Experiment,
+    Noise,
     OutputMappingStrategy,
     QuantumLayer,
     QuantumLayerStack,
@@ -192,7 +193,7 @@ def _listed(value: Any) -> Any:
     """Turn what experiments hold into lists, which YAML and checkpoints hold as well."""
     if isinstance(value, Circuit):
         return value.plain()["components"]
-    if isinstance(value, Superposition):
+    if isinstance(value, (Noise, Superposition)):
         return value.plain()
     if isinstance(value, (np.ndarray, Tensor)):
         return value.tolist()

@@ -88,7 +88,11 @@ from .federated import (
     Federation as Federation,
     run_federation as run_federation,
 )
-from .interop import from_perceval as from_perceval, to_perceval as to_perceval
+from .interop import (
+    HardwareLayer as HardwareLayer,
+    from_perceval as from_perceval,
+    to_perceval as to_perceval,
+)
 from .optimizers import create_hybrid_optimizer as create_hybrid_optimizer
 from .photonics import (
     AmplitudeEncoding as AmplitudeEncoding,

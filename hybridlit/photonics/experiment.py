@@ -295,7 +295,7 @@ class Experiment:
             ComputationSpace(self.computation_space),
             self.rule,
         )
-        return DetectedOutcomes(self.fock_space, detection, arriving(noise, self.n_photons))
+        return DetectedOutcomes(self.fock_space, detection, arriving(self._noise, self.n_photons))
 
     @property
     def source(self) -> Source | None:

@@ -61,6 +61,11 @@ class FidelityKernel(nn.Module):
                 "layer must be a QuantumLayer, whose states have amplitudes, got "
                 f"{type(layer).__name__}"
             )
+        if layer.shots is not None:
+            raise ValueError(
+                f"layer must have shots=None, got {layer.shots}: a fidelity is one of states; set "
+                "layer.shots = None"
+            )
         if not layer.input_size:
             raise ValueError("layer must have features, got one of input_size=0")
         self.layer = layer

@@ -106,6 +106,11 @@ def whole_layer(layer: object, name: str) -> QuantumLayer:
             f"{name} must be a QuantumLayer, whose states have amplitudes, got "
             f"{type(layer).__name__}"
         )
+    if layer.shots is not None:
+        raise ValueError(
+            f"{name} must have shots=None, got {layer.shots}: what follows needs amplitudes, not "
+            "counts; set layer.shots = None"
+        )
     if layer.outcomes.selected:
         raise ValueError(
             f"{name} must have computation_space='fock' and no postselect, got one of "

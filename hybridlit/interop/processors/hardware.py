@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from hybridlit.argument_types import checked
 from hybridlit.interop.processors.circuit import PhaseCircuit
 from hybridlit.interop.processors.measuring import Measuring, Settings, measured_outputs
 from hybridlit.photonics.ansatz import Ansatz
@@ -59,6 +60,7 @@ class HardwareLayer(QuantumLayer):
         >>> layer(torch.rand(4, 2)).sum().backward()  # doctest: +SKIP
     """
 
+    @checked
     def __init__(
         self,
         input_size: int,

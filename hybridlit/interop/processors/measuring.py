@@ -58,7 +58,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("shots", 1), ("max_shots", 1), ("rows_per_job", 1), ("retries", 0)):
             value = getattr(self, name)
-            if value is not None or least == 0:
+            if value is not None or name not in ("shots", "max_shots"):
                 integer(value, name, least)
         if self.max_shots is not None and self.max_shots < (self.shots or 0):
             raise ValueError(

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import SequentialSampler
 
 import hybridlit
-from hybridlit import ArrayDataModule, Experiment, QuantumLayer, SequentialHybrid
+from hybridlit import ArrayDataModule, Experiment, Noise, QuantumLayer, SequentialHybrid
 from hybridlit.photonics import AnsatzFactory
 
 
@@ -158,6 +158,8 @@ VALID = {
         "path": {"x": [*range(20)], "kind": ["a", "b"] * 10, "y": [0, 1] * 10},
         "target": "y",
     },
+    "Noise": dict,
+    "NoiseValues": lambda: {"noise": Noise(transmittance=0.5)},
     "Trainable": dict,
     "WarmStart": lambda: {"components": {"photonic": "photonic.pt"}},
     "ablation_study": lambda: {"model": model(), "datamodule": data()},
@@ -174,6 +176,8 @@ VALID = {
     "summarize_search": lambda: {"search": a_search(2)},
     "to_perceval": lambda: {"layer": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "uncertainty": lambda: {"model": model(), "datamodule": data()},
+    "noise_study": lambda: {"model": model(), "datamodule": data()},
+    "under_noise": lambda: {"model": model(), "noise": "ascella"},
     "draw_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "export_model": lambda: {"model": model(), "path": "model.pt2"},
     "export_component": lambda: {
@@ -251,7 +255,7 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$"
+            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$|Noise$"
             r"|Data$|Search$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),
@@ -316,6 +320,7 @@ RESULTS = {
     "Federation",
     "LearningRates",
     "ModelCost",
+    "NoiseStudy",
     "Predictions",
     "Robustness",
     "Search",

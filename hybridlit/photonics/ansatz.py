@@ -17,7 +17,7 @@ from hybridlit.photonics.readouts.selected import same_behind_all
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.superposition import Superposition
 
-__all__ = ["Ansatz", "AnsatzFactory", "output_size_for", "strategy_for"]
+__all__ = ["Ansatz", "AnsatzFactory", "needs_outcomes", "output_size_for", "strategy_for"]
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,11 @@ class Ansatz:
         rule, source = self.experiment.postselect, self.experiment.source
         looked_at = rule is not None or (source is not None and source.program.light.size <= 2**14)
         if looked_at and same_behind_all(outcomes, state, strategy.readout, size, source):
+            under = "" if source is None else f" under noise={source.noise.plain()}"
             raise ValueError(
-                f"postselect={rule!r} leaves outcomes of which {strategy.value!r} gives the same "
-                f"outputs behind every interferometer, with {size} outputs and the input {state}, "
-                "so that no feature reaches the output; change one of them"
+                f"{outcomes.kept_by}{under} leaves outcomes of which {strategy.value!r} gives the "
+                f"same outputs behind every interferometer, with {size} outputs and the input "
+                f"{state}, so that no feature reaches the output; change one of them"
             )
         if isinstance(self.experiment.circuit, Circuit) and self.input_size:
             states = state.states if isinstance(state, Superposition) else (state,)
@@ -99,13 +100,17 @@ class Ansatz:
     @property
     def needs_amplitudes(self) -> bool:
         """Whether outcomes are simulated one by one; expectations of all of them need none."""
-        circuit = self.experiment
-        if self.readout.expectation is None or circuit.superposition is not None:
-            return True
-        noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
-        if noise.g2 and not self.readout.of_means:
-            return True
-        return not circuit.outcomes.resolves
+        return needs_outcomes(self.experiment, self.readout)
+
+
+def needs_outcomes(circuit: Experiment, readout: Readout) -> bool:
+    """Return whether outcomes are simulated one by one, or else expectations of all of them."""
+    if readout.expectation is None or circuit.superposition is not None:
+        return True
+    noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
+    if noise.g2 and not readout.of_means:
+        return True
+    return not circuit.outcomes.resolves
 
 
 def output_size_for(

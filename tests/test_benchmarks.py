@@ -241,3 +241,22 @@ def test_report_has_a_row_for_each_time_of_states(script, tmp_path):
     assert "| components | 8, 4, 64 | forward | 0.5 | 15 | **30** | 29 to 31 | 1e-06 |" in script(
         "report"
     ).states(tmp_path)
+
+
+@pytest.mark.slow
+def test_noise_is_equal_to_merlins(script, tmp_path, capsys):
+    pytest.importorskip("merlin")
+    assert script("noise").main(["--points", "3,2,4", *QUICK, "--out", str(tmp_path)]) == 0
+    points = json.loads((tmp_path / "noise.json").read_text())["points"]
+    assert len(points) == 4 and all(len(point["times"]) == 4 for point in points)
+    assert "loss (3, 2, 4) gradients: " in capsys.readouterr().out
+
+
+def test_noise_is_timed_without_merlin(script, tmp_path, monkeypatch):
+    noise = script("noise")
+    monkeypatch.setattr(noise, "find_spec", lambda name: None)
+    arguments = ["--noises", "loss", "--points", "3,2,4", *QUICK, "--out", str(tmp_path)]
+    assert noise.main(arguments) == 0
+    table = script("report").noise(tmp_path)
+    assert "| loss | 3, 2, 4 | forward, ideal | " in table
+    assert "| loss | 3, 2, 4 | gradients, ideal | " in table

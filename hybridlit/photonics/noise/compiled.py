@@ -70,7 +70,8 @@ def light_of_circuit(circuit: Lowered, weights: Tensor, program: Program) -> Ten
     circuit = circuit._replace(inputs=program.inputs)
     if not _serves(program, weights):
         columns = circuit_columns(circuit)
-        return mixture(columns.flatten(2), weights, program).unflatten(0, columns.shape[2:])
+        rows = mixture(columns.flatten(2), weights, program)
+        return rows.reshape(*columns.shape[2:], program.light.size)
     *stack, _, _, batch = circuit.data_phases.shape
     planes: Tensor = _Columns.apply(*circuit)  # type: ignore[no-untyped-call]
     light: Tensor = _Light.apply(planes, None, weights, program)  # type: ignore[no-untyped-call]
@@ -152,7 +153,8 @@ class _Columns(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        *tensors, saved = ctx.saved_tensors
+        interferometers, data_phases, saved = ctx.saved_tensors
+        tensors = interferometers, data_phases
         if torch.is_grad_enabled():  # a derivative of this derivative is wanted
             return *_differentiably(ctx, _columns_in_torch, tensors, ctx.inputs, grad), None
         refuse_batches(grad)
@@ -202,7 +204,7 @@ def _light_in_torch(
         return _left(given, weights, program)[None]
     circuits, *_, batch = columns.shape
     together = torch.complex(columns[:, 0], columns[:, 1]).movedim(0, 2).flatten(2)
-    return mixture(together, weights, program).unflatten(0, (circuits, batch))
+    return mixture(together, weights, program).reshape(circuits, batch, program.light.size)
 
 
 def _differentiably(

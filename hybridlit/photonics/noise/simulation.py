@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -17,11 +18,17 @@ from hybridlit.photonics.noise.compiled import (
 from hybridlit.photonics.noise.detected import DetectedOutcomes
 from hybridlit.photonics.noise.model import Noise
 from hybridlit.photonics.noise.program import Program
+from hybridlit.photonics.noise.sizes import require_light_memory
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.simulation import probabilities
+from hybridlit.photonics.tracing import recording
 
 __all__ = ["Source", "behind_photons", "detected_probabilities", "shown_of_columns"]
+
+
+_LARGE = 2**22
+"""Probabilities beyond which it is worth asking whether memory suffices."""
 
 
 class Source(NamedTuple):
@@ -59,6 +66,7 @@ def detected_probabilities(
 
     Raises:
         LargePhasesError: As `circuit_columns`.
+        MemoryError: On the CPU, if the light cannot fit into memory.
         RareOutcomesError: On the CPU, if what is kept of some sample is too rare.
         ValueError: On the CPU, if a phase is not finite.
     """
@@ -67,6 +75,8 @@ def detected_probabilities(
         if not whole.selected:  # else they would be normalised
             found = probabilities(circuit._replace(inputs=photons), whole, recompute)[0]
             return behind_photons(found, program, values, outcomes)
+    *stack, _, _, batch = circuit.data_phases.shape
+    _require_memory(program, math.prod(stack) * batch, circuit.data_phases)
     light = light_of_circuit(circuit, values.weights(program, circuit.data_phases), program)
     return _shown(light, program, values, outcomes)
 
@@ -85,6 +95,7 @@ def behind_photons(
     Returns:
         As `detected_probabilities`.
     """
+    _require_memory(program, math.prod(found.shape[:-1]), found)
     light = light_of_photons(found.flatten(0, -2), values.weights(program, found), program)
     return _shown(light.unflatten(0, found.shape[:-1]), program, values, outcomes)
 
@@ -107,6 +118,11 @@ def shown_of_columns(columns: Tensor, source: Source, outcomes: Outcomes) -> Ten
         by_mode = values.mode_transmittance(light) if outcomes.detection.by_mode else None
         light = outcomes.arriving(light, by_mode)
     return outcomes.conditional(light, least=0.0)[0]
+
+
+def _require_memory(program: Program, rows: int, like: Tensor) -> None:
+    if rows * program.light.size > _LARGE and not recording():
+        require_light_memory(program, rows, like)
 
 
 def _shown(

@@ -176,6 +176,8 @@ VALID = {
     "summarize_search": lambda: {"search": a_search(2)},
     "to_perceval": lambda: {"layer": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "uncertainty": lambda: {"model": model(), "datamodule": data()},
+    "noise_study": lambda: {"model": model(), "datamodule": data()},
+    "under_noise": lambda: {"model": model(), "noise": "ascella"},
     "draw_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "export_model": lambda: {"model": model(), "path": "model.pt2"},
     "export_component": lambda: {
@@ -318,6 +320,7 @@ RESULTS = {
     "Federation",
     "LearningRates",
     "ModelCost",
+    "NoiseStudy",
     "Predictions",
     "Robustness",
     "Search",

@@ -37,6 +37,10 @@ from hybridlit.photonics.names import (
     StatePatternName as StatePatternName,
 )
 from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.shots import (
+    SHOT_GRADIENTS as SHOT_GRADIENTS,
+    ShotGradientName as ShotGradientName,
+)
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.stack import QuantumLayerStack

@@ -70,10 +70,11 @@ class Ansatz:
         rule, source = self.experiment.postselect, self.experiment.source
         looked_at = rule is not None or (source is not None and source.program.light.size <= 2**14)
         if looked_at and same_behind_all(outcomes, state, strategy.readout, size, source):
+            under = "" if source is None else f" under noise={source.noise.plain()}"
             raise ValueError(
-                f"postselect={rule!r} leaves outcomes of which {strategy.value!r} gives the same "
-                f"outputs behind every interferometer, with {size} outputs and the input {state}, "
-                "so that no feature reaches the output; change one of them"
+                f"{outcomes.kept_by}{under} leaves outcomes of which {strategy.value!r} gives the "
+                f"same outputs behind every interferometer, with {size} outputs and the input "
+                f"{state}, so that no feature reaches the output; change one of them"
             )
         if isinstance(self.experiment.circuit, Circuit) and self.input_size:
             states = state.states if isinstance(state, Superposition) else (state,)

@@ -17,11 +17,13 @@ from hybridlit.photonics.circuit.builders import CircuitType, Encoding, explicit
 from hybridlit.photonics.circuit.circuit import Circuit
 from hybridlit.photonics.circuit.lowering import Lowering, lowering_of, of_encoding
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.noise.detected import DetectedOutcomes, Detection
+from hybridlit.photonics.noise.detected import DetectedOutcomes
 from hybridlit.photonics.noise.detectors import detectors_of
 from hybridlit.photonics.noise.model import Noise
 from hybridlit.photonics.noise.program import Program, program_for
+from hybridlit.photonics.noise.shown import Detection
 from hybridlit.photonics.noise.simulation import Source
+from hybridlit.photonics.noise.values import arriving
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.postselection import rule_text
 from hybridlit.photonics.states import StatePattern
@@ -293,7 +295,7 @@ class Experiment:
             ComputationSpace(self.computation_space),
             self.rule,
         )
-        return DetectedOutcomes(self.fock_space, detection)
+        return DetectedOutcomes(self.fock_space, detection, arriving(self._noise, self.n_photons))
 
     @property
     def source(self) -> Source | None:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from hybridlit.checks import integer
+from hybridlit.photonics.described import DescribedCircuit
 from hybridlit.photonics.fock import FockSpace
-from hybridlit.photonics.given import GivenInterferometers
 from hybridlit.photonics.state_rows import state_rows
 
 __all__ = ["FeatureRows"]
 
 
-class FeatureRows(GivenInterferometers):
+class FeatureRows(DescribedCircuit):
     """Circuits that take features as layers do.
 
     Attributes:
@@ -33,6 +33,7 @@ class FeatureRows(GivenInterferometers):
         read: Callable[..., Tensor],
         each: bool = False,
         state: Tensor | None = None,
+        alike: bool = True,
     ) -> Tensor:
         """Check features once, and read outcomes outside autocast.
 
@@ -43,6 +44,7 @@ class FeatureRows(GivenInterferometers):
                 any stack.
             each: Whether the circuits of a stack get features of their own.
             state: Input states, which `read` then gets as well, shape (circuits or 1, samples, K).
+            alike: Whether rows without features have the same results, so that one is enough.
 
         Returns:
             Shape (..., *outputs), of a stack (..., count, *outputs), in the dtype of `x`; under
@@ -75,7 +77,7 @@ class FeatureRows(GivenInterferometers):
             rows = rows.transpose(0, 1)
         given: tuple[Tensor, ...] = (rows,)
         if self.input_size == 0:
-            rows = rows[..., :1, :]  # one for all
+            rows = rows[..., :1, :] if alike else rows  # one for all
             given = (rows,)
         if state is not None:
             double = self.angles().dtype == torch.float64

@@ -74,10 +74,33 @@ class Outcomes:
         return space.modes, space.photons, space.space, self.rule or ""
 
     @property
+    def mean_kept(self) -> float:
+        """The share of events that is kept, on average over interferometers drawn at random.
+
+        Of photons that are not all alike it is taken to be that of ideal ones.
+        """
+        return self._mean_kept
+
+    @property
     def states(self) -> npt.NDArray[np.signedinteger[Any]]:
         """Photons in each mode of each outcome, shape (size, modes)."""
         states = self.space.states
         return states if self._kept is None else states[self._kept]
+
+    @property
+    def most(self) -> int:
+        """The most photons that can arrive."""
+        return self.space.photons
+
+    @property
+    def kept_by(self) -> str:
+        """What says which of them are kept, for messages."""
+        return f"postselect={self.rule!r}"
+
+    @property
+    def _remedy(self) -> str:
+        """What would keep more, for messages."""
+        return "computation_space='fock'" if self.rule is None else "another postselect"
 
     @property
     def words(self) -> str:
@@ -241,13 +264,12 @@ class Outcomes:
             return kept
         rows = rows_in_words(rare.reshape(-1, rare.shape[-1]).any(0))
         double = "" if kept.dtype == torch.float64 else "compute in float64 with .double(), "
-        other = "computation_space='fock'" if self.rule is None else "another postselect"
         raise RareOutcomesError(
             f"the {self.words} of {rows} of x (counted through its leading "
             f"dimensions) have a probability of at most {float(kept.detach()[rare].max()):.2g} "
             f"together, and {str(kept.dtype).removeprefix('torch.')} tells them from rounding "
             f"errors above {least:.2g} only: {double}leave these rows out, change their features "
-            f"or input_state, or use {other}"
+            f"or input_state, or use {self._remedy}"
         )
 
 

@@ -171,6 +171,7 @@ def make_quantum(
 
     def layers() -> nn.Module:
         made: dict[str, Any] = dict(experiment=circuit, output_mapping_strategy=mapping)
+        made |= {name: arguments[name] for name in ("shots", "shot_gradient")}
         if count is None:
             return QuantumLayer(input_size, outputs, **made)
         return QuantumLayerStack(count, input_size, outputs, **made)

@@ -11,6 +11,7 @@ photon numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 __all__ = ["detectors_of", "shown", "wires"]
 
+_NAMES_OF = {None: "pnr", 1: "threshold"}
 _NAMES = "'pnr', 'threshold' or 'ppnr:k' with a number of wires k"
 
 
@@ -49,7 +51,7 @@ def detectors_of(given: str | Sequence[str] | None, modes: int) -> tuple[str, ..
         )
     if len(names) != modes:
         raise ValueError(f"detectors must be one, or one for each of {modes} modes, got {given!r}")
-    names = tuple("threshold" if wires(name) == 1 else name for name in names)
+    names = tuple(_NAMES_OF.get(count := wires(name), f"ppnr:{count}") for name in names)
     return None if set(names) == {"pnr"} else names
 
 
@@ -70,7 +72,7 @@ def wires(name: str) -> int | None:
     if name == "threshold":
         return 1
     kind, _, number = name.partition(":")
-    if kind != "ppnr" or not number.isdecimal() or int(number) < 1:
+    if kind != "ppnr" or not re.fullmatch(r"0*[1-9][0-9]{0,8}", number):
         raise ValueError(f"a detector must be {_NAMES}, got {name!r}")
     return int(number)
 

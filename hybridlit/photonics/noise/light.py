@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,7 @@ class Light:
         """The states of each number of photons, in order."""
         return (FockSpace(self.modes, number, self.space) for number in self.numbers)
 
-    @cached_property
+    @property
     def size(self) -> int:
         """Number of states."""
         return sum(space.size for space in self.spaces)

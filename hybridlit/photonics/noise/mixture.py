@@ -100,7 +100,7 @@ def light_behind(
 def _with_photon(state: Tensor, column: Tensor, alike: Alike, program: Program) -> Tensor:
     """One photon more, alike the others, in a normalised state."""
     target, weight = transitions(
-        program.modes, len(alike) - 1, program.space, state.dtype.to_real(), state.device
+        program.modes, len(alike) - 1, program.space, state.real.dtype, state.device
     )
     share = alike.count(alike[-1]) ** 0.5
     terms = (column[:, None] / share * state) * weight

@@ -127,6 +127,8 @@ class Noise:
 
     def most(self, name: str) -> float:
         """Return the largest value that one of `LEARNABLE` can have, which learning keeps below."""
+        if name == "brightness" and self.g2 > 0.5:
+            return 0.5 / self.g2
         return 0.5 if name == "g2" else 1.0
 
     @property
@@ -154,6 +156,37 @@ class Noise:
         """Whether phases are what they are set to."""
         return not (self.phase_imprecision or self.phase_error)
 
+    @property
+    def sources(self) -> dict[str, Noise]:
+        """Each imperfection alone, by the name of its field."""
+        names = [name for name in self.plain() if name not in ("g2_distinguishable", "trainable")]
+        kind = self.g2_distinguishable
+        return {
+            name: Noise(**{name: getattr(self, name)}, g2_distinguishable=kind) for name in names
+        }
+
+    def at_strength(self, strength: float) -> Noise:
+        """Return noise of the same kind that is weaker or stronger.
+
+        Args:
+            strength: How many times as strong, above 0: losses in decibels, so that transmittance
+                and brightness, and the indistinguishability as well, are raised to that power; g2
+                and phases are multiplied by it.
+
+        Returns:
+            The noise, none of it learned.
+
+        Raises:
+            ValueError: If g2 or a phase error would be out of its range.
+        """
+        number(strength, "strength", above=0)
+        each = self.transmittance
+        through = tuple(t**strength for t in each) if isinstance(each, tuple) else each**strength
+        powers = {n: getattr(self, n) ** strength for n in ("brightness", "indistinguishability")}
+        scaled = ("g2", "phase_imprecision", "phase_error")
+        products = {name: getattr(self, name) * strength for name in scaled}
+        return replace(self, transmittance=through, **powers, **products, trainable=())
+
     def plain(self) -> dict[str, Any]:
         """Return what differs from no noise, as plain values for a YAML file or a checkpoint."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -179,6 +212,7 @@ class Noise:
             ValueError: If a name is unknown or a value out of range.
         """
         if isinstance(given, str):
+            choice(given, "noise", PRESETS)
             return cls.preset(given)
         if isinstance(given, Mapping):
             known = [each.name for each in fields(cls)]

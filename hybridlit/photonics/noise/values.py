@@ -10,6 +10,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +18,9 @@ from hybridlit.argument_types import checked
 from hybridlit.checks import choice, precision
 from hybridlit.photonics.noise.model import LEARNABLE, Noise
 from hybridlit.photonics.noise.program import Program
+from hybridlit.photonics.tables import on_device
 
-__all__ = ["NoiseValues"]
+__all__ = ["NoiseValues", "arriving"]
 
 
 class NoiseValues(nn.Module):
@@ -89,7 +91,11 @@ class NoiseValues(nn.Module):
 
         Returns:
             A number, or of a transmittance by mode one for each, shape (modes,).
+
+        Raises:
+            ValueError: If the name is another one.
         """
+        choice(name, "name", LEARNABLE)
         if name in self.learned:
             found: Tensor = self.given.most(name) * torch.sigmoid(self.learned[name])
             return found
@@ -129,7 +135,11 @@ class NoiseValues(nn.Module):
     def _as(self, name: str, like: Tensor) -> Tensor:
         if name in self.learned:
             return self.value(name).to(like)
-        return torch.tensor(getattr(self.given, name), dtype=like.dtype, device=like.device)
+        given = getattr(self.given, name)
+        if isinstance(given, tuple):  # copied to a device once, not in each step
+            array = np.array(given, np.float64 if like.dtype == torch.float64 else np.float32)
+            return on_device(("noise", name, given, like.dtype), lambda: [array], like.device)[0]
+        return like.new_full((), given)
 
     def weights(self, program: Program, like: Tensor) -> Tensor:
         """Return the weights of a program.
@@ -191,6 +201,25 @@ def _of_two(brightness: Tensor, g2: Tensor) -> Tensor:
     r"""The chance p of two photons: :math:`2 p = g^{(2)} (B + p)^2`, the root that begins at 0."""
     product = g2 * brightness
     return product * brightness / (1 - product + (1 - 2 * product).sqrt())
+
+
+def arriving(noise: Noise, photons: int) -> tuple[float, ...]:
+    """Return how likely each number of photons arrives at the detectors.
+
+    Args:
+        noise: As it is given; where modes lose differently, all lose as much as they do on average.
+        photons: How many are asked for.
+
+    Returns:
+        Probabilities of 0, 1, ... photons.
+    """
+    brightness = torch.tensor(noise.brightness, dtype=torch.float64, device="cpu")
+    two = float(_of_two(brightness, torch.full_like(brightness, noise.g2)))
+    one, none = noise.brightness - two, 1 - noise.brightness
+    kept = float(np.mean(noise.transmittance))
+    first = np.polynomial.Polynomial([1 - kept, kept])
+    found = (none + one * first + two * first**2) ** photons
+    return tuple(found.coef.tolist())
 
 
 def _of_sources(

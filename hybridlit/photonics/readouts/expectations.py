@@ -127,7 +127,7 @@ def _refuse_same_means(
 def _refuse_one_photon(
     outcomes: Outcomes, state: tuple[int, ...] | Superposition | None, size: int
 ) -> str:
-    if outcomes.space.photons > 1:
+    if outcomes.most > 1:
         return ""
     return (
         "needs n_photons of at least 2, got 1: a single photon has no pair, so that every output "

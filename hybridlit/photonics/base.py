@@ -11,10 +11,9 @@ from typing_extensions import Self
 
 from hybridlit.argument_types import checked
 from hybridlit.checks import precision
-from hybridlit.internals.torch import metadata
 from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.ansatz import Ansatz
-from hybridlit.photonics.description import description, differences, imperfections
+from hybridlit.photonics.description import description, imperfections
 from hybridlit.photonics.evolution import Terms, evolved, squared
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
@@ -365,29 +364,8 @@ class PhotonicCircuit(SampledCircuit):
 
     # --- state ------------------------------------------------------------------------------------
 
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        modules = metadata(destination)  # a plain dict of the caller has none
-        if modules is not None:
-            modules[prefix[:-1]]["circuit"] = dict(self._description)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        *others: Any,
-    ) -> None:
-        found = differences(local_metadata.get("circuit"), self._description)
-        if found:
-            raise ValueError(
-                f"the state dict is that of another circuit than {prefix[:-1] or 'this layer'}: "
-                f"{found}; build the layer as it was saved, or load dict(state_dict), which says "
-                "nothing of the circuit, to take the numbers over all the same"
-            )
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+    def _load_from_state_dict(self, *state: Any) -> None:
+        super()._load_from_state_dict(*state)
         if self.encoding.device != self.phases.device:  # assigned to a layer on the meta device
             self._set_constants()
             self.readout.to_empty(device=self.phases.device)

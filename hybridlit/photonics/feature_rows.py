@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from hybridlit.checks import integer
+from hybridlit.photonics.described import DescribedCircuit
 from hybridlit.photonics.fock import FockSpace
-from hybridlit.photonics.given import GivenInterferometers
 from hybridlit.photonics.state_rows import state_rows
 
 __all__ = ["FeatureRows"]
 
 
-class FeatureRows(GivenInterferometers):
+class FeatureRows(DescribedCircuit):
     """Circuits that take features as layers do.
 
     Attributes:

@@ -57,8 +57,6 @@ class FidelityKernel(nn.Module):
     @checked
     def __init__(self, layer: QuantumLayer) -> None:
         super().__init__()
-        if not isinstance(layer, QuantumLayer):
-            raise TypeError(f"layer must be a QuantumLayer, got {type(layer).__name__}")
         require_amplitudes(layer, "layer")
         if layer.shots is not None:
             raise ValueError(

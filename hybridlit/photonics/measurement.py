@@ -103,20 +103,18 @@ class PartialMeasurement(nn.Module):
 
 def whole_layer(layer: object, name: str) -> QuantumLayer:
     """Check that a layer has amplitudes of all outcomes."""
-    if not isinstance(layer, QuantumLayer):
-        raise TypeError(f"{name} must be a QuantumLayer, got {type(layer).__name__}")
-    require_amplitudes(layer, name)
-    if layer.shots is not None:
+    found = require_amplitudes(layer, name)
+    if found.shots is not None:
         raise ValueError(
-            f"{name} must have shots=None, got {layer.shots}: what follows needs amplitudes, not "
+            f"{name} must have shots=None, got {found.shots}: what follows needs amplitudes, not "
             "counts; set layer.shots = None"
         )
-    if layer.outcomes.selected:
+    if found.outcomes.selected:
         raise ValueError(
             f"{name} must have computation_space='fock' and no postselect, got one of "
-            f"{layer.outcomes.size} {layer.outcomes.words}: what is dropped may be measured"
+            f"{found.outcomes.size} {found.outcomes.words}: what is dropped may be measured"
         )
-    return layer
+    return found
 
 
 def measured_modes(given: Sequence[int], modes: int) -> tuple[int, ...]:

@@ -67,9 +67,8 @@ def test_what_is_learned_of_noise_is_photonic():
     made = layer()
     assert set(split_parameters(made)["photonic"]) == {"phases", "noise.learned.transmittance"}
     assert "noise.learned.transmittance" in names_by_component(made)["photonic"]
-    groups = create_hybrid_optimizer(made, lr=1e-3, quantum_lr=1e-2).param_groups
-    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
-    assert rates[id(made.noise.learned["transmittance"])] == 1e-2
+    photonic = create_hybrid_optimizer(made)[1].param_groups[0]["params"]
+    assert any(made.noise.learned["transmittance"] is parameter for parameter in photonic)
 
 
 @pytest.mark.parametrize("kind", [QuantumLayer, DistinguishableLayer])

@@ -191,6 +191,8 @@ def _require_memory(
         if space is ComputationSpace.FOCK or number <= modes:
             numbers += sets * FockSpace(modes, number, space).size
     sets, needed, free = sum(counts), 6 * 64 * numbers, available_memory()
+    if len(options) == 1:
+        return  # one multiset and those that begin it: what ideal light needs as well
     if needed > free or sets > _MOST_SETS:
         raise MemoryError(
             f"{len(photons)} photons that are partly alike in {modes} modes are computed from "

@@ -168,8 +168,8 @@ def _note_kept(layer: PhotonicCircuit, kept: list[Tensor]) -> None:
     """Let a layer note the share of events of each row that it keeps."""
     probabilities = layer._probabilities
 
-    def noting(rows: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        found, share = probabilities(rows, state)
+    def noting(*given: Any) -> tuple[Tensor, Tensor | None]:
+        found, share = probabilities(*given)
         kept.append((torch.ones_like(found[..., 0]) if share is None else share).flatten())
         return found, share
 

@@ -84,9 +84,9 @@ def put_under_noise(
         if made.ansatz.readout.statistic is None:  # made for outcomes, which are the same ones
             made.readout = layer.readout
         own = {name: value for name, value in vars(layer).items() if name in _OWN}
-        for name, _ in made.named_children():
-            vars(layer).pop(name, None)  # a None where there was no noise
-        vars(layer).update(vars(made) | own)
+        marks = {n: value for n, value in vars(layer).items() if n.startswith("_hybridlit")}
+        vars(layer).clear()
+        vars(layer).update(vars(made) | own | marks)
 
 
 @contextmanager

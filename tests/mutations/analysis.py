@@ -507,8 +507,8 @@ MUTATIONS = [
         "analysis/test_noise_study.py",
         [
             (
-                "vars(layer).update(vars(made) | own)",
-                "vars(layer).update(vars(made))",
+                "vars(layer).update(vars(made) | own | marks)",
+                "vars(layer).update(vars(made) | marks)",
                 "a model under noise has parameters of its own, which training does not change",
             ),
             (

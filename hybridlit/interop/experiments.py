@@ -1,14 +1,25 @@
-"""What stands around the circuit of a Perceval experiment: photons, detectors, post-selection."""
+"""What stands around the circuit of a Perceval experiment: photons, noise, what is kept."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from hybridlit.interop.circuits_in import circuit_of
+from hybridlit.interop.noise import (
+    detector_name,
+    noise_of,
+    noise_with,
+    seen,
+    with_noise,
+    without_losses,
+)
 from hybridlit.interop.symbols import SymbolsIn
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace
+from hybridlit.photonics.noise.model import Noise
 from hybridlit.photonics.superposition import Superposition
 
 __all__ = ["experiment_of", "placed_in", "with_surroundings"]
@@ -40,20 +51,27 @@ def experiment_of(given: Any, symbols: SymbolsIn) -> Experiment:
     Raises:
         ValueError: If there is something that cannot be simulated here.
     """
-    import perceval as pcvl
-
-    if given.noise is not None and given.noise != pcvl.NoiseModel():
-        raise ValueError(
-            f"noise is not simulated here, got {given.noise}; set experiment.noise = None, or for "
-            "photons without any interference make a DistinguishableLayer of the experiment"
-        )
-    circuit = circuit_of(placed_in(given), given.circuit_size, symbols)
+    placed, losses = without_losses(placed_in(given))
+    circuit = circuit_of(placed, given.circuit_size, symbols)
+    source = noise_of(given.noise)
+    noise = noise_with(source, losses, circuit.n_modes)
     state = _input(given)
     photons = state.photons if isinstance(state, Superposition) else sum(state)
-    few = _few(given, photons)
-    space = ComputationSpace.FOCK
-    if set(few) == set(range(circuit.n_modes)) and {*few.values()} == {1} and photons > 1:
-        space, few = ComputationSpace.UNBUNCHED, {}
+    if isinstance(state, Superposition) and not source.ideal_light:
+        raise ValueError(
+            f"noise of a source needs a Fock state as input, got {given.noise} and {state}: "
+            "Perceval leaves it out for superpositions; add losses as LC behind the circuit"
+        )
+    wanted = _wanted(given, photons, source)
+    few = _few(given, photons) if wanted == photons and noise.ideal_light else None
+    detectors, space = None, ComputationSpace.FOCK
+    if few is not None:  # all photons are seen, or the outcome is dropped
+        wanted = 0
+        if set(few) == set(range(circuit.n_modes)) and {*few.values()} == {1} and photons > 1:
+            space, few = ComputationSpace.UNBUNCHED, {}
+    else:
+        few, most = {}, _most(photons, noise)
+        detectors = [detector_name(found, mode, most) for mode, found in enumerate(given.detectors)]
     rules = [f"[{mode}]=={count}" for mode, count in sorted(given.heralds.items())]
     rules += [f"[{mode}]<={count}" for mode, count in few.items()]
     if given.post_select_fn.has_condition:
@@ -63,6 +81,9 @@ def experiment_of(given: Any, symbols: SymbolsIn) -> Experiment:
         input_state=state,
         computation_space=space,
         postselect=" & ".join(rules) or None,
+        noise=None if noise.ideal else noise,
+        detectors=detectors,
+        min_detected_photons=wanted or None,
     )
 
 
@@ -81,53 +102,44 @@ def _input(given: Any) -> tuple[int, ...] | Superposition:
     return tuple(state)
 
 
-def _few(given: Any, photons: int) -> dict[int, int]:
-    """How many photons detectors see at most, by mode, where fewer than there may be.
+def _most(photons: int, noise: Noise) -> int:
+    """How many photons can arrive."""
+    return photons * (2 if noise.g2 else 1)
 
-    Only outcomes with all photons are kept if as many are asked for, as Perceval does unless told.
+
+def _wanted(given: Any, photons: int, noise: Noise) -> int:
+    """How many photons must be seen together, heralded ones included.
+
+    Those of an ideal source are all wanted unless something else is said, as Perceval does.
     """
-    import perceval as pcvl
-
     heralded = sum(given.heralds.values())
-    wanted = given.min_photons_filter
-    wanted = photons if wanted is None else wanted + heralded
-    if wanted > photons:
+    if given.min_photons_filter is None:
+        return photons if noise.ideal_light else 0
+    wanted, most = int(given.min_photons_filter) + heralded, _most(photons, noise)
+    if wanted > most:
         raise ValueError(
-            f"min_detected_photons_filter must be at most {photons - heralded}, the photons that "
+            f"min_detected_photons_filter must be at most {most - heralded}, the photons that "
             f"are not heralded, got {given.min_photons_filter}: no outcome would be kept"
         )
+    return wanted
+
+
+def _few(given: Any, photons: int) -> dict[int, int] | None:
+    """How many photons detectors see at most, by mode, where fewer than there may be.
+
+    None where one does not say for sure how many there are, up to that number.
+    """
     found = {}
     for mode, detector in enumerate(given.detectors):
-        if detector is None or detector.type is pcvl.DetectionType.PNR:
-            continue
-        if not _counts(detector):
-            raise ValueError(
-                f"detectors must count photons or click for any, got {detector.name!r} on mode "
-                f"{mode}"
-            )
-        if wanted < photons and detector.max_detections < photons:
-            raise ValueError(
-                f"detectors that cannot tell photons apart need "
-                f"min_detected_photons_filter({photons - heralded}), all of the photons, got "
-                f"{detector.name!r} on mode {mode} and {given.min_photons_filter}"
-            )
-        if detector.max_detections < photons:
-            found[mode] = int(detector.max_detections)
+        limit = None if detector is None else detector.max_detections
+        limit = photons if limit is None else min(int(limit), photons)
+        counted = np.zeros((photons + 1, photons + 1))
+        counted[np.minimum(range(photons + 1), limit), range(photons + 1)] = 1
+        if not np.array_equal(seen(detector, photons), counted):
+            return None
+        if limit < photons:
+            found[mode] = limit
     return found
-
-
-def _counts(detector: Any) -> bool:
-    """Whether a detector says for sure how many photons there are, up to some number."""
-    import perceval as pcvl
-
-    limit = detector.max_detections
-    if limit is None:
-        return False
-    found = {photons: detector.detect(photons) for photons in range(limit + 2)}
-    return all(
-        isinstance(seen, pcvl.FockState) and seen.n == min(photons, limit)
-        for photons, seen in found.items()
-    )
 
 
 def _text(rule: Any) -> str:
@@ -152,7 +164,7 @@ def _state_vector(state: Superposition) -> Any:
 
 
 def with_surroundings(made: Any, layer: PhotonicCircuit) -> Any:
-    """Give an experiment the photons, detectors and post-selection of a layer, and return it.
+    """Give an experiment the photons, noise, detectors and rules of a layer, and return it.
 
     Args:
         made: A `perceval.Experiment` of the layer's circuit.
@@ -165,12 +177,19 @@ def with_surroundings(made: Any, layer: PhotonicCircuit) -> Any:
         made.with_input(_state_vector(state))
     else:
         made.with_input(pcvl.BasicState(list(state)))
-    if layer.experiment.rule is not None:
-        made.set_postselection(pcvl.PostSelect(layer.experiment.rule))
-    if layer.fock_space.unbunched:
-        for mode in range(layer.experiment.n_modes):
-            made.add(mode, pcvl.Detector.threshold())
-    if not layer.interferes:
-        made.noise = pcvl.NoiseModel(indistinguishability=0)
-    made.min_detected_photons_filter(layer.experiment.n_photons)
+    with_noise(made, layer)
+    experiment, modes = layer.experiment, range(layer.experiment.n_modes)
+    rules = [] if experiment.rule is None else [f"({experiment.rule})"]
+    least = experiment.min_detected_photons or 0
+    if experiment.program is None:  # all photons are seen
+        least = experiment.n_photons
+        if layer.fock_space.unbunched:
+            for mode in modes:
+                made.add(mode, pcvl.Detector.threshold())
+    elif layer.fock_space.unbunched:
+        rules += [f"[{mode}]<=1" for mode in modes]
+    if rules:
+        rule = rules[0][1:-1] if len(rules) == 1 and experiment.rule else " & ".join(rules)
+        made.set_postselection(pcvl.PostSelect(rule))
+    made.min_detected_photons_filter(least)
     return made

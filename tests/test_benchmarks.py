@@ -229,6 +229,15 @@ def test_components_states_and_kernels_are_equal_to_merlins(script, tmp_path, ca
     assert "components (3, 2, 4) forward" in capsys.readouterr().out
 
 
+def test_shots_are_timed_against_those_of_merlin(script, tmp_path, capsys):
+    pytest.importorskip("merlin")
+    arguments = ["--points", "3,2,4", "--shots", "200", *QUICK, "--out", str(tmp_path)]
+    assert script("shots").main(arguments) == 0
+    (point,) = json.loads((tmp_path / "shots.json").read_text())["points"]
+    assert point["shots"] == 200 and min(point["p_values"].values()) > 1e-6
+    assert "200 shots" in capsys.readouterr().out
+
+
 def test_report_has_a_row_for_each_time_of_states(script, tmp_path):
     times = {"ours_ms": 0.5, "peer_ms": 15.0, "ratio": 30.0, "ratio_quartiles": [29.0, 31.0]}
     point = {"case": "components", "point": "8,4,64", "difference": 1e-6}

@@ -249,8 +249,8 @@ class QuantumLayer(PhotonicCircuit):
             most one photon a mode, and of these what `postselect` says; 1 if it drops nothing.
         """
 
-        def kept(*rows: Tensor) -> Tensor:
-            found, mass = self._probabilities(*rows)
+        def kept(rows: Tensor, state: Tensor | None = None) -> Tensor:
+            found, mass = self._probabilities(rows, state)
             return torch.ones_like(found[..., 0]) if mass is None else mass
 
         return self._read(x, kept, state=state)

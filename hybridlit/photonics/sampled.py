@@ -99,11 +99,8 @@ class SampledCircuit(FeatureRows):
                 "alone: use 'exact' or 'score'"
             )
         wanted = torch.is_grad_enabled()
-        if (
-            wanted
-            and self.noise is not None
-            and any(p.requires_grad for p in self.noise.parameters())
-        ):
+        learned = [] if self.noise is None else list(self.noise.parameters())
+        if wanted and any(value.requires_grad for value in learned):
             raise ValueError(
                 "noise must not be learned with shot_gradient='shift', which differentiates in "
                 f"phases alone, got {self.noise}: use 'exact' or 'score'"
@@ -119,7 +116,9 @@ class SampledCircuit(FeatureRows):
             """What frequencies of shifted circuits add to those here, and how much is kept."""
             with torch.no_grad():
                 there, share = self._of_each(rows, None, shifted)
-            ratio = torch.ones_like(there[..., 0]) if share is None else share / kept
+            ratio = torch.ones_like(there[..., 0])
+            if share is not None and kept is not None:
+                ratio = share / kept
             return drawn_counts(there, shots).to(found.dtype) / shots - found, ratio
 
         settings = self._set(self.angles())
@@ -137,7 +136,7 @@ class SampledCircuit(FeatureRows):
         return result
 
     def _followers(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], frozenset[int]]:
-        """Numbers of settings that follow parameters, of phases that data turn, of splitters."""
+        """Numbers of the settings that follow parameters, of phases of data, and of splitters."""
         settings = self._settings
         assert settings is not None
         if settings.places is None:

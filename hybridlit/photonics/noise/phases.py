@@ -12,6 +12,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -156,13 +157,12 @@ def settings_of(lowering: Lowering, circuit: Circuit, features: int, noise: Nois
             are not what they are set to.
     """
     how = noise.phase_imprecision, noise.phase_error
-    data = lowering.encoding.any(axis=2)
+    data: npt.NDArray[np.bool_] = np.array(lowering.encoding.any(axis=2))
     constants = np.zeros(data.size)
     if lowering.slots is None:
         data[~data.any(axis=1), 0] = True  # a column without data is a shifter of phase 0
-        numbers = torch.zeros(0), torch.zeros(0)
-        found = _of_data(data, constants)
-        return Settings(lowering, None, *numbers, None, *found, frozenset(), *how)
+        none, of_data = torch.zeros(0), _of_data(data, constants)
+        return Settings(lowering, None, none, none, None, *of_data, frozenset(), *how)
     twin = _Twin()
     settled = changed(circuit, twin).in_use()
     found = lowering_of(settled, features)
@@ -204,12 +204,14 @@ def _last(key: Key) -> str:
     return str(key[-1]).rstrip("0123456789")
 
 
-def _of_data(data: np.ndarray, constants: np.ndarray) -> tuple[Tensor, Tensor]:  # type: ignore[type-arg]
+def _of_data(
+    data: npt.NDArray[np.bool_], constants: npt.NDArray[np.float64]
+) -> tuple[Tensor, Tensor]:
     return torch.tensor(data).view(-1, 1), torch.tensor(constants).view(-1, 1)
 
 
 class _Setting(NamedTuple):
-    """What an angle was: of a parameter of the layer, or none; which argument of a component."""
+    """What an angle was: of a parameter of the layer or none, and which argument it was."""
 
     parameter: Key | None
     factor: float

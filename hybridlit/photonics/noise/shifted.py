@@ -38,7 +38,7 @@ class ShiftRule(NamedTuple):
             shifts at once, which come first.
         off: By how much phases are off here.
         photons: The most that pass the circuit together.
-        count: How many circuits there are, or None for a single one.
+        circuits: How many there are, or None for a single one.
         dimensions: Those of the settings of one circuit.
         settings: The numbers of the settings in question.
         data: Those of the data phases.
@@ -48,7 +48,7 @@ class ShiftRule(NamedTuple):
     measured: Callable[[Off], tuple[Tensor, Tensor]]
     off: Off
     photons: int
-    count: int | None
+    circuits: int | None
     dimensions: int
     settings: npt.NDArray[np.int64]
     data: npt.NDArray[np.int64]
@@ -70,7 +70,9 @@ class ShiftRule(NamedTuple):
         """
         number = int(np.prod(shape))
         found = gradient.new_zeros(number, *gradient.shape[:-1])
-        width = 1 if self.count is not None else max(1, _MOST_NUMBERS // max(1, gradient.numel()))
+        width = (
+            1 if self.circuits is not None else max(1, _MOST_NUMBERS // max(1, gradient.numel()))
+        )
         terms = [
             (phase, *term)
             for phase in chosen
@@ -101,7 +103,7 @@ class ShiftRule(NamedTuple):
     def _off(self, kind: str, turned: npt.NDArray[np.float64], like: Tensor) -> Off:
         """Phases off by shifts of a kind, all fields of as many leading dimensions."""
         found = torch.tensor(turned).to(like)
-        several = () if self.count is not None else (len(turned),)
+        several = () if self.circuits is not None else (len(turned),)
         found = found.view(*several, *turned.shape[1:])
         if kind == "data_shifts":
             # the shape of settings: a number for a stack, else (shifts, 1, ...)
@@ -121,10 +123,10 @@ class Shifted(torch.autograd.Function):
         return frequencies.clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rule, (settings, data) = ctx.rule, ctx.shapes
-        several = rule.count is not None
+        several = rule.circuits is not None
         of_settings = of_data = None
         if ctx.needs_input_grad[0]:
             shape = settings[1:] if several else settings

@@ -35,7 +35,8 @@ def draw_noise_study(study: NoiseStudy) -> Figure:
         shots = found is counted
         for place, name in enumerate(names):
             own = [each for each in found if each.source == name]
-            _draw(axes, own, 1 + 0.03 * (place - (len(names) - 1) / 2), colour[name], shots)
+            if own:
+                _draw(axes, own, 1 + 0.03 * (place - (len(names) - 1) / 2), colour[name], shots)
         axes.axhline(study.whole.mean, color=FAINT, linestyle="--", zorder=3)
         axes.set_xscale("log")
         ticks = sorted({each.shots if shots else each.strength for each in found})

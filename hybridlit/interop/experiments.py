@@ -112,7 +112,7 @@ def _wanted(given: Any, photons: int, noise: Noise) -> int:
 
     Those of an ideal source are all wanted unless something else is said, as Perceval does.
     """
-    heralded = sum(given.heralds.values())
+    heralded = int(sum(given.heralds.values()))
     if given.min_photons_filter is None:
         return photons if noise.ideal_light else 0
     wanted, most = int(given.min_photons_filter) + heralded, _most(photons, noise)

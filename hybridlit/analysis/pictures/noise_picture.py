@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hybridlit.analysis.pictures.style import FAINT, colours, new_figure, tidy
 
@@ -36,11 +36,11 @@ def draw_noise_study(study: NoiseStudy) -> Figure:
         for place, name in enumerate(names):
             own = [each for each in found if each.source == name]
             if own:
-                _draw(axes, own, 1 + 0.03 * (place - (len(names) - 1) / 2), colour[name], shots)
+                _draw(axes, own, 1 + 0.03 * (place - (len(names) - 1) / 2), colour[name])
         axes.axhline(study.whole.mean, color=FAINT, linestyle="--", zorder=3)
         axes.set_xscale("log")
-        ticks = sorted({each.shots if shots else each.strength for each in found})
-        axes.set_xticks(ticks, [f"{tick:,g}" if not shots else f"{tick:,}" for tick in ticks])
+        ticks = sorted({_place(each) for each in found})
+        axes.set_xticks(ticks, [f"{tick:,.12g}" for tick in ticks])
         axes.minorticks_off()
         what = "Events kept of each row" if shots else "Strength of the noise"
         tidy(axes, "Score under few shots" if shots else "Score under noise", what, study.metric)
@@ -52,17 +52,22 @@ def draw_noise_study(study: NoiseStudy) -> Figure:
     return figure
 
 
-def _draw(axes: Any, found: Iterable[UnderNoise], aside: float, colour: Any, shots: bool) -> None:
+def _draw(axes: Any, found: Iterable[UnderNoise], aside: float, colour: Any) -> None:
     """Draw the scores of one source, a little aside from those of others."""
-    own = sorted(found, key=lambda each: each.shots or each.strength)
-    at = [aside * float((each.shots if shots else each.strength) or 1) for each in own]
+    own = sorted(found, key=_place)
+    at = [aside * _place(each) for each in own]
     means = [each.score.mean for each in own]
     below = [each.score.mean - each.score.low for each in own]
     above = [each.score.high - each.score.mean for each in own]
     axes.errorbar(at, means, [below, above], color=colour, marker="o", markersize=4, capsize=2)
 
 
-def _line(name: str, colour: Any, style: str = "-") -> Any:
+def _place(found: UnderNoise) -> float:
+    """Where it stands: at its shots, or at the strength of its noise."""
+    return float(found.shots or found.strength)
+
+
+def _line(name: str, colour: Any, style: Literal["-", "--"] = "-") -> Any:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], color=colour, linestyle=style, label=name.replace("_", " "))

@@ -137,6 +137,11 @@ class Noise:
         return self.transmittance if isinstance(self.transmittance, tuple) else None
 
     @property
+    def uniform(self) -> float:
+        """The transmittance of all modes alike; 1 where each has its own."""
+        return 1.0 if isinstance(self.transmittance, Sequence) else self.transmittance
+
+    @property
     def ideal(self) -> bool:
         """Whether all is as if there were no noise."""
         return self == Noise(g2_distinguishable=self.g2_distinguishable)
@@ -180,8 +185,8 @@ class Noise:
             ValueError: If g2 or a phase error would be out of its range.
         """
         number(strength, "strength", above=0)
-        each = self.transmittance
-        through = tuple(t**strength for t in each) if isinstance(each, tuple) else each**strength
+        each = self.by_mode
+        through = self.uniform**strength if each is None else tuple(t**strength for t in each)
         powers = {n: getattr(self, n) ** strength for n in ("brightness", "indistinguishability")}
         scaled = ("g2", "phase_imprecision", "phase_error")
         products = {name: getattr(self, name) * strength for name in scaled}

@@ -5,6 +5,7 @@ from .analysis import (
     BatchSize as BatchSize,
     ComponentProfile as ComponentProfile,
     LearningRates as LearningRates,
+    NoiseStudy as NoiseStudy,
     Report as Report,
     Robustness as Robustness,
     Shapley as Shapley,
@@ -16,11 +17,13 @@ from .analysis import (
     find_batch_size as find_batch_size,
     find_learning_rates as find_learning_rates,
     model_card as model_card,
+    noise_study as noise_study,
     predict_memory as predict_memory,
     profile_components as profile_components,
     robustness as robustness,
     shapley_values as shapley_values,
     uncertainty as uncertainty,
+    under_noise as under_noise,
 )
 from .blocks import (
     AttentionFusion as AttentionFusion,
@@ -85,7 +88,11 @@ from .federated import (
     Federation as Federation,
     run_federation as run_federation,
 )
-from .interop import from_perceval as from_perceval, to_perceval as to_perceval
+from .interop import (
+    HardwareLayer as HardwareLayer,
+    from_perceval as from_perceval,
+    to_perceval as to_perceval,
+)
 from .optimizers import create_hybrid_optimizer as create_hybrid_optimizer
 from .photonics import (
     AmplitudeEncoding as AmplitudeEncoding,

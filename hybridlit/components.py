@@ -1,9 +1,9 @@
 """Which parameters and submodules of a model are photonic and which are classical.
 
 The answer comes from types and explicit marks, never from names: a `QuantumLayer`, or a
-`QuantumLayerStack`, owns its phases and bandwidths, and everything attached to it as a submodule
-(its linear readout) stays classical. A layer of another library is declared once with
-`mark_photonic`.
+`QuantumLayerStack`, owns its phases, its bandwidths and what it learns of its noise; everything
+else attached to it as a submodule (its linear readout) stays classical. A layer of another library
+is declared once with `mark_photonic`.
 
 Beside these two components, a network has parts: the submodules that it is put together from, such
 as `classical_pre`, `quantum_layer` and `classical_post`.
@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from hybridlit.argument_types import checked
-from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics import NoiseValues, PhotonicCircuit
 
 __all__ = [
     "is_photonic",
@@ -199,7 +199,7 @@ def _walk(
     module: nn.Module, prefix: str, inherited: bool
 ) -> Iterator[tuple[str, nn.Parameter, str]]:
     """Yield (name, parameter, kind) for every registration, shared parameters repeatedly."""
-    everything = inherited or bool(getattr(module, _MARK, False))
+    everything = inherited or isinstance(module, NoiseValues) or getattr(module, _MARK, False)
     own = everything or is_photonic(module)
     for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
         yield prefix + name, parameter, "photonic" if own else "classical"

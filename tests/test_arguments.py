@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import SequentialSampler
 
 import hybridlit
-from hybridlit import ArrayDataModule, Experiment, QuantumLayer, SequentialHybrid
+from hybridlit import ArrayDataModule, Experiment, Noise, QuantumLayer, SequentialHybrid
 from hybridlit.photonics import AnsatzFactory
 
 
@@ -133,6 +133,12 @@ VALID = {
     },
     "PhotonicCircuit": lambda: {"ansatz": ansatz(), "count": None},
     "PhotonicInspector": dict,
+    "HardwareLayer": lambda: {
+        "input_size": 3,
+        "output_size": 4,
+        "experiment": EXPERIMENT,
+        "processor": pytest.importorskip("perceval").SimulatedComputer("SLOS"),
+    },
     "QuantumLayer": lambda: {"input_size": 3, "output_size": 4, "experiment": EXPERIMENT},
     "QuantumLayerStack": lambda: {
         "count": 2,
@@ -158,6 +164,8 @@ VALID = {
         "path": {"x": [*range(20)], "kind": ["a", "b"] * 10, "y": [0, 1] * 10},
         "target": "y",
     },
+    "Noise": dict,
+    "NoiseValues": lambda: {"noise": Noise(transmittance=0.5)},
     "Trainable": dict,
     "WarmStart": lambda: {"components": {"photonic": "photonic.pt"}},
     "ablation_study": lambda: {"model": model(), "datamodule": data()},
@@ -174,6 +182,8 @@ VALID = {
     "summarize_search": lambda: {"search": a_search(2)},
     "to_perceval": lambda: {"layer": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "uncertainty": lambda: {"model": model(), "datamodule": data()},
+    "noise_study": lambda: {"model": model(), "datamodule": data()},
+    "under_noise": lambda: {"model": model(), "noise": "ascella"},
     "draw_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "export_model": lambda: {"model": model(), "path": "model.pt2"},
     "export_component": lambda: {
@@ -251,7 +261,7 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$"
+            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$|Noise$"
             r"|Data$|Search$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),
@@ -294,6 +304,7 @@ SKIPPED = {
     ("EpochSeeded", "sampler"),
     ("calibrate", "rows"),  # anything that `predict` takes
     ("find_batch_size", "sample"),
+    ("HardwareLayer", "processor"),  # anything of Perceval's; see tests/interop
     ("from_perceval", "circuit"),  # anything of Perceval's; see tests/interop
     ("predict_memory", "sample"),
 }
@@ -302,6 +313,7 @@ INSTEAD = {
     ("DistinguishableLayerStack", "ansatz"): "experiment",
     ("Experiment", "circuit"): "circuit_type",
     ("Experiment", "encoding"): "circuit_type",
+    ("HardwareLayer", "ansatz"): "experiment",
     ("QuantumLayer", "ansatz"): "experiment",
     ("QuantumLayerStack", "ansatz"): "experiment",
 }
@@ -316,6 +328,7 @@ RESULTS = {
     "Federation",
     "LearningRates",
     "ModelCost",
+    "NoiseStudy",
     "Predictions",
     "Robustness",
     "Search",

@@ -229,6 +229,15 @@ def test_components_states_and_kernels_are_equal_to_merlins(script, tmp_path, ca
     assert "components (3, 2, 4) forward" in capsys.readouterr().out
 
 
+def test_shots_are_timed_against_those_of_merlin(script, tmp_path, capsys):
+    pytest.importorskip("merlin")
+    arguments = ["--points", "3,2,4", "--shots", "200", *QUICK, "--out", str(tmp_path)]
+    assert script("shots").main(arguments) == 0
+    (point,) = json.loads((tmp_path / "shots.json").read_text())["points"]
+    assert point["shots"] == 200 and min(point["p_values"].values()) > 1e-6
+    assert "200 shots" in capsys.readouterr().out
+
+
 def test_report_has_a_row_for_each_time_of_states(script, tmp_path):
     times = {"ours_ms": 0.5, "peer_ms": 15.0, "ratio": 30.0, "ratio_quartiles": [29.0, 31.0]}
     point = {"case": "components", "point": "8,4,64", "difference": 1e-6}
@@ -241,3 +250,22 @@ def test_report_has_a_row_for_each_time_of_states(script, tmp_path):
     assert "| components | 8, 4, 64 | forward | 0.5 | 15 | **30** | 29 to 31 | 1e-06 |" in script(
         "report"
     ).states(tmp_path)
+
+
+@pytest.mark.slow
+def test_noise_is_equal_to_merlins(script, tmp_path, capsys):
+    pytest.importorskip("merlin")
+    assert script("noise").main(["--points", "3,2,4", *QUICK, "--out", str(tmp_path)]) == 0
+    points = json.loads((tmp_path / "noise.json").read_text())["points"]
+    assert len(points) == 4 and all(len(point["times"]) == 4 for point in points)
+    assert "loss (3, 2, 4) gradients: " in capsys.readouterr().out
+
+
+def test_noise_is_timed_without_merlin(script, tmp_path, monkeypatch):
+    noise = script("noise")
+    monkeypatch.setattr(noise, "find_spec", lambda name: None)
+    arguments = ["--noises", "loss", "--points", "3,2,4", *QUICK, "--out", str(tmp_path)]
+    assert noise.main(arguments) == 0
+    table = script("report").noise(tmp_path)
+    assert "| loss | 3, 2, 4 | forward, ideal | " in table
+    assert "| loss | 3, 2, 4 | gradients, ideal | " in table

@@ -13,6 +13,7 @@ import hybridlit
 from hybridlit.argument_types import _parameters
 from hybridlit.blocks import fronts, fusion, normalization, residual_gate
 from hybridlit.data import mnist, scaling, scikit
+from hybridlit.photonics.noise import shots
 from hybridlit.precisions import CORES, PRECISIONS, CoreName
 from hybridlit.templates import metrics, quantum, tasks
 from hybridlit.templates.training import schedule, stages
@@ -30,6 +31,7 @@ TABLES = {
     "shape": (mnist.SHAPES, mnist.ShapeName),
     "component": (stages.STAGES, stages.Component),
     "core": (CORES, CoreName),
+    "shot_gradient": (shots.SHOT_GRADIENTS, shots.ShotGradientName),
 }
 SOURCES = sorted(Path(hybridlit.__file__).parent.rglob("*.py"))
 

@@ -5,6 +5,9 @@ from hybridlit.analysis.batch_size import BatchSize, find_batch_size, predict_me
 from hybridlit.analysis.calibration import calibrate
 from hybridlit.analysis.card import model_card
 from hybridlit.analysis.learning_rates import LearningRates, find_learning_rates
+from hybridlit.analysis.noise_result import NoiseStudy
+from hybridlit.analysis.noise_study import noise_study
+from hybridlit.analysis.noisy import under_noise
 from hybridlit.analysis.pictures import describe_circuit, draw_circuit
 from hybridlit.analysis.profiling import ComponentProfile, profile_components
 from hybridlit.analysis.report import Report
@@ -16,6 +19,7 @@ __all__ = [
     "BatchSize",
     "ComponentProfile",
     "LearningRates",
+    "NoiseStudy",
     "Report",
     "Robustness",
     "Shapley",
@@ -27,9 +31,11 @@ __all__ = [
     "find_batch_size",
     "find_learning_rates",
     "model_card",
+    "noise_study",
     "predict_memory",
     "profile_components",
     "robustness",
     "shapley_values",
     "uncertainty",
+    "under_noise",
 ]

@@ -15,6 +15,7 @@ from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.study import ablation_study
 from hybridlit.analysis.evaluation import collect
+from hybridlit.analysis.noise_study import noise_study
 from hybridlit.analysis.pictures.circuit_text import summarize_circuit
 from hybridlit.analysis.pictures.drawing import draw_circuit
 from hybridlit.analysis.pictures.evaluation_pictures import add_evaluation
@@ -33,7 +34,7 @@ from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
 from hybridlit.cli.loading import load_run
 from hybridlit.cli.options import command_of
 from hybridlit.components import photonic_modules, split_parameters
-from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics import Noise, PhotonicCircuit
 from hybridlit.recipe.reading import settings_of
 from hybridlit.resume.durable import damage
 from hybridlit.resume.folder import step_of
@@ -81,6 +82,7 @@ def analyze(
     margin: float = 0.01,
     batches: int = 20,
     baselines: bool = True,
+    noise: dict[str, Any] | str | None = "ascella",
     template: str | None = None,
     jobs: int | None = None,
 ) -> list[Path]:
@@ -101,6 +103,9 @@ def analyze(
         margin: Smallest difference of the score that matters.
         batches: Number of training steps that are timed, at least 1.
         baselines: Fit classical models of scikit-learn to the same rows, for comparison.
+        noise: Noise of the hardware that it would run on: ascella, belenos, demo, or fields such as
+            '{transmittance: 0.3, g2: 0.01}'; none with null. It takes some 40 passes over the test
+            rows, each up to some 30 times as long as without noise.
         template: Class of a checkpoint that hybridlit fit has not made, such as SequentialHybrid.
         jobs: Processes that train arms side by side, one thread each; all in this one without it.
 
@@ -115,6 +120,7 @@ def analyze(
     if path.suffix not in (".html", ".md"):
         raise ValueError(f"out must end in .html or .md, got {path.name!r}")
     integer(batches, "batches", 1)
+    Noise.of(noise)
     if arms is not None and not arms:
         raise ValueError(f"arms must name some of {list(ARMS)}, got none: or give --retrain=false")
     model, data = load_run(checkpoint, template)
@@ -144,6 +150,8 @@ def analyze(
             add_evaluation(report, model, test, "test rows")
             _add_doubts(report, model, data)
             _add_robustness(report, model, data, checkpoint)
+            if noise is not None and photonic_modules(model):
+                _add_hardware(report, model, data, noise)
         _add_costs(report, model, profile)
         if study is not None:
             _add_contributions(report, study, trainer.get("callbacks"))
@@ -244,6 +252,20 @@ def _add_robustness(
         f"{found.rows:,} test rows; {late}."
     )
     report.figure(found.figure(), "Score while a path fails, with 95 % intervals.")
+
+
+def _add_hardware(
+    report: Report, model: HybridModule, data: LightningDataModule, noise: dict[str, Any] | str
+) -> None:
+    """Add what the model scores under the noise of hardware, and with few shots."""
+    report.text("## What remains on hardware")
+    try:
+        found = noise_study(model, data, noise)
+    except (NoScoreError, TypeError) as error:  # layers of another library, for instance
+        report.text(f"Not measured: {error}")
+        return
+    report.text(found.to_markdown())
+    report.figure(found.figure(), "Score under noise and under few shots, with 95 % intervals.")
 
 
 def _same_model(one: Path, other: Path) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hybridlit.photonics import CircuitTypeName, Experiment, PhotonicCircuit, SpaceName
 from hybridlit.photonics.cost import estimate
+from hybridlit.photonics.description import imperfections
 from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.sizes import require_memory
 from hybridlit.precisions import CORES, CoreName
@@ -24,6 +25,9 @@ def plan(
     circuit_type: CircuitTypeName = "series",
     space: SpaceName = "fock",
     postselect: str | None = None,
+    noise: str | dict[str, Any] | None = None,
+    detectors: str | list[str] | None = None,
+    min_detected_photons: int | None = None,
     dtype: CoreName = "float32",
     budget: str | None = None,
     config: str | None = None,
@@ -38,6 +42,9 @@ def plan(
         circuit_type: Where the features enter the circuit.
         space: All outcomes, or only those with at most one photon a mode.
         postselect: Which outcomes to keep, such as '[0,1]==1 & [4]<2' or 'dual_rail'.
+        noise: A preset, such as ascella, or fields of a Noise, such as '{transmittance: 0.3}'.
+        detectors: 'pnr', 'threshold' or 'ppnr:k' with a number of wires k; or one for each mode.
+        min_detected_photons: Outcomes that show fewer are dropped.
         dtype: Precision of the simulation.
         budget: Plan the largest circuit within it, such as '2GiB, 20ms', 'ascella' or 'machine'.
         config: Plan the circuits of a recipe instead, a YAML file, of which nothing is built.
@@ -51,8 +58,9 @@ def plan(
             _say(layer.experiment, layer.input_size, batch, dtype, layer.count or 1)
         return
     kind: dict[str, Any] = dict(
-        circuit_type=circuit_type, computation_space=space, postselect=postselect
-    )
+        circuit_type=circuit_type, computation_space=space, postselect=postselect, noise=noise,
+        detectors=detectors, min_detected_photons=min_detected_photons,
+    )  # fmt: skip
     if budget is not None:
         sizes: dict[str, Any] = dict(n_modes=modes, n_photons=photons, input_size=features)
         experiment = Experiment.largest(budget, **sizes, batch_size=batch, dtype=precision, **kind)
@@ -87,6 +95,9 @@ def _say(experiment: Experiment, inputs: int, batch: int, dtype: str, circuits: 
     cost = estimate(experiment, inputs, batch, precision, circuits=circuits)
     size = f"{space.modes} modes, {space.photons} photons, {space.space.value} space"
     print(f"{size}, batch of {batch}, {dtype}\n{cost}")
+    if imperfect := imperfections(experiment):
+        outcomes = experiment.outcomes
+        print(f"imperfect          {imperfect}: {in_digits(outcomes.size)} {outcomes.words}")
     if experiment.rule is not None:
         print(f"kept               {in_digits(experiment.outcomes.size)} by {experiment.rule}")
     try:

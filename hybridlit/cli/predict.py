@@ -24,7 +24,7 @@ from hybridlit.templates.predictions.table import WRITERS
 from hybridlit.templates.predictions.uncertainty import UncertaintyName, variants
 from hybridlit.words import plural
 
-__all__ = ["predict"]
+__all__ = ["predict", "scores_in_words"]
 
 
 def predict(
@@ -97,14 +97,23 @@ def predict(
     count = plural(len(table), "row")
     if flagged:
         _say(f"{flagged:,} of {count} are unlike the training rows: see column flags")
-    told_scores = _scores(model, predictions, targets)
+    told_scores = scores_in_words(model, predictions, targets)
     print(f"Predictions for {count}: {table.write(path)}")
     if told_scores:
         print(told_scores)
 
 
-def _scores(model: Any, predictions: Tensor, targets: Tensor | None) -> str:
-    """Return a line with the scores of the rows whose targets are there; empty without any."""
+def scores_in_words(
+    model: Any, predictions: Tensor, targets: Tensor | None, verb: str = "predict"
+) -> str:
+    """Return a line with the scores of the rows whose targets are there; empty without any.
+
+    Args:
+        model: The model.
+        predictions: As its metrics take them, a row each.
+        targets: NaN where there are none, -1 for a class unknown; None: there are none at all.
+        verb: Which says what no score counts.
+    """
     if targets is None:
         return ""
     known = (targets.isfinite().reshape(len(targets), -1) & predictions.isfinite()).all(1)
@@ -119,10 +128,10 @@ def _scores(model: Any, predictions: Tensor, targets: Tensor | None) -> str:
         warnings.filterwarnings("ignore", message="r2 is NaN")  # which is said by nan
         found = scores(model, predictions[known], targets[known])
     if others:
-        _say(f"{plural(others, 'row')} of no class of the training, which no score counts")
+        _say(f"{plural(others, 'row')} of no class of the training, which no score counts", verb)
     words = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
     return f"Scores of {plural(int(known.sum()), 'row')} whose target is given: {words}"
 
 
-def _say(message: str) -> None:
-    print(f"hybridlit predict: {message}", file=sys.stderr)
+def _say(message: str, verb: str = "predict") -> None:
+    print(f"hybridlit {verb}: {message}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from hybridlit.analysis.ablation.retraining import seeded
+from hybridlit.analysis.noisy import under_noise
 from hybridlit.analysis.silence import lightning_silenced
 from hybridlit.analysis.splits import count_rows
 from hybridlit.analysis.trainings import fit_to_the_best
@@ -71,6 +73,7 @@ class Client:
         self.shard = None if partition is None else int(partition)
         self.number = context.node_id if self.shard is None else self.shard
         self.name = str(context.node_config.get("name", f"client_{self.number}"))
+        self.noise = self.federated.noise.get(self.number)
         changes = {} if self.shard is None else self.federated.changes.get(self.shard, {})
         own = changed(settings, changes)
         key = repr(own)
@@ -82,7 +85,8 @@ class Client:
     def check(self, arrays: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
         """Build everything once with what the server will send, and raise what is wrong."""
         try:
-            self._built(arrays, config, [])
+            with self._under_noise(self._built(arrays, config, [])):
+                pass
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self.name}: {error}") from None
 
@@ -98,7 +102,8 @@ class Client:
         seeded(own)
         if hasattr(built.data, "seed"):
             built.data.seed = own  # another order of batches in each round
-        fit_to_the_best(built.trainer, built.model, built.data)
+        with self._under_noise(built):
+            fit_to_the_best(built.trainer, built.model, built.data)
         state = built.model.state_dict()
         if self.federated.local is not None:
             kept = {name: value for name, value in state.items() if name not in arrays}
@@ -117,7 +122,8 @@ class Client:
         config = _config(message)
         built = self._built(_arrays(message), config, [])
         own = self.federated.local is not None and config["server-round"] == config["rounds"]
-        metrics = scores(built, test=own)
+        with self._under_noise(built):
+            metrics = scores(built, test=own)
         path = self.context.node_config.get(CHECKPOINT)
         if own and path is not None:
             take_over(built.model, built.data)
@@ -142,6 +148,10 @@ class Client:
             kept = self.context.state.array_records[_LOCAL].to_torch_state_dict()
             built.model.load_state_dict(kept, strict=False)
         return built
+
+    def _under_noise(self, built: Built) -> AbstractContextManager[object]:
+        """Put the model under the noise of the client, if it has one, until a block ends."""
+        return nullcontext() if self.noise is None else under_noise(built.model, self.noise)
 
     def _start_warm(self, built: Built) -> None:
         """Load now what a fit would load at its start, in place of what the server has sent."""

@@ -11,6 +11,7 @@ from hybridlit.argument_types import check_arguments
 from hybridlit.checks import integer, number, random_seed
 from hybridlit.components import COMPONENTS
 from hybridlit.federated.strategies import STRATEGIES, StrategyName
+from hybridlit.photonics import Noise
 from hybridlit.words import meant, plural, quoted
 
 __all__ = ["FederatedSettings", "LocalName", "federated_settings"]
@@ -55,6 +56,10 @@ class FederatedSettings:
         changes: Settings of a client that differ, by its number from 0, as
             `{2: {"model.n_photons": 3}}`: of the model only for what stays with it, of the data
             `batch_size`, `drop_last` and `num_workers`, and of the Trainer.
+        noise: What keeps the photons of a client from being ideal, by its number from 0: as for an
+            `Experiment`, such as `{0: ascella, 1: {transmittance: 0.3}}`. Its photonic layers train
+            and are scored under that, and keep the outcomes that they have in the recipe. The
+            server scores, and what is saved has, the recipe's own.
         min_fraction: Share of the clients that a round needs, in (0, 1]: with fewer replies, the
             weights stay as they are.
         timeout: Seconds that the server waits for replies in a round, above 0.
@@ -75,6 +80,7 @@ class FederatedSettings:
     shares: Sequence[float] | None = None
     concentration: float | None = None
     changes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    noise: dict[int, Any] = field(default_factory=dict)
     min_fraction: float = 0.5
     timeout: float = 3600.0
     seed: int | None = None
@@ -114,6 +120,10 @@ class FederatedSettings:
                 )
         for client in self.changes:
             integer(client, "each key of changes", 0, self.clients - 1)
+        for client, noise in self.noise.items():
+            integer(client, "each key of noise", 0, self.clients - 1)
+            if Noise.of(noise) is None:
+                raise ValueError(f"noise[{client}] must be some, got None: leave the client out")
         names = [name.replace(".init_args.", ".") for own in self.changes.values() for name in own]
         for name in names:
             for section, reason in _OF_ALL.items():

@@ -122,8 +122,7 @@ def with_noise(made: Any, layer: PhotonicCircuit) -> None:
     through = noise.by_mode
     if through is None and layer.experiment.superposition is not None:
         # Perceval's source makes photons, and leaves superpositions alone
-        assert isinstance(noise.transmittance, float)
-        through = (noise.brightness * noise.transmittance,) * layer.experiment.n_modes
+        through = (noise.brightness * noise.uniform,) * layer.experiment.n_modes
         noise = replace(noise, brightness=1.0, trainable=())
     if through is not None:
         for mode, kept in enumerate(through):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,21 @@ from hybridlit.interop.circuits_in import circuit_of
 from hybridlit.interop.circuits_out import perceval_circuit
 from hybridlit.interop.experiments import experiment_of, placed_in, with_surroundings
 from hybridlit.interop.layers import circuit_with_numbers
+from hybridlit.interop.processors import Estimate, Evaluation, evaluate, on_processor
+from hybridlit.interop.required import require_perceval
 from hybridlit.interop.symbols import SymbolsIn, SymbolsOut
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.circuit.circuit import Circuit
 from hybridlit.photonics.experiment import Experiment
 
-__all__ = ["from_perceval", "to_perceval"]
+__all__ = [
+    "Estimate",
+    "Evaluation",
+    "evaluate",
+    "from_perceval",
+    "on_processor",
+    "to_perceval",
+]
 
 
 @checked
@@ -57,7 +65,7 @@ def from_perceval(
           0-1  BS()
           0    PS(x0)
     """
-    _require()
+    require_perceval()
     import perceval as pcvl
 
     data, trained = (
@@ -101,7 +109,7 @@ def to_perceval(
     if not isinstance(layer, PhotonicCircuit):
         raise TypeError(f"layer must be a photonic layer, got {type(layer).__name__}")
     circuit = circuit_with_numbers(layer, _row(layer, x), index)
-    _require()
+    require_perceval()
     import perceval as pcvl
 
     made = pcvl.Experiment(perceval_circuit(circuit, SymbolsOut(circuit)))
@@ -124,8 +132,3 @@ def _row(layer: PhotonicCircuit, x: Any) -> list[float] | None:
         raise ValueError("x must be finite, got NaN or infinity")
     found: list[float] = row.tolist()
     return found
-
-
-def _require() -> None:
-    if find_spec("perceval") is None:
-        raise ImportError("this needs Perceval: pip install 'hybridlit[perceval]'")

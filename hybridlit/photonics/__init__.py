@@ -23,20 +23,24 @@ from hybridlit.photonics.circuit.decomposition import phases_from_unitary
 from hybridlit.photonics.circuit.meshes import Interferometer
 from hybridlit.photonics.devices import DEVICES as DEVICES, DeviceName as DeviceName
 from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
-from hybridlit.photonics.experiment import (
-    CircuitTypeName as CircuitTypeName,
-    Experiment,
-    ReadoutName as ReadoutName,
-    SpaceName as SpaceName,
-    StatePatternName as StatePatternName,
-)
+from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.feed_forward import FeedForward
 from hybridlit.photonics.fidelity_kernel import FidelityKernel
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import use_kernel
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.measurement import Branches, PartialMeasurement
+from hybridlit.photonics.names import (
+    CircuitTypeName as CircuitTypeName,
+    ReadoutName as ReadoutName,
+    SpaceName as SpaceName,
+    StatePatternName as StatePatternName,
+)
 from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.shots import (
+    SHOT_GRADIENTS as SHOT_GRADIENTS,
+    ShotGradientName as ShotGradientName,
+)
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.stack import QuantumLayerStack

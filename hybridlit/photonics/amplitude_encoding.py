@@ -9,6 +9,7 @@ from hybridlit.argument_types import checked
 from hybridlit.checks import integer
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.finite import require_finite
+from hybridlit.photonics.pure_light import require_given_state
 
 __all__ = ["AmplitudeEncoding"]
 
@@ -32,7 +33,7 @@ class AmplitudeEncoding(nn.Module):
 
     Raises:
         TypeError: If an argument has the wrong type, or the photons of the layer do not interfere.
-        ValueError: If there are too many features.
+        ValueError: If there are too many features, or a noisy source makes the layer's photons.
 
     Example:
         >>> from hybridlit import Circuit, Interferometer, QuantumLayer
@@ -46,11 +47,7 @@ class AmplitudeEncoding(nn.Module):
     @checked
     def __init__(self, features: int, layer: PhotonicCircuit) -> None:
         super().__init__()
-        if not isinstance(layer, PhotonicCircuit) or not layer.interferes:
-            raise TypeError(
-                "layer must be a QuantumLayer or a QuantumLayerStack, whose states have "
-                f"amplitudes, got {type(layer).__name__}"
-            )
+        require_given_state(layer, "layer")
         space = layer.input_space
         self.features = integer(features, "features", 1)
         if self.features > space.size:

@@ -17,7 +17,7 @@ from hybridlit.photonics.readouts.selected import same_behind_all
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.superposition import Superposition
 
-__all__ = ["Ansatz", "AnsatzFactory", "output_size_for", "strategy_for"]
+__all__ = ["Ansatz", "AnsatzFactory", "needs_outcomes", "output_size_for", "strategy_for"]
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,17 @@ class Ansatz:
     @property
     def needs_amplitudes(self) -> bool:
         """Whether outcomes are simulated one by one; expectations of all of them need none."""
-        circuit = self.experiment
-        if self.readout.expectation is None or circuit.superposition is not None:
-            return True
-        noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
-        if noise.g2 and not self.readout.of_means:
-            return True
-        return not circuit.outcomes.resolves
+        return needs_outcomes(self.experiment, self.readout)
+
+
+def needs_outcomes(circuit: Experiment, readout: Readout) -> bool:
+    """Return whether outcomes are simulated one by one, or else expectations of all of them."""
+    if readout.expectation is None or circuit.superposition is not None:
+        return True
+    noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
+    if noise.g2 and not readout.of_means:
+        return True
+    return not circuit.outcomes.resolves
 
 
 def output_size_for(

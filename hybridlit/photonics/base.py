@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,33 +10,33 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from hybridlit.argument_types import checked
-from hybridlit.checks import integer, precision
-from hybridlit.internals.torch import metadata
+from hybridlit.checks import precision
 from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.ansatz import Ansatz
-from hybridlit.photonics.description import description, differences
+from hybridlit.photonics.description import description, imperfections
 from hybridlit.photonics.evolution import Terms, evolved, squared
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.given import GivenInterferometers
 from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.phases import Off
+from hybridlit.photonics.noise.shots import ShotGradientName
 from hybridlit.photonics.noise.simulation import behind_photons, detected_probabilities
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
 from hybridlit.photonics.parameters import in_double
 from hybridlit.photonics.propagation import circuit_columns
 from hybridlit.photonics.readouts.row import outputs_of
+from hybridlit.photonics.sampled import SampledCircuit
 from hybridlit.photonics.simulation import probabilities
 from hybridlit.photonics.sizes import require_memory
-from hybridlit.photonics.state_rows import state_rows
 from hybridlit.photonics.superposition import Superposition
 from hybridlit.words import in_digits
 
 __all__ = ["PhotonicCircuit"]
 
 
-class PhotonicCircuit(GivenInterferometers):
+class PhotonicCircuit(SampledCircuit):
     r"""One circuit, or several of one shape: the base of the photonic layers.
 
     Holds the phases, turns features into data phases and asks `simulation` for outcomes. Its
@@ -52,6 +51,8 @@ class PhotonicCircuit(GivenInterferometers):
         count: Number of circuits with phases of their own, or None for one without that dimension.
         recompute: Simulate again for the gradient instead of keeping intermediate states: less
             memory, up to a third more time. None keeps them up to 5 MiB, while that is faster.
+        shots: As for `QuantumLayer`, and so is `shot_gradient`.
+        shot_gradient: Of frequencies.
         device: Where parameters and buffers are; None: torch's default.
         dtype: `torch.float32` or `torch.float64`; None: that of the ansatz, or torch's default if
             it is one of them.
@@ -69,6 +70,8 @@ class PhotonicCircuit(GivenInterferometers):
         ansatz: Ansatz,
         count: int | None,
         recompute: bool | None = None,
+        shots: int | None = None,
+        shot_gradient: ShotGradientName = "exact",
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -119,6 +122,9 @@ class PhotonicCircuit(GivenInterferometers):
             noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
             self.noise = NoiseValues(noise, place, dtype)
         self._has_expectations = not ansatz.needs_amplitudes
+        if self.noise is not None and not self.noise.given.steady_phases:
+            self._set_one_by_one()
+        self.shots, self.shot_gradient = shots, shot_gradient
         self._inputs = tuple(mode for mode, mean in enumerate(circuit.mean_photons) if mean)
         self._order: tuple[int, ...] | None = None
         self._superposed = state is not None
@@ -158,8 +164,12 @@ class PhotonicCircuit(GivenInterferometers):
         ]
         if self.count is not None:
             parts.insert(0, f"count={self.count}")
+        if imperfect := imperfections(circuit):
+            parts.append(imperfect)
         if circuit.reservoir_mode:
             parts.append("reservoir")
+        if self.shots is not None:
+            parts.append(f"shots={in_digits(self.shots)}, shot_gradient={self.shot_gradient}")
         if self.given and self.frozen.any():
             which = self.frozen.view(-1, self.columns + 1).any(0).nonzero().flatten().tolist()
             parts.append(f"frozen={which}")
@@ -170,6 +180,35 @@ class PhotonicCircuit(GivenInterferometers):
         if isinstance(self.input_state, Superposition):
             return repr(self.input_state)
         return f"|{','.join(map(str, self.input_state))}>"
+
+    def with_noise(
+        self,
+        noise: Noise | Mapping[str, Any] | str | None,
+        *,
+        detectors: str | Sequence[str] | None = None,
+        min_detected_photons: int | None = None,
+    ) -> Self:
+        """Return a copy whose light, or detectors, are other ones: what hardware makes of it.
+
+        A readout that was made for certain outcomes keeps these, given that they are seen:
+        `success_probability` says how often. Mean photon numbers and correlations are of all.
+
+        Args:
+            noise: As for an `Experiment`; None: ideal photons.
+            detectors: As for an `Experiment`; None: as they are.
+            min_detected_photons: As for an `Experiment`; None: what the readout was made for.
+
+        Returns:
+            A layer with the same values; noise is learned where `trainable` says so.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If one is out of range, or the readout was made for other outcomes.
+        """
+        from hybridlit.photonics.hardware import with_noise  # which makes layers
+
+        least = min_detected_photons
+        return with_noise(self, noise, detectors=detectors, min_detected_photons=least)
 
     def __prepare_scriptable__(self) -> Self:
         """Refuse `torch.jit.script`, which asks every module for this."""
@@ -199,105 +238,39 @@ class PhotonicCircuit(GivenInterferometers):
             ValueError: If its width is wrong or, on the CPU, if a feature is not finite or a sample
                 has next to no outcome that is kept.
         """
-        return self._read(x, self._outputs, state=state)
-
-    def _read(
-        self,
-        x: Tensor | int | None,
-        read: Callable[..., Tensor],
-        each: bool = False,
-        state: Tensor | None = None,
-    ) -> Tensor:
-        """Check features once, and read outcomes outside autocast.
-
-        Args:
-            x: Features, shape (..., input_size); with `each` (..., count, input_size).
-            read: From rows of features (batch, input_size), or (count, batch, input_size) for a
-                stack whose circuits get features of their own, to results of rows, `count` first in
-                any stack.
-            each: Whether the circuits of a stack get features of their own.
-            state: Input states, which `read` then gets as well, shape (circuits or 1, samples, K).
-
-        Returns:
-            Shape (..., *outputs), of a stack (..., count, *outputs), in the dtype of `x`; under
-            autocast in at least float32.
-        """
-        if self.input_size == 0 and not isinstance(x, Tensor):
-            if x is not None:
-                sizes: tuple[int, ...] = (integer(x, "x", 0),)
-            else:
-                sizes = () if state is None else state.shape[:-1]
-            x = self.phases.new_empty(*sizes, *(self.count or 1,) * each, 0)
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"x must be a real floating tensor, got {got}; use x.float()")
-        if x.dtype == torch.float64 and self.phases.dtype != torch.float64:
-            raise TypeError(
-                "x must not be more precise than the layer, got float64 for a float32 layer; use "
-                "x.float(), or layer.double() to compute in float64"
-            )
-        kept = (self.count, self.input_size) if each else (self.input_size,)
-        lead = x.dim() - len(kept)
-        before: tuple[int, ...] = x.shape[:lead]
-        if x.shape[lead:] != kept:
-            raise ValueError(
-                f"x must have shape (..., {f'{self.count}, ' if each else ''}"
-                f"input_size={self.input_size}), got {tuple(x.shape)}"
-            )
-        rows = x if lead == 1 else x.reshape(math.prod(before), *kept)
-        if each:
-            rows = rows.transpose(0, 1)
-        given: tuple[Tensor, ...] = (rows,)
-        if self.input_size == 0:
-            rows = rows[..., :1, :]  # one for all
-            given = (rows,)
-        if state is not None:
-            double = self.angles().dtype == torch.float64
-            states, before = state_rows(state, before, self.input_space, self.count, double)
-            given = rows, states
-        device = x.device.type
-        autocast = device != "meta" and torch.is_autocast_enabled(device)
-        if autocast:
-            with torch.autocast(device, enabled=False):
-                result = read(*given)
-        else:
-            result = read(*given)
-        if self.count is not None:
-            result = result.transpose(0, 1)
-        if self.input_size == 0:
-            result = result.expand(math.prod(before), *result.shape[1:])
-        if not autocast:
-            if result.is_floating_point():
-                result = result.to(x.dtype)
-        elif result.dtype == torch.float64:  # autocast casts no float64, so that a Linear raises
-            result = result.to(torch.promote_types(x.dtype, torch.float32))
-        return result if len(before) == 1 else result.reshape(before + result.shape[1:])
+        return self._read(x, self._outputs, state=state, alike=self.shots is None)
 
     # --- readings of rows: what subclasses say ----------------------------------------------------
 
     def _outputs(self, rows: Tensor, state: Tensor | None = None) -> Tensor:
         """Outputs (..., batch, output_size)."""
-        if self._has_expectations and state is None:
+        if self.shots is not None:
+            found = self._frequencies(rows, state)
+        elif self._has_expectations and state is None:
             return self._expectations(rows)
-        found = self._probabilities(rows, state)[0]
+        else:
+            found = self._probabilities(rows, state)[0]
         return outputs_of(found, self.readout, self._statistic, self.outcomes)
 
     def _probabilities(
-        self, rows: Tensor, state: Tensor | None = None
+        self, rows: Tensor, state: Tensor | None = None, off: Off | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Probabilities (..., batch, D), and what they summed to (..., batch) if selected."""
         if state is None and not self._superposed:
             photons = self._order or self._occupied()
             if self._program is None:
-                return self._at(rows, photons, probabilities, self.outcomes, self.recompute)
+                ideal = self.outcomes, self.recompute
+                return self._at(rows, photons, probabilities, *ideal, off=off)
             how = self._program, self.noise, self.outcomes, photons, self.recompute
-            return self._at(rows, (), detected_probabilities, *how)
+            return self._at(rows, (), detected_probabilities, *how, off=off)
         if self._program is not None:
-            return self._behind(rows, state)
-        found, kept = self._amplitudes(rows, state)
+            return self._behind(rows, state, off)
+        found, kept = self._amplitudes(rows, state, off)
         return squared(found), kept
 
-    def _behind(self, rows: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _behind(
+        self, rows: Tensor, state: Tensor | None, off: Off | None
+    ) -> tuple[Tensor, Tensor | None]:
         """What detectors show of a state that entered as it is."""
         assert self._program is not None and self.noise is not None
         if not self._program.ideal_source:
@@ -306,11 +279,11 @@ class PhotonicCircuit(GivenInterferometers):
                 f"{self.noise.given}: noise of a source needs photons in each mode"
             )
         whole = Outcomes(FockSpace(self._program.modes, self.fock_space.photons))
-        found, _ = self._amplitudes_of(rows, state, whole)
+        found, _ = self._amplitudes_of(rows, state, whole, off)
         return behind_photons(squared(found), self._program, self.noise, self.outcomes)
 
     def _amplitudes(
-        self, rows: Tensor, state: Tensor | None = None
+        self, rows: Tensor, state: Tensor | None = None, off: Off | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Amplitudes (..., batch, D), and the success probability (..., batch) if selected."""
         if self._program is not None:
@@ -319,10 +292,10 @@ class PhotonicCircuit(GivenInterferometers):
                 "is no single state; use probabilities(x), or a layer without noise, detectors and "
                 "min_detected_photons"
             )
-        return self._amplitudes_of(rows, state, self.outcomes)
+        return self._amplitudes_of(rows, state, self.outcomes, off)
 
     def _amplitudes_of(
-        self, rows: Tensor, state: Tensor | None, outcomes: Outcomes
+        self, rows: Tensor, state: Tensor | None, outcomes: Outcomes, off: Off | None
     ) -> tuple[Tensor, Tensor | None]:
         terms = self._terms
         if state is None:
@@ -333,13 +306,14 @@ class PhotonicCircuit(GivenInterferometers):
             kind = space.space if own else ComputationSpace.FOCK
             terms = Terms(space.modes, space.photons, kind)
         if self.input_size or self.phases.is_meta:
-            return self._at(rows, (), evolved, terms, state, outcomes)
+            return self._at(rows, (), evolved, terms, state, outcomes, off=off)
+        off = self._off() if off is None else off
         try:
-            return evolved(self._without_data(), terms, state, outcomes)
+            return evolved(self._without_data(off), terms, state, outcomes)
         except RareOutcomesError:
             if state.dtype == torch.complex128:
                 raise
-        return in_double(evolved, self._without_data(torch.float64), terms, state, outcomes)
+        return in_double(evolved, self._without_data(off, torch.float64), terms, state, outcomes)
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""
@@ -390,29 +364,8 @@ class PhotonicCircuit(GivenInterferometers):
 
     # --- state ------------------------------------------------------------------------------------
 
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-        modules = metadata(destination)  # a plain dict of the caller has none
-        if modules is not None:
-            modules[prefix[:-1]]["circuit"] = dict(self._description)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        *others: Any,
-    ) -> None:
-        found = differences(local_metadata.get("circuit"), self._description)
-        if found:
-            raise ValueError(
-                f"the state dict is that of another circuit than {prefix[:-1] or 'this layer'}: "
-                f"{found}; build the layer as it was saved, or load dict(state_dict), which says "
-                "nothing of the circuit, to take the numbers over all the same"
-            )
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+    def _load_from_state_dict(self, *state: Any) -> None:
+        super()._load_from_state_dict(*state)
         if self.encoding.device != self.phases.device:  # assigned to a layer on the meta device
             self._set_constants()
             self.readout.to_empty(device=self.phases.device)

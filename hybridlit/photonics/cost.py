@@ -9,7 +9,10 @@ import torch
 
 from hybridlit.checks import integer, precision
 from hybridlit.photonics.experiment import Experiment
+from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels.choice import compiled_refuses
+from hybridlit.photonics.noise.compiled import light_refuses
+from hybridlit.photonics.noise.sizes import light_bytes, light_work, shown_bytes
 from hybridlit.photonics.sizes import (
     multiply_adds,
     peak_bytes,
@@ -30,7 +33,8 @@ class Cost:
     Attributes:
         states: Number of states D that are simulated.
         parameters: Trainable photonic parameters; a readout's weights come on top.
-        multiply_adds: Complex multiply-adds of the amplitude recursion for one sample.
+        multiply_adds: Complex multiply-adds of the recursion over photons for one sample; four of
+            real numbers count as one.
         peak_bytes: Memory at the peak of a forward and backward pass, above what was in use before.
         kernel: `"compiled"` or `"torch"`.
         seconds: Time of a forward and backward pass on one thread, or None if not calibrated.
@@ -84,6 +88,7 @@ def estimate(
         The estimate.
 
     Raises:
+        MemoryError: If a source is so noisy that not even the plan of its light fits.
         TypeError: If a number is no integer.
         ValueError: If a number is out of range, or the dtype another one.
 
@@ -102,9 +107,10 @@ def estimate(
     slots = 0 if lowering.slots is None else lowering.slots.matrices.shape[1]
     kernel = "torch" if compiled_refuses(space, device, dtype) else "compiled"
     adds = multiply_adds(space)
+    rows = batch * integer(circuits, "circuits", 1)
     peak = peak_bytes(
         space,
-        batch * integer(circuits, "circuits", 1),
+        rows,
         dtype,
         kernel,
         recompute,
@@ -116,20 +122,39 @@ def estimate(
     )
     superposition = experiment.superposition
     if superposition is not None:
-        rows, terms = batch * circuits, len(superposition.terms)
+        terms = len(superposition.terms)
         peak = state_bytes(space, rows, dtype, terms=terms, columns=columns)
         calibrate = False  # it is another computation than the one that was measured
     if experiment.postselect is not None:
-        kept = experiment.outcomes.size
-        peak += selection_bytes(kept, batch * circuits, dtype)
+        peak += selection_bytes(experiment.outcomes.size, rows, dtype)
+    program, simulated = experiment.program, space.size
+    work = None
+    if program is not None:
+        refused = light_refuses(program, device, dtype)
+        kernel = "torch" if refused else kernel
+        light = light_bytes(program, rows, dtype, kernel) + shown_bytes(
+            experiment.outcomes, rows, dtype
+        )
+        meshes = peak_bytes(
+            FockSpace(space.modes, 1), rows, dtype, kernel, columns=columns, circuits=circuits,
+            inputs=len(program.inputs), meshes_in_torch=device != "cpu", slots=slots,
+        )  # fmt: skip
+        peak = light + (peak if program.ideal_source else meshes)
+        work = light_work(program)
+        simulated = program.light.size
+        adds = work[0] // 4 + (adds if program.ideal_source else 0)
     seconds = None
     if calibrate and kernel == "compiled":
         own = speed(dtype)
         seconds = own.of_simulation(space, batch, columns)
+        if program is not None and work is not None:
+            of_light = own.of_light(*work, batch)
+            least = own.of_simulation(FockSpace(space.modes, 1), batch, columns * space.photons)
+            seconds = of_light + (seconds if program.ideal_source else least)
         if slots:  # products up to each of them, by doubling, and one more backward
             made = product_bytes(space.modes, columns, slots, torch.finfo(dtype).bits // 8)
             levels = slots.bit_length()
             flops = 8 * (columns + 1) * slots * (levels + 1) * space.modes**3
             seconds += own.of_operations(45 + 15 * levels, flops, (2 * levels + 5) * made)
     trainable = 0 if experiment.reservoir_mode else math.prod(lowering.phases_shape)
-    return Cost(space.size, trainable, adds, peak, kernel, seconds)
+    return Cost(simulated, trainable, adds, peak, kernel, seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy.typing as npt
 from hybridlit.internals.torch import metadata
 from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.experiment import Experiment
+from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.outcomes import Outcomes
 
-__all__ = ["circuits_in", "description", "differences"]
+__all__ = ["circuits_in", "description", "differences", "imperfections"]
 
 
 def description(ansatz: Ansatz) -> dict[str, str]:
@@ -37,6 +39,7 @@ def description(ansatz: Ansatz) -> dict[str, str]:
     }
     if circuit.rule is not None:
         found["postselect"] = circuit.rule
+    found |= _detection(circuit)
     if lowering.slots is not None:
         matrices, places, factor = lowering.slots
         # rounded, since the last digits of matrices are those of a machine
@@ -59,6 +62,49 @@ def _in_words(circuit: Experiment) -> str:
         return str(circuit.occupation)
     numbers = np.array(state.states), state.amplitudes.real, state.amplitudes.imag
     return f"{len(state.terms)} terms:{_hash(*numbers)}"
+
+
+def _detection(circuit: Experiment) -> dict[str, str]:
+    """How detectors are and what they must show, unless the outcomes are those of ideal light.
+
+    Values of noise are no part of it: a circuit trained on ideal light goes on under noise.
+    """
+    found: dict[str, str] = {}
+    if circuit.detectors is not None:
+        found["detectors"] = _of_detectors(circuit.detectors)
+    if circuit.min_detected_photons:
+        found["min_detected_photons"] = str(circuit.min_detected_photons)
+    if found:
+        shown, ideal = circuit.outcomes, Outcomes(circuit.fock_space, circuit.rule)
+        if shown.size == ideal.size and np.array_equal(shown.states, ideal.states):
+            return {}
+    return found
+
+
+def _of_detectors(given: str | Sequence[str]) -> str:
+    return given if isinstance(given, str) else ",".join(given)
+
+
+def imperfections(circuit: Experiment) -> str:
+    """Say noise, detectors and how many photons must be shown, for a line of a report.
+
+    Args:
+        circuit: The experiment.
+
+    Returns:
+        Such as `"transmittance=0.3, detectors=threshold"`; empty where there is nothing to say.
+    """
+    told: dict[str, object] = {}
+    if isinstance(circuit.noise, Noise):
+        told.update(circuit.noise.plain())
+    if circuit.detectors is not None:
+        told["detectors"] = _of_detectors(circuit.detectors)
+    if circuit.min_detected_photons:
+        told["min_detected_photons"] = circuit.min_detected_photons
+    return ", ".join(
+        f"{name}=[{', '.join(map(str, value))}]" if isinstance(value, list) else f"{name}={value}"
+        for name, value in told.items()
+    )
 
 
 def differences(saved: Mapping[str, str] | None, own: Mapping[str, str]) -> str:

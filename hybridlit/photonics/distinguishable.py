@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.layer import QuantumLayer, take_over
+from hybridlit.photonics.noise.phases import Off
 from hybridlit.photonics.stack import QuantumLayerStack
 
 __all__ = ["DistinguishableLayer", "DistinguishableLayerStack"]
@@ -36,14 +37,16 @@ class _Distinguishable(PhotonicCircuit):
         return f"{without_kernel}, distinguishable photons"
 
     def _amplitudes(
-        self, rows: Tensor, state: Tensor | None = None
+        self, rows: Tensor, state: Tensor | None = None, off: Off | None = None
     ) -> tuple[Tensor, Tensor | None]:
         raise NotImplementedError(
             "photons that do not interfere have no amplitudes in common: state= and amplitudes(x) "
             "need a QuantumLayer"
         )
 
-    def _behind(self, rows: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _behind(
+        self, rows: Tensor, state: Tensor | None, off: Off | None
+    ) -> tuple[Tensor, Tensor | None]:
         return self._amplitudes(rows, state)
 
 

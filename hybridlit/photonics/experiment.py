@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,32 +26,13 @@ from hybridlit.photonics.noise.simulation import Source
 from hybridlit.photonics.noise.values import arriving
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.postselection import rule_text
-from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.states import StatePattern
-from hybridlit.photonics.superposition import Superposition, is_superposition, occupation_of
+from hybridlit.photonics.superposition import Superposition, given_input
 
 if TYPE_CHECKING:
     from hybridlit.photonics.budget import Budget
 
-__all__ = [
-    "CircuitTypeName",
-    "Experiment",
-    "ReadoutName",
-    "SpaceName",
-    "StatePatternName",
-]
-
-
-if TYPE_CHECKING:
-    CircuitTypeName: TypeAlias = str
-    ReadoutName: TypeAlias = str
-    SpaceName: TypeAlias = str
-    StatePatternName: TypeAlias = str
-else:
-    CircuitTypeName, ReadoutName, SpaceName, StatePatternName = (
-        Literal[tuple(member.value for member in kind)]
-        for kind in (CircuitType, OutputMappingStrategy, ComputationSpace, StatePattern)
-    )
+__all__ = ["Experiment"]
 
 EncodingUnit = Literal["pi", "radian"]
 
@@ -186,7 +167,9 @@ class Experiment:
                 f"{' and '.join(given) or 'neither'}"
             )
         if self.circuit is not None:
-            self._set_circuit()
+            circuit = Circuit.of(self.circuit, self.n_modes)
+            self._set("n_modes", circuit.n_modes)
+            self._set("circuit", circuit)
         self._set("n_modes", integer(self.n_modes, "n_modes", 2))
         self._set_input()
         self._set("state_pattern", enum_member(StatePattern, self.state_pattern, "state_pattern"))
@@ -199,11 +182,6 @@ class Experiment:
                 "is always 1; use fewer photons or computation_space='fock'"
             )
         self._set_detection()
-        if self.postselect is not None:
-            most = self.n_photons if self.program is None else self.program.light.most
-            name, _ = rule_text(self.postselect, self.n_modes, most)
-            self._set("postselect", name)
-            self.outcomes  # noqa: B018  # which looks at what is kept
         boolean(self.use_bandwidth_tuning, "use_bandwidth_tuning")
         boolean(self.reservoir_mode, "reservoir_mode")
         if self.circuit_type is not None:
@@ -216,50 +194,15 @@ class Experiment:
         elif self.encoding_unit != "pi":
             raise ValueError("encoding_unit='radian' needs an encoding; circuit types have factors")
 
-    def _set_circuit(self) -> None:
-        """Keep a copy of the circuit that does not change, and take its number of modes."""
-        given = self.circuit
-        if isinstance(given, Mapping):  # whole, as Circuit.plain gives it
-            given = Circuit(**given)
-        elif not isinstance(given, Circuit):
-            if isinstance(given, str) or not isinstance(given, Sequence):
-                got = f"{type(given).__name__} {given!r}"
-                raise TypeError(f"circuit must be a Circuit or a list of components, got {got}")
-            given = Circuit(self.n_modes, given)
-        if self.n_modes not in (0, given.n_modes):
-            raise ValueError(
-                f"n_modes must be {given.n_modes} or left out with a circuit of {given.n_modes} "
-                f"modes, got {self.n_modes}"
-            )
-        self._set("n_modes", given.n_modes)
-        self._set("circuit", given.copy().in_use())
-
     def _set_input(self) -> None:
         """Normalise the input state, and the number of photons, which follows from it."""
-        state = self.input_state
-        if state is None:
-            if self.n_photons is None:
-                raise ValueError("n_photons must be given, at least 1, or input_state with photons")
-            return self._set("n_photons", integer(self.n_photons, "n_photons", 1))
-        if isinstance(state, str) or not (hasattr(state, "__iter__") or is_superposition(state)):
-            got = f"{type(state).__name__} {state!r}"
-            raise TypeError(f"input_state must be a sequence of ints, got {got}")
-        kept: Superposition | tuple[int, ...]
-        if is_superposition(state):
-            kept = Superposition.of(state)
-            occupation = kept.terms[0][0]
-            if kept.terms == ((occupation, 1.0),):
-                kept = occupation
+        if self.input_state is not None:
+            kept, photons = given_input(self.input_state, self.n_modes, self.n_photons)
+            self._set("input_state", kept)
+        elif self.n_photons is None:
+            raise ValueError("n_photons must be given, at least 1, or input_state with photons")
         else:
-            kept = occupation = occupation_of(state)
-        photons = sum(occupation) if self.n_photons is None else self.n_photons
-        photons = integer(photons, "n_photons", 1)
-        if len(occupation) != self.n_modes or sum(occupation) != photons:
-            raise ValueError(
-                f"input_state must hold n_photons={photons} photons in n_modes={self.n_modes} "
-                f"modes, got {occupation} with {sum(occupation)} photons in {len(occupation)} modes"
-            )
-        self._set("input_state", kept)
+            photons = integer(self.n_photons, "n_photons", 1)
         self._set("n_photons", photons)
 
     def _set_detection(self) -> None:
@@ -269,23 +212,19 @@ class Experiment:
         detectors = detectors_of(self.detectors, self.n_modes)
         same = detectors is not None and len(set(detectors)) == 1
         self._set("detectors", detectors[0] if detectors and same else detectors)
-        if noise is not None and noise.by_mode is not None and len(noise.by_mode) != self.n_modes:
-            raise ValueError(
-                f"transmittance must be one number, or one for each of n_modes={self.n_modes} "
-                f"modes, got {len(noise.by_mode)}"
-            )
-        if noise is not None and self.superposition is not None:
-            if noise.indistinguishability < 1 or noise.g2 or noise.trainable:
-                raise ValueError(
-                    "noise of a source needs photons in each mode as input_state, got a "
-                    f"superposition and {noise}: of superpositions photons can be lost, no more"
-                )
+        self._noise.require_fit(self.n_modes, self.superposition is not None)
         least = self.min_detected_photons
         if least is not None:
-            most = self.n_photons * (2 if noise is not None and noise.g2 else 1)
-            self._set("min_detected_photons", integer(least, "min_detected_photons", 0, most))
-        if self.program is not None:
+            least = integer(least, "min_detected_photons", 0, self.most_photons)
+            self._set("min_detected_photons", least)
+        if self.postselect is not None:
+            self._set("postselect", rule_text(self.postselect, self.n_modes, self.most_photons)[0])
+        if self.postselect is not None or self.program is not None:
             self.outcomes  # noqa: B018  # which looks at what is kept
+
+    @property
+    def _noise(self) -> Noise:
+        return self.noise if isinstance(self.noise, Noise) else Noise()
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # the one way to normalise a frozen field
@@ -348,24 +287,21 @@ class Experiment:
         program = self.program
         if program is None:
             return Outcomes(self.fock_space, self.rule)
-        noise = self.noise if isinstance(self.noise, Noise) else Noise()
         detection = Detection(
             program.light,
-            noise.by_mode is not None,
+            self._noise.by_mode is not None,
             detectors_of(self.detectors, self.n_modes),
             self.min_detected_photons or 0,
             ComputationSpace(self.computation_space),
             self.rule,
         )
-        return DetectedOutcomes(self.fock_space, detection, arriving(noise, self.n_photons))
+        return DetectedOutcomes(self.fock_space, detection, arriving(self._noise, self.n_photons))
 
     @property
     def source(self) -> Source | None:
         """What makes the light; None where all photons arrive alike and are counted."""
-        program, noise = self.program, self.noise
-        if program is None:
-            return None
-        return Source(program, noise if isinstance(noise, Noise) else Noise())
+        program = self.program
+        return None if program is None else Source(program, self._noise)
 
     @property
     def program(self) -> Program | None:
@@ -374,9 +310,8 @@ class Experiment:
 
     def program_for(self, interferes: bool) -> Program | None:
         """Return the same of photons that interfere with one another, or do not."""
-        noise = self.noise if isinstance(self.noise, Noise) else None
         counted = self.detectors is None and not self.min_detected_photons
-        if counted and (noise is None or noise.ideal_light) and interferes:
+        if counted and self._noise.ideal_light and interferes:
             return None
         kind = ComputationSpace(self.computation_space)
         if self.detectors is not None:
@@ -385,15 +320,19 @@ class Experiment:
             photons = tuple(m for m, n in enumerate(self.occupation) for _ in range(n))
         else:
             photons = (0,) * self.n_photons  # of which only the number matters
-        return program_for(noise, photons, self.n_modes, kind, interferes)
+        return program_for(self._noise, photons, self.n_modes, kind, interferes)
 
     @property
     def rule(self) -> str | None:
         """What `postselect` says, by name or not; None without it."""
         if self.postselect is None:
             return None
-        most = self.n_photons if self.program is None else self.program.light.most
-        return rule_text(self.postselect, self.n_modes, most)[1]
+        return rule_text(self.postselect, self.n_modes, self.most_photons)[1]
+
+    @property
+    def most_photons(self) -> int:
+        """The most photons that may be detected together: all, and second ones of a source."""
+        return self.n_photons * (2 if self._noise.g2 else 1)
 
     def encoding_for(self, features: int) -> Encoding:
         """Return the encoding of a number of features.
@@ -436,14 +375,8 @@ class Experiment:
             return lowering_of(self.circuit_for(0).in_use(), 0)
         if self.encoding is not None:
             return of_encoding(np.array(self.encoding))
-        try:
-            return of_encoding(CircuitType(self.circuit_type or "").row(features, self.n_modes))
-        except MemoryError as error:
-            raise MemoryError(
-                f"input_size={features} is too large for n_modes={self.n_modes}: one number for "
-                f"each column, mode and feature does not fit into memory ({error}); reduce the "
-                "features before the photonic layer"
-            ) from error
+        kind = CircuitType(self.circuit_type or "")
+        return of_encoding(kind.encoding(features, self.n_modes))
 
     def circuit_for(self, features: int) -> Circuit:
         """Return the circuit of a number of features, component by component.

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from hybridlit.argument_types import checked
 from hybridlit.photonics.evolution import squared
 from hybridlit.photonics.layer import QuantumLayer
+from hybridlit.photonics.pure_light import require_amplitudes
 
 __all__ = ["FidelityKernel"]
 
@@ -44,7 +45,7 @@ class FidelityKernel(nn.Module):
 
     Raises:
         TypeError: If `layer` is no `QuantumLayer`, or its photons do not interfere.
-        ValueError: If it has no features.
+        ValueError: If it has no features, or noise or detectors.
 
     Example:
         >>> kernel = FidelityKernel(QuantumLayer(2, 1, n_modes=4, n_photons=2))
@@ -56,10 +57,11 @@ class FidelityKernel(nn.Module):
     @checked
     def __init__(self, layer: QuantumLayer) -> None:
         super().__init__()
-        if not isinstance(layer, QuantumLayer) or not layer.interferes:
-            raise TypeError(
-                "layer must be a QuantumLayer, whose states have amplitudes, got "
-                f"{type(layer).__name__}"
+        require_amplitudes(layer, "layer")
+        if layer.shots is not None:
+            raise ValueError(
+                f"layer must have shots=None, got {layer.shots}: a fidelity is one of states; set "
+                "layer.shots = None"
             )
         if not layer.input_size:
             raise ValueError("layer must have features, got one of input_size=0")

@@ -96,8 +96,8 @@ class GivenInterferometers(CircuitParameters):
             self.mode_phases.copy_(torch.from_numpy(arrays[2]).view_as(self.mode_phases))
             self.frozen[..., index] = not trainable
 
-    def _matrices(self, angles: Tensor) -> Tensor:
-        meshes = super()._matrices(angles)
+    def _matrices(self, settings: Tensor) -> Tensor:
+        meshes = super()._matrices(settings)
         if not self.given:
             return meshes
         turned = self.mode_phases.to(meshes.dtype.to_real())

@@ -121,7 +121,8 @@ def unitaries_in_torch(phases: Tensor) -> Tensor:
     straight, cross = (inner - 1) / 2, 0.5j * (inner + 1)
     # The cell with b before its splitters is the transpose of the one with b behind.
     behind = torch.stack([outer * straight, outer * cross, cross, -straight], dim=-1)
-    blocks = torch.cat([behind[..., :-1, :, :], behind[..., -1:, :, [0, 2, 1, 3]]], dim=-3)
+    last = behind[..., -1:, :, :].unflatten(-1, (2, 2)).mT.flatten(-2)
+    blocks = torch.cat([behind[..., :-1, :, :], last], dim=-3)
     places, identity = _layout(modes, phases.device)
     # Not expanded: torch's inductor makes index_copy of one tensor write to all rows at once.
     columns: Tensor = identity.to(blocks.dtype).repeat(math.prod(stack) * meshes, 1)

@@ -17,6 +17,7 @@ from hybridlit.photonics.ansatz import Ansatz, AnsatzFactory, strategy_for
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace
+from hybridlit.photonics.noise.shots import ShotGradientName
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
 __all__ = ["QuantumLayer", "resolved_ansatz", "take_over"]
@@ -48,6 +49,13 @@ class QuantumLayer(PhotonicCircuit):
             `"none"`, all probabilities, without an `output_size`.
         recompute: Simulate again for the gradient instead of keeping intermediate states: less
             memory, up to a third more time. None keeps them up to 5 MiB, while that is faster.
+        shots: How often each sample is measured: outputs are then those of the frequencies of the
+            outcomes that are kept, drawn from torch's generator in training and evaluation. None:
+            of exact probabilities.
+        shot_gradient: Of frequencies: `"exact"` is that of the probabilities, straight through; the
+            others are unbiased estimates of it: `"score"` by score functions of as many shots
+            again; `"shift"` by the shift rule, as many shots at each of twice as many values of
+            each phase as there are photons, which is slow, and what a device can do.
         device: Where parameters and buffers are; None: torch's default.
         dtype: `torch.float32` or `torch.float64`; None: that of the ansatz, or torch's default if
             it is one of them.
@@ -85,6 +93,8 @@ class QuantumLayer(PhotonicCircuit):
         experiment: Experiment | None = None,
         output_mapping_strategy: OutputMappingStrategy | str | None = None,
         recompute: bool | None = None,
+        shots: int | None = None,
+        shot_gradient: ShotGradientName = "exact",
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         **circuit: Any,
@@ -92,7 +102,7 @@ class QuantumLayer(PhotonicCircuit):
         chosen = resolved_ansatz(
             input_size, output_size, ansatz, experiment, output_mapping_strategy, circuit
         )
-        super().__init__(chosen, None, recompute, device, dtype)
+        super().__init__(chosen, None, recompute, shots, shot_gradient, device, dtype)
 
     @classmethod
     def simple(
@@ -102,6 +112,8 @@ class QuantumLayer(PhotonicCircuit):
         *,
         output_mapping_strategy: OutputMappingStrategy | str | None = None,
         recompute: bool | None = None,
+        shots: int | None = None,
+        shot_gradient: ShotGradientName = "exact",
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         **circuit: Any,
@@ -118,6 +130,8 @@ class QuantumLayer(PhotonicCircuit):
             output_mapping_strategy: How probabilities become outputs; None: `"modgrouping"`, or
                 `"none"` if there are as many outputs as outcomes.
             recompute: As for the layer, and so are the others.
+            shots: How often each sample is measured.
+            shot_gradient: Of frequencies.
             device: Where parameters and buffers are.
             dtype: In which it computes.
             **circuit: Fields of an `Experiment` that differ from these.
@@ -148,6 +162,8 @@ class QuantumLayer(PhotonicCircuit):
             experiment=experiment,
             output_mapping_strategy=output_mapping_strategy,
             recompute=recompute,
+            shots=shots,
+            shot_gradient=shot_gradient,
             device=device,
             dtype=dtype,
         )
@@ -180,6 +196,45 @@ class QuantumLayer(PhotonicCircuit):
         """
         return self._read(x, lambda *rows: self._amplitudes(*rows)[0], state=state)
 
+    def sample(
+        self,
+        x: Tensor | int | None,
+        shots: int,
+        generator: torch.Generator | None = None,
+        state: Tensor | None = None,
+    ) -> Tensor:
+        """Draw how often each outcome is found, of those that are kept, in the order of `outcomes`.
+
+        Args:
+            x: Features, shape (..., input_size), real floating; of a circuit without data the batch
+                size or None.
+            shots: How often each sample is measured with an outcome that is kept, at least 1.
+            generator: Of random numbers, on the device of the layer; None: torch's own.
+            state: What enters instead of `input_state`, as for `forward`.
+
+        Returns:
+            Counts, shape (..., D), int64; each row sums to `shots`.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: As `forward`, and if `shots` is below 1.
+
+        Example:
+            >>> layer = QuantumLayer(2, 3, n_modes=3, n_photons=2)
+            >>> layer.sample(torch.rand(5, 2), 100).sum(-1)
+            tensor([100, 100, 100, 100, 100])
+        """
+        integer(shots, "shots", 1)
+        if not isinstance(generator, torch.Generator | None):
+            raise TypeError(
+                f"generator must be a torch.Generator or None, got {type(generator).__name__}"
+            )
+
+        def drawn(rows: Tensor, state: Tensor | None = None) -> Tensor:
+            return self._drawn(rows, state, shots, generator)
+
+        return self._read(x, drawn, state=state, alike=False)
+
     def success_probability(
         self, x: Tensor | int | None = None, state: Tensor | None = None
     ) -> Tensor:
@@ -194,8 +249,8 @@ class QuantumLayer(PhotonicCircuit):
             most one photon a mode, and of these what `postselect` says; 1 if it drops nothing.
         """
 
-        def kept(*rows: Tensor) -> Tensor:
-            found, mass = self._probabilities(*rows)
+        def kept(rows: Tensor, state: Tensor | None = None) -> Tensor:
+            found, mass = self._probabilities(rows, state)
             return torch.ones_like(found[..., 0]) if mass is None else mass
 
         return self._read(x, kept, state=state)
@@ -281,8 +336,11 @@ def _refuse_unknown(circuit: Mapping[str, Any]) -> None:
 
 def take_over(made: PhotonicCircuit, source: PhotonicCircuit, state: Mapping[str, Any]) -> None:
     """Give a new circuit the state of another one, its device, its precision and its mode."""
+    if made.noise is not None and source.noise is not None:
+        made.noise.learn(*source.noise.learned)  # which may have begun after it was made
     made.to(source.phases)
     made.load_state_dict(state)
     for name, parameter in source.named_parameters():
         made.get_parameter(name).requires_grad_(parameter.requires_grad)
+    made.shots, made.shot_gradient = source.shots, source.shot_gradient
     made.train(source.training)

@@ -24,6 +24,7 @@ from hybridlit.photonics.branches import Branches
 from hybridlit.photonics.evolution import squared
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.layer import QuantumLayer
+from hybridlit.photonics.pure_light import require_amplitudes
 from hybridlit.photonics.tables import on_device
 
 __all__ = ["Branches", "PartialMeasurement", "branch_positions", "measured_modes", "whole_layer"]
@@ -43,7 +44,8 @@ class PartialMeasurement(nn.Module):
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If modes are out of range or named twice, or outcomes are post-selected.
+        ValueError: If modes are out of range or named twice, outcomes are post-selected, or the
+            layer has noise or detectors.
 
     Example:
         >>> layer = QuantumLayer(2, 1, n_modes=3, n_photons=2)
@@ -101,17 +103,18 @@ class PartialMeasurement(nn.Module):
 
 def whole_layer(layer: object, name: str) -> QuantumLayer:
     """Check that a layer has amplitudes of all outcomes."""
-    if not isinstance(layer, QuantumLayer) or not layer.interferes:
-        raise TypeError(
-            f"{name} must be a QuantumLayer, whose states have amplitudes, got "
-            f"{type(layer).__name__}"
+    found = require_amplitudes(layer, name)
+    if found.shots is not None:
+        raise ValueError(
+            f"{name} must have shots=None, got {found.shots}: what follows needs amplitudes, not "
+            "counts; set layer.shots = None"
         )
-    if layer.outcomes.selected:
+    if found.outcomes.selected:
         raise ValueError(
             f"{name} must have computation_space='fock' and no postselect, got one of "
-            f"{layer.outcomes.size} {layer.outcomes.words}: what is dropped may be measured"
+            f"{found.outcomes.size} {found.outcomes.words}: what is dropped may be measured"
         )
-    return layer
+    return found
 
 
 def measured_modes(given: Sequence[int], modes: int) -> tuple[int, ...]:

@@ -74,6 +74,14 @@ class Outcomes:
         return space.modes, space.photons, space.space, self.rule or ""
 
     @property
+    def mean_kept(self) -> float:
+        """The share of events that is kept, on average over interferometers drawn at random.
+
+        Of photons that are not all alike it is taken to be that of ideal ones.
+        """
+        return self._mean_kept
+
+    @property
     def states(self) -> npt.NDArray[np.signedinteger[Any]]:
         """Photons in each mode of each outcome, shape (size, modes)."""
         states = self.space.states

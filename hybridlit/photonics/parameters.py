@@ -12,10 +12,11 @@ from typing_extensions import Self
 
 from hybridlit.photonics.circuit.data_phases import LinearMap, hides_terms, tuned, turned_back
 from hybridlit.photonics.circuit.lowered import Lowered
-from hybridlit.photonics.circuit.lowering import Lowering
+from hybridlit.photonics.circuit.lowering import Lowering, Slots
 from hybridlit.photonics.circuit.matrices import Product, drawn
 from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.interferometer import haar_phases, unitaries
+from hybridlit.photonics.noise.phases import Off, Settings
 from hybridlit.photonics.outcomes import RareOutcomesError
 from hybridlit.photonics.propagation import LargePhasesError
 from hybridlit.photonics.tracing import recording, refuse_onnx
@@ -50,6 +51,7 @@ class CircuitParameters(nn.Module):
     _widest: float
     _product: Product | None
     given = False
+    _settings: Settings | None = None
 
     def __init__(
         self,
@@ -101,18 +103,33 @@ class CircuitParameters(nn.Module):
         Returns:
             Matrices `[out, in]`, shape (columns + 1, modes, modes), behind `count`; complex.
         """
-        return self._matrices(self.angles())
+        return self._matrices(self._set(self.angles()))
 
-    def _matrices(self, angles: Tensor) -> Tensor:
-        product = self._product_in(angles.dtype)
-        return unitaries(angles) if product is None else product.interferometers(angles)
+    def _matrices(self, settings: Tensor) -> Tensor:
+        product = self._product_in(settings.dtype)
+        return unitaries(settings) if product is None else product.interferometers(settings)
+
+    def _set(self, angles: Tensor) -> Tensor:
+        """What parameters set one by one, if anything: then the product is of that."""
+        return angles if self._settings is None else self._settings.of(angles)
+
+    def _off(self) -> Off | None:
+        """Draw by how much phases are off this time."""
+        if self._settings is None:
+            return None
+        return self._settings.drawn(self._set(self.angles()).detach(), self.count)
 
     def _product_in(self, dtype: torch.dtype) -> Product | None:
         """The interferometers as products of constants in a precision, to which none is cast."""
-        product, slots = self._product, self.lowering.slots
+        product, slots = self._product, self._slots
         if product is None or slots is None or product.factor.dtype == dtype:
             return product
         return Product.of(slots, dtype, product.factor.device)
+
+    @property
+    def _slots(self) -> Slots | None:
+        settings = self._settings
+        return self.lowering.slots if settings is None else settings.lowering.slots
 
     def _set_constants(self) -> None:
         """Fill what follows from the circuit alone.
@@ -122,25 +139,34 @@ class CircuitParameters(nn.Module):
         phase has been too large, or where large terms may hide.
         """
         dtype = torch.promote_types(self.phases.dtype, torch.float32)
-        device, slots = self.phases.device, self.lowering.slots
+        device, slots = self.phases.device, self._slots
         with torch.inference_mode(False):  # training after inference needs them too
             found = LinearMap.of(self.lowering, dtype, device)
+            if self._settings is not None:
+                self._settings = self._settings.on(device)
             self._product = None if slots is None else Product.of(slots, dtype, device)
         self.encoding, self.tuned_by, self._half_turns, self._turns, self._widest = found
 
     def _at(
-        self, rows: Tensor, inputs: tuple[int, ...], simulate: Callable[..., _Result], *how: Any
+        self,
+        rows: Tensor,
+        inputs: tuple[int, ...],
+        simulate: Callable[..., _Result],
+        *how: Any,
+        off: Off | None = None,
     ) -> _Result:
         """Simulate the circuit of each row; `simulate` gets it lowered, and `how`.
 
-        Whole turns are taken off large data phases, see `circuit.data_phases`.
+        Whole turns are taken off large data phases, see `circuit.data_phases`. Phases are `off` by
+        what was drawn before; None: by what is drawn now.
         """
-        phases, encoding, bandwidth = self.angles(), self.encoding, self.bandwidth
-        if encoding.dtype != phases.dtype:
+        angles, encoding, bandwidth = self.angles(), self.encoding, self.bandwidth
+        if encoding.dtype != angles.dtype:
             self._set_constants()  # a state of another precision was assigned
             encoding = self.encoding
-        if self._product is not None or self.given:
-            phases = self.interferometers()
+        settings = self._settings
+        off = self._off() if off is None else off
+        phases = self._turned(angles, off)
         factors = tuned(encoding, bandwidth, self.tuned_by)
         data_phases = factors @ rows.to(encoding.dtype).mT
         half_turns, looks = self._half_turns, can_look_at(data_phases)
@@ -148,7 +174,7 @@ class CircuitParameters(nn.Module):
             refuse_onnx()
         try:
             if half_turns is not None and not data_phases.is_meta:
-                turns = self._turns or not looks
+                turns = self._turns or not looks or settings is not None
                 if not turns and self._widest and bandwidth is not None:
                     turns = hides_terms(rows, bandwidth, self._widest)
                 if not turns:
@@ -157,25 +183,41 @@ class CircuitParameters(nn.Module):
                     except LargePhasesError:
                         self._turns = True
                 data_phases = self._turned_back(data_phases, factors, rows)
+            if settings is not None and off is not None:
+                data_phases = settings.turned_data(data_phases, off)
             return simulate(self._lowered(phases, data_phases, inputs), *how)
         except RareOutcomesError:
             if encoding.dtype == torch.float64:
                 raise
         # Once in a while float64 costs less than an outcome that float32 cannot tell from nothing.
-        exact: _Result = self._in_double(rows, inputs, simulate, *how)
+        exact: _Result = self._in_double(off, rows, inputs, simulate, *how)
         return exact
 
     def _in_double(
-        self, rows: Tensor, inputs: tuple[int, ...], simulate: Callable[..., Any], *how: Any
+        self,
+        off: Off | None,
+        rows: Tensor,
+        inputs: tuple[int, ...],
+        simulate: Callable[..., Any],
+        *how: Any,
     ) -> Any:
         """As `_at`, from angles and features on: matrices in float32 have its errors for good."""
-        phases, bandwidth, half_turns = self.angles().double(), self.bandwidth, self._half_turns
+        bandwidth, half_turns, settings = self.bandwidth, self._half_turns, self._settings
         assert half_turns is not None  # only on the CPU rare outcomes raise
-        if self._product is not None or self.given:
-            phases = self._matrices(phases)
+        phases = self._turned(self.angles().double(), off)
         factors = math.pi * tuned(half_turns, bandwidth, self.tuned_by)
         data_phases = self._turned_back(factors @ rows.to(factors.dtype).mT, factors, rows)
+        if settings is not None and off is not None:
+            data_phases = settings.turned_data(data_phases, off)
         return in_double(simulate, self._lowered(phases, data_phases, inputs), *how)
+
+    def _turned(self, angles: Tensor, off: Off | None) -> Tensor:
+        """Interferometers of parameters as kernels take them: matrices, or phases of meshes."""
+        settings = self._set(angles)
+        if self._settings is not None and off is not None:
+            settings = self._settings.turned(settings, off)
+        matrices = self._product is not None or self.given
+        return self._matrices(settings) if matrices else settings
 
     def _turned_back(self, data_phases: Tensor, factors: Tensor, rows: Tensor) -> Tensor:
         assert self._half_turns is not None
@@ -184,15 +226,16 @@ class CircuitParameters(nn.Module):
             left = turned_back(data_phases, factors, half_turns, rows)
         return left + (data_phases - data_phases.detach())
 
-    def _without_data(self, dtype: torch.dtype | None = None) -> Tensor:
+    def _without_data(self, off: Off | None, dtype: torch.dtype | None = None) -> Tensor:
         """Return the unitary of a circuit without data, shape (..., modes, modes)."""
         if recording():
             refuse_onnx()
-        phases = self.angles()
-        if self.encoding.dtype != phases.dtype:
+        angles = self.angles()
+        if self.encoding.dtype != angles.dtype:
             self._set_constants()
-        if dtype is not None:
-            phases = phases.to(dtype)
+        phases = self._set(angles if dtype is None else angles.to(dtype))
+        if self._settings is not None and off is not None:
+            phases = self._settings.turned(phases, off)
         product = self._product_in(phases.dtype)
         assert product is not None  # circuit types without data are lists of components too
         first, *others = product.of_some_effect(phases).unbind(-3)

@@ -6,15 +6,18 @@ the whole matrix. All of it is differentiable, on any device and in any order of
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.amplitudes import amplitudes_from_columns
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.interferometer import unitaries
 from hybridlit.photonics.kernels.compiled import PHASE_BOUND
 from hybridlit.photonics.outcomes import Outcomes
+from hybridlit.photonics.tables import on_device
 
 __all__ = [
     "LargePhasesError",
@@ -39,11 +42,18 @@ def circuit_columns(circuit: Lowered) -> Tensor:
         ValueError: On the CPU, if a phase is not finite.
     """
     meshes, shifts = meshes_and_shifts(circuit)
-    columns = meshes[..., 0, :, :][..., list(circuit.inputs), None]
+    (places,) = _places(circuit.inputs, meshes.device)
+    columns = meshes[..., 0, :, :].index_select(-1, places)[..., None]
     for layer in range(shifts.shape[-3]):
         shifted = columns * shifts[..., layer, :, None, :]
         columns = (meshes[..., layer + 1, :, :] @ shifted.flatten(-2)).view_as(shifted)
     return columns.movedim((-3, -2), (0, 1))
+
+
+@constant_in_graphs
+def _places(inputs: tuple[int, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """Input modes on a device: a list as an index would be copied there in each step."""
+    return on_device(("inputs", inputs), lambda: [np.array(inputs, dtype=np.int64)], device)
 
 
 def meshes_and_shifts(circuit: Lowered) -> tuple[Tensor, Tensor]:

@@ -82,10 +82,27 @@ class Speed:
             seconds += 3 * outputs * self.fresh_byte
         width = 64 // item
         padded = -(-batch // width) * width
-        logs = np.log(self.working_sets), np.log(self.multiply_adds)
-        rate = np.interp(math.log(_working_set(space)), *logs)
         mesh = columns * space.modes**2 * min(space.photons, space.modes)
-        return seconds + math.exp(float(rate)) * padded * (multiply_adds(space) + mesh)
+        return seconds + self._rate(_working_set(space)) * padded * (multiply_adds(space) + mesh)
+
+    def of_light(self, multiply_adds: int, tile: int, batch: int) -> float:
+        """Return the seconds that light takes beside the columns or photons that it is made of.
+
+        Args:
+            multiply_adds: Of real numbers, for one sample.
+            tile: Bytes of the values of a tile of the compiled kernel.
+            batch: Samples of all circuits.
+        """
+        width = 64 // (torch.finfo(CORES[self.dtype]).bits // 8)
+        padded = -(-batch // width) * width
+        # A complex multiply-add is four, and the way back begins with another way there.
+        work = padded * multiply_adds / 3
+        return _OF_LIGHT * self.operation + self._rate(2 * tile) * work
+
+    def _rate(self, working_set: int) -> float:
+        """Seconds of a complex multiply-add of the kernel, forward and backward."""
+        logs = np.log(self.working_sets), np.log(self.multiply_adds)
+        return math.exp(float(np.interp(math.log(working_set), *logs)))
 
     def of_operations(self, count: int, flops: int, written: int) -> float:
         """Return the seconds of operations of torch, by what they compute and write (bytes)."""
@@ -182,6 +199,9 @@ def _of_torch(dtype: torch.dtype) -> tuple[float, float, float]:
     taken = _least(lambda: wide(y).sum().backward()) - _OPERATIONS * operation
     return operation, max(taken, 0.0) / flops, per_byte
 
+
+_OF_LIGHT = 20
+"""Operations of torch that make weights and detections, forward and backward."""
 
 _OPERATIONS = 49
 """Operations of a step of `_network`, as torch dispatches them."""

@@ -13,16 +13,21 @@ from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.layer import QuantumLayer, resolved_ansatz, take_over
+from hybridlit.photonics.noise.shots import ShotGradientName
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 
 __all__ = ["QuantumLayerStack"]
+
+_OF_DEVICE = "noise."
+"""How names of values begin that all circuits of a stack share."""
 
 
 class QuantumLayerStack(PhotonicCircuit):
     """`count` layers like `QuantumLayer`, each with parameters of its own.
 
     One simulation of a `count` times larger batch costs far less than `count` small ones.
-    Parameters are those of a layer with a leading dimension `count`, in one state dict.
+    Parameters are those of a layer with a leading dimension `count`, in one state dict; all are of
+    one device, whose noise, learned or not, they share.
 
     Args:
         count: Number of layers, at least 1.
@@ -32,6 +37,8 @@ class QuantumLayerStack(PhotonicCircuit):
         experiment: The circuit, instead of an ansatz.
         output_mapping_strategy: As for `QuantumLayer`.
         recompute: Simulate again for the gradient.
+        shots: How often each sample is measured by each layer, as for `QuantumLayer`.
+        shot_gradient: Of frequencies.
         device: Where parameters and buffers are.
         dtype: Precision.
         **circuit: The fields of an `Experiment`.
@@ -58,6 +65,8 @@ class QuantumLayerStack(PhotonicCircuit):
         experiment: Experiment | None = None,
         output_mapping_strategy: OutputMappingStrategy | str | None = None,
         recompute: bool | None = None,
+        shots: int | None = None,
+        shot_gradient: ShotGradientName = "exact",
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         **circuit: Any,
@@ -65,7 +74,8 @@ class QuantumLayerStack(PhotonicCircuit):
         chosen = resolved_ansatz(
             input_size, output_size, ansatz, experiment, output_mapping_strategy, circuit
         )
-        super().__init__(chosen, integer(count, "count", 1), recompute, device, dtype)
+        count = integer(count, "count", 1)
+        super().__init__(chosen, count, recompute, shots, shot_gradient, device, dtype)
 
     @classmethod
     def from_layers(cls, layers: Sequence[QuantumLayer]) -> QuantumLayerStack:
@@ -79,7 +89,8 @@ class QuantumLayerStack(PhotonicCircuit):
 
         Raises:
             TypeError: If one is no layer, or its photons are not of the stack's kind.
-            ValueError: If there is none, or two differ in more than the values of their parameters.
+            ValueError: If there is none, or two differ in more than the values of their parameters,
+                or in the values of their noise.
         """
         layers = list(layers)
         for layer in layers:
@@ -92,14 +103,21 @@ class QuantumLayerStack(PhotonicCircuit):
         kinds = {_kind(layer) for layer in layers}
         if len(kinds) != 1:
             raise ValueError(
-                "layers must be at least one and have the same ansatz, recompute, precision, "
-                "device and trainable parameters, and set_unitary called on all or none, got "
+                "layers must be at least one and have the same ansatz, recompute, shots, "
+                "precision, device and trainable parameters, and set_unitary called on all or "
+                "none, got "
                 f"{len(layers)} with {len(kinds)} different ones"
             )
         first = layers[0]
         stack = cls(len(layers), first.input_size, ansatz=first.ansatz, recompute=first.recompute)
         states = [layer.state_dict() for layer in layers]
-        stacked = {name: torch.stack([s[name] for s in states]) for name in states[0]}
+        shared = {name: states[0][name] for name in states[0] if name.startswith(_OF_DEVICE)}
+        if any(not torch.equal(s[name], value) for s in states for name, value in shared.items()):
+            raise ValueError(
+                "layers must be of one device to share its noise, got different values of "
+                f"{', '.join(shared)}: load one state dict of layer.noise into all of them first"
+            )
+        stacked = {name: torch.stack([s[name] for s in states]) for name in states[0]} | shared
         take_over(stack, first, stacked)
         return stack
 
@@ -108,7 +126,9 @@ class QuantumLayerStack(PhotonicCircuit):
         made = []
         for index in range(len(self.phases)):
             layer = self._one(self.input_size, ansatz=self.ansatz, recompute=self.recompute)
-            take_over(layer, self, {k: value[index] for k, value in self.state_dict().items()})
+            state = self.state_dict().items()
+            own = {k: v if k.startswith(_OF_DEVICE) else v[index] for k, v in state}
+            take_over(layer, self, own)
             made.append(layer)
         return made
 
@@ -132,7 +152,7 @@ class QuantumLayerStack(PhotonicCircuit):
             TypeError: If `x` is no floating tensor, or float64 in a float32 stack.
             ValueError: If its shape is wrong or, on the CPU, if a feature is not finite.
         """
-        return self._read(x, self._outputs, each, state)
+        return self._read(x, self._outputs, each, state, alike=self.shots is None)
 
     def each(self, x: Tensor) -> Tensor:
         """Give every layer features of its own: `stack(x, each=True)`, hooks included.
@@ -151,4 +171,5 @@ def _kind(layer: QuantumLayer) -> tuple[object, ...]:
     """What layers of one stack must have in common."""
     trainable = tuple((name, p.requires_grad) for name, p in layer.named_parameters())
     named = tuple(layer.state_dict())  # those of given interferometers as well
-    return layer.ansatz, layer.recompute, layer.phases.dtype, layer.phases.device, trainable, named
+    how = layer.recompute, layer.shots, layer.shot_gradient
+    return layer.ansatz, how, layer.phases.dtype, layer.phases.device, trainable, named

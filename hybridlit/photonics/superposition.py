@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from hybridlit.checks import integer
 
-__all__ = ["Superposition", "is_superposition", "occupation_of"]
+__all__ = ["Superposition", "given_input", "is_superposition", "occupation_of"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -170,6 +170,43 @@ def occupation_of(given: object) -> tuple[int, ...]:
             f"input_state must be of indistinguishable photons without annotations, got {given}"
         )
     return tuple(integer(photons, "each entry of input_state", 0) for photons in given)
+
+
+def given_input(
+    state: object, modes: int, photons: int | None
+) -> tuple[tuple[int, ...] | Superposition, int]:
+    """Return an input state in any of the forms in which an experiment takes it.
+
+    Args:
+        state: An occupation, or what `Superposition.of` takes.
+        modes: Number of modes.
+        photons: Number of photons; None: as many as the state has.
+
+    Returns:
+        The occupation, or the superposition of several; and the number of photons.
+
+    Raises:
+        TypeError: If it is something else.
+        ValueError: If its modes or photons are more or fewer.
+    """
+    if isinstance(state, str) or not (hasattr(state, "__iter__") or is_superposition(state)):
+        got = f"{type(state).__name__} {state!r}"
+        raise TypeError(f"input_state must be a sequence of ints, got {got}")
+    kept: Superposition | tuple[int, ...]
+    if is_superposition(state):
+        kept = Superposition.of(state)
+        occupation = kept.terms[0][0]
+        if kept.terms == ((occupation, 1.0),):
+            kept = occupation
+    else:
+        kept = occupation = occupation_of(state)
+    photons = integer(sum(occupation) if photons is None else photons, "n_photons", 1)
+    if len(occupation) != modes or sum(occupation) != photons:
+        raise ValueError(
+            f"input_state must hold n_photons={photons} photons in n_modes={modes} "
+            f"modes, got {occupation} with {sum(occupation)} photons in {len(occupation)} modes"
+        )
+    return kept, photons
 
 
 def _from_plain(term: object) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ from hybridlit.photonics.budget import MACHINE, Budget
 from hybridlit.photonics.speed import Speed, assume_speed, speed
 from hybridlit.recipe.building import build_data
 from hybridlit.recipe.cost import dtype_of, empty_model, rows_of
+from hybridlit.search.hardware import HARDWARE_COSTS, hardware_costs
 from hybridlit.search.names import applied
 from hybridlit.search.settings import ARMS, SearchSettings
 from hybridlit.templates import HybridModule
@@ -32,8 +33,8 @@ _DRAWS = 20
 """Draws of a class that is never chosen for what it costs, after which it cannot be built."""
 
 
-_Found = tuple[ModelCost | str, Experiment]
-"""What a model costs, or why that cannot be told, and its circuit."""
+_Found = tuple[ModelCost | str, Experiment, dict[str, float]]
+"""What a model costs, or why that cannot be told, its circuit, and what it takes on hardware."""
 
 
 class Judge:
@@ -59,11 +60,11 @@ class Judge:
         """Judge the changes of a trial."""
         photonic = {name: value for name, value in changes.items() if name not in _OF_ARMS}
         try:
-            cost, _ = self._cost(changes)
-            block, circuit = self._cost(changes if self._budget is None else photonic)
+            cost, _, on_hardware = self._cost(changes)
+            block, circuit, _ = self._cost(changes if self._budget is None else photonic)
         except (TypeError, ValueError) as error:
             return None, f"it cannot be built: {error}"
-        costs = {} if isinstance(cost, str) else cost.to_dict()
+        costs = on_hardware if isinstance(cost, str) else cost.to_dict() | on_hardware
         for name in self._settings.objective:
             if name != "score" and costs.get(name) is None:
                 why = f": {cost}" if isinstance(cost, str) else ""
@@ -120,7 +121,10 @@ class Judge:
                 cost = rows if isinstance(rows, str) else cost_of(model, rows)
             except ValueError as error:  # of a model of the user, whose inputs are its own
                 cost = str(error)
-            self._found[key] = cost, experiment_of(model.hparams)
+            on_hardware: dict[str, float] = {}
+            if set(self._settings.objective) & set(HARDWARE_COSTS):
+                on_hardware = hardware_costs(model, self._settings.noise)
+            self._found[key] = cost, experiment_of(model.hparams), on_hardware
         return self._found[key]
 
     def _model(self, settings: Mapping[str, Any]) -> tuple[HybridModule, int | str]:

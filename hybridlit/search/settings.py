@@ -10,7 +10,9 @@ import optuna
 from optuna.study import StudyDirection
 
 from hybridlit.checks import choice, integer
+from hybridlit.photonics import Noise
 from hybridlit.photonics.budget import Budget
+from hybridlit.search.hardware import EVENTS, HARDWARE_COSTS
 from hybridlit.search.space import Space, read_space
 from hybridlit.words import meant
 
@@ -35,8 +37,10 @@ OBJECTIVES: dict[str, Objective] = {
     "parameters": Objective(False, "number of parameters"),
     "peak_bytes": Objective(False, "estimated memory of a training step, in bytes"),
     "states": Objective(False, "number of outcomes of the circuit"),
+    "photons": Objective(False, "photons that hardware is asked for at once"),
+    "shots": Objective(False, f"estimated shots of a row, of which {EVENTS:,} are kept"),
 }
-"""Objectives by name; all but the score are of the model's `ModelCost`."""
+"""Objectives by name; all but the score are costs, of the `ModelCost` or of `hardware_costs`."""
 
 SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     # half of Optuna's ten random trials first: an arm has half of the trials
@@ -72,6 +76,8 @@ class SearchSettings:
         objective: A key of `OBJECTIVES`, or several: then the best trials are a Pareto front.
         budget: What a trial may cost at most, as in `hybridlit.Budget.parse`; None: what the recipe
             has as its `budget:`, or else anything.
+        noise: That of the hardware whose shots and photons are an objective, as for an
+            `Experiment`; None: what the model has. It changes nothing of the training.
         sampler: A key of `SAMPLERS`.
         pruner: A key of `PRUNERS`; None: `"median"` with one objective, none with several.
         epochs: Epochs of a trial, at least 1; None: those of the recipe.
@@ -87,6 +93,7 @@ class SearchSettings:
     space: Space
     objective: tuple[str, ...] = ("score",)
     budget: str | None = None
+    noise: Mapping[str, Any] | str | None = None
     sampler: str = "tpe"
     pruner: str = "median"
     epochs: int | None = None
@@ -137,6 +144,13 @@ class SearchSettings:
             if not isinstance(self.budget, str):
                 raise TypeError(f"budget must be words such as '2GiB, 20ms', got {self.budget!r}")
             Budget.parse(self.budget)
+        Noise.of(self.noise)
+        if self.noise is not None and not set(self.objective) & set(HARDWARE_COSTS):
+            raise ValueError(
+                f"noise is that of the hardware for the objectives {' and '.join(HARDWARE_COSTS)}, "
+                f"got it with {list(self.objective)}: trials are trained under what the model's "
+                "experiment says"
+            )
         if not isinstance(self.slurm, Mapping):
             raise TypeError(f"slurm must hold options by name, got {self.slurm!r}")
 

@@ -23,6 +23,7 @@ from hybridlit.photonics import (
     CircuitTypeName,
     Experiment,
     ReadoutName,
+    ShotGradientName,
     SpaceName,
     StatePatternName,
 )
@@ -103,6 +104,10 @@ class HybridNetwork(HavingPaths, Fronted):
             of the photon numbers, cheap at any size.
         quantum_output_dim: Number of outputs of the photonic layer; None: what the template says,
             or the only possible one with the last three strategies.
+        shots: How often the photonic layer measures each sample, in training and evaluation: it
+            reads the frequencies of outcomes; None: exact probabilities.
+        shot_gradient: Of frequencies: `"exact"` is that of the probabilities, `"score"` and
+            `"shift"` are unbiased estimates of it; see `QuantumLayer`.
         path_dropout: Probability, in [0, 1), that a row loses a path in training: the path's mean
             stands in; see `Paths` and `without`. Only templates with two paths or more take it.
         checkpoint_quantum: Keep nothing of the photonic layer for the gradient but its input, and
@@ -143,6 +148,8 @@ class HybridNetwork(HavingPaths, Fronted):
         quantum_output_dim: int | None = None,
         use_bandwidth_tuning: bool = True,
         reservoir_mode: bool = False,
+        shots: int | None = None,
+        shot_gradient: ShotGradientName = "exact",
         path_dropout: float = 0.0,
         checkpoint_quantum: bool = False,
         **training: Any,

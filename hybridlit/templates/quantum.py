@@ -17,6 +17,7 @@ from hybridlit.constructors import ConstructorCall, given_arguments, plain
 from hybridlit.photonics import (
     Circuit,
     Experiment,
+    Noise,
     OutputMappingStrategy,
     QuantumLayer,
     QuantumLayerStack,
@@ -170,6 +171,7 @@ def make_quantum(
 
     def layers() -> nn.Module:
         made: dict[str, Any] = dict(experiment=circuit, output_mapping_strategy=mapping)
+        made |= {name: arguments[name] for name in ("shots", "shot_gradient")}
         if count is None:
             return QuantumLayer(input_size, outputs, **made)
         return QuantumLayerStack(count, input_size, outputs, **made)
@@ -191,7 +193,7 @@ def _listed(value: Any) -> Any:
     """Turn what experiments hold into lists, which YAML and checkpoints hold as well."""
     if isinstance(value, Circuit):
         return value.plain()["components"]
-    if isinstance(value, Superposition):
+    if isinstance(value, (Noise, Superposition)):
         return value.plain()
     if isinstance(value, (np.ndarray, Tensor)):
         return value.tolist()

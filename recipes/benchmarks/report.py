@@ -34,6 +34,7 @@ def main(folder: Path = HERE / "results", readme: Path = HERE / "README.md") -> 
         "roofline": roofline,
         "claims": claims,
         "states": states,
+        "noise": noise,
     }
     for name, table in tables.items():
         marks = re.compile(f"(<!-- {name} -->\n).*(<!-- /{name} -->)", re.DOTALL)
@@ -154,6 +155,26 @@ def states(folder: Path) -> str:
         f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
         "| what | modes, photons, batch | | hybridlit ms | MerLin ms | ratio | quartiles | "
         "values differ by |\n|---|---|---|---|---|---|---|---|\n" + "".join(rows)
+    )
+
+
+def noise(folder: Path) -> str:
+    """Return the table of noisy layers against ideal ones and MerLin as Markdown."""
+    result = _load(folder / "noise.json")
+    if result is None:
+        return "Not measured.\n"
+    rows = [
+        f"| {point['noise']} | {point['point'].replace(',', ', ')} | {what} | "
+        f"{rounded(times['ours_ms'])} | {rounded(times['peer_ms'])} | "
+        f"**{rounded(times['ratio'])}** | "
+        f"{' to '.join(rounded(end) for end in times['ratio_quartiles'])} |\n"
+        for point in result["points"]
+        for what, times in point["times"].items()
+    ]
+    return (
+        f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
+        "| noise | modes, photons, batch | what, and beside | noisy ms | other ms | ratio | "
+        "quartiles |\n|---|---|---|---|---|---|---|\n" + "".join(rows)
     )
 
 

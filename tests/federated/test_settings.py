@@ -31,6 +31,13 @@ from hybridlit.federated.settings import federated_settings
         ({"changes": {1: {"data": {}}}}, ValueError, "cannot have 'data'"),
         ({"changes": {1: {"federated.seed": 1}}}, ValueError, "are those of all its clients"),
         ({"changes": {1: {"trainer.max_epochs": 9}}}, ValueError, "local_epochs epochs in a round"),
+        ({"noise": {4: "ascella"}}, ValueError, "each key of noise must be at most 3"),
+        ({"noise": {1: "ascela"}}, ValueError, "must be one of .*ascella"),
+        (
+            {"noise": {1: None}},
+            ValueError,
+            r"noise\[1\] must be some, got None: leave the client out",
+        ),
     ],
 )
 def test_each_wrong_setting_is_named(given, error, said):

@@ -227,7 +227,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "photonics/distinguishable.py",
+        "photonics/noise/mixture.py",
         "photonics/test_distinguishable.py",
         [
             (
@@ -333,9 +333,15 @@ MUTATIONS = [
                 "if space is ComputationSpace.UNBUNCHED and self.n_photons > self.n_modes:",
                 "a circuit with one outcome is allowed",
             ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/superposition.py",
+        "photonics/test_experiment.py",
+        [
             (
-                "if len(occupation) != self.n_modes or sum(occupation) != photons:",
-                "if len(occupation) != self.n_modes:",
+                "if len(occupation) != modes or sum(occupation) != photons:",
+                "if len(occupation) != modes:",
                 "n_photons and the input state differ",
             ),
         ],

@@ -206,7 +206,7 @@ def test_copies_keep_precision_device_and_what_is_trained():
 
 def test_layers_of_several_precisions_are_no_stack():
     layers = [QuantumLayer(3, 4, **CIRCUIT, dtype=t) for t in (torch.float32, torch.float64)]
-    with pytest.raises(ValueError, match="same ansatz, recompute, precision"):
+    with pytest.raises(ValueError, match="same ansatz, recompute, shots"):
         QuantumLayerStack.from_layers(layers)
 
 

@@ -175,6 +175,12 @@ CASES = {
         before=True,
         model=dict(schedule="cosine", warmup_epochs=1.5),
     ),
+    "shots": dict(
+        model=dict(
+            shots=20,
+            shot_gradient="score",
+        ),
+    ),
 }
 
 

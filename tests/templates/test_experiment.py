@@ -45,6 +45,15 @@ GIVEN = {
             {"state": [0, 1, 0, 1], "amplitude": [0.0, 0.8]},
         ],
     ),
+    "noise": dict(
+        circuit_type="series",
+        n_modes=4,
+        n_photons=2,
+        noise={"transmittance": 0.6, "indistinguishability": 0.9, "trainable": ["transmittance"]},
+        detectors=["threshold", "pnr", "ppnr:3", "pnr"],
+        min_detected_photons=1,
+    ),
+    "preset": dict(circuit_type="series", n_modes=4, n_photons=1, noise="ascella"),
     "unbunched": dict(circuit_type="SERIES", n_modes=5, n_photons=2, computation_space="unbunched"),
 }
 

@@ -202,7 +202,7 @@ def _random_features(module: nn.Module, inputs: int, outputs: int) -> nn.Module:
 
 
 def _untrained(name: str, module: nn.Module, widths: Mapping[str, Widths]) -> nn.Module:
-    own = list(module.parameters(recurse=not isinstance(module, PhotonicCircuit)))
+    own = split_parameters(module)["photonic"].values()
     if not any(parameter.requires_grad for parameter in own):
         raise DoesNotApply(f"no photonic parameter of {name} is trained in the model either")
     for parameter in own:
@@ -224,8 +224,10 @@ def _single_photon(name: str, module: nn.Module, widths: Mapping[str, Widths]) -
     means = circuit.experiment.mean_photons
     first = next(mode for mode, photons in enumerate(means) if photons)
     state = tuple(int(mode == first) for mode in range(len(means)))
+    fewest = circuit.experiment.min_detected_photons
+    least = None if fewest is None else min(fewest, 1)  # of one, more are never shown
     try:
-        return _changed(circuit, n_photons=1, input_state=state)
+        return _changed(circuit, n_photons=1, input_state=state, min_detected_photons=least)
     except ValueError as error:
         raise DoesNotApply(
             f"one photon with {len(state)} outcomes cannot give the {circuit.output_size} outputs "
@@ -248,6 +250,9 @@ def _changed(circuit: QuantumLayer | QuantumLayerStack, **fields: Any) -> nn.Mod
         other = QuantumLayerStack(_count(circuit), *sizes, **given)
     else:
         other = QuantumLayer(*sizes, **given)
+    if other.noise is not None and circuit.noise is not None:
+        other.noise.learn(*circuit.noise.learned)
+        other.noise.load_state_dict(circuit.noise.state_dict())
     other.to(circuit.phases)
     for own, drawn in ((other.phases, circuit.phases), (other.bandwidth, circuit.bandwidth)):
         if own is not None and drawn is not None:

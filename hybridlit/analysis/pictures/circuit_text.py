@@ -18,6 +18,8 @@ from hybridlit.argument_types import checked
 from hybridlit.checks import integer
 from hybridlit.photonics import Experiment
 from hybridlit.photonics.cost import estimate
+from hybridlit.photonics.description import imperfections
+from hybridlit.photonics.noise.detected import DetectedOutcomes
 from hybridlit.words import in_bytes, in_digits, piped, plural
 
 __all__ = ["describe_circuit", "summarize_circuit"]
@@ -37,7 +39,8 @@ def describe_circuit(
     Light runs from left to right: a line is a mode, with its number and its input photons. Phases
     that data bring in stand in brackets, others in parentheses; boxes are interferometers and beam
     splitters, with numbers where their modes are not in order; a permutation says where light
-    leaves; D is a photon counter. Angles are in radians; modes and features are numbered from 0.
+    leaves; D is a photon counter, D4 one of four wires, T a threshold detector. Angles are in
+    radians; modes and features are numbered from 0.
 
     Args:
         source: As for `draw_circuit`, and so are the others.
@@ -85,7 +88,7 @@ def describe_circuit(
             mark = f"── ... {plural(columns_left_out, 'more column')} ... "
             pieces.append(_framed([mark] * len(rows)))
         pieces.append(_column(columns[column], rows))
-    pieces.append(_framed(["──D"] * len(rows)))
+    pieces.append(_framed([f"──{circuit.detectors[mode]}" for mode in rows]))
     text = ["".join(parts).rstrip() for parts in zip(*pieces, strict=True)]
     if left_out:
         text.insert(1 + len(above), f"{'⋮':>{width}}  {plural(left_out, 'more mode')}")
@@ -131,10 +134,14 @@ def summarize_circuit(
 
 
 def _kept(experiment: Experiment) -> list[tuple[str, str]]:
-    outcomes = experiment.outcomes
-    if outcomes.rule is None:
-        return []
-    return [("post-selection", f"{outcomes.rule} keeps {in_digits(outcomes.size)}")]
+    rows, outcomes = [], experiment.outcomes
+    if imperfect := imperfections(experiment):
+        rows.append(("noise and detectors", imperfect))
+        if isinstance(outcomes, DetectedOutcomes):
+            rows.append(("outcomes that are shown", in_digits(outcomes.size)))
+    if outcomes.rule is not None:
+        rows.append(("post-selection", f"{outcomes.rule} keeps {in_digits(outcomes.size)}"))
+    return rows
 
 
 def _sizes(circuit: OpticalCircuit, batch_size: int) -> list[tuple[str, str]]:

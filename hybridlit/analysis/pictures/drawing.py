@@ -54,8 +54,9 @@ def draw_circuit(
     a superposition; boxes are phase shifters, crossings
     beam splitters, blue blocks interferometers, dashed frames circuits in the circuit. What data
     turn is orange, with learned bandwidths as factors, what is trained green, with its value where
-    a layer is given, and what is fixed grey. Angles are in radians, modes and features numbered
-    from 0. The figure's `savefig` writes SVG, PNG or PDF.
+    a layer is given, and what is fixed grey. Detectors that do not resolve photon numbers say T for
+    a threshold, D4 for four wires. Angles are in radians, modes and features numbered from 0. The
+    figure's `savefig` writes SVG, PNG or PDF.
 
     Args:
         source: A `QuantumLayer` or `QuantumLayerStack`, an `Ansatz`, an `Experiment`, or a model
@@ -287,10 +288,13 @@ class _Drawing:
         from matplotlib.patches import Wedge
 
         self._straight(self.x, self.x + 0.7, self.heights)
-        for height in self.heights.values():
+        for mode, height in self.heights.items():
             self.axes.add_artist(
                 Wedge((self.x + 0.7, height), 0.3, -90, 90, facecolor="#444b55", zorder=3)
             )
+            letter = self.circuit.detectors[mode]
+            if letter != "D":
+                self._text(self.x + 0.83, height, letter, size=6, color="white")
         words = self.circuit.reading.split(" -> ")
         width = 0.8 + 0.18 * max(map(len, words))
         low = min(self.floor - 0.45, self.floor / 2 - 0.3 * len(words) - 0.2)

@@ -140,7 +140,8 @@ def photon_statistics(
     def occupation(rows: Tensor) -> Tensor:
         unitary = layer.unitary(rows)
         light: Tensor = unitary.conj() @ density.to(unitary) * unitary
-        return light.sum(-1).real
+        photons = light.sum(-1).real
+        return photons if layer.noise is None else photons * layer.noise.mean_photons(photons)
 
     def mean(run: Callable[[Tensor], Tensor], width: int) -> Tensor:
         """By parts of the samples, few enough that `width` numbers for each fit well."""
@@ -156,7 +157,7 @@ def photon_statistics(
             outcomes = mean(layer.probabilities, kept.size)
             states = torch.tensor(kept.states, dtype=torch.float64)
             return PhotonStatistics(outcomes, (outcomes.double() @ states).to(outcomes.dtype), "")
-        if kept.selected:
+        if not kept.resolves:
             return PhotonStatistics(None, None, missing)
         if expectations:
             missing = "expectations are simulated without outcomes"

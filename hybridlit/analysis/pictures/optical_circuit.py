@@ -22,8 +22,12 @@ from hybridlit.photonics import (
     PhotonicCircuit,
     Trainable,
 )
+from hybridlit.photonics.ansatz import needs_outcomes
 from hybridlit.photonics.circuit.angles import Angle
 from hybridlit.photonics.circuit.lowering import Lowering, data_places
+from hybridlit.photonics.description import imperfections
+from hybridlit.photonics.noise.detected import DetectedOutcomes
+from hybridlit.photonics.noise.detectors import detectors_of, wires
 from hybridlit.photonics.readouts.row import Readout
 from hybridlit.photonics.superposition import Superposition
 from hybridlit.words import in_digits, plural
@@ -125,9 +129,7 @@ class OpticalCircuit:
     @property
     def needs_amplitudes(self) -> bool:
         """Whether outcomes are simulated one by one; expectations need none of them."""
-        if self.readout is None or self.readout.expectation is None:
-            return True
-        return self.experiment.superposition is not None or self.experiment.outcomes.selected
+        return self.readout is None or needs_outcomes(self.experiment, self.readout)
 
     @property
     def reading(self) -> str:
@@ -135,13 +137,25 @@ class OpticalCircuit:
         outcomes = self.experiment.outcomes
         space = outcomes.space
         counted = in_digits(space.size) + (" unbunched" if space.unbunched else " Fock") + " states"
-        if outcomes.rule is not None:
+        if isinstance(outcomes, DetectedOutcomes):
+            counted = f"{in_digits(outcomes.size)} {outcomes.words}"
+            if outcomes.rule is not None:
+                counted += f" by {outcomes.rule}"
+        elif outcomes.rule is not None:
             counted = f"{in_digits(outcomes.size)} of {counted} kept by {outcomes.rule}"
         if not self.needs_amplitudes:
             counted = "photons counted"
         if self.readout is None:
             return counted
         return f"{counted} -> {self.readout.words} -> {plural(self.output_size or 0, 'output')}"
+
+    @property
+    def detectors(self) -> list[str]:
+        """A letter for what stands behind each mode."""
+        modes = self.experiment.n_modes
+        names = detectors_of(self.experiment.detectors, modes) or ("pnr",) * modes
+        numbers = map(wires, names)
+        return ["D" if each is None else "T" if each == 1 else f"D{each}" for each in numbers]
 
     @property
     def inputs(self) -> list[str]:
@@ -177,6 +191,8 @@ class OpticalCircuit:
         state = circuit.superposition
         if state is not None:
             parts.insert(2, f"ψ = {sum_of_kets(state)}")
+        if imperfect := imperfections(circuit):
+            parts.append(imperfect)
         if self.count is not None:
             parts.insert(0, f"circuit {self.index} of {self.count} of this shape")
         return ", ".join(parts)

@@ -239,4 +239,4 @@ def _ket(state: tuple[int, ...]) -> str:
         separator = "" if max(state) < 10 else ","
         return f"|{separator.join(map(str, state))}>"
     occupied = [f"{mode}" + (f"^{n}" if n > 1 else "") for mode, n in enumerate(state) if n]
-    return f"modes {' '.join(occupied)}"
+    return f"modes {' '.join(occupied)}" if occupied else "no photon"

@@ -87,6 +87,25 @@ class CircuitType(Vocabulary):
     PARALLEL = "parallel", parallel
     PARALLEL_COLUMNS = "parallel_columns", parallel_columns
 
+    def encoding(self, features: int, modes: int) -> Encoding:
+        """Return what `row` gives, or say that it is too large.
+
+        Args:
+            features: Number of features, at least 1.
+            modes: Number of modes, at least 2.
+
+        Raises:
+            MemoryError: If there are too many features to say where each of them goes.
+        """
+        try:
+            return self.row(features, modes)
+        except MemoryError as error:
+            raise MemoryError(
+                f"input_size={features} is too large for n_modes={modes}: one number for each "
+                f"column, mode and feature does not fit into memory ({error}); reduce the features "
+                "before the photonic layer"
+            ) from error
+
 
 def explicit(encoding: object, modes: int, unit: str = "pi") -> Encoding:
     """Return an encoding that the user wrote out, in `unit` (pi or radian), in units of pi.

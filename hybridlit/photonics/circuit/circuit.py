@@ -64,6 +64,32 @@ class Circuit(Component):
         for number, entry in enumerate(components):
             self._add_plain(entry, number)
 
+    @classmethod
+    def of(cls, given: object, n_modes: int) -> Circuit:
+        """Return a circuit in use, in any of the forms in which an experiment takes it.
+
+        Args:
+            given: A circuit, of which a copy is taken; its plain form; or its components in theirs.
+            n_modes: Number of modes; 0: that of the circuit.
+
+        Raises:
+            TypeError: If it is something else.
+            ValueError: If it has another number of modes.
+        """
+        if isinstance(given, Mapping):  # whole, as `plain` gives it
+            given = cls(**given)
+        elif not isinstance(given, Circuit):
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                got = f"{type(given).__name__} {given!r}"
+                raise TypeError(f"circuit must be a Circuit or a list of components, got {got}")
+            given = cls(n_modes, given)
+        if n_modes not in (0, given.n_modes):
+            raise ValueError(
+                f"n_modes must be {given.n_modes} or left out with a circuit of {given.n_modes} "
+                f"modes, got {n_modes}"
+            )
+        return given.copy().in_use()
+
     # --- to build ---------------------------------------------------------------------------------
 
     def add(self, component: Component, modes: int | Sequence[int] | None = None) -> Self:

@@ -103,6 +103,28 @@ class Noise:
                 "of its range no gradient leads away; start a little inside"
             )
 
+    def require_fit(self, modes: int, superposed: bool) -> None:
+        """Refuse noise that an experiment cannot have.
+
+        Args:
+            modes: Its number of modes.
+            superposed: Whether its input state is a superposition.
+
+        Raises:
+            ValueError: If it has more or fewer modes than transmittances, or if a superposition
+                would need photons that differ.
+        """
+        if self.by_mode is not None and len(self.by_mode) != modes:
+            raise ValueError(
+                f"transmittance must be one number, or one for each of n_modes={modes} modes, got "
+                f"{len(self.by_mode)}"
+            )
+        if superposed and (self.indistinguishability < 1 or self.g2 or self.trainable):
+            raise ValueError(
+                "noise of a source needs photons in each mode as input_state, got a "
+                f"superposition and {self}: of superpositions photons can be lost, no more"
+            )
+
     def most(self, name: str) -> float:
         """Return the largest value that one of `LEARNABLE` can have, which learning keeps below."""
         if name == "brightness" and self.g2 > 0.5:
@@ -113,6 +135,11 @@ class Noise:
     def by_mode(self) -> tuple[float, ...] | None:
         """The transmittance of each mode, where they differ."""
         return self.transmittance if isinstance(self.transmittance, tuple) else None
+
+    @property
+    def uniform(self) -> float:
+        """The transmittance of all modes alike; 1 where each has its own."""
+        return 1.0 if isinstance(self.transmittance, Sequence) else self.transmittance
 
     @property
     def ideal(self) -> bool:
@@ -133,6 +160,37 @@ class Noise:
     def steady_phases(self) -> bool:
         """Whether phases are what they are set to."""
         return not (self.phase_imprecision or self.phase_error)
+
+    @property
+    def sources(self) -> dict[str, Noise]:
+        """Each imperfection alone, by the name of its field."""
+        names = [name for name in self.plain() if name not in ("g2_distinguishable", "trainable")]
+        kind = self.g2_distinguishable
+        return {
+            name: Noise(**{name: getattr(self, name)}, g2_distinguishable=kind) for name in names
+        }
+
+    def at_strength(self, strength: float) -> Noise:
+        """Return noise of the same kind that is weaker or stronger.
+
+        Args:
+            strength: How many times as strong, above 0: losses in decibels, so that transmittance
+                and brightness, and the indistinguishability as well, are raised to that power; g2
+                and phases are multiplied by it.
+
+        Returns:
+            The noise, none of it learned.
+
+        Raises:
+            ValueError: If g2 or a phase error would be out of its range.
+        """
+        number(strength, "strength", above=0)
+        each = self.by_mode
+        through = self.uniform**strength if each is None else tuple(t**strength for t in each)
+        powers = {n: getattr(self, n) ** strength for n in ("brightness", "indistinguishability")}
+        scaled = ("g2", "phase_imprecision", "phase_error")
+        products = {name: getattr(self, name) * strength for name in scaled}
+        return replace(self, transmittance=through, **powers, **products, trainable=())
 
     def plain(self) -> dict[str, Any]:
         """Return what differs from no noise, as plain values for a YAML file or a checkpoint."""

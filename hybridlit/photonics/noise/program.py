@@ -25,13 +25,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Literal
 
-from hybridlit.photonics.fock import ComputationSpace
+from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.noise.light import Light
 from hybridlit.photonics.noise.model import Noise
+from hybridlit.words import in_bytes, in_digits
 
 __all__ = ["Merge", "Program", "program_for"]
+
+_MOST_SETS = 2**18
+"""Multisets beyond which a plan alone takes minutes and gigabytes."""
 
 Alikeness = Literal["all", "some", "none"]
 Alike = tuple[int, ...]
@@ -124,6 +130,9 @@ def program_for(
 
     Returns:
         The plan, the same one for the same arguments.
+
+    Raises:
+        MemoryError: If it would need more than this machine has.
     """
     noise = noise or Noise()
     learned = noise.trainable
@@ -143,8 +152,10 @@ def program_for(
     least = 0 if lossy else len(photons)
     most = len(photons) * (2 if doubled else 1)
     lost = lossy and not at_source
+    photons = tuple(sorted(photons))
+    _require_memory(modes, photons, space, options)
     return _program(
-        modes, tuple(sorted(photons)), space, options,
+        modes, photons, space, options,
         (alike, apart, at_source, lost, second), (most, least),
     )  # fmt: skip
 
@@ -162,6 +173,55 @@ def _options(
     found = dict.fromkeys(signals)
     found.update(dict.fromkeys((c + extra[0], b + extra[1]) for c, b in signals))
     return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _require_memory(
+    modes: int,
+    photons: tuple[int, ...],
+    space: ComputationSpace,
+    options: tuple[tuple[int, int], ...],
+) -> None:
+    """Refuse a source of which so many multisets of photons are alike that nothing can hold them.
+
+    Of each multiset amplitudes, their squares and the gradients of both are held.
+    """
+    counts, numbers = _multisets(photons, [c for c, _ in options]), 0
+    for number, sets in enumerate(counts):
+        if space is ComputationSpace.FOCK or number <= modes:
+            numbers += sets * FockSpace(modes, number, space).size
+    sets, needed, free = sum(counts), 6 * 64 * numbers, available_memory()
+    if len(options) == 1:
+        return  # one multiset and those that begin it: what ideal light needs as well
+    if needed > free or sets > _MOST_SETS:
+        raise MemoryError(
+            f"{len(photons)} photons that are partly alike in {modes} modes are computed from "
+            f"{in_digits(sets)} multisets of them, which take {in_bytes(needed)} of the "
+            f"{in_bytes(free)} free, and at most {in_digits(_MOST_SETS)} are followed; use fewer "
+            "photons, an indistinguishability of 1 or 0, or no g2 together with brightness"
+        )
+
+
+def _multisets(photons: tuple[int, ...], given: list[int]) -> list[int]:
+    """How many multisets of each size have amplitudes, if each photon gives one of such numbers."""
+    least, most = min(given), max(given)
+    whole, found = [1], [1]  # of the modes so far, all their photons given; and of all prefixes
+    for mode in sorted(set(photons)):
+        number = photons.count(mode)
+        ends = range(least * number, most * number + 1)
+        begun = _product(whole, [int(n > 0) for n in range(ends.stop)])
+        found = [sum(both) for both in zip_longest(found, begun, fillvalue=0)]
+        whole = _product(whole, [int(n in ends) for n in range(ends.stop)])
+    return found
+
+
+def _product(first: list[int], second: list[int]) -> list[int]:
+    """Multiply two polynomials."""
+    result = [0] * (len(first) + len(second) - 1)
+    for i, a in enumerate(first):
+        for j, b in enumerate(second):
+            result[i + j] += a * b
+    return result
 
 
 @lru_cache(maxsize=64)

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hybridlit.checks import choice
+from hybridlit.argument_types import checked
+from hybridlit.checks import choice, precision
 from hybridlit.photonics.noise.model import LEARNABLE, Noise
 from hybridlit.photonics.noise.program import Program
+from hybridlit.photonics.tables import on_device
 
 __all__ = ["NoiseValues", "arriving"]
 
@@ -32,12 +34,17 @@ class NoiseValues(nn.Module):
         device: Where its parameters are.
         dtype: Their dtype, `torch.float32` or `torch.float64`.
 
+    Raises:
+        TypeError: If an argument has the wrong type.
+        ValueError: If the dtype is another one.
+
     Example:
         >>> values = NoiseValues(Noise(transmittance=0.3, g2=0.02)).learn("transmittance")
         >>> [name for name, _ in values.named_parameters()]
         ['learned.transmittance']
     """
 
+    @checked
     def __init__(
         self,
         noise: Noise,
@@ -45,6 +52,7 @@ class NoiseValues(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
+        precision(dtype, "dtype")
         self.given = noise
         self.learned = nn.ParameterDict()
         self._like = torch.empty(0, device=device, dtype=dtype)
@@ -127,7 +135,11 @@ class NoiseValues(nn.Module):
     def _as(self, name: str, like: Tensor) -> Tensor:
         if name in self.learned:
             return self.value(name).to(like)
-        return torch.tensor(getattr(self.given, name), dtype=like.dtype, device=like.device)
+        given = getattr(self.given, name)
+        if isinstance(given, tuple):  # copied to a device once, not in each step
+            array = np.array(given, np.float64 if like.dtype == torch.float64 else np.float32)
+            return on_device(("noise", name, given, like.dtype), lambda: [array], like.device)[0]
+        return like.new_full((), given)
 
     def weights(self, program: Program, like: Tensor) -> Tensor:
         """Return the weights of a program.

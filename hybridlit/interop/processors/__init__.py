@@ -1,0 +1,12 @@
+"""Models and layers on the local simulators and remote processors of Perceval."""
+
+from hybridlit.interop.processors.evaluation import (
+    Evaluation,
+    OnProcessor,
+    evaluate,
+    on_processor,
+)
+from hybridlit.interop.processors.hardware import HardwareLayer
+from hybridlit.interop.processors.measuring import Estimate
+
+__all__ = ["Estimate", "Evaluation", "HardwareLayer", "OnProcessor", "evaluate", "on_processor"]

@@ -1,0 +1,78 @@
+"""Memory and time of noisy light, estimated from its program."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import torch
+
+from hybridlit.photonics import Experiment
+from hybridlit.photonics.cost import estimate
+from hybridlit.photonics.fock import ComputationSpace
+from hybridlit.photonics.noise import program as plans, sizes
+from hybridlit.photonics.noise.model import Noise
+from hybridlit.photonics.noise.program import program_for
+from hybridlit.photonics.noise.simulation import behind_photons
+from hybridlit.photonics.noise.values import NoiseValues
+
+LOSS = Noise(transmittance=0.7)
+SOME = Noise(transmittance=0.7, indistinguishability=0.9)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        Noise(),
+        SOME,
+        Noise(indistinguishability=0),
+        Noise(g2=0.1, g2_distinguishable=False),
+        Noise(0.8, 1, 0.9, 0.1, g2_distinguishable=False),
+    ],
+)
+@pytest.mark.parametrize("photons", [(0,), (0, 1, 2), (0, 0, 2, 3), (0, 1, 1, 1)])
+def test_multisets_are_counted_before_they_are_made(noise, photons):
+    program = program_for(noise, photons, 5, ComputationSpace.FOCK)
+    sizes = Counter(len(alike) for alike in program.amplitudes)
+    counted = plans._multisets(photons, [c for c, _ in program.options])
+    assert counted == [sizes[number] for number in range(max(sizes) + 1)]
+
+
+def test_hopeless_sources_are_refused_at_once():
+    with pytest.raises(MemoryError, match="20 photons that are partly alike in 40 modes"):
+        program_for(SOME, tuple(range(20)), 40, ComputationSpace.UNBUNCHED)
+    program_for(Noise(), tuple(range(20)), 40, ComputationSpace.UNBUNCHED)  # all alike: one of them
+
+
+def test_light_that_does_not_fit(monkeypatch):
+    program = program_for(LOSS, (0, 1, 2), 6, ComputationSpace.FOCK)
+    monkeypatch.setattr(sizes, "available_memory", lambda: 10**6)
+    found = torch.rand(10**5, 56)
+    with pytest.raises(MemoryError, match=r"a batch of 100000 needs about .* free; use a batch of"):
+        sizes.require_light_memory(program, len(found), found)
+    sizes.require_light_memory(program, 10, found)
+    monkeypatch.setattr("hybridlit.photonics.noise.simulation._LARGE", 10)
+    with pytest.raises(MemoryError, match="84 states, 0 to 3 photons in 6 modes"):
+        behind_photons(found, program, NoiseValues(LOSS), Experiment("series", 6, 3).outcomes)
+
+
+def test_estimates_grow_with_what_has_to_be_done():
+    circuits = [
+        Experiment("series", 6, 3, noise=noise)
+        for noise in (None, LOSS, SOME, Noise(1, 0.7, 0.9, 0.02))
+    ]
+    costs = [estimate(circuit, 5, 64) for circuit in circuits]
+    for less, more in pairwise(costs):
+        assert less.multiply_adds < more.multiply_adds
+        assert less.peak_bytes < more.peak_bytes
+        assert less.seconds < more.seconds
+    assert [cost.states for cost in costs] == [56, 84, 84, 924]
+    elsewhere = estimate(circuits[2], 5, 64, device="cuda", calibrate=False)
+    assert elsewhere.kernel == "torch" and elsewhere.peak_bytes > costs[2].peak_bytes
+
+
+def test_modes_that_lose_photons_on_their_own_take_more():
+    alone, each = (
+        estimate(Experiment("series", 6, 3, noise=noise), 5, 64, calibrate=False)
+        for noise in (Noise(transmittance=0.7), Noise(transmittance=[0.7] * 6))
+    )
+    assert each.peak_bytes > alone.peak_bytes

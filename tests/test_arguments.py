@@ -133,6 +133,12 @@ VALID = {
     },
     "PhotonicCircuit": lambda: {"ansatz": ansatz(), "count": None},
     "PhotonicInspector": dict,
+    "HardwareLayer": lambda: {
+        "input_size": 3,
+        "output_size": 4,
+        "experiment": EXPERIMENT,
+        "processor": pytest.importorskip("perceval").SimulatedComputer("SLOS"),
+    },
     "QuantumLayer": lambda: {"input_size": 3, "output_size": 4, "experiment": EXPERIMENT},
     "QuantumLayerStack": lambda: {
         "count": 2,
@@ -298,6 +304,7 @@ SKIPPED = {
     ("EpochSeeded", "sampler"),
     ("calibrate", "rows"),  # anything that `predict` takes
     ("find_batch_size", "sample"),
+    ("HardwareLayer", "processor"),  # anything of Perceval's; see tests/interop
     ("from_perceval", "circuit"),  # anything of Perceval's; see tests/interop
     ("predict_memory", "sample"),
 }
@@ -306,6 +313,7 @@ INSTEAD = {
     ("DistinguishableLayerStack", "ansatz"): "experiment",
     ("Experiment", "circuit"): "circuit_type",
     ("Experiment", "encoding"): "circuit_type",
+    ("HardwareLayer", "ansatz"): "experiment",
     ("QuantumLayer", "ansatz"): "experiment",
     ("QuantumLayerStack", "ansatz"): "experiment",
 }

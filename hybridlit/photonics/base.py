@@ -191,8 +191,7 @@ class PhotonicCircuit(SampledCircuit):
         """Return a copy whose light, or detectors, are other ones: what hardware makes of it.
 
         A readout that was made for certain outcomes keeps these, given that they are seen:
-        `success_probability` says how often. Mean photon numbers and correlations are of all that
-        is shown.
+        `success_probability` says how often. Mean photon numbers and correlations are of all.
 
         Args:
             noise: As for an `Experiment`; None: ideal photons.
@@ -200,8 +199,7 @@ class PhotonicCircuit(SampledCircuit):
             min_detected_photons: As for an `Experiment`; None: what the readout was made for.
 
         Returns:
-            A layer of its own, with the same parameters; noise is not learned unless this one says
-            so in `trainable`.
+            A layer with the same values; noise is learned where `trainable` says so.
 
         Raises:
             TypeError: If an argument has the wrong type.
@@ -209,9 +207,8 @@ class PhotonicCircuit(SampledCircuit):
         """
         from hybridlit.photonics.hardware import with_noise  # which makes layers
 
-        return with_noise(
-            self, noise, detectors=detectors, min_detected_photons=min_detected_photons
-        )
+        least = min_detected_photons
+        return with_noise(self, noise, detectors=detectors, min_detected_photons=least)
 
     def __prepare_scriptable__(self) -> Self:
         """Refuse `torch.jit.script`, which asks every module for this."""

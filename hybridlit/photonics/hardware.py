@@ -41,6 +41,7 @@ def with_noise(
     for name, parameter in layer.named_parameters():
         if _of_circuit(name):
             made.get_parameter(name).requires_grad_(parameter.requires_grad)
+    made.shots, made.shot_gradient = layer.shots, layer.shot_gradient
     made.train(layer.training)
     return made
 

@@ -11,8 +11,6 @@ pcvl = pytest.importorskip("perceval")
 
 from fake_platform import FakeHandler, fake_computer  # noqa: E402
 
-from hybridlit.interop.processors import target  # noqa: E402
-
 pytestmark = pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 
 MODEL = {"input_dim": "auto", "output_dim": "auto", "quantum_dim": 2, "n_modes": 3}
@@ -74,9 +72,7 @@ def test_a_remote_platform_gets_each_row_once(place, capsys, monkeypatch):
     handler = FakeHandler()
     monkeypatch.setattr(pcvl.RemoteConfig, "get_token", lambda self: "a")
     monkeypatch.setattr(pcvl, "QuandelaCommunicationLayer", lambda *_: None)
-    monkeypatch.setattr(target.Target, "layer", property(lambda self: self.computer.here))
     computer = fake_computer(handler)
-    computer.here = target.communication_layer(computer)
     monkeypatch.setattr(pcvl, "RemoteComputer", lambda _: computer)
     given = ["--processor", "sim:fake", "--shots", "500", "--rows_per_job", "4"]
     main([*COMMAND, *given, "--estimate"])
@@ -87,8 +83,7 @@ def test_a_remote_platform_gets_each_row_once(place, capsys, monkeypatch):
     main([*COMMAND, *given])
     assert len(handler.sent) == 6 and "6 of them known" in capsys.readouterr().err
     assert (shares(f"{RUN}/on-sim-fake.csv").sum(1) - 1 < 1e-6).all()
-    handler.constraints = {"max_mode_count": 2}
-    computer.specs.constraints = handler.constraints
+    computer.specs.constraints = {"max_mode_count": 2}
     error(["--processor", "sim:fake", "--shots", "5"], "takes at most 2 modes", capsys)
 
 

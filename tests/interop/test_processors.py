@@ -340,12 +340,14 @@ def test_a_template_trains_on_a_processor():
     for each in (simulated, model):
         torch.nn.functional.cross_entropy(each(x), y).backward()
         grads.append(each.quantum_layer.phases.grad)
-    assert "processor='SLOS', shots=2000" in repr(model)
+    assert "shots=2,000, shot_gradient=shift" in repr(model) and "processor='SLOS'" in repr(model)
     torch.testing.assert_close(grads[1], grads[0], rtol=0, atol=0.05)
     torch.manual_seed(1)
     first = model(x)
     torch.manual_seed(1)
     assert torch.equal(copy.deepcopy(model)(x), first)
+    model.quantum_layer.shots = None
+    torch.testing.assert_close(model(x), simulated(x), rtol=0, atol=1e-5)
     assert list(ML.components.photonic_modules(model)) == ["quantum_layer"]
 
 

@@ -482,6 +482,43 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "analysis/noise_study.py",
+        "analysis/test_noise_study.py",
+        [
+            (
+                "noise = noise.at_strength(condition.strength)",
+                "noise = noise.at_strength(1.0)",
+                "every strength is the same",
+            ),
+            (
+                "_interval([trained.rows[0] - rows for rows in each.rows], shares)",
+                "_interval([rows - trained.rows[0] for rows in each.rows], shares)",
+                "what is lost has the other sign",
+            ),
+            (
+                "layer.shots = condition.shots",
+                "layer.shots = None",
+                "no shots are drawn",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/noisy.py",
+        "analysis/test_noise_study.py",
+        [
+            (
+                "vars(layer).update(vars(made) | own)",
+                "vars(layer).update(vars(made))",
+                "a model under noise has parameters of its own, which training does not change",
+            ),
+            (
+                "made.readout = layer.readout",
+                "pass",
+                "the readout of a model under noise is a copy",
+            ),
+        ],
+    ),
+    *mutations_of(
         "analysis/robustness.py",
         "analysis/test_robustness.py",
         [

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from hybridlit.argument_types import checked
 from hybridlit.interop.processors.circuit import PhaseCircuit
 from hybridlit.interop.processors.measuring import Measuring, Settings, measured_outputs
 from hybridlit.photonics.ansatz import Ansatz
@@ -59,6 +60,7 @@ class HardwareLayer(QuantumLayer):
         >>> layer(torch.rand(4, 2)).sum().backward()  # doctest: +SKIP
     """
 
+    @checked
     def __init__(
         self,
         input_size: int,
@@ -83,6 +85,8 @@ class HardwareLayer(QuantumLayer):
             ansatz=ansatz,
             experiment=experiment,
             output_mapping_strategy=output_mapping_strategy,
+            shots=shots,
+            shot_gradient="shift",
             device=device,
             dtype=dtype,
             **circuit,
@@ -97,7 +101,8 @@ class HardwareLayer(QuantumLayer):
 
         Args:
             layer: A `QuantumLayer`, such as `super().build_quantum()` of a template.
-            **options: `processor`, `shots` and the others of this class.
+            **options: `processor`, `shots` (those of the layer without) and the others of this
+                class.
 
         Returns:
             A layer of the same circuit, readout, device and precision.
@@ -107,17 +112,20 @@ class HardwareLayer(QuantumLayer):
         """
         if not isinstance(layer, QuantumLayer) or not layer.interferes:
             raise TypeError(f"layer must be a QuantumLayer, got {type(layer).__name__}")
-        made = cls(layer.input_size, ansatz=layer.ansatz, dtype=layer.phases.dtype, **options)
+        shots = options.pop("shots", layer.shots)
+        given = dict(ansatz=layer.ansatz, dtype=layer.phases.dtype, shots=shots, **options)
+        made = cls(layer.input_size, **given)
         take_over(made, layer, layer.state_dict())
+        made.shots, made.shot_gradient = shots, "shift"
         return made
 
     def extra_repr(self) -> str:
         """Return sizes, circuit and the processor for `repr`."""
-        shots = self._measuring.settings.shots
-        return f"{super().extra_repr()}, processor={self._measuring.target.name!r}, shots={shots}"
+        return f"{super().extra_repr()}, processor={self._measuring.target.name!r}"
 
     def _outputs(self, rows: Tensor, state: Tensor | None = None) -> Tensor:
         measuring = self._measuring
+        measuring.ask_for(self.shots)
 
         def frequencies(circuit: PhaseCircuit, phases: Tensor) -> Tensor:
             moving = circuit.moving(rows) if torch.is_grad_enabled() else []

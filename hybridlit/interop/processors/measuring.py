@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("shots", 1), ("max_shots", 1), ("rows_per_job", 1), ("retries", 0)):
             value = getattr(self, name)
-            if value is not None or least == 0:
+            if value is not None or name not in ("shots", "max_shots"):
                 integer(value, name, least)
         if self.max_shots is not None and self.max_shots < (self.shots or 0):
             raise ValueError(
@@ -184,6 +184,17 @@ class Measuring:
             asked = self._asks(circuit, next(iter(rows.values())))
             self._measure(asked, rows)
         return self._counted(circuit, [self.results.known[key] for key in rows])
+
+    def ask_for(self, shots: int | None) -> None:
+        """Ask for another number of kept events from now on.
+
+        Args:
+            shots: Of each row; None: probabilities.
+        """
+        if shots != self.settings.shots:
+            self.target.command(shots is None)
+            self.settings = replace(self.settings, shots=shots)
+            self._asked.clear()
 
     def forget(self) -> None:
         """Forget results that are in no folder: whoever asks again wants new ones."""

@@ -9,13 +9,16 @@ from torch import Tensor
 
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.noise.compiled import (
+    light_of_circuit,
+    light_of_columns,
+    light_of_photons,
+)
 from hybridlit.photonics.noise.detected import DetectedOutcomes
-from hybridlit.photonics.noise.mixture import light_behind, mixture
 from hybridlit.photonics.noise.model import Noise
 from hybridlit.photonics.noise.program import Program
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes
-from hybridlit.photonics.propagation import circuit_columns
 from hybridlit.photonics.simulation import probabilities
 
 __all__ = ["Source", "behind_photons", "detected_probabilities", "shown_of_columns"]
@@ -64,9 +67,8 @@ def detected_probabilities(
         if not whole.selected:  # else they would be normalised
             found = probabilities(circuit._replace(inputs=photons), whole, recompute)[0]
             return behind_photons(found, program, values, outcomes)
-    columns = circuit_columns(circuit._replace(inputs=program.inputs))
-    light = mixture(columns.flatten(2), values.weights(program, columns.real), program)
-    return _shown(light.unflatten(0, columns.shape[2:]), program, values, outcomes)
+    light = light_of_circuit(circuit, values.weights(program, circuit.data_phases), program)
+    return _shown(light, program, values, outcomes)
 
 
 def behind_photons(
@@ -83,9 +85,7 @@ def behind_photons(
     Returns:
         As `detected_probabilities`.
     """
-    rows = found.flatten(0, -2)
-    weights = values.weights(program, found)[len(program.options) :]
-    light = light_behind({len(program.photons): rows.T}, weights, program, {})
+    light = light_of_photons(found.flatten(0, -2), values.weights(program, found), program)
     return _shown(light.unflatten(0, found.shape[:-1]), program, values, outcomes)
 
 
@@ -102,7 +102,7 @@ def shown_of_columns(columns: Tensor, source: Source, outcomes: Outcomes) -> Ten
     """
     program, noise = source
     values = NoiseValues(noise, columns.device, columns.real.dtype)
-    light = mixture(columns, values.weights(program, columns.real), program)
+    light = light_of_columns(columns, values.weights(program, columns.real), program)
     if isinstance(outcomes, DetectedOutcomes):
         by_mode = values.mode_transmittance(light) if outcomes.detection.by_mode else None
         light = outcomes.arriving(light, by_mode)

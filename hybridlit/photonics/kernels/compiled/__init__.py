@@ -1,9 +1,9 @@
 """The compiled CPU kernel: a whole circuit, its photons and their gradient in one call each way.
 
-`calls` and `parts` are the way in for torch tensors; they deal out memory and `threads`. `plans`
-holds what the size of a circuit fixes, `layout` where it lies in memory. `source` is what numba
-compiles; `machine_code` keeps the outcome in files and runs it, so that numba is imported only to
-compile.
+`calls`, `parts`, `columns` and `light` are the way in for torch tensors; they deal out memory and
+`threads`. `plans` holds what the size of a circuit fixes, `layout` where it lies in memory.
+`source` is what numba compiles; `machine_code` keeps the outcome in files and runs it, so that
+numba is imported only to compile.
 """
 
 from hybridlit.photonics.kernels.compiled.calls import (
@@ -11,6 +11,7 @@ from hybridlit.photonics.kernels.compiled.calls import (
     probabilities_backward,
     probabilities_forward,
 )
+from hybridlit.photonics.kernels.compiled.columns import columns_backward, columns_forward
 from hybridlit.photonics.kernels.compiled.layout import PHASE_BOUND
 from hybridlit.photonics.kernels.compiled.parts import (
     amplitudes_backward,
@@ -30,6 +31,8 @@ __all__ = [
     "PHASE_BOUND",
     "amplitudes_backward",
     "amplitudes_forward",
+    "columns_backward",
+    "columns_forward",
     "planes_backward",
     "planes_forward",
     "probabilities_backward",

@@ -19,7 +19,13 @@ from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for, refuse_overflow
 from hybridlit.photonics.kernels.compiled.threads import run_tiles, scratch, worthwhile
 
-__all__ = ["KEEP_BYTES", "Layer", "probabilities_backward", "probabilities_forward"]
+__all__ = [
+    "KEEP_BYTES",
+    "Layer",
+    "addresses_behind",
+    "probabilities_backward",
+    "probabilities_forward",
+]
 
 #: Tile memory up to this many bytes is kept for the backward pass: reading it back costs less than
 #: computing it again, until it no longer comes from warm caches and pages.
@@ -32,6 +38,8 @@ class Layer:
     `depth` counts phase columns, so there are `depth + 1` meshes. An instance holds sizes only: any
     number of threads may use it at once.
     """
+
+    kernels = "forward_kernel.layer_forward", "backward_kernel.layer_backward"
 
     def __init__(self, plan: Plan, depth: int, itemsize: int) -> None:
         if depth < 1:
@@ -55,8 +63,9 @@ class Layer:
         self._totals = (depth + 1) * modes * modes * 2 * width
         self._columns_scratch = 2 * final + 4 * modes * pitch
         # Both now, so that whatever has to be compiled is compiled at once.
-        self._layer_forward = entry_point("forward_kernel.layer_forward", itemsize)
-        self._layer_backward = entry_point("backward_kernel.layer_backward", itemsize)
+        forward, backward = self.kernels
+        self._layer_forward = entry_point(forward, itemsize)
+        self._layer_backward = entry_point(backward, itemsize)
         self.work = plan.multiply_adds + depth * modes * modes * columns
 
     def tiles(self, batch: int) -> int:
@@ -240,7 +249,7 @@ def probabilities_forward(
     ]  # fmt: skip
     for circuit in range(circuits):
         if circuit:
-            addresses = _behind(addresses, numbers, layer)
+            addresses = addresses_behind(addresses, numbers, layer)
         if not layer.forward(addresses, batch, parts, kept > 0, build):
             return None, []
     return result, [mass, unitaries, tiles]
@@ -301,13 +310,13 @@ def probabilities_backward(
     ]  # fmt: skip
     for circuit in range(circuits):
         if circuit:
-            addresses = _behind(addresses, numbers, layer)
+            addresses = addresses_behind(addresses, numbers, layer)
         of_circuit = None if parts is None else parts[circuit]
         layer.backward(addresses, (along_batch, along_states), batch, kept > 0, of_circuit)
     return grad_meshes, grad_data
 
 
-def _behind(addresses: list[int], numbers: list[int], layer: Layer) -> list[int]:
+def addresses_behind(addresses: list[int], numbers: list[int], layer: Layer) -> list[int]:
     """Addresses of the next circuit's tensors, so many numbers behind."""
     size = layer.itemsize
     return [at + size * number for at, number in zip(addresses, numbers, strict=True)]

@@ -30,3 +30,20 @@ def mesh_scratch(angles: int, modes: int) -> int:
     """Return how many numbers the kernels of interferometers alone need as scratch memory."""
     pitch = -(-modes // _WIDEST) * _WIDEST
     return 2 * (angles + _WIDEST) + 2 * modes * 2 * pitch
+
+
+# A table of light: what to do, one step a row of these int64 numbers.
+STEP, TARGET, SOURCE, NUMBER, COLUMN, WEIGHT, POWER, ADDS, GRADIENT_ADDS = range(9)
+STEP_FIELDS = 9
+#: `STEP` is one of these. `TARGET` and `SOURCE` are places in the memory of a tile, in vectors of
+#: lanes; each state of a real one takes one vector, of a complex one two. `NUMBER` is that of
+#: photons of the target; `WEIGHT` an index, or -1 for 1; `POWER` that of t! of each state t.
+#: `ADDS` says whether the target holds something already, `GRADIENT_ADDS` whether the gradient of
+#: the source does when the steps are read backwards.
+PHOTON = 0  # amplitudes of one photon more, alike: A'[t] = sum of u_j A[t - e_j]
+SQUARE = 1  # probabilities of amplitudes: factor t! |A[t]|^2
+ADD = 2  # weight t!^power Q[t]
+HIT = 3  # one photon more, unlike the others: weight sum of |u_j|^2 Q[t - e_j]
+LOSE = 4  # one photon less: factor sum of Q[t + e_j], for Q that have been multiplied by t!
+READ = 5  # probabilities that are given
+WRITE = 6  # those of the light, to column `TARGET` on

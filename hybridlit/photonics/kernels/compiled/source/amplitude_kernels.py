@@ -16,56 +16,26 @@ from hybridlit.photonics.kernels.compiled.layout import (
 )
 from hybridlit.photonics.kernels.compiled.source.arithmetic import splat
 from hybridlit.photonics.kernels.compiled.source.backward_kernel import photons_backward
-from hybridlit.photonics.kernels.compiled.source.blocks import read_block, write_block
+from hybridlit.photonics.kernels.compiled.source.blocks import (
+    read_block,
+    read_columns,
+    write_block,
+    write_columns,
+)
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     entry,
     inner_layers,
     last_chunk,
 )
-from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.source.jit import entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import (
-    Pointer,
     lane_count,
     load,
     pointer,
     shift,
     vload,
-    vload_head,
     vstore,
-    vstore_head,
 )
-
-
-@compiled
-def _read_columns(
-    plan: Pointer, source: Pointer, batch: int, sample: int, samples: int, columns: Pointer
-) -> None:
-    """Copy one tile of `source` (2, modes, photons, batch) to columns (photons, modes, row)."""
-    width = lane_count(columns)
-    modes, photons = load(plan, MODES), load(plan, PHOTONS)
-    imaginary = modes * photons * batch
-    for j in range(modes):
-        for k in range(photons):
-            place = (j * photons + k) * batch + sample
-            row = (k * modes + j) * 2 * width
-            vstore(columns, row, vload_head(source, place, samples))
-            vstore(columns, row + width, vload_head(source, imaginary + place, samples))
-
-
-@compiled
-def _write_columns(
-    plan: Pointer, columns: Pointer, target: Pointer, batch: int, sample: int, samples: int
-) -> None:
-    """Copy one tile of columns (photons, modes, row) to `target` (2, modes, photons, batch)."""
-    width = lane_count(columns)
-    modes, photons = load(plan, MODES), load(plan, PHOTONS)
-    imaginary = modes * photons * batch
-    for j in range(modes):
-        for k in range(photons):
-            place = (j * photons + k) * batch + sample
-            row = (k * modes + j) * 2 * width
-            vstore_head(target, place, vload(columns, row), samples)
-            vstore_head(target, imaginary + place, vload(columns, row + width), samples)
 
 
 @entry_point
@@ -86,7 +56,7 @@ def amplitudes_forward(
     for index in range(tile_start, tile_stop):
         sample = index * width
         samples = min(width, batch - sample)
-        _read_columns(plan, source, batch, sample, samples, columns)
+        read_columns(source, modes, photons, batch, sample, samples, columns)
         inner_layers(plan, links, columns, rows)
         position = entry(plan, PARENTS, photons)
         for first in range(0, states, CHUNK):
@@ -124,7 +94,7 @@ def amplitudes_backward(
     for index in range(tile_start, tile_stop):
         sample = index * width
         samples = min(width, batch - sample)
-        _read_columns(plan, source, batch, sample, samples, columns)
+        read_columns(source, modes, photons, batch, sample, samples, columns)
         inner_layers(plan, links, columns, rows)
         for first in range(0, states, width):
             count = min(width, states - first)
@@ -136,4 +106,4 @@ def amplitudes_backward(
                     value = splat(sqrt(weight), block) * vload(block, s * width)
                     vstore(last, (first + s) * 2 * width + part * width, value)
         photons_backward(plan, child_links, columns, rows, rows, grad_columns)
-        _write_columns(plan, grad_columns, out, batch, sample, samples)
+        write_columns(grad_columns, modes, photons, out, batch, sample, samples)

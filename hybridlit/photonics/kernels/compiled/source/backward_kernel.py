@@ -81,7 +81,7 @@ def photons_backward(
 
 
 @compiled
-def _columns_backward(
+def columns_backward(
     plan: Pointer, unitaries: Pointer, depth: int, batch: int, sample: int, samples: int,
     tile: Pointer, grads: Pointer, spare: Pointer, totals: Pointer, grad_phases: Pointer,
 ) -> None:  # fmt: skip
@@ -106,7 +106,7 @@ def _columns_backward(
 
 
 @compiled
-def _meshes_backward(
+def meshes_backward(
     plan: Pointer, unitaries: Pointer, depth: int, totals: Pointer, scratch: Pointer,
     grad_angles: Pointer,
 ) -> None:  # fmt: skip
@@ -230,10 +230,10 @@ def layer_backward(
             (batch_stride, state_stride), masses, sample, samples, recompute,
         )  # fmt: skip
         photons_backward(plan, child_links, columns, rows, grads, grad_columns)
-        _columns_backward(
+        columns_backward(
             plan, unitaries, depth, batch, sample, samples, tile, grad_columns, spare_columns,
             totals, grad_phases,
         )  # fmt: skip
     if meshes:
         grad_angles = pointer(grad_angles_at, like)
-        _meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)
+        meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)

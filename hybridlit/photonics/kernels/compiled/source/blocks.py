@@ -161,3 +161,34 @@ def seed_gradient(
             slope = splat(2.0 * weight, block) * fma(scale, vload(block, s * width), offset)
             re, im = cload(rows, place, width)
             cstore(target, place, width, slope * re, slope * im)
+
+
+@compiled
+def read_columns(
+    source: Pointer, modes: int, count: int, batch: int, sample: int, samples: int,
+    columns: Pointer,
+) -> None:  # fmt: skip
+    """Copy one tile of `source` (2, modes, count, batch) to columns (count, modes, row)."""
+    width = lane_count(columns)
+    imaginary = modes * count * batch
+    for j in range(modes):
+        for k in range(count):
+            place = (j * count + k) * batch + sample
+            row = (k * modes + j) * 2 * width
+            vstore(columns, row, vload_head(source, place, samples))
+            vstore(columns, row + width, vload_head(source, imaginary + place, samples))
+
+
+@compiled
+def write_columns(
+    columns: Pointer, modes: int, count: int, target: Pointer, batch: int, sample: int, samples: int
+) -> None:
+    """Copy one tile of columns (count, modes, row) to `target` (2, modes, count, batch)."""
+    width = lane_count(columns)
+    imaginary = modes * count * batch
+    for j in range(modes):
+        for k in range(count):
+            place = (j * count + k) * batch + sample
+            row = (k * modes + j) * 2 * width
+            vstore_head(target, place, vload(columns, row), samples)
+            vstore_head(target, imaginary + place, vload(columns, row + width), samples)

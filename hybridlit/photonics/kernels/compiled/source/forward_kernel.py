@@ -67,6 +67,27 @@ def tile_sizes(plan: Pointer, depth: int, width: int) -> tuple[int, int, int]:
 
 
 @compiled
+def build_meshes(plan: Pointer, unitaries: Pointer, angles: Pointer, depth: int) -> bool:
+    """Fill `unitaries` and the factors behind them; return whether an angle is unusable."""
+    width = lane_count(unitaries)
+    modes, photons = load(plan, MODES), load(plan, PHOTONS)
+    cells = modes * (modes - 1) // 2
+    cosines, sines = factor_planes(unitaries, modes, depth + 1)
+    unusable = angle_factors(angles, (depth + 1) * cells * 2, ANGLE_BOUND, cosines, sines)
+    size = modes * 2 * padded(modes, width)
+    occupied = shift(plan, ARRAYS + OCCUPIED * (photons + 1))
+    for mesh in range(depth + 1):
+        # Mesh 0 is followed in the columns of the occupied input modes only.
+        count = load(plan, COLUMNS) if mesh == 0 else 0
+        pitch = padded(count if mesh == 0 else modes, width)
+        build_unitary(
+            shift(unitaries, mesh * size), pitch, occupied, count, cosines, sines, modes,
+            mesh * cells, mesh == depth,
+        )  # fmt: skip
+    return unusable
+
+
+@compiled
 def columns_forward(
     plan: Pointer, unitaries: Pointer, phases: Pointer, depth: int, batch: int, sample: int,
     samples: int, tile: Pointer,
@@ -137,27 +158,13 @@ def layer_forward(
     block = pointer(scratch_at, like)
     width = lane_count(block)
     spare = shift(block, width * width)
-    modes, photons = load(plan, MODES), load(plan, PHOTONS)
-    states = load(plan, STATES)
+    photons, states = load(plan, PHOTONS), load(plan, STATES)
     unbunched = load(plan, UNBUNCHED) != 0
     # The unbunched space has one weight for all states, 1 / s! of the input state s.
     weight_step = 0 if unbunched else 1
     unusable = False
     if meshes:
-        angles = pointer(angles_at, like)
-        cells = modes * (modes - 1) // 2
-        cosines, sines = factor_planes(unitaries, modes, depth + 1)
-        unusable = angle_factors(angles, (depth + 1) * cells * 2, ANGLE_BOUND, cosines, sines)
-        size = modes * 2 * padded(modes, width)
-        occupied = shift(plan, ARRAYS + OCCUPIED * (photons + 1))
-        for mesh in range(depth + 1):
-            # Mesh 0 is followed in the columns of the occupied input modes only.
-            count = load(plan, COLUMNS) if mesh == 0 else 0
-            pitch = padded(count if mesh == 0 else modes, width)
-            build_unitary(
-                shift(unitaries, mesh * size), pitch, occupied, count, cosines, sines, modes,
-                mesh * cells, mesh == depth,
-            )  # fmt: skip
+        unusable = build_meshes(plan, unitaries, pointer(angles_at, like), depth)
     factors_size, inputs_size, columns_size = tile_sizes(plan, depth, width)
     for index in range(tile_start, tile_stop):
         tile = shift(pointer(tiles_at, like), index * tile_stride)

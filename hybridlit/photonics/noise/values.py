@@ -7,8 +7,9 @@ step leads out of the range.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, precision
+from hybridlit.internals.torch import constant_in_graphs
 from hybridlit.photonics.noise.model import LEARNABLE, Noise
 from hybridlit.photonics.noise.program import Program
 from hybridlit.photonics.tables import on_device
@@ -56,7 +58,6 @@ class NoiseValues(nn.Module):
         self.given = noise
         self.learned = nn.ParameterDict()
         self._like = torch.empty(0, device=device, dtype=dtype)
-        self._kept: dict[tuple[Program, torch.dtype, torch.device], Tensor] = {}
         self.learn(*noise.trainable)
 
     def learn(self, *names: str) -> NoiseValues:
@@ -80,7 +81,6 @@ class NoiseValues(nn.Module):
                 value = torch.tensor(getattr(present, name), dtype=torch.float64)
                 start = torch.logit(value / present.most(name))
                 self.learned[name] = nn.Parameter(start.to(self._like))
-        self._kept.clear()
         return self
 
     def value(self, name: str) -> Tensor:
@@ -151,42 +151,16 @@ class NoiseValues(nn.Module):
         Returns:
             Shape (program.weights,).
         """
-        key = program, like.dtype, like.device
-        if not self.learned and key in self._kept:
-            return self._kept[key]
-        found = self._weights(program, like)
         if not self.learned:
-            self._kept[key] = found
-        return found
-
-    def _weights(self, program: Program, like: Tensor) -> Tensor:
-        brightness, transmittance, g2 = (self._as(name, like) for name in _OF_LIGHT)
-        if self.given.by_mode is not None:
-            transmittance = torch.ones_like(brightness)
-        two = _of_two(brightness, g2)
-        some = program.alike == "some"
-        alike = self._as("indistinguishability", like).sqrt() if some else None
-        found: list[Tensor] = []
-        if program.at_source:
-            found += _of_sources(program, brightness, transmittance, two, alike)
-        elif alike is not None:
-            found += [alike, 1 - alike]
-        else:
-            found += [torch.ones_like(brightness)]
-        if program.lost:
-            kept, photons = brightness * transmittance, len(program.photons)
-            found += [
-                math.comb(photons, left) * kept**left * (1 - kept) ** (photons - left)
-                for left in range(photons + 1)
-            ]
-        if program.second:
-            found += [1 - two * transmittance, two * transmittance]
-        return torch.stack(found)
+            return _constant(self.given, program, like.dtype, like.device)[0]
+        values: dict[str, _Number] = {name: self._as(name, like) for name in LEARNABLE}
+        if self.given.by_mode is not None:  # which is for what modes lose behind it
+            values["transmittance"] = 1.0
+        return torch.stack(_weights(program, values))
 
     def _apply(self, fn: object, recurse: bool = True) -> NoiseValues:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._like = fn(self._like)  # type: ignore[operator]
-        self._kept.clear()
         return self
 
     def extra_repr(self) -> str:
@@ -195,12 +169,50 @@ class NoiseValues(nn.Module):
 
 
 _OF_LIGHT = ("brightness", "transmittance", "g2")
+_Number: TypeAlias = Any
+"""A float, or a tensor of one."""
 
 
-def _of_two(brightness: Tensor, g2: Tensor) -> Tensor:
+@constant_in_graphs
+def _constant(
+    noise: Noise, program: Program, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, ...]:
+    """The weights of noise of which nothing is learned."""
+    real = np.float64 if dtype == torch.float64 else np.float32
+    given: dict[str, _Number] = {name: getattr(noise, name) for name in LEARNABLE}
+    if noise.by_mode is not None:
+        given["transmittance"] = 1.0
+    key = "weights of noise", noise, program, real
+    return on_device(key, lambda: [np.array(_weights(program, given), real)], device)
+
+
+def _weights(program: Program, values: Mapping[str, _Number]) -> list[_Number]:
+    """The weights of a program, of numbers that may have gradients."""
+    brightness, transmittance, g2 = (values[name] for name in _OF_LIGHT)
+    two = _of_two(brightness, g2)
+    alike = values["indistinguishability"] ** 0.5 if program.alike == "some" else None
+    found: list[_Number] = []
+    if program.at_source:
+        found += _of_sources(program, brightness, transmittance, two, alike)
+    elif alike is not None:
+        found += [alike, 1 - alike]
+    else:
+        found += [1 + 0 * brightness]
+    if program.lost:
+        kept, photons = brightness * transmittance, len(program.photons)
+        found += [
+            math.comb(photons, left) * kept**left * (1 - kept) ** (photons - left)
+            for left in range(photons + 1)
+        ]
+    if program.second:
+        found += [1 - two * transmittance, two * transmittance]
+    return found
+
+
+def _of_two(brightness: _Number, g2: _Number) -> _Number:
     r"""The chance p of two photons: :math:`2 p = g^{(2)} (B + p)^2`, the root that begins at 0."""
     product = g2 * brightness
-    return product * brightness / (1 - product + (1 - 2 * product).sqrt())
+    return product * brightness / (1 - product + (1 - 2 * product) ** 0.5)
 
 
 def arriving(noise: Noise, photons: int) -> tuple[float, ...]:
@@ -213,8 +225,7 @@ def arriving(noise: Noise, photons: int) -> tuple[float, ...]:
     Returns:
         Probabilities of 0, 1, ... photons.
     """
-    brightness = torch.tensor(noise.brightness, dtype=torch.float64, device="cpu")
-    two = float(_of_two(brightness, torch.full_like(brightness, noise.g2)))
+    two = _of_two(noise.brightness, noise.g2)
     one, none = noise.brightness - two, 1 - noise.brightness
     kept = float(np.mean(noise.transmittance))
     first = np.polynomial.Polynomial([1 - kept, kept])
@@ -223,8 +234,8 @@ def arriving(noise: Noise, photons: int) -> tuple[float, ...]:
 
 
 def _of_sources(
-    program: Program, brightness: Tensor, transmittance: Tensor, two: Tensor, alike: Tensor | None
-) -> list[Tensor]:
+    program: Program, brightness: _Number, transmittance: _Number, two: _Number, alike: _Number
+) -> list[_Number]:
     """The weight of each option where sources lose photons and emit second ones."""
     one, lost = brightness - two, 1 - transmittance
     second = transmittance * two  # a second photon that arrives
@@ -234,13 +245,13 @@ def _of_sources(
         (False, True): second * lost,
         (False, False): 1 - brightness + one * lost + two * lost * lost,
     }
-    signals: list[tuple[tuple[int, int], Tensor | float]] = [((1, 0), 1.0)]
+    signals: list[tuple[tuple[int, int], _Number]] = [((1, 0), 1.0)]
     if program.alike == "none":
         signals = [((0, 1), 1.0)]
     elif alike is not None:
         signals = [((1, 0), alike), ((0, 1), 1 - alike)]
     second_gives = (0, 1) if program.apart else (1, 0)
-    weights: dict[tuple[int, int], Tensor] = {}
+    weights: dict[tuple[int, int], _Number] = {}
     for (arrives, another), chance in chances.items():
         for (c, b), share in signals if arrives else [((0, 0), 1.0)]:
             option = (c + another * second_gives[0], b + another * second_gives[1])

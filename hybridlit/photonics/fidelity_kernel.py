@@ -58,11 +58,6 @@ class FidelityKernel(nn.Module):
     def __init__(self, layer: QuantumLayer) -> None:
         super().__init__()
         require_amplitudes(layer, "layer")
-        if layer.shots is not None:
-            raise ValueError(
-                f"layer must have shots=None, got {layer.shots}: a fidelity is one of states; set "
-                "layer.shots = None"
-            )
         if not layer.input_size:
             raise ValueError("layer must have features, got one of input_size=0")
         self.layer = layer

@@ -104,11 +104,6 @@ class PartialMeasurement(nn.Module):
 def whole_layer(layer: object, name: str) -> QuantumLayer:
     """Check that a layer has amplitudes of all outcomes."""
     found = require_amplitudes(layer, name)
-    if found.shots is not None:
-        raise ValueError(
-            f"{name} must have shots=None, got {found.shots}: what follows needs amplitudes, not "
-            "counts; set layer.shots = None"
-        )
     if found.outcomes.selected:
         raise ValueError(
             f"{name} must have computation_space='fock' and no postselect, got one of "

@@ -122,7 +122,8 @@ class NoiseValues(nn.Module):
             A number, or shape (modes,): transmittance times the mean number that is emitted.
         """
         brightness, transmittance, g2 = (self._as(name, like) for name in _OF_LIGHT)
-        return transmittance * (brightness + _of_two(brightness, g2))
+        found: Tensor = transmittance * (brightness + _of_two(brightness, g2))
+        return found
 
     def mode_transmittance(self, like: Tensor) -> Tensor:
         """Return the transmittance, one or one a mode, with the dtype and device of `like`."""

@@ -16,7 +16,7 @@ ROOT = Path(hybridlit.__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
 # imported where they are used, advice if missing
 OPTIONAL = {"sklearn", "threadpoolctl", "markdown", "matplotlib", "onnxruntime", "pandas"}
-OPTIONAL |= {"flwr", "optuna", "perceval", "sqlalchemy"}
+OPTIONAL |= {"flwr", "optuna", "perceval", "requests", "sqlalchemy"}
 
 
 HOMES = {

@@ -10,14 +10,14 @@ from torch import nn
 
 from hybridlit.argument_types import checked
 from hybridlit.components import photonic_modules
+from hybridlit.internals.torch import own_attributes
 from hybridlit.photonics import Noise, PhotonicCircuit
 from hybridlit.photonics.adaptive import AdaptiveCircuit
 from hybridlit.photonics.fidelity_kernel import FidelityKernel
 
 __all__ = ["circuits_of", "put_under_noise", "restored", "under_noise"]
 
-_OWN = frozenset(vars(nn.Module())) - {"_modules"}
-"""What a module keeps of its own parameters, buffers, hooks and mode."""
+_OWN = own_attributes()
 
 
 @contextmanager

@@ -28,6 +28,7 @@ __all__ = [
     "is_vectorized",
     "metadata",
     "norms",
+    "own_attributes",
     "registered",
     "set_rates",
     "subtracted",
@@ -130,6 +131,15 @@ def metadata(state: object) -> MutableMapping[str, dict[str, Any]] | None:
     """
     found: MutableMapping[str, dict[str, Any]] | None = getattr(state, "_metadata", None)
     return found
+
+
+def own_attributes() -> frozenset[str]:
+    """Return the names of what a module keeps of parameters, buffers, hooks and mode.
+
+    That is what `nn.Module` sets, but for its modules. If `_modules` is another name: what
+    `named_children` reads.
+    """
+    return frozenset(vars(nn.Module())) - {"_modules"}
 
 
 # --- optimizers and their schedulers --------------------------------------------------------------

@@ -174,3 +174,15 @@ def test_storages():
     assert not weak.expired()
     del x
     assert weak.expired()
+
+
+def test_own_attributes_are_all_of_a_module_but_its_modules():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    module.weight = torch.nn.Parameter(torch.ones(1))
+    module.register_buffer("seen", torch.zeros(1))
+    own = {
+        name: value for name, value in vars(module).items() if name in internals.own_attributes()
+    }
+    other = torch.nn.Module()
+    vars(other).update(own)
+    assert list(other.state_dict()) == ["weight", "seen"] and not list(other.children())

@@ -101,8 +101,8 @@ MUTATIONS = [
         "interop/test_perceval_experiments.py",
         [
             (
-                "wanted = photons if wanted is None else wanted + heralded",
-                "wanted = photons if wanted is None else wanted",
+                "int(given.min_photons_filter) + heralded, _most",
+                "int(given.min_photons_filter), _most",
                 "detectors are taken to lose photons that are heralded",
                 "::test_photons_that_are_heralded_count_among_those_asked_for",
             ),
@@ -113,8 +113,8 @@ MUTATIONS = [
                 "::test_what_is_not_simulated_is_refused_by_name",
             ),
             (
-                "made.min_detected_photons_filter(layer.experiment.n_photons)",
-                "pass",
+                "least = experiment.n_photons",
+                "least = 0",
                 "outcomes of fewer clicks than photons are kept there",
                 "::test_perceval_answers_as_the_layer",
             ),

@@ -53,7 +53,7 @@ GIVEN = {
         detectors=["threshold", "pnr", "ppnr:3", "pnr"],
         min_detected_photons=1,
     ),
-    "preset": dict(circuit_type="series", n_modes=4, n_photons=1, noise="ascella"),
+    "preset": dict(circuit_type="series", n_modes=4, n_photons=1, noise="demo"),
     "unbunched": dict(circuit_type="SERIES", n_modes=5, n_photons=2, computation_space="unbunched"),
 }
 

@@ -14,7 +14,8 @@ from hybridlit.export.slots import slots
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.amplitudes import occupied_modes
 from hybridlit.photonics.circuit.data_phases import LinearMap, tuned
-from hybridlit.photonics.distinguishable import DistinguishableLayer, DistinguishableLayerStack
+from hybridlit.photonics.description import imperfections
+from hybridlit.photonics.noise.model import Noise
 
 __all__ = ["RealCircuit"]
 
@@ -41,7 +42,8 @@ class RealCircuit(nn.Module):
         count: Number of circuits of a stack, otherwise None.
 
     Raises:
-        ValueError: If its readout has no real form.
+        ValueError: If its readout has no real form, or if its light is not ideal or counted in
+            shots.
 
     Example:
         >>> from hybridlit import QuantumLayer
@@ -61,14 +63,14 @@ class RealCircuit(nn.Module):
     @checked
     def __init__(self, layer: PhotonicCircuit) -> None:
         super().__init__()
+        _refuse_imperfect(layer)
         self.input_size, self.output_size = layer.input_size, layer.output_size
         self.count = layer.count
         self.readout = copy.deepcopy(layer.readout)
         self.stored = torch.promote_types(layer.phases.dtype, torch.float32)
         outcomes = layer.outcomes
         self.computed = torch.float64 if outcomes.selected else self.stored
-        classes = (DistinguishableLayer, DistinguishableLayerStack)
-        self.interfere = not isinstance(layer, classes)
+        self.interfere = layer.interferes
 
         with torch.no_grad():
             exact = copy.deepcopy(layer).to("cpu", torch.float64)
@@ -223,3 +225,19 @@ class RealCircuit(nn.Module):
         real, imag = state.chunk(2, 1)
         c, s = self.amplitudes[term]
         return torch.cat([real * c - imag * s, real * s + imag * c], 1)
+
+
+def _refuse_imperfect(layer: PhotonicCircuit) -> None:
+    """Refuse what the real form does not compute."""
+    circuit = layer.experiment
+    steady = not isinstance(circuit.noise, Noise) or circuit.noise.steady_phases
+    if circuit.program is not None or not steady:
+        raise ValueError(
+            "layer must have ideal photons, all of which are counted, to be exported, got one with "
+            f"{imperfections(circuit)}: load its state into a layer without them, if the readout "
+            "fits"
+        )
+    if layer.shots is not None:
+        raise ValueError(
+            f"layer must have shots=None to be exported, got {layer.shots}: set layer.shots = None"
+        )

@@ -197,3 +197,21 @@ def test_tables_are_as_large_as_was_estimated(space):
 def test_constants_are_no_views_of_more_than_they_need():
     for name, buffer in RealCircuit(layer_of(computation_space="unbunched")).named_buffers():
         assert buffer.untyped_storage().nbytes() == buffer.nbytes, name
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (dict(noise=dict(transmittance=0.5)), "transmittance=0.5"),
+        (dict(noise=dict(phase_error=0.1)), "phase_error=0.1"),
+        (dict(detectors="threshold"), "detectors=threshold"),
+        (dict(min_detected_photons=3), "min_detected_photons=3"),
+        (dict(shots=10), "shots=None"),
+    ],
+)
+def test_light_that_is_not_ideal_is_refused_by_name(changes, named):
+    with pytest.raises(ValueError, match=named):
+        RealCircuit(layer_of(**changes))
+    if "shots" not in changes and "phase_error" not in str(changes):
+        with pytest.raises(ValueError, match=named):
+            RealCircuit(layer_of(DistinguishableLayer, **changes))

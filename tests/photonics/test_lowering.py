@@ -109,6 +109,8 @@ def test_nothing_else_calls_a_kernel():
     for file in ROOM.parent.rglob("*.py"):
         if "kernels" in file.parts or (file.parent == ROOM and file.stem in SIMULATORS):
             continue
+        if file == ROOM / "noise" / "compiled.py":  # the simulator of noisy light
+            continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and "photonics.kernels" in (node.module or ""):
                 names = {alias.name for alias in node.names}

@@ -53,10 +53,11 @@ class _Distinguishable(PhotonicCircuit):
 class DistinguishableLayer(_Distinguishable, QuantumLayer):
     """A `QuantumLayer` whose photons do not interfere with one another.
 
-    Arguments, parameters and outputs are those of `QuantumLayer`; it is slower, since it
-    runs in torch operations. With `"mode_expectations"`, and with one photon, both are the same.
+    Arguments, parameters and outputs are those of `QuantumLayer`. With `"mode_expectations"`, and
+    with one photon, both are the same.
 
     Example:
+        >>> import torch
         >>> layer = QuantumLayer(2, 3, n_modes=4, n_photons=2)
         >>> classical = DistinguishableLayer.from_layer(layer)
         >>> x = torch.rand(5, 2)

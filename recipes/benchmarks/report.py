@@ -110,6 +110,13 @@ def roofline(folder: Path) -> str:
     )
 
 
+def _in_words(value: Any) -> str:
+    """A number, or several by name."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(each)}" for name, each in value.items())
+    return rounded(value) if isinstance(value, (int, float)) else str(value)
+
+
 def claims(folder: Path) -> str:
     """Return the list of single numbers as Markdown."""
     result = _load(folder / "claims.json")
@@ -119,7 +126,7 @@ def claims(folder: Path) -> str:
     for entry in result.values():
         found = entry["found"]
         points = found.pop("points", [])
-        values = [f"{name} {rounded(value)}" for name, value in found.items()]
+        values = [f"{name} {_in_words(value)}" for name, value in found.items()]
         values += [
             f"{tuple(p['point'])} "
             + "; ".join(

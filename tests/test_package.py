@@ -68,6 +68,7 @@ def test_every_name_in_all_exists(name):
     assert all(hasattr(module, entry) for entry in exported)
 
 
+@pytest.mark.slow
 def test_the_photonic_names_cost_no_lightning():
     code = (
         "import sys, hybridlit; from hybridlit import QuantumLayer, split_parameters; "

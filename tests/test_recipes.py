@@ -37,6 +37,7 @@ def test_there_are_recipes():
 LONG = [pytest.param(p, marks=pytest.mark.slow) if "mnist" in p.name else p for p in FILES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LONG, ids=name)
 def test_a_recipe_runs_one_epoch(path, place, capsys, monkeypatch):
     write_digits(path, place, monkeypatch)
@@ -70,6 +71,7 @@ def test_a_recipe_is_in_the_table(path):
     assert yaml.safe_load(path.read_text())["seed_everything"] == 0
 
 
+@pytest.mark.slow
 def test_the_picture_shows_a_run(place):
     pytest.importorskip("matplotlib")
     main(["fit", f"--config={RECIPES / 'digits_sequential.yaml'}", "--trainer.max_epochs=1"])

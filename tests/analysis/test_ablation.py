@@ -111,6 +111,7 @@ def linear_is_enough(seed):
 CASES = [muted_is_neutral, interference_helps, linear_is_enough]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [muted_is_neutral, linear_is_enough])
 def test_what_is_known_is_found(case):
     assert case(0)
@@ -157,6 +158,7 @@ def breaking(outputs, targets):
     raise OSError("no score")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [*PHOTONIC, Foreign])
 def test_the_model_is_left_as_it_was(cls):
     model, data = make(cls), make_data()
@@ -429,6 +431,7 @@ def test_the_epoch_of_the_best_validation_is_told():
     assert "2 seeds, 4 epochs" in slow.to_markdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", PHOTONIC)
 def test_the_arms_of_every_template(cls):
     found = study(make(cls), make_data(), posthoc=False)
@@ -480,6 +483,7 @@ def test_a_layer_of_another_library():
     }
 
 
+@pytest.mark.slow
 def test_seeds_may_have_splits_of_their_own():
     made = []
 
@@ -559,6 +563,7 @@ def chance(seed=0, rows=200, **options):
     return ArrayDataModule(x, y, **(dict(batch_size=100, seed=seed) | options))
 
 
+@pytest.mark.slow
 def test_models_that_learned_nothing_are_not_called_neutral():
     data = chance(rows=2000, test_fraction=0.6)
     model = make(ParallelHybrid, output_dim=2, classical_lr=0.01, quantum_lr=0.01)
@@ -781,6 +786,7 @@ def found():
     return study(make(SequentialHybrid), make_data(), retrained=["linear", "untrained"])
 
 
+@pytest.mark.slow
 def test_text_and_markdown(found):
     text, markdown = str(found), found.to_markdown()
     for name in ("hybrid", "linear", "untrained", "permutation (30 draws, p ", "Conclusion"):

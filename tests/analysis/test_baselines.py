@@ -84,6 +84,7 @@ def test_binary_labels_and_images():
     assert all(set(run.scored.rows) <= {0.0, 1.0} for run in runs.values())
 
 
+@pytest.mark.slow
 def test_in_a_study_every_seed_counts(capsys):
     data = make_data(rows=200, batch_size=50)
     options = dict(baselines=True, retrained=["linear"], progress=True)
@@ -103,6 +104,7 @@ def test_in_a_study_every_seed_counts(capsys):
     assert "classical baselines" in panels
 
 
+@pytest.mark.slow
 def test_a_baseline_that_does_as_well_comes_before_what_helps():
     """A plane between classes: the model is better than constants, the baseline as good."""
     x = torch.randn(600, 5, generator=torch.Generator().manual_seed(1))

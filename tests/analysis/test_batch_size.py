@@ -123,6 +123,7 @@ def test_predicted_memory_is_what_a_real_step_takes(kind, rows):
         assert predicted == pytest.approx(measured, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_prediction_holds_for_the_allocations_of_a_large_step(kind, sample):
     """Two batches of at most 128 rows tell those of thousands."""

@@ -45,6 +45,7 @@ def coverage(draw, truth, rows, count, generator):
     return share, math.sqrt(0.95 * 0.05 / count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("rows", [6, 15])
 def test_few_rows_are_held_to_their_word(name, rows, generator):

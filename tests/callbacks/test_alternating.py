@@ -105,6 +105,7 @@ def test_it_is_the_loop_of_the_guide(batches, make_model, make_trainer):
         assert torch.equal(ours, theirs), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [2, 5, 6, 7])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_resumed_run_goes_on_amid_a_cycle(

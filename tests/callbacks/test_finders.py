@@ -69,6 +69,7 @@ def with_tuner(tuner, model, data):
     tuner.lr_find(model, datamodule=data, num_training=25, min_lr=1e-4, attr_name="classical_lr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuner", [False, True])
 @pytest.mark.parametrize(
     "model",

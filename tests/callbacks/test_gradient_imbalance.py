@@ -273,6 +273,7 @@ def watch_ratios(ratios, make_model, data, make_trainer, **arguments):
     return [int(m.split(":")[0].removeprefix("Step ")) for m in messages], history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cls", "changes"),
     # with 6 hidden units, plain gradient descent can leave all of them dead
@@ -287,6 +288,7 @@ def test_healthy_runs_are_silent(cls, changes, data, make_model, make_trainer):
         assert not messages and monitor.imbalance is None and 0.05 < monitor.ratio < 40, seed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1e-3, 1e3])
 @pytest.mark.parametrize("component", ["photonic", "classical"])
 def test_a_planted_imbalance_is_diagnosed(component, factor, data, make_model, make_trainer):
@@ -424,6 +426,7 @@ def test_a_gradient_of_zero_at_the_start_is_fine(data, make_trainer):
     assert not messages and monitor.ratio > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, -1])
 def test_components_in_turn(order, data, make_model, make_trainer):
     """A ratio for each pair of measurements, whatever the order of the callbacks."""
@@ -607,6 +610,7 @@ def test_rates_in_tensors(data, make_model, make_trainer):
 # --- resuming -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("last", "action"), [(3, "warn"), (1, "rebalance"), (3, "rebalance"), (7, "rebalance")]
 )

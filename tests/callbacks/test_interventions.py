@@ -78,6 +78,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_copy_repeats_the_training_bit_for_bit(case, loaders, make_model, make_trainer):
     options = dict(CASES[case])
@@ -225,6 +226,7 @@ class TwoOptimizers(Wide):
         return [torch.optim.Adam(m.parameters()) for m in (self.classical_path, self.fusion)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cls", "reason"),
     [

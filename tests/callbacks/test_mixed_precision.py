@@ -64,6 +64,7 @@ def trained(model, data, make_trainer, *callbacks, **options):
     return model.state_dict(), torch.rand(3), seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", TEMPLATES)
 @pytest.mark.parametrize("core", [None, "float64"])
 def test_every_precision_trains_and_is_measured(
@@ -92,6 +93,7 @@ def test_every_precision_trains_and_is_measured(
     assert ("precision/skipped_steps" in seen.metrics) == (precision == "16-mixed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", TEMPLATES)
 def test_training_is_the_same_bit_for_bit(cls, precision, data, make_model, make_trainer):
     """Random numbers, buffers and gradients: measuring at every step changes none."""
@@ -264,6 +266,7 @@ def test_a_core_without_circuits_is_told(data, make_model, make_trainer):
 # --- what it says ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("core", ["float32", "float64"])
 def test_it_says_what_the_precision_does(core, precision, data, make_model, make_trainer, caplog):
     if (core, precision) == ("float32", "64-true"):
@@ -373,6 +376,7 @@ def test_a_planted_drift_stops_training(data, make_model, make_trainer):
     assert seen.steps == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [SequentialHybrid, ParallelHybrid, ResidualHybrid, *TEMPLATES[1:]])
 @pytest.mark.parametrize("space", ["fock", "unbunched"])
 def test_healthy_circuits_are_left_alone(cls, space, data, make_model, make_trainer, recwarn):

@@ -171,6 +171,7 @@ def test_who_memorizes_is_named_in_9_of_10_seeds_and_nobody_else_ever(run, culpr
     assert set().union(*named) == {culprit}
 
 
+@pytest.mark.slow
 def test_a_healthy_run_raises_no_alarm_where_the_ratio_alone_would(make_trainer):
     history = History()
     assert healthy_digits(0, make_trainer, history) == []
@@ -196,6 +197,7 @@ def test_components_can_be_blamed_instead_of_parts(make_trainer):
     assert history.rows[-1]["overfit/alarm"] == 1.0 and detector.blamed == ["classical"]
 
 
+@pytest.mark.slow
 def test_the_warning_says_what_happened_and_what_to_do(make_trainer):
     torch.manual_seed(0)
     trainer = make_trainer([OverfittingDetector(every_n_steps=5)], max_epochs=60)
@@ -413,6 +415,7 @@ TEMPLATES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* overfits")
 @pytest.mark.parametrize("by", ["part", "component"])
 @pytest.mark.parametrize("cls", TEMPLATES)
@@ -420,6 +423,7 @@ def test_training_is_the_same_bit_for_bit(cls, by, data, make_model, make_traine
     check_same(cls, by, data, make_model, make_trainer, monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.* overfits")
 @pytest.mark.parametrize(
     "options",
@@ -506,6 +510,7 @@ def freezing(make_trainer, path=None, others=(), options=dict, epochs=40):
     return snapshots.epochs, history.rows, told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [dict, lambda: dict(plugins=[fp16()])], ids=["32", "fp16"])
 def test_the_named_part_is_frozen_moments_and_all(options, make_trainer):
     epochs, history, told = freezing(make_trainer, options=options)
@@ -564,6 +569,7 @@ def test_freezing_goes_together_with_stages(make_trainer):
 # --- resuming -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [3, "decided", 7, 12])
 def test_a_resumed_run_logs_and_decides_the_same(last, tmp_path, make_trainer):
     """Before anything is frozen, just before the model goes back for it, and afterwards."""
@@ -652,6 +658,7 @@ class Foreign(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=1.0)
 
 
+@pytest.mark.slow
 def test_any_module_that_tells_the_losses_of_its_rows(make_trainer):
     torch.manual_seed(0)
     history = History()

@@ -187,6 +187,7 @@ def test_pictures_come_when_they_are_due(inspector, options, steps, shown, make_
     assert found["quantum_layer/circuit"] == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", [SequentialHybrid, ParallelBankHybrid])
 def test_training_is_bit_for_bit_the_same(template, data, make_model, make_trainer):
     """With dropout and batch normalization, which feel a forward pass or a random number more."""

@@ -73,6 +73,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_fails_is_left_out_with_a_warning(
     fault, make_model, make_trainer, data, tmp_path, monkeypatch

@@ -125,6 +125,7 @@ def test_arms_in_two_processes_score_as_in_one(trained, tmp_path):
     assert scores[0] == scores[1] and len(scores[0]) > 3
 
 
+@pytest.mark.slow
 def test_arms_are_trained_as_the_run_was(trained, tmp_path, monkeypatch, capsys):
     def change(content):
         content["trainer"] |= dict(

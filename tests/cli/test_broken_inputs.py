@@ -632,6 +632,7 @@ def new(**changes):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("write", "options", "words"),
     [

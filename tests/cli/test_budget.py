@@ -42,6 +42,7 @@ def run(*words):
     main(["fit", "--config", "recipe.yaml", *words])
 
 
+@pytest.mark.slow
 def test_the_circuit_is_chosen_said_and_kept(capsys):
     run("--budget", "1GiB, 1s, 2000 parameters")
     said = capsys.readouterr().out

@@ -69,6 +69,7 @@ def contents(path):
     return torch.load(path, weights_only=True)
 
 
+@pytest.mark.slow
 def test_classes_from_a_fit_to_sets(place, capsys):
     path = last(place, "one")
     with pytest.raises(SystemExit):

@@ -29,6 +29,7 @@ def refused(words, capsys):
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "said"),
     [

@@ -31,6 +31,7 @@ def checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_graph_and_the_lines_that_run_it(checkpoint, tmp_path, capsys):
     main(["export", f"--ckpt={checkpoint}", f"--out={tmp_path / 'mine.pt2'}"])
     printed = capsys.readouterr().out

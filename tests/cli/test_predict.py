@@ -156,6 +156,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 def test_one_line_says_what_is_wrong_and_nothing_is_written(trained, capsys):
     for change, options, said in WRONG:
         change(people(6)).to_csv("new.csv", index=False)

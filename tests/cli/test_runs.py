@@ -87,6 +87,7 @@ class Late(Callback):
             raise ValueError("too late")
 
 
+@pytest.mark.slow
 def test_a_killed_run_that_goes_on_has_the_curve_of_a_whole_one(place, capsys):
     shutil.copy(RECIPE, "whole.yaml")
     fit("--trainer.max_epochs=4", config="whole.yaml")
@@ -101,6 +102,7 @@ def test_a_killed_run_that_goes_on_has_the_curve_of_a_whole_one(place, capsys):
     assert curves(run) == curves(place / "runs/whole/version_0")
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_uses_its_own_settings_and_keeps_others_beside(place, capsys):
     fit("--trainer.max_epochs=1", "--model.hidden_dim=9")
     run = place / "runs/flowers/version_0"
@@ -117,6 +119,7 @@ def test_a_run_that_goes_on_uses_its_own_settings_and_keeps_others_beside(place,
     assert recipe_of(run / "checkpoints/last.ckpt") == run / "config-1.yaml"
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_back_is_a_run_of_its_own(place, capsys):
     fit("--trainer.max_epochs=1")
     run = place / "runs/flowers/version_0"
@@ -146,6 +149,7 @@ def test_last_and_best_are_of_the_run_that_was_written_to_last(place, capsys):
     assert checkpoint_path("last", Path("runs/others")).parts[1] == "others"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["kept_here", "beside_it"])
 def test_own_classes_are_found_from_a_checkpoint_of_an_own_run(module, place, capsys):
     (place / "inner").mkdir()

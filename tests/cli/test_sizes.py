@@ -41,6 +41,7 @@ def recipe(place):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_run_has_the_sizes_of_its_data(recipe, place, capsys):
     main(["fit", "--config", recipe])
     run = place / "runs/flowers/version_0"

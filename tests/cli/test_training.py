@@ -146,6 +146,7 @@ def test_the_test_is_of_the_best_checkpoint_not_of_the_last(capsys, place):
     assert loss < losses[checkpoints / "last.ckpt"] - 1
 
 
+@pytest.mark.slow
 def test_config_file_overrides_and_short_names(place, capsys):
     config = {
         "trainer": {"max_epochs": 3, "accelerator": "cpu"},
@@ -178,6 +179,7 @@ def test_config_file_overrides_and_short_names(place, capsys):
     assert printed["model"]["init_args"]["quantum_dim"] == 2
 
 
+@pytest.mark.slow
 def test_seeds_decide_everything(place):
     def weights(version):
         path = place / "runs" / "SequentialHybrid" / f"version_{version}" / "checkpoints"
@@ -219,6 +221,7 @@ def resumed(place, given, capsys):
     return [str(warning.message) for warning in caught]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     [
@@ -251,6 +254,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(place):
         assert torch.equal(value, again["state_dict"][name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_a_damaged_checkpoint_is_replaced_in_fit_and_refused_elsewhere(place, capsys):
     fit()
@@ -269,6 +273,7 @@ def epochs_of_last(place, run):
     return content["epoch"] + 1
 
 
+@pytest.mark.slow
 def test_last_is_found_whatever_callbacks_there_are(place):
     callback = "--trainer.callbacks=hybridlit.callbacks.GradientImbalanceMonitor"
     fit(callback)
@@ -348,6 +353,7 @@ def test_data_without_validation_keep_the_last_checkpoint(place, capsys):
     assert "Best checkpoint" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "absent"),
     [
@@ -420,6 +426,7 @@ def test_mistakes_are_named(option, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_module_runs_and_an_interruption_is_clean(place):
     command = [sys.executable, "-m", "hybridlit", "fit", *MODEL, *DATA, *SHORT]
     command += ["--trainer.max_epochs=100000", "--trainer.enable_progress_bar=false"]
@@ -462,6 +469,7 @@ def test_exit_codes_of_interruptions(hook, number, code, says, capsys, signals_k
     assert says in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_plan_prints_what_a_circuit_takes(capsys):
     main(["plan", "--modes", "24", "--photons", "12", "--batch", "16"])
     printed = capsys.readouterr().out
@@ -475,6 +483,7 @@ def test_plan_prints_what_a_circuit_takes(capsys):
     assert "e+1241" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_plan_needs_no_lightning_and_says_what_is_wrong():
     code = (
         "import sys; from hybridlit.cli import main\n"

@@ -74,6 +74,7 @@ def test_an_option_that_lightning_does_not_know_belongs_to_the_verb_here(capsys)
     assert "there is no option --inptu (did you mean '--input'?)" in shown.err
 
 
+@pytest.mark.slow
 def test_a_fit_imports_no_package_that_it_does_not_need(tmp_path):
     """Each of these takes a second or more to import, and a step of a recipe half a second."""
     heavy = ["numba", "onnx", "onnxruntime", "optuna", "perceval", "sympy"]

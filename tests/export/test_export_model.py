@@ -123,6 +123,7 @@ def test_both_graphs_predict_alone_at_any_batch_size(houses, tmp_path):
             np.testing.assert_allclose(found / 5e4, wanted / 5e4, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pt2", "onnx"])
 def test_a_file_tells_nothing_of_the_machine_that_made_it(name, tmp_path):
     model = SequentialHybrid(3, 2, 2, n_modes=4, n_photons=2)
@@ -131,6 +132,7 @@ def test_a_file_tells_nothing_of_the_machine_that_made_it(name, tmp_path):
     assert os.path.dirname(program.__file__).encode() not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_model_stays_as_it_is(houses, tmp_path):
     model, _ = houses
     model.train()
@@ -327,6 +329,7 @@ def test_what_other_runtimes_lack_most(tmp_path):
     np.testing.assert_allclose(found, model.predictions(model(x)).detach(), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_that_are_not_finite_are_nan_alone(tmp_path):
     """No ReLU of any runtime makes a number of them."""
     model, x = small(), torch.randn(5, 3)
@@ -392,6 +395,7 @@ class Other(SequentialHybrid):
         return Louder(2, 4, n_modes=4, n_photons=2)
 
 
+@pytest.mark.slow
 def test_a_subclass_of_a_layer_that_computes_something_else(tmp_path):
     refused(small(Other), tmp_path, r"would differ from the model by .* on random rows")
 
@@ -413,6 +417,7 @@ class Off(SequentialHybrid):
         return self.size * self.quantum_layer(x[:, :2])[:, :1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mean", "spread", "scaling"), [(1e6, 1.0, "auto"), (1e6, 1e-3, "auto"), (0.0, 1e-4, None)]
 )
@@ -435,6 +440,7 @@ class Rare(SequentialHybrid):
         return torch.cat([0 * first, first - 12.0], 1)
 
 
+@pytest.mark.slow
 def test_a_small_probability_that_is_wrong_is_refused(tmp_path):
     refused(small(Rare), tmp_path, "would differ from the model by .* times what is allowed")
 
@@ -478,6 +484,7 @@ def test_a_missing_package_is_a_command(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
     (tmp_path / "model.pt2").write_text("before")
 
@@ -530,6 +537,7 @@ def operations(photons, columns):
     return sum(node.op == "call_function" for node in graph.graph.nodes)
 
 
+@pytest.mark.slow
 def test_a_graph_grows_by_some_operations_a_photon_and_a_column():
     """By 19 and 16 in torch 2.13, however many outcomes there are."""
     base = operations(2, 2)

@@ -62,6 +62,7 @@ def test_probabilities_are_those_of_permanents(state, space, kind):
     np.testing.assert_allclose(RealCircuit(layer)(x).detach(), wanted, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mapping", MAPPINGS)
 @pytest.mark.parametrize("space", ["fock", "unbunched"])
 @pytest.mark.parametrize("kind", [QuantumLayer, DistinguishableLayer])

@@ -37,6 +37,7 @@ def whole_batches(template, **federated):
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("ParallelHybrid", "ResidualHybrid")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", ["SequentialHybrid", "ParallelBankHybrid", *SLOW])
 def test_rounds_of_one_plain_step_are_training_in_one_place(template):
     settings = whole_batches(template)
@@ -65,6 +66,7 @@ def test_the_same_settings_give_the_same_weights_and_leave_the_generators_alone(
     assert not all(torch.equal(value, other.shared[name]) for name, value in one.shared.items())
 
 
+@pytest.mark.slow
 def test_clients_and_centre_agree_on_the_same_weights():
     """All clients together have all validation rows, so that their mean is the centre's score."""
     last = run(recipe()).rounds[-1]
@@ -254,6 +256,7 @@ def test_what_does_not_fit_a_client_is_said_before_the_first_round(federated, sa
         run(recipe(federated=federated))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "trainer", "said"),
     [
@@ -281,6 +284,7 @@ def test_what_no_round_would_come_to_is_refused(model, trainer, said):
     assert len(run(longer).rounds[-1].trained) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", [None, "photonic"])
 def test_a_warm_start_is_of_the_first_weights_and_of_no_later_round(tmp_path, monkeypatch, local):
     path = tmp_path / "photonic.pt"

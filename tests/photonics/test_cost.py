@@ -234,6 +234,7 @@ def test_circuits_of_a_stack_share_their_tables():
     assert tables_of_one < three.peak_bytes < 3 * one.peak_bytes - tables_of_one
 
 
+@pytest.mark.slow
 def test_waiting_for_a_processor_does_not_count(monkeypatch):
     """A sleep before each step, as another program would cause it."""
     forward = QuantumLayer.forward

@@ -224,6 +224,7 @@ def marked_conjugate(tensor):
     return tensor.conj().resolve_conj().conj()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64])
 @pytest.mark.parametrize("layout", [lambda x: x, permuted, marked_conjugate])
 @pytest.mark.parametrize("kernel", ["auto", "compiled", "torch"])
@@ -238,6 +239,7 @@ def test_operators_of_amplitudes_are_well_formed(space, states, kernel, layout, 
     well_formed(operators.fock_amplitudes_backward, columns, layout(grad), *settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [torch.float32, torch.float64])
 @pytest.mark.parametrize("layout", [lambda x: x, permuted])
 @pytest.mark.parametrize("stack", [(), (2,)])
@@ -329,6 +331,7 @@ def test_forked_workers_begin_with_the_choice():
         assert next(iter(loader)) == ["torch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile_", [False, True])
 def test_a_backward_pass_takes_the_kernel_of_its_forward_pass(monkeypatch, compile_):
     """Also after the choice has ended, and in another thread."""

@@ -296,6 +296,7 @@ def test_inductor(mapping, kernel):
         assert_compiles(small(mapping, "fock", torch.float64))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("kernel", ["auto", "torch"])
 @pytest.mark.parametrize("kind", [QuantumLayer, QuantumLayerStack, DistinguishableLayer])
@@ -365,6 +366,7 @@ def test_training_lowers_the_loss():
     assert losses[-1] < 0.1 * losses[0]
 
 
+@pytest.mark.slow
 def test_the_core_imports_no_lightning():
     code = (
         "import sys, hybridlit, hybridlit.photonics;"

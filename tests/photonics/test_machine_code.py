@@ -244,6 +244,7 @@ def test_links_are_not_followed(monkeypatch, tmp_path, compilations, refusals):
     assert not file.is_symlink() and elsewhere.exists()
 
 
+@pytest.mark.slow
 @posix
 def test_a_pipe_does_not_block(monkeypatch, tmp_path):
     """In a process of its own, which would wait for ever."""
@@ -313,6 +314,7 @@ def test_folders(monkeypatch, tmp_path):
     assert [str(folder) for folder in folders()] == [os.path.normpath("/elsewhere")]
 
 
+@pytest.mark.slow
 def test_a_warm_start_does_without_numba():
     ends(python(FIRST_CALL))  # compiles if need be
     assert not ends(python(FIRST_CALL))

@@ -247,6 +247,7 @@ def test_the_order_of_many_photons_in_a_mode_keeps_float32(way):
     assert (found - exact).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_transforms_graphs_and_other_kernels_agree():
     one = layer(dtype=torch.float32)
     x, state = torch.rand(4, 3), random_states(4, 10, dtype=torch.complex64)

@@ -25,6 +25,7 @@ def recipe(name="iris_sequential", **changes):
     return changed(read_recipe(RECIPES / f"{name}.yaml"), changes)
 
 
+@pytest.mark.slow
 def test_the_recipe_is_trained_and_tested_as_the_command_line_does(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     seed = ["--seed_everything=1", "--data.seed=1", "--trainer.max_epochs=5"]
@@ -38,6 +39,7 @@ def test_the_recipe_is_trained_and_tested_as_the_command_line_does(tmp_path, mon
     assert len(list(tmp_path.iterdir())) == 1  # the runs of the command line alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_classical_twin_of_a_recipe_is_as_large(path, tmp_path, monkeypatch):
     write_digits(path, tmp_path, monkeypatch)
@@ -53,6 +55,7 @@ def test_the_classical_twin_of_a_recipe_is_as_large(path, tmp_path, monkeypatch)
     assert not split_parameters(twin)["photonic"]
 
 
+@pytest.mark.slow
 def test_a_budget_chooses_the_circuit_of_all_arms():
     given = recipe() | {"budget": "320 parameters"}
     told = []

@@ -36,6 +36,7 @@ def recipe(kind="SequentialHybrid", **arguments):
     return {"model": {"class_path": kind, "init_args": given}, "data": iris, "trainer": {}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind,whole", [*((kind, False) for kind in TEMPLATES), LAST])
 def test_every_template_gets_the_largest_circuit_of_its_kind(kind, whole):
     """Twice as many modes as photons, in arguments of their own or in an experiment."""
@@ -57,6 +58,7 @@ def test_every_template_gets_the_largest_circuit_of_its_kind(kind, whole):
     assert limit.refusal(cost_of_model(changed(given, larger)["model"], IRIS, 32))
 
 
+@pytest.mark.slow
 def test_a_circuit_that_is_too_large_becomes_smaller_and_the_line_says_so():
     """One that would never fit into this machine."""
     found = fitted(recipe(n_modes=40, n_photons=10), Budget(memory=2**20, parameters=4000))
@@ -79,6 +81,7 @@ def test_the_circuit_of_a_template_by_default_is_known():
     assert again.settings == found.settings
 
 
+@pytest.mark.slow
 def test_a_device_limits_modes_and_photons():
     given = recipe(n_modes=4, n_photons=2, computation_space="unbunched")
     assert fitted(given, "ascella")[1:3] == (12, 6)

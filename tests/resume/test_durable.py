@@ -135,6 +135,7 @@ def test_an_interrupted_save_leaves_nothing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", [1, 4, 9])
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
 def test_what_stops_torch_amid_its_archive_is_what_is_raised(tmp_path, monkeypatch, fault, nth):

@@ -184,6 +184,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_resumed_at_any_step_equals_the_uninterrupted_one(case, resumed_everywhere):
     assert resumed_everywhere(**CASES[case]) == {}
@@ -252,6 +253,7 @@ class Stepwise(LightningModule):
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [dict(max_epochs=3), dict(max_epochs=-1, max_steps=18)])
 def test_any_lightning_module(limit, resumed_everywhere, run, tmp_path):
     assert resumed_everywhere(model=Stepwise, every=2, **limit) == {}

@@ -50,6 +50,7 @@ def other():
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_folder_is_held_until_it_is_released_or_its_process_is_killed(tmp_path, other):
     folder = tmp_path / "a" / "c"
     kill = other(folder)
@@ -88,6 +89,7 @@ def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch):
         assert FolderLock(str(tmp_path)).take()
 
 
+@pytest.mark.slow
 def test_a_folder_that_somebody_is_writing_into(tmp_path, other):
     wanted = str(tmp_path / "checkpoints")
     kill = other(wanted)
@@ -146,6 +148,7 @@ trainer.fit(model, SklearnDataModule("iris"))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [True, False])
 def test_the_second_of_two_runs_at_once(given, tmp_path, make_trainer):
     data = SklearnDataModule("iris")

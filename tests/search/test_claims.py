@@ -36,6 +36,7 @@ def test_what_a_worker_gives_up_is_free_and_its_draw_stays(url):
         assert second.drawn() == {0: {"model.n_modes": 4}}
 
 
+@pytest.mark.slow
 def test_of_many_at_once_one_has_it(url):
     """Each reads that the trial is free, and all claim it before the first looks again."""
     taken, workers = [], [Claims("study", open_storage(url)) for _ in range(4)]

@@ -47,6 +47,7 @@ def test_costs_are_those_of_the_model_that_is_built():
     assert hybrid.values[2] == modes and classical.values[2] == 0
 
 
+@pytest.mark.slow
 def test_a_front_is_of_what_nothing_beats_in_everything():
     search = run_search(recipe(objective=["score", "parameters"]), trials=6)
     front = {trial.number for trial in search.front()}

@@ -73,6 +73,7 @@ def contents(path, storage):
     ]
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_by_the_same_command_and_ctrl_c_says_so(path, capsys, monkeypatch):
     from hybridlit.search import worker
 

@@ -232,6 +232,7 @@ def test_a_file_of_another_kind_is_refused_and_stays_as_it_is(url):
     assert Path("table.csv").read_text() == "a,b\n1,2\n" * 200
 
 
+@pytest.mark.slow
 def test_without_optuna_it_is_said_what_to_install():
     code = (
         "import sys; sys.modules['optuna'] = None\n"

@@ -26,6 +26,7 @@ def captions(monkeypatch):
     return found
 
 
+@pytest.mark.slow
 def test_a_report_holds_everything_in_one_page(tmp_path):
     search = a_search(12, pruned=[3], failed=[4], refused=[6, 9])
     found = SearchSummary(search, a_final(0.8, 0.95))

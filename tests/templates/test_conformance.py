@@ -229,6 +229,7 @@ def test_deepcopies_are_equal_and_independent(case):
     assert not torch.equal(model(x), other(x))
 
 
+@pytest.mark.slow
 def test_export_with_a_dynamic_batch(case):
     model = case.make().eval()
     one_step(model, case.inputs())
@@ -301,6 +302,7 @@ def test_every_precision_trains(kind, precision, make_trainer):
     assert torch.isfinite(trainer.callback_metrics["train/loss"])
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_subclass_loads_safely(any_case, tmp_path, make_trainer):
     class Mine(any_case.cls):
         def __init__(self, *args, extra=1, **kwargs):
@@ -340,6 +342,7 @@ def test_what_is_new_trains_both_components(new_case, make_trainer):
         assert torch.isfinite(trainer.callback_metrics[name]), name
 
 
+@pytest.mark.slow
 def test_what_is_new_goes_on_where_it_was(new_case, tmp_path, make_trainer):
     """Weights, states of optimizers, schedules, means and metrics, bit for bit."""
 

@@ -80,6 +80,7 @@ def made(name, device="cpu"):
         return kind(**(dict(input_dim=64, output_dim=10) | arguments))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_memory_is_that_of_allocations_measured(name):
     """`predict_memory` measures two small steps; convolutions and recurrences least exactly."""
@@ -91,6 +92,7 @@ def test_memory_is_that_of_allocations_measured(name):
     assert model.cost(512).peak_bytes == pytest.approx(measured, rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_model_without_numbers_costs_what_it_does_with_them(name):
     model = made(name)

@@ -77,6 +77,7 @@ def run(tmp_path, data, make_model, make_trainer):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "schedules"),
     [
@@ -122,6 +123,7 @@ def test_backbone_finetuning_raises_the_rate_between_epochs(schedule, run):
     assert (steps[7][-1] < steps[4][-1]) == (schedule == "cosine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["classical_pre", "quantum_layer"])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
 @pytest.mark.parametrize("resume", [3, 4, 6, 8, 13])

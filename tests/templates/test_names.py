@@ -99,6 +99,7 @@ def test_recipes_with_the_former_name(tmp_path):
     assert model_of_recipe(recipe(tmp_path / "new.yaml")).encoded_dim == 6
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:LightningCLI's args parameter", "ignore:.*logging interval.*")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_runs_with_the_former_name_go_on(tmp_path, monkeypatch):

@@ -226,6 +226,7 @@ def test_both_groups_fall_together_and_are_logged(tmp_path, data, make_model, ma
     assert logged["lr-AdamW/photonic"] == pytest.approx([1e-2, 1e-2, 5e-3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [0, 1, 2, 3])
 def test_a_resumed_run_remembers_the_plateau(last, tmp_path, data, make_model, make_trainer):
     def rates(path=None, **options):

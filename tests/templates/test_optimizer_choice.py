@@ -173,6 +173,7 @@ def test_a_part_may_begin_with_a_state(make_model, make_trainer, data):
 # --- with everything else of a run ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same_bit_for_bit(chosen, tmp_path, make_model, make_trainer, data):
     def run(folder, epochs, path=None, **changes):
         torch.manual_seed(0)

@@ -42,6 +42,7 @@ def table(rows, seed):
     return frame, value
 
 
+@pytest.mark.slow
 def test_a_process_that_imports_hybridlit_and_pandas_alone(tmp_path, make_trainer):
     """Raw rows in another order of columns, with gaps, for classes and for values."""
     rows, value = table(120, 0)

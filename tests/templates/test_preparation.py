@@ -178,6 +178,7 @@ def test_a_fit_that_gives_weights_alone_back_says_so(make_trainer, monkeypatch):
         make_trainer(max_epochs=1).fit(given, ours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
 def test_sums_of_scores_are_not_rounded_in_half_precision(precision, make_trainer):
     rows = np.random.default_rng(1).normal(5, 3, (4000, 3))

@@ -80,7 +80,8 @@ def _run_pytest(tree: str, tests: tuple[str, ...], log: str) -> None:
     # a file changed twice within a second has the time stamp of its old bytecode
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.dont_write_bytecode = True
-    arguments = ["-x", "-q", "-n0", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)]
+    paths = [f"tests/{test}" for test in tests]
+    arguments = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "-m", "slow or not slow", *paths]
     code = int(pytest.main(arguments))
     sys.stdout.flush()
     os._exit(code)  # not by way of whatever the tests have left to be done at the end

@@ -38,6 +38,7 @@ NOISES: dict[str, tuple[dict[str, float], str]] = {
         {"transmittance": 0.7, "indistinguishability": 0.9},
         "8,4,16 8,4,256",
     ),
+    "g2": ({"g2": 0.02}, "6,3,16"),
     "loss, indistinguishability and g2": (
         {"transmittance": 0.7, "indistinguishability": 0.9, "g2": 0.02},
         "6,3,16",

@@ -145,7 +145,7 @@ class Measuring:
             )
         self._generator = generator
         self._patience = Patience(self.target.name, settings.retries)
-        self._asked: dict[str, Asked] = {}
+        self._asked: dict[str, Asked] = {}  # by what `_about` says
 
     def estimate(self, circuit: PhaseCircuit, phases: Tensor) -> Estimate:
         """Return what measuring takes.
@@ -184,6 +184,15 @@ class Measuring:
             asked = self._asks(circuit, next(iter(rows.values())))
             self._measure(asked, rows)
         return self._counted(circuit, [self.results.known[key] for key in rows])
+
+    def most_photons(self, circuit: PhaseCircuit) -> int:
+        """Return how many photons light may hold, as far as second ones of a source are known.
+
+        Args:
+            circuit: Of a layer.
+        """
+        noise = self.target.noise_for(circuit.layer)
+        return circuit.layer.experiment.n_photons * (2 if noise is not None and noise.g2 else 1)
 
     def ask_for(self, shots: int | None) -> None:
         """Ask for another number of kept events from now on.
@@ -225,9 +234,8 @@ class Measuring:
 
     def _asks(self, circuit: PhaseCircuit, first: dict[str, float]) -> Asked:
         """What is asked, the same for all rows of a circuit, looked up once."""
-        key = circuit.fingerprint()
+        key, given = self._about(circuit), self.settings
         if key not in self._asked:
-            given = self.settings
             asked = Asked(
                 self.target.experiment(circuit), given.shots, given.max_shots, given.rows_per_job
             )
@@ -256,11 +264,17 @@ class Measuring:
             )
         return max(asked.shots, 2 * int(needed))
 
+    def _about(self, circuit: PhaseCircuit) -> str:
+        """What results depend on, beside phases."""
+        given, noise = self.settings, self.target.noise_for(circuit.layer)
+        under = "" if noise is None else replace(noise, trainable=()).plain()
+        asked = f"{self.target.name} {given.shots} {given.max_shots}"
+        return f"{asked} {circuit.fingerprint()} {under}"
+
     def _rows(self, circuit: PhaseCircuit, phases: Tensor) -> dict[str, dict[str, float]]:
         """The value of each symbol, by a key that is another one for each repetition of a row."""
         values = phases.detach().cpu().numpy().astype(np.float64)
-        given = self.settings
-        about = f"{self.target.name} {given.shots} {given.max_shots} {circuit.fingerprint()}"
+        about = self._about(circuit)
         rows: dict[str, dict[str, float]] = {}
         times: dict[bytes, int] = {}
         for row in values:
@@ -274,6 +288,7 @@ class Measuring:
         """Sort what was seen by the outcomes of the layer."""
         outcomes, several = circuit.layer.outcomes, list(found)
         counts: npt.NDArray[np.float64] = np.zeros((len(several), outcomes.size))
+        told = [math.fsum(each.counts.values()) for each in several]
         for row, each in enumerate(several):
             for state, count in each.counts.items():
                 try:
@@ -287,7 +302,8 @@ class Measuring:
                 f"{self.target.name} kept no event of {plural(len(empty), 'row')}, such as row "
                 f"{empty[0]}: ask for more shots, or give a larger max_shots"
             )
-        shares = [math.nan if each.share is None else each.share for each in several]
+        of_told = sums[:, 0] / told
+        shares = [math.nan if each.share is None else each.share for each in several] * of_told
         return Seen(
             torch.from_numpy(counts),
             torch.from_numpy(counts / sums),
@@ -319,6 +335,6 @@ def measured_outputs(
         )
     circuit = PhaseCircuit(layer)
     phases = circuit.phases(rows)
-    found = frequencies(circuit, phases.flatten(0, -2)).view(*phases.shape[:-1], -1)
+    found = frequencies(circuit, phases.flatten(0, -2)).unflatten(0, phases.shape[:-1])
     found = found.to(layer.phases.device, layer.angles().dtype)
     return outputs_of(found, layer.readout, layer._statistic, layer.outcomes)

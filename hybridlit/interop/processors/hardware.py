@@ -11,7 +11,8 @@ from typing_extensions import Self
 
 from hybridlit.argument_types import checked
 from hybridlit.interop.processors.circuit import PhaseCircuit
-from hybridlit.interop.processors.measuring import Measuring, Settings, measured_outputs
+from hybridlit.interop.processors.estimate import Settings
+from hybridlit.interop.processors.measuring import Measuring, measured_outputs
 from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.layer import QuantumLayer, take_over

@@ -99,12 +99,8 @@ class SampledCircuit(FeatureRows):
                 "alone: use 'exact' or 'score'"
             )
         wanted = torch.is_grad_enabled()
-        learned = [] if self.noise is None else list(self.noise.parameters())
-        if wanted and any(value.requires_grad for value in learned):
-            raise ValueError(
-                "noise must not be learned with shot_gradient='shift', which differentiates in "
-                f"phases alone, got {self.noise}: use 'exact' or 'score'"
-            )
+        if wanted:
+            self._refuse_learned_noise()
         off = self._off()
         with torch.no_grad():
             found, kept = self._of_each(rows, None, off)
@@ -134,6 +130,14 @@ class SampledCircuit(FeatureRows):
         )
         result: Tensor = Shifted.apply(settings, data, drawn, rule)  # type: ignore[no-untyped-call]
         return result
+
+    def _refuse_learned_noise(self) -> None:
+        learned = [] if self.noise is None else list(self.noise.parameters())
+        if any(value.requires_grad for value in learned):
+            raise ValueError(
+                "noise must not be learned with shot_gradient='shift', which differentiates in "
+                f"phases alone, got {self.noise}: use 'exact' or 'score'"
+            )
 
     def _followers(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], frozenset[int]]:
         """Numbers of the settings that follow parameters, of phases of data, and of splitters."""

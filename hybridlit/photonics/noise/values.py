@@ -97,7 +97,9 @@ class NoiseValues(nn.Module):
         """
         choice(name, "name", LEARNABLE)
         if name in self.learned:
-            found: Tensor = self.given.most(name) * torch.sigmoid(self.learned[name])
+            share = torch.sigmoid(self.learned[name])
+            numbers = torch.finfo(share.dtype)  # at an end itself slopes of roots are infinite
+            found: Tensor = self.given.most(name) * share.clamp(numbers.tiny, 1 - numbers.eps)
             return found
         return torch.tensor(getattr(self.given, name), dtype=torch.float64).to(self._like)
 

@@ -4,6 +4,9 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
+
+import hybridlit as ML
 
 RECIPE = runpy.run_path(str(Path(__file__).parents[3] / "recipes" / "calibrate_noise.py"))
 
@@ -38,3 +41,17 @@ def test_exact_counts_give_the_device_exactly():
     start = RECIPE["circuit"](RECIPE["START"], tuple(RECIPE["START"]))
     for name, (value, _) in RECIPE["fit"](start, settings, counts).items():
         assert abs(value - RECIPE["DEVICE"][name]) < 1e-3
+
+
+@pytest.mark.parametrize("far", [-200.0, 200.0])
+def test_values_that_ran_to_an_end_keep_finite_gradients(far):
+    noise = {"brightness": 0.9, "indistinguishability": 0.5, "g2": 0.3}
+    layer = ML.QuantumLayer(
+        1, n_modes=3, n_photons=2, noise={**noise, "trainable": list(noise)}, dtype=torch.float32
+    )
+    with torch.no_grad():
+        for value in layer.noise.parameters():
+            value.fill_(far)
+    layer(torch.full((1, 1), 0.3)).square().sum().backward()
+    assert all(value.grad.isfinite().all() for value in layer.noise.parameters())
+    assert layer.noise.present.g2 < 0.5

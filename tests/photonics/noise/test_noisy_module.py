@@ -109,7 +109,7 @@ def test_what_is_drawn_is_drawn_for_each_row_where_vmap_is_told_so():
 def test_the_shift_rule_says_that_it_has_no_transforms(derivative):
     layer, x = made("shift"), torch.rand(3)
     with pytest.raises(
-        NotImplementedError, match="shot_gradient='shift' .* use 'exact' or 'score'"
+        NotImplementedError, match=r"shot_gradient='shift' .* use 'exact' or 'score'"
     ):
         derivative(layer)(x)
     with torch.no_grad():

@@ -61,9 +61,9 @@ def test_light_that_does_not_fit(monkeypatch):
     ("noise", "advice"),
     [
         (LOSS, "fewer photons"),
-        (SOME, "fewer photons, an indistinguishability of 1 or 0"),
-        (Noise(g2=0.1), "fewer photons, no g2"),
-        (Noise(0.8, 1, 0.9, 0.1), "fewer photons, no g2, an indistinguishability of 1 or 0"),
+        (SOME, "fewer photons, or an indistinguishability of 1 or 0"),
+        (Noise(g2=0.1), "fewer photons, or no g2"),
+        (Noise(0.8, 1, 0.9, 0.1), "fewer photons, or no g2, or an indistinguishability of 1 or 0"),
     ],
     ids=str,
 )

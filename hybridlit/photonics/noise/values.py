@@ -178,7 +178,7 @@ class NoiseValues(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *how: Any) -> None:
         for name in self._without_effect:  # which the same circuit with interference may learn
             state_dict.pop(f"{prefix}learned.{name}", None)
-        super()._load_from_state_dict(state_dict, prefix, *how)  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(state_dict, prefix, *how)
 
     def _apply(self, fn: object, recurse: bool = True) -> NoiseValues:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

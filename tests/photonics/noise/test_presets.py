@@ -21,7 +21,7 @@ def test_a_device_by_name(name):
     assert layer.phases.grad.abs().sum() > 0
     less = layer.with_noise(Noise.preset(name, transmittance=0.5, trainable=["g2"]))
     assert less.noise.given.plain() == nominal | {"transmittance": 0.5, "trainable": ["g2"]}
-    assert float(less.noise.g2) == pytest.approx(nominal["g2"])
+    assert less.noise.g2.item() == pytest.approx(nominal["g2"])
     written = yaml.safe_load(yaml.safe_dump({"noise": name}))
     assert Experiment("series", **SMALL, **written).noise == Noise.preset(name)
     other = Noise.preset(name, indistinguishability=1, phase_error=0, g2=0, transmittance=1)

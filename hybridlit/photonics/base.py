@@ -120,7 +120,7 @@ class PhotonicCircuit(SampledCircuit):
         self.noise: NoiseValues | None = None
         if self._program is not None or circuit.noise is not None:
             noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
-            self.noise = NoiseValues(noise, place, dtype)
+            self.noise = NoiseValues(noise, place, dtype, self.interferes)
         self._has_expectations = not ansatz.needs_amplitudes
         if self.noise is not None and not self.noise.given.steady_phases:
             self._set_one_by_one()

@@ -52,6 +52,8 @@ class CircuitParameters(nn.Module):
     _product: Product | None
     given = False
     _settings: Settings | None = None
+    _settings_made: Settings | None = None
+    """The same as they were made: a device may have no values, or no float64."""
 
     def __init__(
         self,
@@ -142,8 +144,8 @@ class CircuitParameters(nn.Module):
         device, slots = self.phases.device, self._slots
         with torch.inference_mode(False):  # training after inference needs them too
             found = LinearMap.of(self.lowering, dtype, device)
-            if self._settings is not None:
-                self._settings = self._settings.on(device)
+            if self._settings_made is not None:
+                self._settings = self._settings_made.on(device)
             self._product = None if slots is None else Product.of(slots, dtype, device)
         self.encoding, self.tuned_by, self._half_turns, self._turns, self._widest = found
 

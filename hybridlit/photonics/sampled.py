@@ -15,6 +15,7 @@ from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.circuit.data_phases import tuned
 from hybridlit.photonics.feature_rows import FeatureRows
 from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.kernels.choice import forward_mode, transforming
 from hybridlit.photonics.noise.model import Noise
 from hybridlit.photonics.noise.phases import Off, settings_of
 from hybridlit.photonics.noise.program import Program
@@ -66,12 +67,14 @@ class SampledCircuit(FeatureRows):
 
     def _set_one_by_one(self) -> None:
         """Let every phase shifter be off by itself."""
-        if self._settings is not None:
+        if self._settings_made is not None:
             return
         circuit = self.ansatz.experiment
         noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
         components = circuit.circuit_for(self.input_size)
-        self._settings = settings_of(self.lowering, components, self.input_size, noise)
+        with torch.device("cpu"):  # also within a block that makes layers without values
+            made = settings_of(self.lowering, components, self.input_size, noise)
+        self._settings_made = made
         self._set_constants()
 
     def _drawn(
@@ -101,6 +104,11 @@ class SampledCircuit(FeatureRows):
         wanted = torch.is_grad_enabled()
         if wanted:
             self._refuse_learned_noise()
+        if wanted and (transforming() or forward_mode()):
+            raise NotImplementedError(
+                "shot_gradient='shift' measures at other phases in a backward pass, which "
+                "torch.func and forward mode have none of: use 'exact' or 'score', or backward()"
+            )
         off = self._off()
         with torch.no_grad():
             found, kept = self._of_each(rows, None, off)

@@ -251,7 +251,7 @@ def _changed(circuit: QuantumLayer | QuantumLayerStack, **fields: Any) -> nn.Mod
     else:
         other = QuantumLayer(*sizes, **given)
     if other.noise is not None and circuit.noise is not None:
-        other.noise.learn(*circuit.noise.learned)
+        other.noise.learn_like(circuit.noise)
         other.noise.load_state_dict(circuit.noise.state_dict())
     other.to(circuit.phases)
     for own, drawn in ((other.phases, circuit.phases), (other.bandwidth, circuit.bandwidth)):

@@ -24,7 +24,7 @@ from hybridlit.photonics.noise.shots import ShotGradientName
 from hybridlit.photonics.noise.simulation import behind_photons, detected_probabilities
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
-from hybridlit.photonics.parameters import in_double
+from hybridlit.photonics.parameters import in_double, in_single
 from hybridlit.photonics.propagation import circuit_columns
 from hybridlit.photonics.readouts.row import outputs_of
 from hybridlit.photonics.sampled import SampledCircuit
@@ -313,7 +313,8 @@ class PhotonicCircuit(SampledCircuit):
         except RareOutcomesError:
             if state.dtype == torch.complex128:
                 raise
-        return in_double(evolved, self._without_data(off, torch.float64), terms, state, outcomes)
+        unitary = self._without_data(off, torch.float64)
+        return in_single(*in_double(evolved, unitary, terms, state, outcomes))
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""

@@ -278,9 +278,12 @@ class PhotonicCircuit(SampledCircuit):
                 f"state must be left out where a source makes the photons, got one for "
                 f"{self.noise.given}: noise of a source needs photons in each mode"
             )
-        whole = Outcomes(FockSpace(self._program.modes, self.fock_space.photons))
-        found, _ = self._amplitudes_of(rows, state, whole, off)
-        return behind_photons(squared(found), self._program, self.noise, self.outcomes)
+        space = FockSpace(self._program.modes, self.fock_space.photons, self._program.space)
+        found, kept = self._amplitudes_of(rows, state, Outcomes(space), off)
+        weights = squared(found)
+        if kept is not None:  # of unbunched states, which are then normalised
+            weights = weights * kept[..., None]
+        return behind_photons(weights, self._program, self.noise, self.outcomes)
 
     def _amplitudes(
         self, rows: Tensor, state: Tensor | None = None, off: Off | None = None

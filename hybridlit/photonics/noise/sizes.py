@@ -15,7 +15,14 @@ from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.sizes import selection_bytes, states_up_to, table_bytes
 from hybridlit.words import in_bytes, in_digits
 
-__all__ = ["light_bytes", "light_work", "require_light_memory", "shown_bytes"]
+__all__ = [
+    "light_bytes",
+    "light_scratch",
+    "light_tables",
+    "light_work",
+    "require_light_memory",
+    "shown_bytes",
+]
 
 
 def light_work(program: Program) -> tuple[int, int]:
@@ -24,7 +31,7 @@ def light_work(program: Program) -> tuple[int, int]:
     Args:
         program: What to do.
     """
-    table = table_for(program, program.ideal_source)
+    table = table_for(program, program.behind_photons)
     return table.multiply_adds, 64 * table.places
 
 
@@ -32,7 +39,7 @@ def light_bytes(program: Program, batch: int, dtype: torch.dtype, kernel: str) -
     """Return the memory of light and its gradient at the peak of a forward and backward pass.
 
     Args:
-        program: What to do; where its source is ideal, beside the simulation of its photons.
+        program: What to do; where it begins with ideal photons, beside their simulation.
         batch: Samples of all circuits.
         dtype: Real dtype.
         kernel: `"compiled"`, which has a tile's values and their gradient for each thread, or
@@ -41,7 +48,7 @@ def light_bytes(program: Program, batch: int, dtype: torch.dtype, kernel: str) -
     Returns:
         Bytes above what was in use before, without those of phases and interferometers.
     """
-    table = table_for(program, program.ideal_source)
+    table = table_for(program, program.behind_photons)
     item = torch.finfo(dtype).bits // 8
     light = 2 * batch * program.light.size * item
     columns = 4 * batch * table.columns * table.modes * item
@@ -49,9 +56,29 @@ def light_bytes(program: Program, batch: int, dtype: torch.dtype, kernel: str) -
         return light + columns + batch * item * (table.multiply_adds + 2 * table.places)
     tiles = -(-batch // (64 // item))
     workers = min(torch.get_num_threads(), max(1, tiles))
+    return light + columns + light_tables(program) + workers * light_scratch(program, dtype)
+
+
+def light_tables(program: Program) -> int:
+    """Return the bytes of the compiled kernel's tables, which all layers of a program share.
+
+    Args:
+        program: What to do.
+    """
+    table = table_for(program, program.behind_photons)
     space = FockSpace(table.modes, table.photons, program.space)
-    links = table_bytes(space) + 8 * (0 if table.unbunched else states_up_to(space))
-    return light + columns + links + workers * item * table.scratch(item, backward=True)
+    return table_bytes(space) + 8 * (0 if table.unbunched else states_up_to(space))
+
+
+def light_scratch(program: Program, dtype: torch.dtype) -> int:
+    """Return the compiled kernel's bytes for each thread on the way back, where it takes most.
+
+    Args:
+        program: What to do.
+        dtype: Real dtype.
+    """
+    item = torch.finfo(dtype).bits // 8
+    return item * table_for(program, program.behind_photons).scratch(item, backward=True)
 
 
 def shown_bytes(outcomes: Outcomes, batch: int, dtype: torch.dtype) -> int:

@@ -301,8 +301,9 @@ class Step:
                 self.space, self.samples, self.dtype, terms=self.terms, columns=self.columns
             )
         elsewhere = self.device != "cpu" or self._forced
+        recompute = True if self._of_light else self.recompute  # of columns nothing is kept
         return peak_bytes(
-            self.space, self.samples, self.dtype, self.kernel, self.recompute,
+            self.space, self.samples, self.dtype, self.kernel, recompute,
             columns=self.columns, inputs=self._inputs, circuits=self.circuits,
             meshes_in_torch=elsewhere, slots=self.slots,
         )  # fmt: skip

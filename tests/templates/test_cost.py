@@ -71,7 +71,7 @@ CASES = {
     ),
     "postselected": (
         SequentialHybrid,
-        dict(quantum_dim=9, n_modes=10, n_photons=4, postselect="[0,1,2,3]==2"),
+        dict(quantum_dim=9, experiment=Experiment("series", 10, 4, postselect="[0,1,2,3]==2")),
     ),
     "counted": (
         SequentialHybrid,

@@ -86,7 +86,9 @@ def noisy(work: Task, noise: dict[str, float | bool]) -> QuantumLayer:
     return made
 
 
-def merlin_run(work: Task, noise: dict[str, float | bool], ours: QuantumLayer) -> tuple[Run, list[int]]:
+def merlin_run(
+    work: Task, noise: dict[str, float | bool], ours: QuantumLayer
+) -> tuple[Run, list[int]]:
     """Return MerLin's passes, with our weights, and the places of its phases in ours."""
     import merlin
     import perceval as pcvl

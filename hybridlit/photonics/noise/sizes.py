@@ -22,7 +22,14 @@ from hybridlit.photonics.sizes import (
 )
 from hybridlit.words import in_bytes, in_digits
 
-__all__ = ["light_bytes", "light_work", "require_light_memory", "shown_bytes"]
+__all__ = [
+    "light_bytes",
+    "light_scratch",
+    "light_tables",
+    "light_work",
+    "require_light_memory",
+    "shown_bytes",
+]
 
 
 def light_work(program: Program) -> tuple[int, int]:
@@ -31,7 +38,7 @@ def light_work(program: Program) -> tuple[int, int]:
     Args:
         program: What to do.
     """
-    table = table_for(program, program.ideal_source)
+    table = table_for(program, program.behind_photons)
     return table.multiply_adds, 64 * table.places
 
 
@@ -39,7 +46,7 @@ def light_bytes(program: Program, batch: int, dtype: torch.dtype, kernel: str) -
     """Return the memory of light and its gradient at the peak of a forward and backward pass.
 
     Args:
-        program: What to do; where its source is ideal, beside the simulation of its photons.
+        program: What to do; where it begins with ideal photons, beside their simulation.
         batch: Samples of all circuits.
         dtype: Real dtype.
         kernel: `"compiled"`, which has a tile's values and their gradient for each thread, or
@@ -49,7 +56,7 @@ def light_bytes(program: Program, batch: int, dtype: torch.dtype, kernel: str) -
     Returns:
         Bytes above what was in use before, without those of phases and interferometers.
     """
-    table = table_for(program, program.ideal_source)
+    table = table_for(program, program.behind_photons)
     item = torch.finfo(dtype).bits // 8
     light = 2 * batch * program.light.size * item
     columns = 4 * batch * table.columns * table.modes * item
@@ -59,9 +66,29 @@ def light_bytes(program: Program, batch: int, dtype: torch.dtype, kernel: str) -
         return columns + batch * item * numbers + transition_bytes(whole, item)
     tiles = -(-batch // (64 // item))
     workers = min(torch.get_num_threads(), max(1, tiles))
+    return light + columns + light_tables(program) + workers * light_scratch(program, dtype)
+
+
+def light_tables(program: Program) -> int:
+    """Return the bytes of the compiled kernel's tables, which all layers of a program share.
+
+    Args:
+        program: What to do.
+    """
+    table = table_for(program, program.behind_photons)
     space = FockSpace(table.modes, table.photons, program.space)
-    links = table_bytes(space) + 8 * (0 if table.unbunched else states_up_to(space))
-    return light + columns + links + workers * item * table.scratch(item, backward=True)
+    return table_bytes(space) + 8 * (0 if table.unbunched else states_up_to(space))
+
+
+def light_scratch(program: Program, dtype: torch.dtype) -> int:
+    """Return the compiled kernel's bytes for each thread on the way back, where it takes most.
+
+    Args:
+        program: What to do.
+        dtype: Real dtype.
+    """
+    item = torch.finfo(dtype).bits // 8
+    return item * table_for(program, program.behind_photons).scratch(item, backward=True)
 
 
 def _most_terms(table: Table, kind: ComputationSpace) -> int:

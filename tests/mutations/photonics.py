@@ -234,6 +234,7 @@ MUTATIONS = [
                 "terms = terms * (weight > 0)",
                 "pass",
                 "photons enter full modes, of outcome 0",
+                "photonics/test_light_kernel.py",
             ),
             (
                 ".sum(0) / (left + 1)",

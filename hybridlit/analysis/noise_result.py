@@ -75,7 +75,8 @@ class NoiseStudy(Tabled):
         ]
         if whole and alone:
             worst = max(alone, key=lambda each: each.loss.mean)
-            told.append(_told(worst, f"{worst.source} alone, which takes the most,"))
+            most = f"{worst.source} alone, which takes the most,"
+            told.append(_told(worst, most) if worst.loss.mean > 0 else "No source alone takes any.")
         for each in whole or alone[:1]:
             needed = f"{1000 / each.kept:,.0f}" if each.kept else "infinitely many"
             told.append(f"1,000 events that are kept take {needed} shots of a row and circuit.")

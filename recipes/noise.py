@@ -1,6 +1,6 @@
 """Digits trained on ideal light and trained under noise and shots, each tested under both.
 
-    OMP_NUM_THREADS=1 python recipes/noise.py [seeds]       # 5 seeds take some ten minutes
+    OMP_NUM_THREADS=1 python recipes/noise.py [seeds]       # 5 seeds take some five minutes
 
 Weights are those of the best validation, which each training sees as it trains. Seeds were not
 chosen. The noise is that of `digits_noisy.yaml`, without errors of phases.

@@ -238,6 +238,18 @@ def test_shots_are_timed_against_those_of_merlin(script, tmp_path, capsys):
     assert "200 shots" in capsys.readouterr().out
 
 
+def test_report_has_a_row_for_each_size_of_shots(script, tmp_path):
+    times = {"ours_ms": 4.0, "peer_ms": 8000.0, "ratio": 2000.0, "ratio_quartiles": [1e3, 3e3]}
+    result = {
+        "command": "python recipes/benchmarks/shots.py",
+        **script("timing").circumstances(),
+        "points": [{"point": "8,4,64", "shots": 10_000, "times": times}],
+    }
+    (tmp_path / "shots.json").write_text(json.dumps(result))
+    table = script("report").shots(tmp_path)
+    assert "| 8, 4, 64 | 10,000 | 4 | 8,000 | **2,000** | 1,000 to 3,000 |" in table
+
+
 def test_report_has_a_row_for_each_time_of_states(script, tmp_path):
     times = {"ours_ms": 0.5, "peer_ms": 15.0, "ratio": 30.0, "ratio_quartiles": [29.0, 31.0]}
     point = {"case": "components", "point": "8,4,64", "difference": 1e-6}
@@ -257,7 +269,7 @@ def test_noise_is_equal_to_merlins(script, tmp_path, capsys):
     pytest.importorskip("merlin")
     assert script("noise").main(["--points", "3,2,4", *QUICK, "--out", str(tmp_path)]) == 0
     points = json.loads((tmp_path / "noise.json").read_text())["points"]
-    assert len(points) == 4 and all(len(point["times"]) == 4 for point in points)
+    assert len(points) == 5 and all(len(point["times"]) == 4 for point in points)
     assert "loss (3, 2, 4) gradients: " in capsys.readouterr().out
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hybridlit.analysis.ablation.tables import plain_values
 from hybridlit.analysis.pictures.noise_picture import draw_noise_study
 from hybridlit.analysis.statistics import Interval
-from hybridlit.words import aligned, piped
+from hybridlit.analysis.tabled import Tabled, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +45,7 @@ class UnderNoise:
 
 
 @dataclass(frozen=True)
-class NoiseStudy:
+class NoiseStudy(Tabled):
     """What a model scores as it was trained, and under noise and shots.
 
     Attributes:
@@ -65,17 +64,6 @@ class NoiseStudy:
     found: list[UnderNoise]
     left_out: dict[str, str]
 
-    def __str__(self) -> str:
-        return "\n\n".join([aligned(*self._table()), *self._words()])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it; None where an interval has no end."""
-        return plain_values(self)
-
-    def to_markdown(self) -> str:
-        """Return the table and what it says in Markdown."""
-        return "\n\n".join([piped(*self._table()), *self._words()])
-
     @property
     def conclusion(self) -> str:
         """What remains under the noise as it was given, and what it takes, in words."""
@@ -87,7 +75,8 @@ class NoiseStudy:
         ]
         if whole and alone:
             worst = max(alone, key=lambda each: each.loss.mean)
-            told.append(_told(worst, f"{worst.source} alone, which takes the most,"))
+            most = f"{worst.source} alone, which takes the most,"
+            told.append(_told(worst, most) if worst.loss.mean > 0 else "No source alone takes any.")
         for each in whole or alone[:1]:
             needed = f"{1000 / each.kept:,.0f}" if each.kept else "infinitely many"
             told.append(f"1,000 events that are kept take {needed} shots of a row and circuit.")
@@ -106,12 +95,12 @@ class NoiseStudy:
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         head = ["noise", "strength", "shots", self.metric, "lost by it", "events kept"]
-        rows = [["as trained", "", "any", _shown(self.whole), "", ""]]
+        rows = [["as trained", "", "any", shown(self.whole), "", ""]]
         for each in self.found:
             strength = f"{each.strength:g}" if each.source != NONE else ""
             shots = "any" if each.shots is None else f"{each.shots:,}"
-            shown = _shown(each.score), _shown(each.loss, "+"), f"{each.kept:.3g}"
-            rows.append([each.source, strength, shots, *shown])
+            cells = shown(each.score), shown(each.loss, "+"), f"{each.kept:.3g}"
+            rows.append([each.source, strength, shots, *cells])
         return head, rows
 
 
@@ -123,7 +112,3 @@ def _told(each: UnderNoise, what: str) -> str:
         f"{'less' if lost >= 0 else 'more'} than as trained ({low:+.3f} to {high:+.3f} lost)"
         f"{surely}."
     )
-
-
-def _shown(found: Interval, sign: str = "") -> str:
-    return f"{found.mean:{sign}.3f} ({found.low:{sign}.3f} to {found.high:{sign}.3f})"

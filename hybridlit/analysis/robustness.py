@@ -15,18 +15,17 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from hybridlit.analysis.ablation.measure import Measure
-from hybridlit.analysis.ablation.tables import plain_values
 from hybridlit.analysis.pictures.style import FAINT, colours, new_figure, tidy
 from hybridlit.analysis.recording import recorded, with_hooks
 from hybridlit.analysis.splits import batches_of, prepared
 from hybridlit.analysis.statistics import Interval, row_interval, share_interval
+from hybridlit.analysis.tabled import Tabled, shown
 from hybridlit.argument_types import checked
 from hybridlit.blocks.paths import Paths
 from hybridlit.checks import number, random_seed
 from hybridlit.templates import HybridNetwork
 from hybridlit.templates.loading import read_checkpoint
 from hybridlit.undisturbed import undisturbed
-from hybridlit.words import aligned, piped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +51,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Robustness:
+class Robustness(Tabled):
     """What a model scores as it is, and while one of its paths fails.
 
     Attributes:
@@ -66,17 +65,6 @@ class Robustness:
     rows: int
     whole: Interval
     failures: list[Failure]
-
-    def __str__(self) -> str:
-        return aligned(*self._table())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON has it; None where an interval has no end."""
-        return plain_values(self)
-
-    def to_markdown(self) -> str:
-        """Return the table in Markdown."""
-        return piped(*self._table())
 
     def figure(self) -> Figure:
         """Draw the score under each failure, with intervals, and that of the whole model."""
@@ -98,8 +86,8 @@ class Robustness:
         return figure
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
-        rows = [["none", "", _shown(self.whole), ""]]
-        rows += [[f.path, f.how, _shown(f.score), _shown(f.loss, "+")] for f in self.failures]
+        rows = [["none", "", shown(self.whole), ""]]
+        rows += [[f.path, f.how, shown(f.score), shown(f.loss, "+")] for f in self.failures]
         return ["path", "fails", self.metric, "lost by it"], rows
 
 
@@ -224,7 +212,3 @@ def _instead(outputs: list[Tensor]) -> Callable[[Tensor], Tensor]:
     """Give one tensor after the other, a batch each."""
     left = iter(outputs)
     return lambda output: next(left).to(output)
-
-
-def _shown(found: Interval, sign: str = "") -> str:
-    return f"{found.mean:{sign}.3f} ({found.low:{sign}.3f} to {found.high:{sign}.3f})"

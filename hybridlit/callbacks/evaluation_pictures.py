@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
@@ -14,6 +14,7 @@ from hybridlit.analysis.pictures.evaluation_pictures import evaluation_pictures
 from hybridlit.analysis.pictures.style import pixels
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
+from hybridlit.callbacks.measuring.first_loader import FirstLoader
 from hybridlit.callbacks.measuring.reports import boards, last_step, show_picture, training_goes_on
 from hybridlit.checks import integer
 from hybridlit.templates import HybridModule
@@ -24,7 +25,7 @@ __all__ = ["EvaluationPictures"]
 _STAGES = {"val": "validation", "test": "test"}
 
 
-class EvaluationPictures(Callback):
+class EvaluationPictures(FirstLoader):
     """Show how well the model predicts: what it confuses, and how far its probabilities go.
 
     Of every test, every `Trainer.validate`, and of the validations of a training that are asked
@@ -80,31 +81,10 @@ class EvaluationPictures(Callback):
         """Forget the validation before."""
         self._forget()
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def _see(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any) -> None:
         """Keep what was predicted for a batch."""
-        if dataloader_idx == 0 and not trainer.sanity_checking and self._shows_any(trainer):
-            self._keep(trainer, pl_module, outputs)
-
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep what was predicted for a batch."""
-        if dataloader_idx == 0:
-            self._keep(trainer, pl_module, outputs)
+        if self._shows_any(trainer):
+            self._keep(trainer, outputs)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show this validation, if it was chosen; it may also turn out to be the last."""
@@ -127,7 +107,7 @@ class EvaluationPictures(Callback):
     def _forget(self) -> None:
         self._kept, self._rows, self._waiting = [], 0, ""
 
-    def _keep(self, trainer: Trainer, pl_module: LightningModule, outputs: Any) -> None:
+    def _keep(self, trainer: Trainer, outputs: Any) -> None:
         if not boards(trainer) or not trainer.is_global_zero or not isinstance(outputs, dict):
             return
         with training_goes_on("a batch in EvaluationPictures"):

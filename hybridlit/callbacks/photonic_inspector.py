@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.copies import has_forward
 from hybridlit.callbacks.measuring.epochs import checked_epochs, say_missed
+from hybridlit.callbacks.measuring.first_loader import FirstLoader
 from hybridlit.callbacks.measuring.reports import boards, last_step, show_picture, training_goes_on
 from hybridlit.checks import integer
 from hybridlit.components import photonic_modules
@@ -34,7 +35,7 @@ from hybridlit.undisturbed import undisturbed
 __all__ = ["PhotonicInspector"]
 
 
-class PhotonicInspector(Callback):
+class PhotonicInspector(FirstLoader):
     """Show what the light does: where photons go by class, interferometers, phases, gradients.
 
     At chosen epochs a probe, the first validation batches (of training until there has been a
@@ -155,19 +156,10 @@ class PhotonicInspector(Callback):
         if trainer.is_global_zero and self._modules:
             self._training.add(pl_module, batch, self.max_samples)
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def _see(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any) -> None:
         """Keep the first validation batches."""
-        if trainer.is_global_zero and self._modules and not trainer.sanity_checking:
-            if dataloader_idx == 0 and not self._validated:
-                self._validation.add(pl_module, batch, self.max_samples)
+        if trainer.is_global_zero and self._modules and not self._validated and not trainer.testing:
+            self._validation.add(pl_module, batch, self.max_samples)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take no more batches after the first validation: they would come twice."""

@@ -150,6 +150,8 @@ def analyze(
             add_evaluation(report, model, test, "test rows")
             _add_doubts(report, model, data)
             _add_robustness(report, model, data, checkpoint)
+            # By default, since on digits it is a sixth of a report without retraining, 3 s; once
+            # for an installation 28 s more, in which its kernels are compiled.
             if noise is not None and photonic_modules(model):
                 _add_hardware(report, model, data, noise)
         _add_costs(report, model, profile)

@@ -8,7 +8,7 @@ from hybridlit.photonics import CircuitTypeName, Experiment, PhotonicCircuit, Sp
 from hybridlit.photonics.cost import estimate
 from hybridlit.photonics.description import imperfections
 from hybridlit.photonics.machine import available_memory
-from hybridlit.photonics.sizes import require_memory
+from hybridlit.photonics.step_sizes import Step
 from hybridlit.precisions import CORES, CoreName
 from hybridlit.words import in_bytes, in_digits
 
@@ -101,10 +101,7 @@ def _say(experiment: Experiment, inputs: int, batch: int, dtype: str, circuits: 
     if experiment.rule is not None:
         print(f"kept               {in_digits(experiment.outcomes.size)} by {experiment.rule}")
     try:
-        columns = experiment.lowering(inputs).columns
-        left = require_memory(
-            experiment.fock_space, batch, precision, "cpu", columns=columns, circuits=circuits
-        )
+        left = Step.of(experiment, inputs, batch, precision, circuits=circuits).require_memory()
     except MemoryError as refusal:
         print(f"does not fit       {refusal}")
         return

@@ -160,12 +160,13 @@ class AdaptiveCircuit(nn.Module):
 
 
 def _sent(circuit: Any, state: Tensor, rows: Tensor, modes: int, photons: int) -> Tensor:
-    """Send states of any number of photons through the circuit of a layer."""
+    """Send states of any number of photons through a circuit, in the precision they have."""
     if not circuit.input_size:
         rows = rows.new_empty(1, 0)
     terms = Terms(modes, photons, ComputationSpace.FOCK)
     everything = Outcomes(FockSpace(modes, photons))
-    found: Tensor = circuit._at(rows, (), evolved, terms, state[None], everything)[0]
+    at = circuit._at if state.dtype == circuit.angles().dtype.to_complex() else circuit._in_double
+    found: Tensor = at(rows, (), evolved, terms, state[None], everything)[0]
     return found
 
 

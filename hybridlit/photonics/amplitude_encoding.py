@@ -33,7 +33,8 @@ class AmplitudeEncoding(nn.Module):
 
     Raises:
         TypeError: If an argument has the wrong type, or the photons of the layer do not interfere.
-        ValueError: If there are too many features, or a noisy source makes the layer's photons.
+        ValueError: If there are too many features, if a noisy source makes the layer's photons, or
+            if its gradient is that of the shift rule.
 
     Example:
         >>> from hybridlit import Circuit, Interferometer, QuantumLayer

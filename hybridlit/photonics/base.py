@@ -24,7 +24,7 @@ from hybridlit.photonics.noise.shots import ShotGradientName
 from hybridlit.photonics.noise.simulation import behind_photons, detected_probabilities
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
-from hybridlit.photonics.parameters import in_double
+from hybridlit.photonics.parameters import in_double, in_single
 from hybridlit.photonics.propagation import circuit_columns
 from hybridlit.photonics.readouts.row import outputs_of
 from hybridlit.photonics.sampled import SampledCircuit
@@ -120,7 +120,7 @@ class PhotonicCircuit(SampledCircuit):
         self.noise: NoiseValues | None = None
         if self._program is not None or circuit.noise is not None:
             noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
-            self.noise = NoiseValues(noise, place, dtype)
+            self.noise = NoiseValues(noise, place, dtype, self.interferes)
         self._has_expectations = not ansatz.needs_amplitudes
         if self.noise is not None and not self.noise.given.steady_phases:
             self._set_one_by_one()
@@ -278,9 +278,12 @@ class PhotonicCircuit(SampledCircuit):
                 f"state must be left out where a source makes the photons, got one for "
                 f"{self.noise.given}: noise of a source needs photons in each mode"
             )
-        whole = Outcomes(FockSpace(self._program.modes, self.fock_space.photons))
-        found, _ = self._amplitudes_of(rows, state, whole, off)
-        return behind_photons(squared(found), self._program, self.noise, self.outcomes)
+        space = FockSpace(self._program.modes, self.fock_space.photons, self._program.space)
+        found, kept = self._amplitudes_of(rows, state, Outcomes(space), off)
+        weights = squared(found)
+        if kept is not None:  # of unbunched states, which are then normalised
+            weights = weights * kept[..., None]
+        return behind_photons(weights, self._program, self.noise, self.outcomes)
 
     def _amplitudes(
         self, rows: Tensor, state: Tensor | None = None, off: Off | None = None
@@ -313,7 +316,8 @@ class PhotonicCircuit(SampledCircuit):
         except RareOutcomesError:
             if state.dtype == torch.complex128:
                 raise
-        return in_double(evolved, self._without_data(off, torch.float64), terms, state, outcomes)
+        unitary = self._without_data(off, torch.float64)
+        return in_single(*in_double(evolved, unitary, terms, state, outcomes))
 
     def _expectations(self, rows: Tensor) -> Tensor:
         """Photon-number expectations (..., batch, outputs), if the strategy is one."""

@@ -18,6 +18,7 @@ from hybridlit.photonics.devices import DEVICES, DeviceName
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.kernels.compiled import KEEP_BYTES
 from hybridlit.photonics.machine import available_memory
+from hybridlit.photonics.postselection import POSTSELECTIONS
 from hybridlit.words import bytes_in, in_bytes, in_seconds, meant, plural
 
 __all__ = ["MACHINE", "Budget", "Costs", "Found", "largest", "largest_experiment", "shapes"]
@@ -245,7 +246,8 @@ def largest(
     Args:
         budget: The budget.
         line: Numbers of modes and photons, of `shapes`.
-        look: From these to the cost and the circuit; a ValueError where there is no such circuit.
+        look: From these to the cost and the circuit; a ValueError where there is no such circuit, a
+            MemoryError where not even its plan fits, as none of a larger one does.
 
     Raises:
         ValueError: If none is, with what is over; or if the budget limits nothing.
@@ -264,6 +266,9 @@ def largest(
         except ValueError as error:  # too few states for the outputs, say
             why = why or str(error)
             continue
+        except MemoryError as error:
+            why = why or str(error)
+            break
         over = budget.refusal(cost, experiment)
         if over is None:
             found = Found(modes, photons, cost)
@@ -297,6 +302,13 @@ def largest_experiment(
     for name in ("input_state", "encoding", "circuit"):
         if fixed.get(name) is not None:
             raise ValueError(f"{name} is of a given number of modes: leave it out")
+    rule = fixed.get("postselect")
+    if rule in tuple(POSTSELECTIONS) and (n_modes is None) != (n_photons is None):
+        given = f"n_modes={n_modes}" if n_photons is None else f"n_photons={n_photons}"
+        raise ValueError(
+            f"postselect={rule!r} is of as many photons as its modes say, so that {given} leaves "
+            "nothing to choose: leave both out, for the largest circuit, or give both"
+        )
 
     def made(modes: int, photons: int) -> _E:
         return kind(n_modes=modes, n_photons=photons, **fixed)
@@ -308,6 +320,9 @@ def largest_experiment(
         return estimate(experiment, features, batch_size, dtype, calibrate=timed), experiment
 
     smallest = next(shapes(n_modes, n_photons, unbunched=True))
-    look(*smallest)  # or it raises, for what is wrong with all of them
+    try:
+        look(*smallest)  # or it raises, for what is wrong with all of them
+    except MemoryError as error:
+        raise ValueError(f"no circuit is within the budget {chosen}: {error}") from None
     unbunched = made(*smallest).fock_space.unbunched
     return made(*largest(chosen, shapes(n_modes, n_photons, unbunched), look)[:2])

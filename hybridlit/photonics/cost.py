@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from hybridlit.checks import integer, precision
 from hybridlit.photonics.experiment import Experiment
-from hybridlit.photonics.fock import FockSpace
-from hybridlit.photonics.kernels.choice import compiled_refuses
-from hybridlit.photonics.noise.compiled import light_refuses
-from hybridlit.photonics.noise.sizes import light_bytes, light_work, shown_bytes
-from hybridlit.photonics.sizes import (
-    multiply_adds,
-    peak_bytes,
-    product_bytes,
-    selection_bytes,
-)
+from hybridlit.photonics.noise.sizes import light_work
+from hybridlit.photonics.sizes import multiply_adds, product_bytes
 from hybridlit.photonics.speed import speed
-from hybridlit.photonics.state_sizes import state_bytes
+from hybridlit.photonics.step_sizes import Step
 from hybridlit.words import in_bytes, in_digits, in_seconds
 
 __all__ = ["Cost", "estimate"]
@@ -100,61 +93,24 @@ def estimate(
     features = integer(input_size, "input_size", 0)
     batch = integer(batch_size, "batch_size", 1)
     precision(dtype, "dtype")
-    space = experiment.fock_space
-    batch = batch if features else 1
-    lowering = experiment.lowering(features)
-    columns = lowering.columns
-    slots = 0 if lowering.slots is None else lowering.slots.matrices.shape[1]
-    kernel = "torch" if compiled_refuses(space, device, dtype) else "compiled"
+    space, program = experiment.fock_space, experiment.program
+    several: dict[str, Any] = dict(circuits=integer(circuits, "circuits", 1), recompute=recompute)
+    step = Step.of(experiment, features, batch, dtype, device=device, **several)
+    batch, columns, slots = (batch if features else 1), step.columns, step.slots
     adds = multiply_adds(space)
-    rows = batch * integer(circuits, "circuits", 1)
-    peak = peak_bytes(
-        space,
-        rows,
-        dtype,
-        kernel,
-        recompute,
-        columns=columns,
-        inputs=sum(1 for photons in experiment.mean_photons if photons),
-        circuits=circuits,
-        meshes_in_torch=device != "cpu",
-        slots=slots,
-    )
-    superposition = experiment.superposition
-    if superposition is not None:
-        terms = len(superposition.terms)
-        peak = state_bytes(space, rows, dtype, terms=terms, columns=columns)
-        calibrate = False  # it is another computation than the one that was measured
-    if experiment.postselect is not None:
-        peak += selection_bytes(experiment.outcomes.size, rows, dtype)
-    program, simulated = experiment.program, space.size
-    work = None
     if program is not None:
-        refused = light_refuses(program, device, dtype)
-        kernel = "torch" if refused else kernel
-        light = light_bytes(program, rows, dtype, kernel) + shown_bytes(
-            experiment.outcomes, rows, dtype
-        )
-        meshes = peak_bytes(
-            FockSpace(space.modes, 1), rows, dtype, kernel, columns=columns, circuits=circuits,
-            inputs=len(program.inputs), meshes_in_torch=device != "cpu", slots=slots,
-        )  # fmt: skip
-        peak = light + (peak if program.ideal_source else meshes)
-        work = light_work(program)
-        simulated = program.light.size
-        adds = work[0] // 4 + (adds if program.ideal_source else 0)
+        adds = light_work(program)[0] // 4 + (adds if program.behind_photons else 0)
     seconds = None
-    if calibrate and kernel == "compiled":
+    if calibrate and step.kernel == "compiled":
         own = speed(dtype)
-        seconds = own.of_simulation(space, batch, columns)
-        if program is not None and work is not None:
-            of_light = own.of_light(*work, batch)
-            least = own.of_simulation(FockSpace(space.modes, 1), batch, columns * space.photons)
-            seconds = of_light + (seconds if program.ideal_source else least)
-        if slots:  # products up to each of them, by doubling, and one more backward
+        seconds = replace(step, samples=batch).seconds(own)
+        if (
+            slots and seconds is not None
+        ):  # products up to each of them, by doubling, and one more backward
             made = product_bytes(space.modes, columns, slots, torch.finfo(dtype).bits // 8)
             levels = slots.bit_length()
             flops = 8 * (columns + 1) * slots * (levels + 1) * space.modes**3
             seconds += own.of_operations(45 + 15 * levels, flops, (2 * levels + 5) * made)
-    trainable = 0 if experiment.reservoir_mode else math.prod(lowering.phases_shape)
-    return Cost(simulated, trainable, adds, peak, kernel, seconds)
+    trainable = math.prod(experiment.lowering(features).phases_shape)
+    trainable *= not experiment.reservoir_mode
+    return Cost(step.states, trainable, adds, step.peak, step.kernel, seconds)

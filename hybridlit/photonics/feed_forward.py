@@ -17,14 +17,13 @@ from torch import Tensor
 from hybridlit.argument_types import checked
 from hybridlit.photonics.adaptive import AdaptiveCircuit
 from hybridlit.photonics.ansatz import output_size_for, strategy_for
-from hybridlit.photonics.evolution import squared
-from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.evolution import Terms, evolved, squared
+from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.machine import available_memory
-from hybridlit.photonics.measurement import (
-    Outcome,
-)
-from hybridlit.photonics.outcomes import Outcomes
+from hybridlit.photonics.measurement import Outcome
+from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
+from hybridlit.photonics.parameters import in_single
 from hybridlit.photonics.postselection import rule_text
 from hybridlit.photonics.readouts.row import outputs_of
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
@@ -42,7 +41,8 @@ class FeedForward(AdaptiveCircuit):
     """A circuit, a measurement of some of its modes, and circuits that depend on its outcome.
 
     The exact mixture over all outcomes, differentiable in the parameters of all circuits and in
-    the features. Memory is that of a dozen times the amplitudes of a batch.
+    the features. Memory is that of a dozen times the amplitudes of a batch. As of a layer, float64
+    takes over where what `postselect` keeps is too rare for float32.
 
     Args:
         layer: The first circuit, of all outcomes. Its readout plays no part, so that it may have no
@@ -183,13 +183,35 @@ class FeedForward(AdaptiveCircuit):
         own = rows if self.layer.input_size else rows.new_empty(1, 0)
         _require_memory(max(len(rows), 1 if state is None else state.shape[-2]), space, rows)
         amplitudes = self.layer._amplitudes(own, state)[0]
+        try:
+            return self._behind_first(amplitudes, rows, state)
+        except RareOutcomesError:
+            if amplitudes.dtype == torch.complex128:
+                raise
+        # As of a layer, float64 takes over: all of its circuits follow the precision of states.
+        return in_single(*self._behind_first(self._in_double(own, state), rows, state))
+
+    def _behind_first(
+        self, amplitudes: Tensor, rows: Tensor, state: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The same from the amplitudes behind the first circuit."""
         if len(amplitudes) == 1:
             amplitudes = amplitudes.expand(len(rows), -1)
-        weights = self._mixed(amplitudes, rows, space.photons)
-        norm = None if state is None else squared(state).sum(-1).flatten()
-        if norm is not None and self.outcomes.selected:
-            weights = weights / norm[:, None]
+        weights = self._mixed(amplitudes, rows, self.layer.fock_space.photons)
+        if state is not None and self.outcomes.selected:
+            weights = weights / squared(state).sum(-1).flatten()[:, None]
         return self.outcomes.conditional(weights)
+
+    def _in_double(self, rows: Tensor, state: Tensor | None) -> Tensor:
+        """Amplitudes (batch, D) behind the first circuit, complex128."""
+        layer, space = self.layer, self.layer.fock_space
+        terms = layer._terms
+        if state is None:
+            state = layer._amplitudes_in
+        else:
+            terms = Terms(space.modes, space.photons, ComputationSpace.FOCK)
+        found: Tensor = layer._in_double(rows, (), evolved, terms, state, layer.outcomes)[0]
+        return found
 
 
 def _require_memory(batch: int, space: FockSpace, like: Tensor) -> None:

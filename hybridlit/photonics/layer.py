@@ -337,10 +337,11 @@ def _refuse_unknown(circuit: Mapping[str, Any]) -> None:
 def take_over(made: PhotonicCircuit, source: PhotonicCircuit, state: Mapping[str, Any]) -> None:
     """Give a new circuit the state of another one, its device, its precision and its mode."""
     if made.noise is not None and source.noise is not None:
-        made.noise.learn(*source.noise.learned)  # which may have begun after it was made
+        made.noise.learn_like(source.noise)  # what may have begun after it was made
     made.to(source.phases)
     made.load_state_dict(state)
-    for name, parameter in source.named_parameters():
-        made.get_parameter(name).requires_grad_(parameter.requires_grad)
+    trained = {name: value.requires_grad for name, value in source.named_parameters()}
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(trained[name])
     made.shots, made.shot_gradient = source.shots, source.shot_gradient
     made.train(source.training)

@@ -21,7 +21,7 @@ from hybridlit.photonics.outcomes import RareOutcomesError
 from hybridlit.photonics.propagation import LargePhasesError
 from hybridlit.photonics.tracing import recording, refuse_onnx
 
-__all__ = ["CircuitParameters", "in_double"]
+__all__ = ["CircuitParameters", "in_double", "in_single"]
 
 _Result = TypeVar("_Result")
 
@@ -52,6 +52,8 @@ class CircuitParameters(nn.Module):
     _product: Product | None
     given = False
     _settings: Settings | None = None
+    _settings_made: Settings | None = None
+    """The same as they were made: a device may have no values, or no float64."""
 
     def __init__(
         self,
@@ -142,8 +144,8 @@ class CircuitParameters(nn.Module):
         device, slots = self.phases.device, self._slots
         with torch.inference_mode(False):  # training after inference needs them too
             found = LinearMap.of(self.lowering, dtype, device)
-            if self._settings is not None:
-                self._settings = self._settings.on(device)
+            if self._settings_made is not None:
+                self._settings = self._settings_made.on(device)
             self._product = None if slots is None else Product.of(slots, dtype, device)
         self.encoding, self.tuned_by, self._half_turns, self._turns, self._widest = found
 
@@ -190,20 +192,24 @@ class CircuitParameters(nn.Module):
             if encoding.dtype == torch.float64:
                 raise
         # Once in a while float64 costs less than an outcome that float32 cannot tell from nothing.
-        exact: _Result = self._in_double(off, rows, inputs, simulate, *how)
-        return exact
+        found, kept = self._in_double(rows, inputs, simulate, *how, off=off)
+        return in_single(found, kept)  # type: ignore[return-value]  # columns are never rare
 
     def _in_double(
         self,
-        off: Off | None,
         rows: Tensor,
         inputs: tuple[int, ...],
         simulate: Callable[..., Any],
         *how: Any,
+        off: Off | None = None,
     ) -> Any:
-        """As `_at`, from angles and features on: matrices in float32 have its errors for good."""
+        """As `_at` with results in float64, from angles and features on.
+
+        Matrices in float32 have its errors for good.
+        """
         bandwidth, half_turns, settings = self.bandwidth, self._half_turns, self._settings
         assert half_turns is not None  # only on the CPU rare outcomes raise
+        off = self._off() if off is None else off
         phases = self._turned(self.angles().double(), off)
         factors = math.pi * tuned(half_turns, bandwidth, self.tuned_by)
         data_phases = self._turned_back(factors @ rows.to(factors.dtype).mT, factors, rows)
@@ -285,11 +291,15 @@ class CircuitParameters(nn.Module):
 def in_double(
     simulate: Callable[..., tuple[Tensor, Tensor | None]], *arguments: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """Simulate a circuit of float64 for a layer of float32: amplitudes that enter, and results."""
+    """Simulate a circuit of float64 for a layer of float32, with the amplitudes that enter."""
     exact = [
         each.to(torch.complex128) if isinstance(each, Tensor) and each.is_complex() else each
         for each in arguments
     ]
-    found, kept = simulate(*exact)
+    return simulate(*exact)
+
+
+def in_single(found: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Return such results as the layer has them."""
     single = torch.complex64 if found.is_complex() else torch.float32
     return found.to(single), (None if kept is None else kept.to(torch.float32))

@@ -52,12 +52,17 @@ def require_given_state(layer: object, name: str) -> None:
 
     Raises:
         TypeError: If it is no layer whose photons interfere.
-        ValueError: If a source makes its photons.
+        ValueError: If a source makes its photons, or it follows the shift rule.
     """
     if not isinstance(layer, PhotonicCircuit) or not layer.interferes:
         raise TypeError(
             f"{name} must be a QuantumLayer or a QuantumLayerStack, whose states have amplitudes, "
             f"got {type(layer).__name__}"
+        )
+    if layer.shots is not None and layer.shot_gradient == "shift":
+        raise ValueError(
+            f"{name} must not have shot_gradient='shift', which differentiates in phases alone and "
+            "not in a state: set it to 'exact' or 'score'"
         )
     program = layer.experiment.program
     if program is not None and not program.ideal_source:

@@ -15,6 +15,7 @@ from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.circuit.data_phases import tuned
 from hybridlit.photonics.feature_rows import FeatureRows
 from hybridlit.photonics.fock import FockSpace
+from hybridlit.photonics.kernels.choice import forward_mode, transforming
 from hybridlit.photonics.noise.model import Noise
 from hybridlit.photonics.noise.phases import Off, settings_of
 from hybridlit.photonics.noise.program import Program
@@ -66,12 +67,14 @@ class SampledCircuit(FeatureRows):
 
     def _set_one_by_one(self) -> None:
         """Let every phase shifter be off by itself."""
-        if self._settings is not None:
+        if self._settings_made is not None:
             return
         circuit = self.ansatz.experiment
         noise = circuit.noise if isinstance(circuit.noise, Noise) else Noise()
         components = circuit.circuit_for(self.input_size)
-        self._settings = settings_of(self.lowering, components, self.input_size, noise)
+        with torch.device("cpu"):  # also within a block that makes layers without values
+            made = settings_of(self.lowering, components, self.input_size, noise)
+        self._settings_made = made
         self._set_constants()
 
     def _drawn(
@@ -99,11 +102,12 @@ class SampledCircuit(FeatureRows):
                 "alone: use 'exact' or 'score'"
             )
         wanted = torch.is_grad_enabled()
-        learned = [] if self.noise is None else list(self.noise.parameters())
-        if wanted and any(value.requires_grad for value in learned):
-            raise ValueError(
-                "noise must not be learned with shot_gradient='shift', which differentiates in "
-                f"phases alone, got {self.noise}: use 'exact' or 'score'"
+        if wanted:
+            self._refuse_learned_noise()
+        if wanted and (transforming() or forward_mode()):
+            raise NotImplementedError(
+                "shot_gradient='shift' measures at other phases in a backward pass, which "
+                "torch.func and forward mode have none of: use 'exact' or 'score', or backward()"
             )
         off = self._off()
         with torch.no_grad():
@@ -134,6 +138,14 @@ class SampledCircuit(FeatureRows):
         )
         result: Tensor = Shifted.apply(settings, data, drawn, rule)  # type: ignore[no-untyped-call]
         return result
+
+    def _refuse_learned_noise(self) -> None:
+        learned = [] if self.noise is None else list(self.noise.parameters())
+        if any(value.requires_grad for value in learned):
+            raise ValueError(
+                "noise must not be learned with shot_gradient='shift', which differentiates in "
+                f"phases alone, got {self.noise}: use 'exact' or 'score'"
+            )
 
     def _followers(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], frozenset[int]]:
         """Numbers of the settings that follow parameters, of phases of data, and of splitters."""

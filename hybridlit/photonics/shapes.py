@@ -12,13 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["shaped"]
+from hybridlit.photonics.outcomes import Outcomes
+
+__all__ = ["shaped", "shaped_outcomes"]
 
 
 def shaped(shape: tuple[int, ...], *sources: Tensor, complex_numbers: bool = False) -> Tensor:
     """Return a tensor of a shape on the meta device through which sources get gradients."""
     result: Tensor = _Shaped.apply(shape, complex_numbers, *sources)  # type: ignore[no-untyped-call]
     return result
+
+
+def shaped_outcomes(
+    rows: tuple[int, ...], outcomes: Outcomes, *sources: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Return probabilities (*rows, D), and that of what is kept (*rows), if anything is dropped."""
+    found = shaped((*rows, outcomes.size), *sources)
+    return found, (shaped(rows, *sources) if outcomes.selected else None)
 
 
 class _Shaped(torch.autograd.Function):

@@ -16,7 +16,7 @@ from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.kernels.choice import forward_mode, kernel_for, transforming
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.propagation import probabilities_in_torch
-from hybridlit.photonics.shapes import shaped
+from hybridlit.photonics.shapes import shaped_outcomes
 from hybridlit.photonics.sizes import require_memory, selection_bytes
 from hybridlit.photonics.tracing import recording
 
@@ -61,9 +61,7 @@ def probabilities(
         return traced[0], (traced[1] if outcomes.selected else None)
     *stack, columns, _, batch = data_phases.shape
     if data_phases.is_meta:
-        shapes = [(*stack, batch, outcomes.size)] + [(*stack, batch)] * outcomes.selected
-        found = [shaped(shape, data_phases, interferometers) for shape in shapes]
-        return found[0], (found[1] if outcomes.selected else None)
+        return shaped_outcomes((*stack, batch), outcomes, data_phases, interferometers)
     circuits = math.prod(stack)
     if circuits * batch * outcomes.size > _LARGE:
         require_memory(

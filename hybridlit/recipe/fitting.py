@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from hybridlit.components import photonic_modules
@@ -81,7 +81,7 @@ def fitted(settings: Mapping[str, Any], budget: Budget | str) -> Fitted:
     if fixed is not None:
         line = shapes(*numbers, unbunched)
     else:
-        fits = chosen.refusal(*look(*numbers)) is None
+        fits = _fits(chosen, look, *numbers)
         filling, first = own.n_photons / own.n_modes, own.n_modes if fits else 2
         line = shapes(None, None, unbunched, filling, first)
     try:
@@ -102,6 +102,15 @@ def fitted(settings: Mapping[str, Any], budget: Budget | str) -> Fitted:
         f"{in_digits(cost.states)} states, about {in_bytes(cost.peak_bytes)} and {taken} for a "
         f"training step of {plural(rows, 'row')}.",
     )
+
+
+def _fits(
+    budget: Budget, look: Callable[[int, int], tuple[ModelCost, Experiment]], *numbers: int
+) -> bool:
+    try:
+        return budget.refusal(*look(*numbers)) is None
+    except MemoryError:  # of a source so noisy that not even its plan fits
+        return False
 
 
 def _circuit(model: HybridModule) -> Experiment:

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from inspect import signature
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
@@ -24,12 +23,9 @@ from torch.optim import LBFGS, Optimizer
 from hybridlit.checks import integer
 from hybridlit.components import split_parameters
 from hybridlit.internals.torch_operations import CountedOperations
-from hybridlit.photonics import PhotonicCircuit, QuantumLayer, QuantumLayerStack
-from hybridlit.photonics.fock import FockSpace
-from hybridlit.photonics.kernels.choice import compiled_refuses
-from hybridlit.photonics.sizes import peak_bytes, selection_bytes, table_bytes, transition_bytes
+from hybridlit.photonics import QuantumLayer, QuantumLayerStack
 from hybridlit.photonics.speed import speed
-from hybridlit.photonics.state_sizes import state_bytes
+from hybridlit.photonics.step_sizes import Step
 from hybridlit.undisturbed import undisturbed
 from hybridlit.words import in_bytes, in_digits, in_seconds
 
@@ -97,65 +93,6 @@ def cost_of(model: HybridModule, batch_size: int = 64, sample: Any = None) -> Mo
             ) from error
 
 
-class _Call(NamedTuple):
-    """A call of a photonic layer that simulates probabilities, for so many samples a circuit.
-
-    What enters has `terms`, or is one occupation (0).
-    """
-
-    layer: PhotonicCircuit
-    batch: int
-    terms: int
-
-    @property
-    def circuits(self) -> int:
-        return self.layer.count or 1
-
-    @property
-    def kernel(self) -> str:
-        layer = self.layer
-        refused = compiled_refuses(layer.fock_space, "cpu", layer.phases.dtype)
-        return "torch" if refused else "compiled"
-
-    @property
-    def tables(self) -> tuple[FockSpace, int]:
-        """What layers of one shape share, and its bytes."""
-        space = self.layer.fock_space
-        if self.kernel == "compiled":
-            return space, table_bytes(space)
-        return space, transition_bytes(space, self.layer.phases.element_size())
-
-    @property
-    def hidden(self) -> int:
-        """Bytes beside the tables and the tensors: outcomes, data phases, and their gradients."""
-        layer, samples = self.layer, self.batch * self.circuits
-        space, dtype = layer.fock_space, layer.phases.dtype
-        if self.terms:
-            columns = layer.columns if layer.input_size else 0
-            return state_bytes(space, samples, dtype, terms=self.terms, columns=columns)
-        numbers = space.size
-        if layer.outcomes.rule is not None:  # which torch operations choose
-            numbers += 2 * layer.outcomes.size
-        if self.kernel == "compiled":
-            numbers += layer.columns * layer.experiment.n_modes
-        peak = peak_bytes(
-            space, samples, dtype, self.kernel, layer.recompute,
-            columns=layer.columns, circuits=self.circuits,
-            inputs=sum(1 for photons in layer.experiment.mean_photons if photons),
-        )  # fmt: skip
-        if layer.outcomes.rule is not None:
-            peak += selection_bytes(layer.outcomes.size, samples, layer.phases.dtype)
-        return peak - 2 * samples * numbers * layer.phases.element_size() - self.tables[1]
-
-    @property
-    def seconds(self) -> float | None:
-        if self.kernel != "compiled" or self.terms:  # another computation than was measured
-            return None
-        layer, samples = self.layer, self.batch * self.circuits
-        own = speed(layer.phases.dtype)
-        return own.of_simulation(layer.fock_space, samples, layer.columns)
-
-
 def _cost(model: HybridModule, rows: int, sample: Any) -> ModelCost:
     groups = split_parameters(model)
     counts = {
@@ -165,7 +102,7 @@ def _cost(model: HybridModule, rows: int, sample: Any) -> ModelCost:
     optimizer = model.make_optimizer()
     model.train()
     _step(model, optimizer, rows, sample, [])  # makes what optimizers and caches keep
-    calls: list[_Call] = []
+    calls: list[Step] = []
     with CountedOperations() as counted, _noted(model, calls):
         forward = _step(model, optimizer, rows, sample, calls)
     kept = [*model.parameters(), *model.buffers()]
@@ -174,25 +111,35 @@ def _cost(model: HybridModule, rows: int, sample: Any) -> ModelCost:
     own = speed(torch.promote_types(model.dtype, torch.float32))  # type: ignore[arg-type]
     times: list[float | None] = [own.of_operations(counted.count, counted.flops, counted.written)]
     # a call in the backward pass is one that is made again, without a gradient of its own
-    again = [None if each.seconds is None else each.seconds / 3 for each in calls[forward:]]
-    times += [each.seconds for each in calls[:forward]] + again
+    taken = [each.seconds(speed(each.dtype)) for each in calls]
+    times += taken[:forward] + [None if each is None else each / 3 for each in taken[forward:]]
     if isinstance(optimizer, LBFGS):  # steps and differences of gradients, and some vectors
         [group] = optimizer.param_groups
         held += (2 * group["history_size"] + 4) * sum(p.nbytes for p in group["params"])
         times.append(None)
-    shared = sum(dict(each.tables for each in calls).values())
+    tables: dict[Hashable, int] = {}
+    for each in calls:
+        tables |= each.tables
     return ModelCost(
         parameters=sum(counts.values()),
         photonic_parameters=counts["photonic"],
-        states=sum(each.circuits * each.layer.fock_space.size for each in calls[:forward]),
-        peak_bytes=held + counted.peak + shared + sum(each.hidden for each in calls[:forward]),
+        states=sum(each.circuits * each.states for each in calls[:forward]),
+        peak_bytes=held
+        + counted.peak
+        + sum(tables.values())
+        + sum(_hidden(each) for each in calls[:forward]),
         seconds=None if None in times else sum(filter(None, times)),
         batch_size=rows,
     )
 
 
+def _hidden(step: Step) -> int:
+    """Bytes of a circuit beside its tables and the tensors that are counted."""
+    return step.peak - step.tensors - sum(step.tables.values())
+
+
 def _step(
-    model: HybridModule, optimizer: Optimizer, rows: int, sample: Any, calls: Sequence[_Call]
+    model: HybridModule, optimizer: Optimizer, rows: int, sample: Any, calls: Sequence[Step]
 ) -> int:
     """Make a training step without numbers, and return how many calls its forward pass has made."""
     model.zero_grad()
@@ -236,22 +183,13 @@ def _of(tensor: Tensor, rows: int) -> Tensor:
 
 
 @contextmanager
-def _noted(model: HybridModule, calls: list[_Call]) -> Iterator[None]:
+def _noted(model: HybridModule, calls: list[Step]) -> Iterator[None]:
     """Note each call of a photonic layer that simulates probabilities."""
 
     def note(layer: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        call = signature(layer.forward).bind(*given, **named).arguments
-        state, superposition = call.get("state"), layer.experiment.superposition
-        if state is None and not layer.ansatz.needs_amplitudes:
-            return
-        batch = 1  # without data one sample serves all
-        if layer.input_size:
-            samples: int = call["x"].numel() // layer.input_size
-            batch = samples // layer.count if call.get("each") else samples
-        terms = 0 if superposition is None else len(superposition.terms)
-        if state is not None:
-            batch, terms = max(batch, state.shape[:-1].numel()), state.shape[-1]
-        calls.append(_Call(layer, batch, terms))
+        step = Step.of_call(layer, given, named)
+        if step is not None:
+            calls.append(step)
 
     hooks = [
         module.register_forward_pre_hook(note, with_kwargs=True)

@@ -31,13 +31,15 @@ from hybridlit.photonics import Experiment, Noise, QuantumLayer
 RESULTS = Path(__file__).parent / "results"
 TOLERANCE = 1e-4  # float32
 
-NOISES: dict[str, tuple[dict[str, float], str]] = {
+NOISES: dict[str, tuple[dict[str, float | bool], str]] = {
     "loss": ({"transmittance": 0.7}, "8,4,16 8,4,256"),
     "indistinguishability": ({"indistinguishability": 0.9}, "8,4,16"),
     "loss and indistinguishability": (
         {"transmittance": 0.7, "indistinguishability": 0.9},
         "8,4,16 8,4,256",
     ),
+    # alone, MerLin's second photons interfere whatever g2_distinguishable says; Perceval's do not
+    "g2": ({"g2": 0.02, "g2_distinguishable": False}, "6,3,16"),
     "loss, indistinguishability and g2": (
         {"transmittance": 0.7, "indistinguishability": 0.9, "g2": 0.02},
         "6,3,16",
@@ -71,7 +73,7 @@ def run(call: Callable[[Tensor], Tensor], phases: Tensor, x: Tensor, weights: Te
     return Run(forward, gradients)
 
 
-def noisy(work: Task, noise: dict[str, float]) -> QuantumLayer:
+def noisy(work: Task, noise: dict[str, float | bool]) -> QuantumLayer:
     """Return the layer of a task under noise."""
     layer = work.layer
     space = layer.fock_space
@@ -84,7 +86,9 @@ def noisy(work: Task, noise: dict[str, float]) -> QuantumLayer:
     return made
 
 
-def merlin_run(work: Task, noise: dict[str, float], ours: QuantumLayer) -> tuple[Run, list[int]]:
+def merlin_run(
+    work: Task, noise: dict[str, float | bool], ours: QuantumLayer
+) -> tuple[Run, list[int]]:
     """Return MerLin's passes, with our weights, and the places of its phases in ours."""
     import merlin
     import perceval as pcvl

@@ -35,6 +35,7 @@ def main(folder: Path = HERE / "results", readme: Path = HERE / "README.md") -> 
         "claims": claims,
         "states": states,
         "noise": noise,
+        "shots": shots,
     }
     for name, table in tables.items():
         marks = re.compile(f"(<!-- {name} -->\n).*(<!-- /{name} -->)", re.DOTALL)
@@ -182,6 +183,25 @@ def noise(folder: Path) -> str:
         f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
         "| noise | modes, photons, batch | what, and beside | noisy ms | other ms | ratio | "
         "quartiles |\n|---|---|---|---|---|---|---|\n" + "".join(rows)
+    )
+
+
+def shots(folder: Path) -> str:
+    """Return the table of counts drawn, against MerLin's sampler, as Markdown."""
+    result = _load(folder / "shots.json")
+    if result is None:
+        return "Not measured.\n"
+    rows = [
+        f"| {point['point'].replace(',', ', ')} | {point['shots']:,} | "
+        f"{rounded(point['times']['ours_ms'])} | {rounded(point['times']['peer_ms'])} | "
+        f"**{rounded(point['times']['ratio'])}** | "
+        f"{' to '.join(rounded(end) for end in point['times']['ratio_quartiles'])} |\n"
+        for point in result["points"]
+    ]
+    return (
+        f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
+        "| modes, photons, rows | shots a row | hybridlit ms | MerLin ms | ratio | quartiles |\n"
+        "|---|---|---|---|---|---|\n" + "".join(rows)
     )
 
 

@@ -89,12 +89,15 @@ def test_counts_of_parameters():
 @pytest.mark.parametrize("count", [None, 2])
 def test_the_circuit_and_its_phases_are_kept(count):
     original = layer(count=count)
+    original.shots, original.shot_gradient = 50, "score"
     other = applied(original, "distinguishable")[2]
     assert torch.equal(other.phases, original.phases)
     assert torch.equal(other.readout.weight, original.readout.weight)
     single = applied(original, "single_photon")[2]
     assert single.input_state == (1, 0, 0, 0) and original.input_state == (1, 0, 1, 0)
     assert torch.equal(single.phases, original.phases)
+    for each in (other, single):  # seen as often
+        assert (each.shots, each.shot_gradient) == (50, "score")
     x = torch.rand(4, 2)
     if count is None:
         assert torch.equal(single.unitary(x), original.unitary(x))
@@ -143,6 +146,11 @@ def test_nothing_is_changed_in_the_hybrid():
             layer(input_state={(1, 1, 0, 0): 1, (0, 0, 1, 1): 1}),
             "distinguishable",
             "2 gets a superposition, whose terms interfere",
+        ),
+        (
+            layer(noise={"indistinguishability": 0}),
+            "distinguishable",
+            "2 has photons that do not interfere with one another anyway",
         ),
         (mark_photonic(nn.Linear(2, 3)), "distinguishable", "what 2, a Linear, simulates is not"),
         (mark_photonic(nn.Flatten(0)), "mlp", "does not map one tensor"),

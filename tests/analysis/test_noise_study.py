@@ -1,6 +1,7 @@
 """What a model scores on hardware: against the same by hand."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,6 +101,16 @@ def test_what_it_prints_and_draws(model, data):
     assert [label.get_text() for label in counted.get_xticklabels()] == ["10", "1,000"]
     [whole] = [line for line in strong.lines if line.get_linestyle() == "--"]
     assert whole.get_ydata()[0] == study.whole.mean
+
+
+def test_what_takes_nothing_is_not_called_the_worst(model, data):
+    study = noise_study(model, data, NOISE, strengths=[1], shots=[])
+    for loss, said in [(0.1, "alone, which takes the most,"), (-0.1, "No source alone takes any.")]:
+        found = [
+            replace(each, loss=replace(each.loss, mean=loss, low=loss - 0.2, high=loss + 0.2))
+            for each in study.found
+        ]
+        assert said in replace(study, found=found).conclusion
 
 
 def test_what_cannot_be_measured_is_left_out_with_the_reason(data):

@@ -33,7 +33,8 @@ def trained(tmp_path_factory):
 
 def test_a_report_of_all_that_there_is(trained, capsys):
     before = torch.load(trained, weights_only=True)["state_dict"]
-    main(["analyze", f"--ckpt={trained}", "--seeds=2", "--arms=[linear,untrained]"])
+    flags = ["--seeds=2", "--arms=[linear,untrained]", "--noise=demo"]
+    main(["analyze", f"--ckpt={trained}", *flags])
     path, verdict = (Path(line) for line in capsys.readouterr().out.split())
     assert verdict == path.with_suffix(".json") and verdict.is_file()
     assert path == trained.parents[1] / "report.html"
@@ -44,6 +45,7 @@ def test_a_report_of_all_that_there_is(trained, capsys):
         "What it costs",
         "When a path fails",
         "What it contributes",
+        "What remains on hardware",
     ):
         assert f"<h2>{heading}</h2>" in page
     for word in ("quantum_layer", "linear", "untrained", "permutation", "reinitialised"):
@@ -61,7 +63,8 @@ def test_a_report_of_all_that_there_is(trained, capsys):
 
 def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     out = tmp_path / "report.md"
-    main(["analyze", f"--ckpt={trained}", "--retrain=false", f"--out={out}", "--batches=2"])
+    flags = ["--retrain=false", f"--out={out}", "--batches=2", "--noise={transmittance: 0.3}"]
+    main(["analyze", f"--ckpt={trained}", *flags])
     files = [Path(line) for line in capsys.readouterr().out.split()]
     assert files[0] == out and all(file.is_file() for file in files)
     text = out.read_text()
@@ -70,18 +73,24 @@ def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     assert "relies on" in text or "rely on" in text or "inconclusive" in text
     assert "## When to trust it" in text and "Expected calibration error of the " in text
     assert "| quantum_layer | lost |" in text and "no earlier checkpoint" in text
+    noise = text.partition("## What remains on hardware")[2].partition("\n## ")[0]
+    assert "| transmittance | 0.5 |" in noise and "indistinguishability" not in noise
+    assert "| none |  | 100 |" in noise and "Strength 1 is transmittance=0.3." in noise
+    assert "Score under noise" in noise and "Left out" not in noise
     assert "| helps |" not in text and "| SVC |" in text and "| constant answer |" in text
 
 
 def test_a_report_says_with_what_it_was_made(trained, tmp_path, capsys):
     out = tmp_path / "a report.md"
     flags = ["--retrain=false", "--batches=2", "--margin=0.02", "--baselines=false"]
+    flags.append("--noise=null")
     main(["analyze", f"--ckpt={trained}", f"--out={out}", *flags])
     text = out.read_text()
     command = text.partition("## How this was made\n\n```\n")[2].partition("\n```")[0]
     wanted = ["hybridlit", "analyze", f"--ckpt={trained}", f"--out={out}", *flags]
     assert sorted(shlex.split(command)) == sorted(wanted)
     assert "| SVC |" not in text and "| constant answer |" in text
+    assert "hardware" not in text
 
 
 @pytest.mark.parametrize(
@@ -92,6 +101,8 @@ def test_a_report_says_with_what_it_was_made(trained, tmp_path, capsys):
         (["--seeds=1"], "seeds"),
         (["--arms=[]"], "arms must name some of"),
         (["--max_epochs=0"], "max_epochs must be at least 1, got 0"),
+        (["--noise=ascela"], "noise must be one of ['ascella', 'belenos', 'demo'], got 'ascela'"),
+        (["--noise={transmitance: 0.3}"], "each field of noise must be one of"),
         (["--batches=0"], "batches must be at least 1, got 0"),
         (["--ckpt=nowhere/checkpoints/last.ckpt"], "nowhere"),
     ],

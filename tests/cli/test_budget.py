@@ -140,6 +140,8 @@ def test_a_plan_is_of_the_largest_circuit(capsys):
 
 def test_a_plan_of_a_recipe_builds_nothing(capsys):
     recipes = Path(__file__).parents[2] / "recipes"
+    main(["plan", "--config", str(recipes / "digits_noisy.yaml")])
+    assert "120 by [0,1,2,3,4,5,6,7]==3" in capsys.readouterr().out
     main(["plan", "--config", str(recipes / "iris_circuit.yaml"), "--batch", "16"])
     found = capsys.readouterr().out
     assert found.startswith("quantum_layer: 4 modes, 2 photons, fock space, batch of 16, float32")

@@ -141,6 +141,32 @@ def test_noise_of_the_processor_counts_before_that_of_the_layer():
         evaluate(apart, x, computer, progress=False)
 
 
+def test_results_that_are_kept_are_those_of_one_noise_and_one_state(tmp_path):
+    learned = {"indistinguishability": 0.5, "trainable": ["indistinguishability"]}
+    layer, x = layer_of(noise=learned), torch.rand(1, 2, **DOUBLE)
+
+    def outputs(layer, processor="SLOS"):
+        return evaluate(layer, x, processor, folder=tmp_path, progress=False).outputs
+
+    first = outputs(layer)
+    computer = pcvl.SimulatedComputer("SLOS")
+    computer.noise = pcvl.NoiseModel(indistinguishability=0.2)
+    assert (outputs(layer, computer) - first).abs().max() > 1e-3
+    with torch.no_grad():
+        layer.noise.learned["indistinguishability"].add_(1)
+    torch.testing.assert_close(outputs(layer), layer(x), rtol=0, atol=1e-9)
+    assert (layer(x) - first).abs().max() > 1e-3
+    for amplitude in (1.0, 1.0000001):  # the same to as many digits as are shown
+        state = {(1, 1, 0): amplitude, (0, 1, 1): 1j}
+        layer = layer_of(input_state=state, n_photons=None)
+        torch.testing.assert_close(outputs(layer), layer(x), rtol=0, atol=1e-12)
+
+
+def test_no_rows_are_no_jobs():
+    found = evaluate(layer_of(outputs=2), torch.zeros(0, 2, **DOUBLE), "SLOS", progress=False)
+    assert found.outputs.shape == (0, 2) and found.estimate.jobs == 0
+
+
 # --- remote -----------------------------------------------------------------------------------
 
 
@@ -323,6 +349,46 @@ def test_the_shift_rule_gives_the_gradient_of_the_layer(name):
         found.append([x.grad, *(p.grad for p in each.parameters())])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(other, one, rtol=0, atol=1e-9)
+
+
+def test_the_shift_rule_knows_of_second_photons_and_of_what_is_dropped_here():
+    computer = pcvl.SimulatedComputer("SLOS")
+    computer.noise = pcvl.NoiseModel(g2=0.2)
+    hardware = ML.HardwareLayer.from_layer(
+        layer_of(1, computation_space="unbunched"), processor=computer
+    )
+    # it counts clicks of up to four photons, of which those of two modes are kept
+    seen = {"noise": {"g2": 0.2}, "detectors": "threshold", "postselect": "[0,1,2]==2"}
+    layer = layer_of(1, **seen)
+    x, weights = torch.full((1, 1), 0.4, **DOUBLE), torch.rand(3, **DOUBLE)
+    for each in (layer, hardware):
+        (each(x) @ weights).sum().backward()
+    torch.testing.assert_close(hardware(x), layer(x), rtol=0, atol=1e-9)
+    torch.testing.assert_close(hardware.phases.grad, layer.phases.grad, rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match="noise is that of SLOS, whatever the layer has"):
+        hardware.with_noise("demo")
+
+
+def test_a_layer_on_a_processor_goes_under_noise_but_does_not_learn_it():
+    layer, x = layer_of(), torch.rand(1, 2, **DOUBLE)
+    hardware = ML.HardwareLayer.from_layer(layer).with_noise("demo")
+    expected = layer.with_noise("demo")(x)
+    torch.testing.assert_close(hardware(x), expected, rtol=0, atol=1e-9)
+    hardware.noise.learn("g2")
+    with pytest.raises(ValueError, match="noise must not be learned with shot_gradient='shift'"):
+        hardware(x)
+
+
+def test_the_gradient_of_few_shots_is_not_drawn_with_them():
+    """Of f squared it is 2 f times an estimate that knows nothing of f."""
+    layer = ML.HardwareLayer.from_layer(
+        layer_of(1, computation_space="unbunched"), shots=1, processor="SLOS"
+    )
+    asked = []
+    seen = layer._measuring.seen
+    layer._measuring.seen = lambda *given: asked.append(seen(*given)) or asked[-1]
+    layer(torch.rand(2, 1, **DOUBLE)).square().sum().backward()
+    assert [len(each.counts) for each in asked] == [2, 2 * 4 * layer.phases.numel(), 2]
 
 
 def test_a_template_trains_on_a_processor():

@@ -248,14 +248,20 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "callbacks/evaluation_pictures.py",
+        "callbacks/measuring/first_loader.py",
         "callbacks/test_evaluation_pictures.py",
         [
             (
-                "if dataloader_idx == 0 and not trainer.sanity_checking and",
-                "if dataloader_idx == 0 and",
+                "if dataloader_idx == 0 and not trainer.sanity_checking:",
+                "if dataloader_idx == 0:",
                 "rows of the check before training are shown as the first epoch",
             ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/evaluation_pictures.py",
+        "callbacks/test_evaluation_pictures.py",
+        [
             (
                 "targets.detach()[:room].clone()",
                 "targets.detach()[-room:].clone()",

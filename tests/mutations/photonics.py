@@ -234,6 +234,95 @@ MUTATIONS = [
                 "terms = terms * (weight > 0)",
                 "pass",
                 "photons enter full modes, of outcome 0",
+                "photonics/test_light_kernel.py",
+            ),
+            (
+                ".sum(0) / (left + 1)",
+                ".sum(0)",
+                "in torch operations photons are lost too often",
+                "photonics/test_light_kernel.py",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/noise/values.py",
+        "photonics/noise/test_closed_forms.py photonics/noise/test_brute_force.py",
+        [
+            (
+                'values["indistinguishability"] ** 0.5',
+                'values["indistinguishability"] ** 1.0',
+                "photons are alike with the probability that two of them are",
+                "photonics/noise/test_closed_forms.py::test_two_photons_at_a_splitter",
+            ),
+            (
+                "math.comb(photons, left) * kept**left",
+                "kept**left",
+                "photons are lost in one order only",
+                "photonics/noise/test_closed_forms.py::test_how_many_photons_arrive",
+            ),
+            (
+                "return product * brightness / (1 - product + (1 - 2 * product) ** 0.5)",
+                "return product * brightness / 2",
+                "second photons only to first order in g2",
+                "photonics/noise/test_closed_forms.py::test_how_often_there_are_two_photons",
+            ),
+            (
+                "found += [1 - two * transmittance, two * transmittance]",
+                "found += [1 - two, two]",
+                "second photons are never lost",
+                "photonics/noise/test_closed_forms.py::test_loss_commutes_with_the_circuit",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/noise/detectors.py",
+        "photonics/noise/test_closed_forms.py::test_wires_from_one_to_many",
+        [
+            (
+                "another = (count - clicks + 1) / count",
+                "another = (count - clicks) / count",
+                "the last wire never shows a photon",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/noise/shots.py",
+        "photonics/noise/test_shots.py",
+        [
+            (
+                "return weighted - found * weighted.sum(-1, keepdim=True)",
+                "return weighted",
+                "score functions without a baseline",
+                "::test_a_baseline_makes_the_score_gradient_steadier",
+            ),
+            (
+                "second = drawn_counts(probabilities, shots).to(probabilities.dtype) / shots",
+                "second = found",
+                "score functions of the shots whose loss it is, which are biased",
+                "::test_the_score_gradient_is_unbiased",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/noise/phases.py",
+        "photonics/noise/test_phase_noise.py",
+        [
+            (
+                "return found + (phases - given)  # straight through",
+                "return found",
+                "phases that are set in steps are never learned",
+                "::test_the_gradient_goes_straight_through_steps",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/sampled.py",
+        "photonics/noise/test_shift_gradient.py::test_without_shot_noise_it_is_exact",
+        [
+            (
+                "ratio = share / kept",
+                "pass",
+                "the shift rule forgets how much is kept at other phases",
             ),
         ],
     ),

@@ -613,18 +613,24 @@ MUTATIONS = [
         "templates/test_cost.py",
         [
             (
-                "shared = sum(dict(each.tables for each in calls).values())",
-                "shared = sum(size for _, size in (each.tables for each in calls))",
+                "tables |= each.tables",
+                "tables |= {object(): size for size in each.tables.values()}",
                 "layers of a shape have tables of their own",
             ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/step_sizes.py",
+        "templates/test_cost.py",
+        [
             (
-                'batch = samples // layer.count if call.get("each") else samples',
+                'batch = samples // circuits if call.get("each") else samples',
                 "batch = samples",
                 "circuits with features of their own get those of all",
             ),
             (
-                "return peak - 2 * samples * numbers",
-                "return peak - samples * numbers",
+                "return 2 * self.samples * numbers",
+                "return self.samples * numbers",
                 "probabilities count twice",
             ),
         ],

@@ -210,6 +210,16 @@ def test_double_precision_takes_more():
         (dict(budget="1MiB", circuit=[]), ValueError, "circuit is of a given number of modes"),
         (dict(budget="1MiB", n_mode=3), TypeError, "n_mode"),
         (
+            dict(budget="1GiB", n_photons=3, postselect="dual_rail"),
+            ValueError,
+            "n_photons=3 leaves nothing to choose: leave both out",
+        ),
+        (
+            dict(budget="1TiB", n_photons=40, noise={"indistinguishability": 0.9}),
+            ValueError,
+            "no circuit is within the budget 1 TiB: 40 photons that are partly alike in 41 modes",
+        ),
+        (
             dict(budget="9 parameters", reservoir_mode=True),
             ValueError,
             "does not limit this circuit",
@@ -219,6 +229,15 @@ def test_double_precision_takes_more():
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         Experiment.largest(**arguments)
+
+
+def test_what_not_even_the_plan_of_its_light_fits_is_too_large(monkeypatch):
+    """Of noise, not of the budget: the last circuit before it."""
+    monkeypatch.setattr("hybridlit.photonics.noise.program._MOST_SETS", 100)
+    noise = {"indistinguishability": 0.9}
+    found = Experiment.largest("1TiB", n_modes=12, input_size=2, noise=noise)
+    assert found.n_photons == 6  # of which 2**6 sets are partly alike
+    assert Experiment.largest("1TiB", postselect="dual_rail", n_modes=8, n_photons=4).rule
 
 
 def test_a_circuit_that_no_longer_keeps_its_states_may_fit_where_a_smaller_one_does_not():

@@ -22,6 +22,7 @@ from hybridlit.photonics import (
     QuantumLayer,
     QuantumLayerStack,
     sizes as memory,
+    step_sizes,
     tables,
     use_kernel,
 )
@@ -339,7 +340,7 @@ def test_available_memory_is_below_the_limit_of_the_process():
 def test_plan_says_fits_of_what_surely_does(capsys, monkeypatch, free, verdict):
     """The estimate of memory may be 15 % too low."""
     needed = estimate(Experiment("series", 14, 6), 13, 64, calibrate=False).peak_bytes
-    for module in (memory, sys.modules["hybridlit.cli.plan"]):
+    for module in (memory, step_sizes, sys.modules["hybridlit.cli.plan"]):
         monkeypatch.setattr(module, "available_memory", lambda: int(free * needed))
     plan(14, 6)
     assert capsys.readouterr().out.splitlines()[-1].startswith(verdict)

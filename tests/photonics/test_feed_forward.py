@@ -297,6 +297,30 @@ def test_readouts_and_postselection_of_the_whole():
     torch.testing.assert_close(some(x, 2 * state), some(x, state))
 
 
+def test_what_is_too_rare_for_float32_is_mixed_in_float64():
+    """Meshes that keep nearly all light in its mode, whatever the features and the branch."""
+    first = layer(2, 3, 2, input_state=(2, 0, 0)).float()
+    with torch.no_grad():
+        first.phases[..., 0] = torch.pi  # in float32, 9e-8 beyond
+    rare = FeedForward(
+        first, [0], lambda found: layer(2, 2, 1).float(), output_mapping_strategy="none",
+        postselect="[0]==1",
+    )  # fmt: skip
+    exact = copy.deepcopy(rare).double()
+    x = rows(5, 2).float().requires_grad_()
+    y = x.detach().double().requires_grad_()
+    kept = rare.success_probability(x)
+    assert 0 < kept.min() and kept.max() < 1e-11
+    torch.testing.assert_close(kept, exact.success_probability(y).float())
+    got, expected = rare(x), exact(y)
+    torch.testing.assert_close(got, expected.float())
+    for each in (got, expected):
+        each[:, 0].square().sum().backward()
+    torch.testing.assert_close(x.grad, y.grad.float(), rtol=1e-4, atol=1e-6)
+    for own, other in zip(rare.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad.float(), rtol=1e-4, atol=1e-6)
+
+
 def test_without_data_and_with_data_behind_only():
     first, second = layer(0, 3, 2), phase([1.0])
     assert FeedForward(first, [0], lambda found: phase(), output_mapping_strategy="none")(

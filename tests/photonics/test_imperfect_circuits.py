@@ -93,14 +93,63 @@ def test_what_is_learned_later_is_copied_as_well():
     first.noise.learn("indistinguishability")
     with torch.no_grad():
         first.noise.learned["indistinguishability"].add_(1)
-    copies = [
-        QuantumLayerStack.from_layers([first]).layers()[0],
-        copy.deepcopy(first),
-        DistinguishableLayer.from_layer(first),
-    ]
+    copies = [QuantumLayerStack.from_layers([first]).layers()[0], copy.deepcopy(first)]
     for made in copies:
         assert made.noise.present == first.noise.present
     torch.testing.assert_close(copies[0](x()), first(x()))
+
+
+def test_without_interference_nothing_is_learned_of_it():
+    """Each parameter has a gradient; a state that has another one is taken all the same."""
+    both = Noise(
+        transmittance=0.7,
+        indistinguishability=0.9,
+        trainable=["transmittance", "indistinguishability"],
+    )
+    first = layer(noise=both)
+    with torch.no_grad():
+        first.noise.learned["transmittance"].add_(1)
+    first.noise.learned["transmittance"].requires_grad_(False)
+    stack = QuantumLayerStack.from_layers([first, copy.deepcopy(first)])
+    for made in (
+        layer(noise=both, kind=DistinguishableLayer),
+        DistinguishableLayer.from_layer(first),
+        DistinguishableLayerStack.from_stack(stack),
+    ):
+        assert [name for name, _ in made.noise.named_parameters()] == ["learned.transmittance"]
+        made.requires_grad_(True)
+        made(x()).square().sum().backward()
+        assert all(value.grad.abs().sum() > 0 for value in made.parameters())
+        with pytest.raises(ValueError, match="indistinguishability must not be learned where ph"):
+            made.noise.learn("indistinguishability")
+    apart = DistinguishableLayer.from_layer(first)
+    assert torch.equal(apart.noise.transmittance, first.noise.transmittance)
+    assert not apart.noise.learned["transmittance"].requires_grad
+    apart.load_state_dict(first.state_dict())
+    with pytest.raises(RuntimeError, match=r"noise\.learned\.indist"):
+        first.load_state_dict(apart.state_dict())
+
+
+def test_of_superpositions_it_is_learned_what_is_lost():
+    state = {(1, 1, 0, 0): 0.6, (0, 1, 0, 1): 0.8j}
+    fields = {"n_photons": None, "input_state": state}
+    given = Noise(0.9, 0.7, trainable=["brightness", "transmittance"])
+    made, later = layer(noise=given, **fields), layer(noise=Noise(0.9, 0.7), **fields)
+    later.noise.learn("brightness", "transmittance")
+    assert torch.equal(later(x()), made(x()))
+    made, rows = made.double(), x().double()
+    names = [name for name, _ in made.noise.named_parameters()]
+    assert names == [name for name, _ in later.noise.named_parameters()] and len(names) == 2
+    start = [value.detach().clone().requires_grad_() for value in made.noise.parameters()]
+
+    def outputs(*values):
+        now = {f"noise.{name}": value for name, value in zip(names, values, strict=True)}
+        return torch.func.functional_call(made, now, (rows,))
+
+    assert torch.autograd.gradcheck(outputs, start, atol=1e-7, rtol=1e-6)
+    for name in ("indistinguishability", "g2"):
+        with pytest.raises(ValueError, match=f"{name} must lie between 0 and"):
+            later.noise.learn(name)
 
 
 def test_without_interference_loss_and_detectors_stay():
@@ -134,6 +183,22 @@ def test_states_that_enter_may_lose_photons_but_have_no_source():
     assert lossy(torch.rand(5, 7)).shape == (5, 3)
     with pytest.raises(ValueError, match="noise of a source needs photons in each mode"):
         AmplitudeEncoding(4, layer())
+
+
+@pytest.mark.parametrize("noise", [None, Noise(transmittance=0.5)])
+def test_states_that_enter_may_be_counted(noise):
+    counted = AmplitudeEncoding(4, layer(noise=noise))
+    rows = torch.rand(5, 7, requires_grad=True)
+    exact = counted(rows)
+    counted.layer.shots, counted.layer.shot_gradient = 10**6, "score"
+    found = counted(rows)
+    assert not torch.equal(found, exact)
+    torch.testing.assert_close(found, exact, rtol=0, atol=0.02)
+    found.square().sum().backward()
+    assert rows.grad.abs().sum() > 0
+    counted.layer.shot_gradient = "shift"
+    with pytest.raises(ValueError, match="layer must not have shot_gradient='shift'"):
+        AmplitudeEncoding(4, counted.layer)
 
 
 def test_a_layer_says_what_is_imperfect():

@@ -387,6 +387,22 @@ def test_a_state_dict_knows_its_superposition():
     assert "input_state={(2, 0, 0, 0)" in repr(one)
 
 
+def test_unbunched_states_are_kept_by_how_many_photons_they_show():
+    """All of two photons: what is kept without a number as well."""
+    given = dict(input_state={(1, 1, 0, 0): 1, (0, 0, 1, 1): 1j}, computation_space="unbunched")
+    one, other = (
+        QuantumLayer(
+            2, n_modes=4, output_mapping_strategy="none", dtype=torch.float64, **given, **kept
+        )
+        for kept in ({}, {"min_detected_photons": 2})
+    )
+    other.load_state_dict(dict(one.state_dict()), strict=False)
+    x = torch.rand(5, 2, dtype=torch.float64)
+    assert list(one.outcomes) == list(map(tuple, other.outcomes.states.tolist()))
+    torch.testing.assert_close(other(x), one(x))
+    torch.testing.assert_close(other.success_probability(x), one.success_probability(x))
+
+
 def test_what_cannot_fit_is_refused_with_what_would(monkeypatch):
     one = layer(dtype=torch.float32, n_modes=10, n_photons=5, features=9)
     state = torch.zeros(2002, dtype=torch.complex64)

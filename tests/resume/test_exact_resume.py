@@ -181,7 +181,19 @@ CASES = {
             shot_gradient="score",
         ),
     ),
+    "phases with errors, a device that is learned": dict(
+        every=3,
+        model=lambda: under(
+            {"phase_error": 0.1, "transmittance": 0.7, "trainable": ["transmittance"]}
+        ),
+    ),
+    "phases in steps": dict(every=3, model=lambda: under({"phase_imprecision": 0.3})),
 }
+
+
+def under(noise):
+    circuit = dict(circuit_type="series", n_modes=4, n_photons=2, noise=noise)
+    return Noisy(5, 3, experiment=circuit, dropout=0.3)
 
 
 @pytest.mark.slow

@@ -251,9 +251,11 @@ def _changed(circuit: QuantumLayer | QuantumLayerStack, **fields: Any) -> nn.Mod
     else:
         other = QuantumLayer(*sizes, **given)
     if other.noise is not None and circuit.noise is not None:
-        other.noise.learn(*circuit.noise.learned)
+        other.noise.learn_like(circuit.noise)
         other.noise.load_state_dict(circuit.noise.state_dict())
     other.to(circuit.phases)
+    other.recompute = circuit.recompute
+    other.shots, other.shot_gradient = circuit.shots, circuit.shot_gradient
     for own, drawn in ((other.phases, circuit.phases), (other.bandwidth, circuit.bandwidth)):
         if own is not None and drawn is not None:
             own.data.copy_(drawn)
@@ -267,6 +269,9 @@ def _known_circuit(name: str, module: nn.Module) -> QuantumLayer | QuantumLayerS
     assert isinstance(module, (QuantumLayer, QuantumLayerStack))
     if module.experiment.n_photons == 1:
         raise DoesNotApply(f"{name} has one photon, which has none to interfere with")
+    program = module.experiment.program
+    if program is not None and program.alike == "none" and program.apart:
+        raise DoesNotApply(f"{name} has photons that do not interfere with one another anyway")
     readout = module.ansatz.readout
     if not module.ansatz.needs_amplitudes and readout.distinguishable is None:
         raise DoesNotApply(

@@ -18,22 +18,21 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hybridlit.analysis.evaluation import tensors_in
-from hybridlit.analysis.recording import Call, recorded
+from hybridlit.analysis.recording import recorded
 from hybridlit.photonics import PhotonicCircuit
-from hybridlit.photonics.kernels.choice import kernel_for
-from hybridlit.photonics.sizes import kept_bytes, scratch_bytes, table_bytes, transition_bytes
+from hybridlit.photonics.step_sizes import Step
 
 __all__ = ["Bytes", "StepMemory", "bytes_in_use", "called_circuits", "held_bytes", "nothing_kept"]
 
@@ -45,36 +44,19 @@ _DEVICE_TYPES = {"cpu": 0, "cuda": 1}  # as a trace numbers them
 
 @dataclass(frozen=True)
 class _Circuit:
-    """A photonic layer, the samples it gets for each row, and the kernel that simulates them."""
+    """A photonic layer, and what it simulates in a step of some rows."""
 
     layer: PhotonicCircuit
-    per_row: float
-    kernel: str
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Columns of data phases and occupied input modes."""
-        means = self.layer.experiment.mean_photons
-        return self.layer.columns, sum(1 for photons in means if photons)
-
-    @property
-    def tables(self) -> int:
-        space = self.layer.fock_space
-        if self.kernel == "compiled":
-            return table_bytes(space)
-        return transition_bytes(space, self.layer.phases.element_size())
+    step: Step
+    rows: int
 
     def kept(self, rows: int) -> int:
-        layer = self.layer
-        if self.kernel == "torch":  # what it keeps are tensors, which are recorded
+        step, samples = self.step, self.step.samples
+        if step.kernel == "torch":  # what it keeps are tensors, which are recorded
             return 0
-        batch, circuits, dtype = round(rows * self.per_row), layer.count or 1, layer.phases.dtype
-        return kept_bytes(layer.fock_space, batch, dtype, *self.shape, layer.recompute, circuits)
-
-    def scratch(self) -> int:
-        if self.kernel == "torch":
-            return 0
-        return scratch_bytes(self.layer.fock_space, self.layer.phases.dtype, *self.shape)
+        if samples > step.circuits:  # else all rows have the same
+            samples = round(samples * rows / self.rows)
+        return replace(step, samples=samples, recompute=self.layer.recompute).kept
 
 
 @dataclass(frozen=True)
@@ -114,7 +96,7 @@ class StepMemory:
     @property
     def working(self) -> int:
         """Working memory of the compiled kernel; layers run one after another."""
-        return self.threads * max((circuit.scratch() for circuit in self.circuits), default=0)
+        return self.threads * max((circuit.step.scratch for circuit in self.circuits), default=0)
 
 
 def held_bytes(model: nn.Module, optimizer: Optimizer | None = None) -> int:
@@ -167,25 +149,16 @@ def bytes_in_use(step: Callable[[], Any], device: torch.device) -> Bytes:
 def called_circuits(
     model: nn.Module, forward: Callable[[], Any], rows: int
 ) -> tuple[_Circuit, ...]:
-    """Return the photonic layers that simulate amplitudes in a forward pass, one entry a call."""
-    layers = [each for each in _layers(model) if each.ansatz.needs_amplitudes]
-    with recorded(dict(enumerate(layers)), _size_and_each) as calls:
+    """Return the photonic layers that simulate outcomes in a forward pass, one entry a call."""
+    layers = _layers(model)
+    with recorded(dict(enumerate(layers)), lambda call: (call.args, call.kwargs)) as calls:
         forward()
-    return tuple(
-        _Circuit(
-            layer,
-            size / (max(1, layer.input_size) * (layer.count if layer.count and each else 1) * rows),
-            kernel_for(layer.fock_space, layer.phases),
-        )
-        for layer, found in zip(layers, calls.values(), strict=True)
-        for size, each in found
-        if size is not None
-    )
-
-
-def _size_and_each(call: Call) -> tuple[int | None, bool]:
-    x = call.given
-    return x.numel() if isinstance(x, Tensor) else None, bool(call.argument(1, "each", False))
+    found = [
+        (layer, Step.of_call(layer, *call))
+        for layer, own in zip(layers, calls.values(), strict=True)
+        for call in own
+    ]
+    return tuple(_Circuit(layer, step, rows) for layer, step in found if step is not None)
 
 
 def _layers(model: nn.Module) -> list[PhotonicCircuit]:

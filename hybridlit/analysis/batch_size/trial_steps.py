@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -112,7 +112,9 @@ class TrialSteps:
         )
         with nothing_kept(self.model):
             in_use = self._in_use(rows), self._in_use(2 * rows)
-        tables = {(c.kernel, c.layer.fock_space): c.tables for c in circuits}
+        tables: dict[Hashable, int] = {}
+        for circuit in circuits:
+            tables |= circuit.step.tables
         held = held_bytes(self.model, self.optimizer) + sum(tables.values())
         return StepMemory(held, (rows, 2 * rows), in_use, circuits, torch.get_num_threads())
 

@@ -47,8 +47,9 @@ def draw_noise_study(study: NoiseStudy) -> Figure:
     handles = [_line(name, colour[name]) for name in names]
     handles.append(_line("as trained", FAINT, "--"))
     several[-1].legend(
-        handles=handles, fontsize=8, frameon=False, bbox_to_anchor=(1, 1), loc="upper left"
-    )
+        handles=handles, title="Noise", title_fontsize=8, fontsize=8, frameon=False,
+        bbox_to_anchor=(1, 1), loc="upper left", alignment="left",
+    )  # fmt: skip
     return figure
 
 

@@ -1,5 +1,6 @@
 """Models and layers on the local simulators and remote processors of Perceval."""
 
+from hybridlit.interop.processors.estimate import Estimate
 from hybridlit.interop.processors.evaluation import (
     Evaluation,
     OnProcessor,
@@ -7,6 +8,5 @@ from hybridlit.interop.processors.evaluation import (
     on_processor,
 )
 from hybridlit.interop.processors.hardware import HardwareLayer
-from hybridlit.interop.processors.measuring import Estimate
 
 __all__ = ["Estimate", "Evaluation", "HardwareLayer", "OnProcessor", "evaluate", "on_processor"]

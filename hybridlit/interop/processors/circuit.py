@@ -24,6 +24,7 @@ from hybridlit.photonics.circuit.circuit import Circuit
 from hybridlit.photonics.circuit.components import FixedUnitary, PhaseShifter
 from hybridlit.photonics.circuit.data_phases import tuned
 from hybridlit.photonics.circuit.meshes import Interferometer
+from hybridlit.photonics.superposition import Superposition
 
 __all__ = ["PhaseCircuit"]
 
@@ -67,12 +68,6 @@ class PhaseCircuit:
         kinds = np.array([name[0] for name in self.names])
         order = np.concatenate([np.flatnonzero(kinds == kind) for kind in "gpd"])
         self._order = torch.from_numpy(np.argsort(order))
-
-    @property
-    def photons(self) -> int:
-        """The most photons that the light may hold."""
-        noise = self.layer.experiment.noise
-        return self.layer.experiment.n_photons * (2 if getattr(noise, "g2", 0) else 1)
 
     def phases(self, rows: Tensor) -> Tensor:
         """Return the phases of each row, differentiably in features and parameters.
@@ -134,9 +129,10 @@ class PhaseCircuit:
     def fingerprint(self) -> str:
         """Return what is the same for the same circuit, photons and detectors alone."""
         layer, found = self.layer, sha256()
-        slots = layer.lowering.slots
-        about = (self.names, layer.input_state, layer.outcomes.rule, layer.interferes)
-        found.update(repr((*about, layer.experiment.noise, layer.experiment.detectors)).encode())
+        slots, state = layer.lowering.slots, layer.input_state
+        entering = state.terms if isinstance(state, Superposition) else state  # to all digits
+        about = (self.names, entering, layer.outcomes.rule, layer.interferes)
+        found.update(repr((*about, layer.experiment.detectors)).encode())
         found.update(np.ascontiguousarray(layer.outcomes.states, dtype=np.int64).tobytes())
         for array in () if slots is None else slots:
             found.update(np.ascontiguousarray(array).tobytes())

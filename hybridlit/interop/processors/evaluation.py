@@ -15,12 +15,8 @@ from torch import Tensor, nn
 from hybridlit.argument_types import checked
 from hybridlit.atomic_write import atomic_write
 from hybridlit.interop.processors.circuit import PhaseCircuit
-from hybridlit.interop.processors.measuring import (
-    Estimate,
-    Measuring,
-    Settings,
-    measured_outputs,
-)
+from hybridlit.interop.processors.estimate import Estimate, Settings
+from hybridlit.interop.processors.measuring import Measuring, measured_outputs
 from hybridlit.photonics.adaptive import AdaptiveCircuit
 from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.fidelity_kernel import FidelityKernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,10 +11,12 @@ from typing_extensions import Self
 
 from hybridlit.argument_types import checked
 from hybridlit.interop.processors.circuit import PhaseCircuit
-from hybridlit.interop.processors.measuring import Measuring, Settings, measured_outputs
+from hybridlit.interop.processors.estimate import Settings
+from hybridlit.interop.processors.measuring import Measuring, measured_outputs
 from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.layer import QuantumLayer, take_over
+from hybridlit.photonics.noise.model import Noise
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
 from hybridlit.photonics.shift_rule import shifts
 
@@ -27,7 +30,8 @@ class HardwareLayer(QuantumLayer):
     measurements by the shift rule: for n photons 2 n other values of each phase, of trainable ones
     and of those of the data (where they, or a bandwidth, need a gradient). They are exact for
     `shots=None`, else unbiased in the frequencies. A training step of B rows takes
-    B (1 + 2 n P) circuits for P phases: slow, but real. Parameters and state dict are those of the
+    B (1 + 2 n P) circuits for P phases, twice as many where the source emits second photons, as far
+    as it is simulated here: slow, but real. Parameters and state dict are those of the
     `QuantumLayer`, so that a layer can be trained in simulation first; `probabilities` and the like
     are still simulated.
 
@@ -119,6 +123,22 @@ class HardwareLayer(QuantumLayer):
         made.shots, made.shot_gradient = shots, "shift"
         return made
 
+    def with_noise(self, noise: Noise | Mapping[str, Any] | str | None, **detection: Any) -> Self:
+        """Return a copy under other noise, on the same processor: see `QuantumLayer.with_noise`.
+
+        Raises:
+            ValueError: If the noise is that of the processor.
+        """
+        target = self._measuring.target
+        if target.noisy:
+            raise ValueError(
+                f"noise is that of {target.name}, whatever the layer has, got {noise!r}: take a "
+                "QuantumLayer, or a local simulator without noise of its own"
+            )
+        made = super().with_noise(noise, **detection)
+        made._measuring = self._measuring
+        return made
+
     def extra_repr(self) -> str:
         """Return sizes, circuit and the processor for `repr`."""
         return f"{super().extra_repr()}, processor={self._measuring.target.name!r}"
@@ -126,6 +146,8 @@ class HardwareLayer(QuantumLayer):
     def _outputs(self, rows: Tensor, state: Tensor | None = None) -> Tensor:
         measuring = self._measuring
         measuring.ask_for(self.shots)
+        if torch.is_grad_enabled():
+            self._refuse_learned_noise()
 
         def frequencies(circuit: PhaseCircuit, phases: Tensor) -> Tensor:
             moving = circuit.moving(rows) if torch.is_grad_enabled() else []
@@ -154,7 +176,8 @@ class _Frequencies(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
         phases, frequencies, shares = ctx.saved_tensors
-        angles, weights = (torch.from_numpy(each) for each in shifts(ctx.circuit.photons))
+        photons = ctx.measuring.most_photons(ctx.circuit)
+        angles, weights = (torch.from_numpy(each) for each in shifts(photons))
         total = torch.zeros_like(phases, device="cpu")
         # all at once, so that jobs are full: (moved phase, batch, shift, phase)
         moved = phases.detach().cpu()[:, None].repeat(len(ctx.moving), 1, len(angles), 1)
@@ -162,6 +185,11 @@ class _Frequencies(torch.autograd.Function):
             moved[number, ..., place] += angles
         seen = ctx.measuring.seen(ctx.circuit, moved.flatten(0, 2))
         ctx.measuring.forget()
+        if ctx.measuring.settings.shots is not None and bool((shares < 1).any()):
+            # the gradient knows those that were seen: others are unbiased
+            again = ctx.measuring.seen(ctx.circuit, phases)
+            ctx.measuring.forget()
+            frequencies, shares = again.frequencies, again.shares
         values = seen.frequencies.view(*moved.shape[:3], -1)
         slopes = torch.einsum("k,pbkd->pbd", weights, values)
         kept = torch.cat([shares, seen.shares])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from hybridlit.interop.processors.patience import JobFailedError, LostAnswerErro
 from hybridlit.interop.processors.results import Measured, Results
 from hybridlit.interop.processors.target import Target
 
-__all__ = ["Asked", "run_jobs"]
+__all__ = ["Asked", "Jobs"]
 
 
 class Asked(NamedTuple):
@@ -64,16 +65,9 @@ class Asked(NamedTuple):
         return made
 
 
-def run_jobs(
-    target: Target,
-    asked: Asked,
-    rows: dict[str, dict[str, float]],
-    results: Results,
-    patience: Patience,
-    done: Callable[[int], None],
-    generator: torch.Generator | None,
-) -> None:
-    """Measure rows that `results` does not know, and fill it as they come.
+@dataclass(frozen=True)
+class Jobs:
+    """Rows that are to be measured.
 
     Args:
         target: The processor.
@@ -82,50 +76,52 @@ def run_jobs(
         results: What is known, and where it is kept.
         patience: How calls are tried again.
         done: Called with the number of rows whenever some have come.
-        generator: From which local simulators draw; None: torch's.
-
-    Raises:
-        ConnectionError: If the connection is lost.
-        JobFailedError: If a job fails.
     """
-    missing = results.missing(rows)
-    size = asked.rows_per_job
-    jobs = deque(missing[first : first + size] for first in range(0, len(missing), size))
-    if target.remote:
-        _Remote(target, asked, rows, results, patience, done).run(jobs)
-        return
-    symbols = asked.experiment.get_circuit_parameters()
-    computation = asked.computation(target)
-    for keys in jobs:
-        found = []
-        for key in keys:  # an iterator would copy the circuit for each
-            for name, value in rows[key].items():
-                symbols[name].set_value(value)
-            if asked.shots is not None:
-                _seed(generator)
-            found.append(_measured(target.computer.execute(computation)))
-            done(1)
-        results.keep(uuid4().hex, keys, found)
 
+    target: Target
+    asked: Asked
+    rows: dict[str, dict[str, float]]
+    results: Results
+    patience: Patience
+    done: Callable[[int], object]
+    _errors: dict[str, int] = field(default_factory=dict, init=False)
 
-class _Remote:
-    """Jobs that are sent away, as many at once as the platform takes."""
+    def run(self, generator: torch.Generator | None) -> None:
+        """Measure the rows that `results` does not know, and fill it as they come.
 
-    def __init__(
-        self,
-        target: Target,
-        asked: Asked,
-        rows: dict[str, dict[str, float]],
-        results: Results,
-        patience: Patience,
-        done: Callable[[int], None],
-    ) -> None:
-        self.target, self.asked, self.rows = target, asked, rows
-        self.results, self.patience, self.done = results, patience, done
-        self.errors: dict[str, int] = {}
+        Args:
+            generator: From which local simulators draw; None: torch's.
 
-    def run(self, jobs: deque[list[str]]) -> None:
-        """Send jobs and collect what comes, those as well that an earlier process has sent."""
+        Raises:
+            ConnectionError: If the connection is lost.
+            JobFailedError: If a job fails.
+        """
+        missing, size = self.results.missing(self.rows), self.asked.rows_per_job
+        jobs = deque(missing[first : first + size] for first in range(0, len(missing), size))
+        if self.target.remote:
+            self._run_away(jobs)
+        else:
+            self._run_here(jobs, generator)
+
+    def _run_here(self, jobs: Iterable[list[str]], generator: torch.Generator | None) -> None:
+        symbols = self.asked.experiment.get_circuit_parameters()
+        computation = self.asked.computation(self.target)
+        for keys in jobs:
+            found = []
+            for key in keys:  # an iterator would copy the circuit for each
+                for name, value in self.rows[key].items():
+                    symbols[name].set_value(value)
+                if self.asked.shots is not None:
+                    _seed(generator)
+                found.append(_measured(self.target.computer.execute(computation)))
+                self.done(1)
+            self.results.keep(uuid4().hex, keys, found)
+
+    def _run_away(self, jobs: deque[list[str]]) -> None:
+        """Send as many jobs at once as the platform takes, and collect what comes.
+
+        Those as well that an earlier process has sent.
+        """
         wanted = [job for job, keys in self.results.sent.items() if self.rows.keys() & keys]
         idle = 0
         while jobs or wanted:
@@ -165,8 +161,8 @@ class _Remote:
 
     def _collected(self, job: str) -> bool:
         """Take the results of a job if there are any."""
-        status = self.patience(self.target.layer.get_job_status, job, self.errors.get(job, 0))
-        self.errors[job] = self.errors.get(job, 0) + 1 if status is None else 0
+        status = self.patience(self.target.layer.get_job_status, job, self._errors.get(job, 0))
+        self._errors[job] = self._errors.get(job, 0) + 1 if status is None else 0
         if status is None or not status.completed:
             return False
         keys = self.results.sent[job]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from hybridlit.checks import integer
 from hybridlit.interop.processors.circuit import PhaseCircuit
-from hybridlit.interop.processors.jobs import Asked, run_jobs
+from hybridlit.interop.processors.estimate import Estimate, Settings
+from hybridlit.interop.processors.jobs import Asked, Jobs
 from hybridlit.interop.processors.patience import Patience
 from hybridlit.interop.processors.results import Measured, Results
 from hybridlit.interop.processors.target import Target, target_of
@@ -25,7 +25,7 @@ from hybridlit.photonics.base import PhotonicCircuit
 from hybridlit.photonics.readouts.row import outputs_of
 from hybridlit.words import in_digits, plural
 
-__all__ = ["Estimate", "Measuring", "Seen", "Settings", "measured_outputs"]
+__all__ = ["Measuring", "Seen", "measured_outputs"]
 
 _MOST_STATES = 10**5
 """Of how many outcomes the shots that a processor needs are computed rather than asked for."""
@@ -43,72 +43,6 @@ class Seen(NamedTuple):
     counts: Tensor
     frequencies: Tensor
     shares: Tensor
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How rows are measured; see `evaluate`."""
-
-    shots: int | None = None
-    max_shots: int | None = None
-    rows_per_job: int = 100
-    retries: int = 5
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        for name, least in (("shots", 1), ("max_shots", 1), ("rows_per_job", 1), ("retries", 0)):
-            value = getattr(self, name)
-            if value is not None or name not in ("shots", "max_shots"):
-                integer(value, name, least)
-        if self.max_shots is not None and self.max_shots < (self.shots or 0):
-            raise ValueError(
-                f"max_shots must be at least shots={self.shots}, of which each is an event that is "
-                f"kept, got {self.max_shots}"
-            )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What an evaluation asks of a processor, before anything is sent.
-
-    Attributes:
-        processor: Its name.
-        rows: Circuits with phases to run, one for each row and circuit of a stack.
-        known: Of these, those whose results are in the folder or under way already.
-        jobs: That are sent.
-        events: Kept events that are asked for in all; None: probabilities.
-        max_shots: The most that a remote processor spends on all of them; None: it is local.
-    """
-
-    processor: str
-    rows: int = 0
-    known: int = 0
-    jobs: int = 0
-    events: int | None = None
-    max_shots: int | None = None
-
-    def __str__(self) -> str:
-        known = f", {in_digits(self.known)} of them known" if self.known else ""
-        what = "probabilities" if self.events is None else f"{in_digits(self.events)} kept events"
-        spent = "" if self.max_shots is None else f" from at most {in_digits(self.max_shots)} shots"
-        return (
-            f"{self.processor}: {plural(self.rows, 'row')}{known}, in {plural(self.jobs, 'job')}; "
-            f"{what}{spent}"
-        )
-
-    def __add__(self, other: Estimate) -> Estimate:
-        def both(name: str) -> int | None:
-            given = [v for v in (getattr(self, name), getattr(other, name)) if v is not None]
-            return sum(given) if given else None
-
-        return Estimate(
-            self.processor,
-            self.rows + other.rows,
-            self.known + other.known,
-            self.jobs + other.jobs,
-            both("events"),
-            both("max_shots"),
-        )
 
 
 class Measuring:
@@ -145,7 +79,7 @@ class Measuring:
             )
         self._generator = generator
         self._patience = Patience(self.target.name, settings.retries)
-        self._asked: dict[str, Asked] = {}
+        self._asked: dict[str, Asked] = {}  # by what `_about` says
 
     def estimate(self, circuit: PhaseCircuit, phases: Tensor) -> Estimate:
         """Return what measuring takes.
@@ -185,6 +119,15 @@ class Measuring:
             self._measure(asked, rows)
         return self._counted(circuit, [self.results.known[key] for key in rows])
 
+    def most_photons(self, circuit: PhaseCircuit) -> int:
+        """Return how many photons light may hold, as far as second ones of a source are known.
+
+        Args:
+            circuit: Of a layer.
+        """
+        noise = self.target.noise_for(circuit.layer)
+        return circuit.layer.experiment.n_photons * (2 if noise is not None and noise.g2 else 1)
+
     def ask_for(self, shots: int | None) -> None:
         """Ask for another number of kept events from now on.
 
@@ -211,10 +154,8 @@ class Measuring:
             leave=False, delay=2,
         ) as bar:  # fmt: skip
             try:
-                run_jobs(
-                    self.target, asked, rows, self.results, self._patience, bar.update,
-                    self._generator,
-                )  # fmt: skip
+                jobs = Jobs(self.target, asked, rows, self.results, self._patience, bar.update)
+                jobs.run(self._generator)
             except OSError as error:
                 folder = self.results.folder
                 there = sum(key in self.results.known for key in rows)
@@ -225,9 +166,8 @@ class Measuring:
 
     def _asks(self, circuit: PhaseCircuit, first: dict[str, float]) -> Asked:
         """What is asked, the same for all rows of a circuit, looked up once."""
-        key = circuit.fingerprint()
+        key, given = self._about(circuit), self.settings
         if key not in self._asked:
-            given = self.settings
             asked = Asked(
                 self.target.experiment(circuit), given.shots, given.max_shots, given.rows_per_job
             )
@@ -256,11 +196,17 @@ class Measuring:
             )
         return max(asked.shots, 2 * int(needed))
 
+    def _about(self, circuit: PhaseCircuit) -> str:
+        """What results depend on, beside phases."""
+        given, noise = self.settings, self.target.noise_for(circuit.layer)
+        under = "" if noise is None else replace(noise, trainable=()).plain()
+        asked = f"{self.target.name} {given.shots} {given.max_shots}"
+        return f"{asked} {circuit.fingerprint()} {under}"
+
     def _rows(self, circuit: PhaseCircuit, phases: Tensor) -> dict[str, dict[str, float]]:
         """The value of each symbol, by a key that is another one for each repetition of a row."""
         values = phases.detach().cpu().numpy().astype(np.float64)
-        given = self.settings
-        about = f"{self.target.name} {given.shots} {given.max_shots} {circuit.fingerprint()}"
+        about = self._about(circuit)
         rows: dict[str, dict[str, float]] = {}
         times: dict[bytes, int] = {}
         for row in values:
@@ -274,6 +220,7 @@ class Measuring:
         """Sort what was seen by the outcomes of the layer."""
         outcomes, several = circuit.layer.outcomes, list(found)
         counts: npt.NDArray[np.float64] = np.zeros((len(several), outcomes.size))
+        told = [math.fsum(each.counts.values()) for each in several]
         for row, each in enumerate(several):
             for state, count in each.counts.items():
                 try:
@@ -287,7 +234,8 @@ class Measuring:
                 f"{self.target.name} kept no event of {plural(len(empty), 'row')}, such as row "
                 f"{empty[0]}: ask for more shots, or give a larger max_shots"
             )
-        shares = [math.nan if each.share is None else each.share for each in several]
+        of_told = sums[:, 0] / told
+        shares = [math.nan if each.share is None else each.share for each in several] * of_told
         return Seen(
             torch.from_numpy(counts),
             torch.from_numpy(counts / sums),
@@ -319,6 +267,6 @@ def measured_outputs(
         )
     circuit = PhaseCircuit(layer)
     phases = circuit.phases(rows)
-    found = frequencies(circuit, phases.flatten(0, -2)).view(*phases.shape[:-1], -1)
+    found = frequencies(circuit, phases.flatten(0, -2)).unflatten(0, phases.shape[:-1])
     found = found.to(layer.phases.device, layer.angles().dtype)
     return outputs_of(found, layer.readout, layer._statistic, layer.outcomes)

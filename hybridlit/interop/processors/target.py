@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from hybridlit.internals.perceval import communication_layer
+from hybridlit.interop.noise import noise_of
 from hybridlit.interop.processors.circuit import PhaseCircuit
 from hybridlit.interop.processors.patience import short
 from hybridlit.interop.required import require_perceval
+from hybridlit.photonics.base import PhotonicCircuit
+from hybridlit.photonics.noise.model import Noise
 from hybridlit.words import in_digits
 
 __all__ = ["Target", "target_of"]
@@ -34,10 +37,28 @@ class Target:
         """What a remote computer sends its jobs through."""
         return communication_layer(self.computer)
 
-    def experiment(self, circuit: PhaseCircuit) -> Any:
-        """Return what this processor runs of a circuit.
+    @property
+    def noisy(self) -> bool:
+        """Whether it has noise of its own, as remote ones do, instead of that of the layer."""
+        import perceval as pcvl
 
-        The noise is that of the processor, where it has any, else that of the layer.
+        return self.remote or bool(self.computer.noise != pcvl.NoiseModel())
+
+    def noise_for(self, layer: PhotonicCircuit) -> Noise | None:
+        """Return the noise under which a layer runs here, as it is now.
+
+        Args:
+            layer: Whose noise counts, unless the processor has any.
+
+        Returns:
+            None for a remote processor, which does not tell.
+        """
+        if not self.noisy:
+            return Noise() if layer.noise is None else layer.noise.present
+        return None if self.remote else noise_of(self.computer.noise)
+
+    def experiment(self, circuit: PhaseCircuit) -> Any:
+        """Return what this processor runs of a circuit, its photons under `noise_for` the layer.
 
         Args:
             circuit: Of a layer.
@@ -45,10 +66,8 @@ class Target:
         Raises:
             ValueError: If the processor cannot take it.
         """
-        import perceval as pcvl
-
         made = circuit.experiment()
-        if self.remote or self.computer.noise != pcvl.NoiseModel():
+        if self.noisy:
             if not circuit.layer.interferes:
                 raise ValueError(
                     f"photons interfere in {self.name}: a {type(circuit.layer).__name__} needs a "

@@ -119,7 +119,7 @@ class Noise:
                 f"transmittance must be one number, or one for each of n_modes={modes} modes, got "
                 f"{len(self.by_mode)}"
             )
-        if superposed and (self.indistinguishability < 1 or self.g2 or self.trainable):
+        if superposed and (self.indistinguishability < 1 or self.g2):
             raise ValueError(
                 "noise of a source needs photons in each mode as input_state, got a "
                 f"superposition and {self}: of superpositions photons can be lost, no more"

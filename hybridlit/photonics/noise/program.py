@@ -106,6 +106,11 @@ class Program:
         return self.options == ((1, 0),) and not self.second
 
     @property
+    def behind_photons(self) -> bool:
+        """Whether light begins with the probabilities of all states of ideal photons."""
+        return self.ideal_source and self.space is ComputationSpace.FOCK
+
+    @property
     def weights(self) -> int:
         """How many weights there are: of options, of photons left, and of second photons."""
         left = len(self.photons) + 1 if self.lost else 0

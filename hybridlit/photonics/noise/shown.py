@@ -102,6 +102,9 @@ def table_of(detection: Detection) -> Table:
     if detection.detectors is not None:
         for mode, name in enumerate(detection.detectors):
             chance = shown(name, arrived.most)
+            if ((chance == 0) | (chance == 1)).all():  # as a threshold detector
+                states[:, mode] = chance.argmax(0)[states[:, mode]]
+                continue
             which, clicks = np.nonzero(chance.T[states[:, mode]])
             shares = shares[which] * chance[clicks, states[which, mode]]
             states, sources = states[which], sources[which]
@@ -120,22 +123,48 @@ def table_of(detection: Detection) -> Table:
         float(chance) / math.comb(arrived.modes + number - 1, number)
         for number, chance in enumerate(each)
     )
-    order = np.lexsort((*-states.T[::-1], -states.sum(1)))
-    shown_states, targets = np.unique(
-        np.column_stack([-states.sum(1), -states]), axis=0, return_inverse=True
-    )
-    if len(shown_states) < 2:
-        found = f"{(*(-shown_states[0, 1:]).tolist(),)} alone" if len(shown_states) else "nothing"
+    if detection.detectors is None:
+        outcomes, targets = states, np.empty(0, np.int64)  # light has them in their order
+    else:
+        outcomes, targets = _distinct(states)
+    if len(outcomes) < 2:
+        found = f"{(*outcomes[0].tolist(),)} alone" if len(outcomes) else "nothing"
         raise ValueError(
             f"{kept_by(detection)} must keep two outcomes or more, got {found} of "
             f"{arrived.most} photons at most in {arrived.modes} modes, so that no feature reaches "
             "the output"
         )
-    small = -shown_states[:, 1:].astype(np.int16)
+    small = outcomes.astype(np.int16)
     small.setflags(write=False)
     if detection.detectors is None:
-        return Table(small, sources[order], np.empty(0, np.int64), np.empty(0), selected, kept)
-    return Table(small, sources, targets.reshape(-1), shares, selected, kept)
+        shares = np.empty(0)
+    return Table(small, sources, targets, shares, selected, kept)
+
+
+def _distinct(
+    states: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the different states, those of the most photons first, and which one each is.
+
+    Each number of photons has its states in descending lexicographic order.
+    """
+    numbers, base = states.sum(1), int(states.max(initial=0)) + 1
+    span = base ** states.shape[1]
+    largest = (int(numbers.max(initial=0)) + 1) * span
+    if largest >= 2**63:  # rows are sorted more slowly than numbers
+        keys = np.column_stack([numbers, states])
+        _, first, which = np.unique(-keys, axis=0, return_index=True, return_inverse=True)
+        return states[first], which.reshape(-1)
+    keys = numbers * span + states @ (np.int64(base) ** np.arange(states.shape[1])[::-1])
+    if largest > 4 * len(states) + 2**16:
+        _, first, which = np.unique(-keys, return_index=True, return_inverse=True)
+        return states[first], which
+    one = np.full(largest, -1)  # a place for every key: nothing to sort
+    one[keys] = np.arange(len(keys))
+    found = np.flatnonzero(one >= 0)[::-1]
+    place = np.empty(largest, dtype=np.int64)
+    place[found] = np.arange(len(found))
+    return states[one[found]], place[keys]
 
 
 def kept_by(detection: Detection) -> str:

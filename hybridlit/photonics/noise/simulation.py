@@ -21,6 +21,7 @@ from hybridlit.photonics.noise.program import Program
 from hybridlit.photonics.noise.sizes import require_light_memory
 from hybridlit.photonics.noise.values import NoiseValues
 from hybridlit.photonics.outcomes import Outcomes
+from hybridlit.photonics.shapes import shaped_outcomes
 from hybridlit.photonics.simulation import probabilities
 from hybridlit.photonics.tracing import recording
 
@@ -70,12 +71,15 @@ def detected_probabilities(
         RareOutcomesError: On the CPU, if what is kept of some sample is too rare.
         ValueError: On the CPU, if a phase is not finite.
     """
-    if program.ideal_source:
-        whole = Outcomes(FockSpace(program.modes, len(photons), program.space))
-        if not whole.selected:  # else they would be normalised
-            found = probabilities(circuit._replace(inputs=photons), whole, recompute)[0]
-            return behind_photons(found, program, values, outcomes)
+    if program.behind_photons:
+        whole = Outcomes(FockSpace(program.modes, len(photons)))
+        found = probabilities(circuit._replace(inputs=photons), whole, recompute)[0]
+        return behind_photons(found, program, values, outcomes)
     *stack, _, _, batch = circuit.data_phases.shape
+    if circuit.data_phases.is_meta and not recording():
+        return shaped_outcomes(
+            (*stack, batch), outcomes, circuit.data_phases, circuit.interferometers
+        )
     _require_memory(program, math.prod(stack) * batch, circuit.data_phases)
     light = light_of_circuit(circuit, values.weights(program, circuit.data_phases), program)
     return _shown(light, program, values, outcomes)
@@ -95,6 +99,8 @@ def behind_photons(
     Returns:
         As `detected_probabilities`.
     """
+    if found.is_meta and not recording():
+        return shaped_outcomes(tuple(found.shape[:-1]), outcomes, found)
     _require_memory(program, math.prod(found.shape[:-1]), found)
     light = light_of_photons(found.flatten(0, -2), values.weights(program, found), program)
     return _shown(light.unflatten(0, found.shape[:-1]), program, values, outcomes)

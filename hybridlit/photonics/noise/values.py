@@ -7,7 +7,7 @@ step leads out of the range.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -35,6 +35,7 @@ class NoiseValues(nn.Module):
         noise: Where they begin, and which are learned.
         device: Where its parameters are.
         dtype: Their dtype, `torch.float32` or `torch.float64`.
+        interferes: Whether photons do; else their indistinguishability is 0 and never learned.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -52,13 +53,15 @@ class NoiseValues(nn.Module):
         noise: Noise,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        interferes: bool = True,
     ) -> None:
         super().__init__()
         precision(dtype, "dtype")
         self.given = noise
         self.learned = nn.ParameterDict()
         self._like = torch.empty(0, device=device, dtype=dtype)
-        self.learn(*noise.trainable)
+        self._without_effect = () if interferes else ("indistinguishability",)
+        self.learn(*self._of_effect(noise.trainable))
 
     def learn(self, *names: str) -> NoiseValues:
         """Make values parameters, which begin where they are.
@@ -70,11 +73,17 @@ class NoiseValues(nn.Module):
             Itself.
 
         Raises:
-            ValueError: If a name is another one, or a value at an end of its range.
+            ValueError: If a name is another one, or a value without effect or at an end of its
+                range.
         """
         present = self.present
         for name in names:
             choice(name, "each name", LEARNABLE)
+            if name in self._without_effect:
+                raise ValueError(
+                    f"{name} must not be learned where photons do not interfere, which are those "
+                    "of 0 whatever it is: learn it in a QuantumLayer"
+                )
             present.require_inside(name)
         for name in names:
             if name not in self.learned:
@@ -82,6 +91,13 @@ class NoiseValues(nn.Module):
                 start = torch.logit(value / present.most(name))
                 self.learned[name] = nn.Parameter(start.to(self._like))
         return self
+
+    def learn_like(self, other: NoiseValues) -> None:
+        """Learn what other noise learns, as far as it has an effect here."""
+        self.learn(*self._of_effect(other.learned))
+
+    def _of_effect(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in self._without_effect]
 
     def value(self, name: str) -> Tensor:
         """Return a value as it is now.
@@ -97,7 +113,9 @@ class NoiseValues(nn.Module):
         """
         choice(name, "name", LEARNABLE)
         if name in self.learned:
-            found: Tensor = self.given.most(name) * torch.sigmoid(self.learned[name])
+            share = torch.sigmoid(self.learned[name])
+            numbers = torch.finfo(share.dtype)  # at an end itself slopes of roots are infinite
+            found: Tensor = self.given.most(name) * share.clamp(numbers.tiny, 1 - numbers.eps)
             return found
         return torch.tensor(getattr(self.given, name), dtype=torch.float64).to(self._like)
 
@@ -158,6 +176,11 @@ class NoiseValues(nn.Module):
         if self.given.by_mode is not None:  # which is for what modes lose behind it
             values["transmittance"] = 1.0
         return torch.stack(_weights(program, values))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *how: Any) -> None:
+        for name in self._without_effect:  # which the same circuit with interference may learn
+            state_dict.pop(f"{prefix}learned.{name}", None)
+        super()._load_from_state_dict(state_dict, prefix, *how)
 
     def _apply(self, fn: object, recurse: bool = True) -> NoiseValues:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]

@@ -47,7 +47,7 @@ def same_behind_all(
         source: What makes the light; None: all photons arrive alike and are counted.
     """
     terms = state.terms if isinstance(state, Superposition) else ((state, 1.0),)
-    with undisturbed(), torch.no_grad():
+    with undisturbed(), torch.no_grad(), torch.device("cpu"):  # also of a model without numbers
         torch.manual_seed(0)
         modes = outcomes.modes
         unitary = torch.linalg.qr(torch.randn(2, modes, modes, dtype=torch.complex128))[0]

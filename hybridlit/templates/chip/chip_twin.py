@@ -251,10 +251,18 @@ class ChipTwin(HybridModule):
                 group["lr"] = group["rate"] * factor
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the loss of a training batch and log it."""
-        finding = not self.fits_a_chip or self.course.finding(self.current_epoch)
-        with torch.set_grad_enabled(finding):
+        """Return the loss of a training batch and log it, without metrics."""
+        if not self.fits_a_chip:
             return super().training_step(batch, batch_idx)
+        with torch.set_grad_enabled(self.course.finding(self.current_epoch)):
+            inputs, targets = self.unpack(batch)
+            outputs = self(inputs)
+            loss = self.loss_of(batch, outputs, self.prepare_targets(outputs, targets))
+        self.log(
+            "train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(outputs)
+        )
+        self._check_finite(loss)
+        return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Compute gradients, of which steps of Gauss and Newton have no need."""

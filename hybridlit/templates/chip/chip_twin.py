@@ -241,15 +241,6 @@ class ChipTwin(HybridModule):
             rank_zero_info(f"ChipTwin: search {int(course.start) + 1} of {course.starts}")
         self._let_train(finding=course.finding(epoch))
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rates of a search."""
-        if self.fits_a_chip and self.course.finding(self.current_epoch):
-            whole = self.current_epoch - int(self.course.began)
-            part = batch_idx / max(1.0, float(self.trainer.num_training_batches))
-            factor = rate_at((whole + part) / self.course.find_epochs)
-            for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] = group["rate"] * factor
-
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a training batch and log it, without metrics."""
         if not self.fits_a_chip:
@@ -277,8 +268,17 @@ class ChipTwin(HybridModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Make a step of a search; or, behind an epoch's last batch, one of Gauss and Newton."""
-        if not self.fits_a_chip or self.course.finding(epoch):
+        if not self.fits_a_chip:
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            return
+        if self.course.finding(epoch):
+            part = batch_idx / max(1.0, float(self.trainer.num_training_batches))
+            done = (epoch - int(self.course.began) + part) / self.course.find_epochs
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * rate_at(done)
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"]  # what checkpoints hold
             return
         assert optimizer_closure is not None
         optimizer_closure()

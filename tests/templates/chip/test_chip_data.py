@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_told(change, words):
 
 
 def test_a_table_or_a_simulated_chip_is_needed():
-    with pytest.raises(ValueError, match="path must be .* got neither"):
+    with pytest.raises(ValueError, match=r"path must be .* got neither"):
         ChipDataModule()
 
 

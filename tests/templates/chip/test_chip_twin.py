@@ -14,12 +14,12 @@ from hybridlit.templates.chip.course import Course
 from hybridlit.templates.chip.likelihoods import LIKELIHOODS
 
 CHIP = {"modes": 3, "seed": 1}
-FIT = dict(find_epochs=40)
+FIT = dict(find_epochs=30)
 
 
 def fitted(make_trainer, callbacks=(), ckpt_path=None, max_epochs=60, **options):
     torch.manual_seed(0)
-    data = ChipDataModule(simulated=CHIP, rows=300, batch_size=32)
+    data = ChipDataModule(simulated=CHIP, rows=250, batch_size=32)
     twin = ChipTwin(3, **FIT | options)
     trainer = make_trainer(list(callbacks), max_epochs=max_epochs, enable_checkpointing=True)
     trainer.fit(twin, data, ckpt_path=ckpt_path)
@@ -28,7 +28,7 @@ def fitted(make_trainer, callbacks=(), ckpt_path=None, max_epochs=60, **options)
 
 def test_it_finds_the_chip_and_ends_by_itself(make_trainer, tmp_path):
     twin, data, trainer = fitted(make_trainer, [HybridCheckpoint(dirpath=tmp_path)])
-    assert 40 < trainer.current_epoch < 60 and twin.course.converged
+    assert 30 < trainer.current_epoch < 60 and twin.course.converged
     assert trainer.callback_metrics["twin/misfit"] < 1.2
     settings, light = data.chip.settings(200, torch.Generator().manual_seed(5))
     exact = data.chip.measure(settings, light, noise=0.0)
@@ -58,7 +58,7 @@ class StopAfter(Callback):
         trainer.should_stop |= trainer.current_epoch == self.epoch
 
 
-@pytest.mark.parametrize("epoch", [1, 4])
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_it_goes_on_where_it_was(epoch, make_trainer, tmp_path):
     """Amid a search and between two steps, bit for bit."""
     short = dict(find_epochs=3, starts=1, max_epochs=7)
@@ -73,7 +73,7 @@ def test_it_goes_on_where_it_was(epoch, make_trainer, tmp_path):
 
 
 def test_it_says_that_it_has_not_converged(make_trainer):
-    with pytest.warns(UserWarning, match="has not converged: a search takes 40 epochs"):
+    with pytest.warns(UserWarning, match="has not converged: a search takes 30 epochs"):
         fitted(make_trainer, max_epochs=1)
 
 

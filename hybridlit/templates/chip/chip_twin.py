@@ -176,6 +176,12 @@ class ChipTwin(HybridModule):
     # --- Lightning --------------------------------------------------------------------------------
 
     @property
+    def chip(self) -> ChipLayer:
+        """The chip, of a model that has one."""
+        assert isinstance(self.quantum_layer, ChipLayer)
+        return self.quantum_layer
+
+    @property
     def fits_a_chip(self) -> bool:
         """Whether it has its chip, and no block that stands in for it."""
         return isinstance(self.quantum_layer, ChipLayer)
@@ -226,7 +232,7 @@ class ChipTwin(HybridModule):
             usual = max(1, math.ceil(_FIND_BATCHES / batches))
             self.course.find_epochs = self.hparams["find_epochs"] or usual
             if self.global_step == 0:
-                self._rows.first_losses(self.quantum_layer)
+                self._rows.first_losses(self.chip)
 
     def on_train_epoch_start(self) -> None:
         """Begin another search if the last one was in vain; say what the epoch is for."""
@@ -236,7 +242,7 @@ class ChipTwin(HybridModule):
         if course.lost:
             course.begin(epoch)
             self._draw()
-            self._rows.first_losses(self.quantum_layer)
+            self._rows.first_losses(self.chip)
             self.optimizers().state.clear()  # type: ignore[union-attr]
             rank_zero_info(f"ChipTwin: search {int(course.start) + 1} of {course.starts}")
         self._let_train(finding=course.finding(epoch))

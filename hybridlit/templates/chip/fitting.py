@@ -63,13 +63,13 @@ def fit_step(model: ChipTwin, rows: Rows) -> None:
     course, own = model.course, model.classical_pre
     near = course.by_distance
     heaters = _by_distance(own, model.positions) if near else own
-    priors = priors_of(heaters, model.quantum_layer)
+    priors = priors_of(heaters, model.chip)
     # nothing tells some offsets, such as those of phases behind the last splitters: they stay
     priors["offset"] = Prior(heaters.offset.detach().clone(), 2 * math.pi)
     if own.crosstalk == "dense" and not near:
         mean = _by_distance(own, model.positions)
         priors["leak"] = leak_around(mean.mixing() - mean.home)
-    solver = GaussNewton(heaters, model.quantum_layer, priors)
+    solver = GaussNewton(heaters, model.chip, priors)
     if torch.isfinite(course.damping):
         solver.damping = float(course.damping)
     found = solver.step(*rows, model.likelihood.spread(light_of(model, rows), model.noise))

@@ -125,7 +125,8 @@ def test_blocks_are_the_normal_matrix_where_each_phase_is_alone():
 
 
 @pytest.mark.parametrize(
-    "kind", ["dense", *(pytest.param(kind, marks=pytest.mark.slow) for kind in list(KINDS)[1:])]
+    "kind",
+    ["dense", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("distance", "none"))],
 )
 def test_a_chip_is_recovered_where_there_is_no_noise(kind):
     """And a third of the detectors are missing."""
@@ -134,7 +135,7 @@ def test_a_chip_is_recovered_where_there_is_no_noise(kind):
     seen[torch.rand_like(seen) < 0.3] = math.nan
     model = near(heaters, layer, kind)
     fit = GaussNewton(*model)
-    for _ in range(9 if kind == "dense" else 16):
+    for _ in range(9):
         step = fit.step(settings, light, seen, 1e-9)
         assert step.cost_after <= step.cost_before
     voltages = torch.rand(100, heaters.heaters, dtype=torch.float64)

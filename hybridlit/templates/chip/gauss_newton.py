@@ -32,7 +32,7 @@ class GaussNewtonStep(NamedTuple):
     Attributes:
         cost_before: Half of the squares of weighted residuals, and of distances from the priors.
         cost_after: The same with the new parameters; equal if no step lowers it.
-        iterations: Of conjugate gradients.
+        iterations: Of conjugate gradients; 0 for a small chip.
         misfit: Root mean square of the new residuals in units of the `sigma` given: 1 at the noise.
     """
 
@@ -46,9 +46,9 @@ class GaussNewton:
     r"""Fits light to what was measured, near the optimum: Levenberg's steps with priors.
 
     It minimises :math:`\frac12 \sum (y - f)^2 / \sigma^2 + \frac12 \sum (\theta - \mu)^2 / s^2`.
-    Each step solves its normal equations by conjugate gradients, in blocks by phase. It finds no
-    way through far valleys: offsets must be about right before. Parameters that require no
-    gradients stay.
+    Each step solves its normal equations: those of small chips as they are, others by conjugate
+    gradients, in blocks by phase. It finds no way through far valleys: offsets must be about right
+    before. Parameters that require no gradients stay.
 
     Args:
         heaters: Voltages to phases.
@@ -56,9 +56,10 @@ class GaussNewton:
         priors: By the name of a parameter; None: those of `priors_of`.
         iterations: Of conjugate gradients in a step, at most.
         tolerance: They end where the right side is solved to this part, in the block's norm.
+        exact_up_to: Number of parameters of small chips.
         damping: Of the first step, as a part of the normal matrix's diagonal; later ones follow.
-        dtype: In which steps are computed: errors there cost steps, but no accuracy. None: float64
-            for small chips, float32 for those whose Jacobian would take long.
+        dtype: In which steps are computed: errors there cost steps, but no accuracy. None: float64,
+            but float32 where the Jacobian would take long.
 
     Attributes:
         damping: Of the next step.
@@ -78,13 +79,14 @@ class GaussNewton:
         *,
         iterations: int = 50,
         tolerance: float = 3e-3,
+        exact_up_to: int = 1000,
         damping: float = 1e-2,
         dtype: torch.dtype | None = None,
     ) -> None:
         self.heaters, self.layer = heaters, layer
         self.priors = priors_of(heaters, layer) if priors is None else priors
         self.iterations, self.tolerance = iterations, tolerance
-        self.damping, self.dtype = damping, dtype
+        self.exact_up_to, self.damping, self.dtype = exact_up_to, damping, dtype
 
     @torch.no_grad()
     def step(
@@ -129,10 +131,7 @@ class GaussNewton:
         extra = precision + self.damping * linear.diagonal().double()
         right = linear.backward((left / scale).to(dtype)[None])
         right = right + (precision * (mean - start)).to(dtype)
-        found, iterations = conjugate_gradients(
-            lambda x: linear.backward(linear.forward(x)) + extra.to(x.dtype) * x,
-            Preconditioner(linear, extra), right, self.iterations, self.tolerance,
-        )  # fmt: skip
+        found, iterations = self._solved(linear, extra, right)
         change = found[0].double()
         for trial in range(_TRIALS):
             fitted.write(start + change * 0.5**trial)
@@ -146,6 +145,18 @@ class GaussNewton:
         straight = after < before and not trial
         self.damping = max(_LEAST_DAMPING, self.damping * (_FASTER if straight else _SLOWER))
         return GaussNewtonStep(before, after, iterations, float(left.square().sum() / count) ** 0.5)
+
+    def _solved(self, linear: Linearized, extra: Tensor, right: Tensor) -> tuple[Tensor, int]:
+        """Solve the normal equations, with what is added to their diagonal."""
+        if linear.fitted.size > self.exact_up_to:
+            return conjugate_gradients(
+                lambda x: linear.backward(linear.forward(x)) + extra.to(x.dtype) * x,
+                Preconditioner(linear, extra), right, self.iterations, self.tolerance,
+            )  # fmt: skip
+        normal = linear.matrix().double() + torch.diag(extra)
+        unseen = 1e-12 * normal.diagonal().max()
+        factor = torch.linalg.cholesky(normal + unseen * torch.eye(len(normal)).to(normal))
+        return torch.cholesky_solve(right.double().mT, factor).mT, 0
 
     def _light(self, settings: Tensor, light: Tensor) -> Tensor:
         """Light of the model, in float64."""

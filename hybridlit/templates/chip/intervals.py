@@ -23,7 +23,6 @@ RELATIVE = ("mode_loss", "output_loss")
 
 _UNSEEN = 1e-9
 """Information about a direction of phases, as a part of the most, that rounding leaves."""
-_TOGETHER = 64
 _ITERATIONS, _TOLERANCE = 300, 1e-4
 
 
@@ -54,7 +53,8 @@ def unseen_offsets(
 def _unseen(linear: Linearized) -> Tensor:
     turned = linear.turned.flatten(0, 1)
     values, vectors = torch.linalg.eigh(turned.mT @ turned)
-    return vectors[:, values <= _UNSEEN * values[-1]]
+    found: Tensor = vectors[:, values <= _UNSEEN * values[-1]]
+    return found
 
 
 @torch.no_grad()
@@ -126,10 +126,7 @@ def standard_errors(
 
 def _exactly(linear: Linearized, precision: Tensor, unseen: Tensor) -> Tensor:
     """Variances by the inverse of the normal matrix, (size,)."""
-    every = torch.eye(linear.fitted.size, dtype=torch.float64, device=precision.device)
-    normal = torch.cat(
-        [linear.backward(linear.forward(some)) for some in every.split(_TOGETHER)]
-    ) + torch.diag(precision)
+    normal = linear.matrix() + torch.diag(precision)
     level = normal.diagonal().mean()
     directions = normal.new_zeros(len(normal), unseen.shape[1])
     if unseen.shape[1]:

@@ -14,6 +14,9 @@ from hybridlit.templates.chip.fitted import Fitted
 
 __all__ = ["Linearized"]
 
+_TOGETHER = 64
+"""Vectors that go through the map together."""
+
 
 class Linearized:
     r"""Changes of the fitted parameters -> changes of weighted light, and its transpose.
@@ -104,6 +107,12 @@ class Linearized:
         own = torch.einsum("bos,kbo->ks", self.own, light)
         heat = [parts[name].flatten(1) for name in names if name in parts]
         return torch.cat([*heat, own], 1)
+
+    def matrix(self) -> Tensor:
+        """Return the normal matrix without priors, (size, size), for few parameters."""
+        every = torch.eye(self.fitted.size, dtype=self.turned.dtype, device=self.turned.device)
+        rows = [self.backward(self.forward(some)) for some in every.split(_TOGETHER)]
+        return torch.cat(rows)
 
     def tied(self, leak: Tensor) -> Tensor:
         """Return sums over what shares one number of crosstalk, from (vectors, phases, heaters)."""

@@ -138,6 +138,8 @@ from .search import (
 )
 from .templates import (
     Calibration as Calibration,
+    ChipDataModule as ChipDataModule,
+    ChipTwin as ChipTwin,
     Ensemble as Ensemble,
     HybridModule as HybridModule,
     HybridNetwork as HybridNetwork,
@@ -147,6 +149,7 @@ from .templates import (
     Predictions as Predictions,
     ResidualHybrid as ResidualHybrid,
     SequentialHybrid as SequentialHybrid,
+    SimulatedChip as SimulatedChip,
     StagedTraining as StagedTraining,
     load as load,
 )

@@ -1,9 +1,9 @@
 """Which parameters and submodules of a model are photonic and which are classical.
 
 The answer comes from types and explicit marks, never from names: a `QuantumLayer`, or a
-`QuantumLayerStack`, owns its phases, its bandwidths and what it learns of its noise; everything
-else attached to it as a submodule (its linear readout) stays classical. A layer of another library
-is declared once with `mark_photonic`.
+`QuantumLayerStack`, owns its phases, its bandwidths and what it learns of its noise, and a
+`ChipLayer` all that it has; everything else attached to one as a submodule (its linear readout)
+stays classical. A layer of another library is declared once with `mark_photonic`.
 
 Beside these two components, a network has parts: the submodules that it is put together from, such
 as `classical_pre`, `quantum_layer` and `classical_post`.
@@ -19,6 +19,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from hybridlit.argument_types import checked
 from hybridlit.photonics import NoiseValues, PhotonicCircuit
+from hybridlit.photonics.chip_layer import ChipLayer
 
 __all__ = [
     "is_photonic",
@@ -58,12 +59,13 @@ def is_photonic(module: nn.Module) -> bool:
     """Tell whether a module is itself a photonic one, whatever it contains.
 
     Returns:
-        True for a `QuantumLayer`, a `QuantumLayerStack` or a subclass, and for modules given to
-        `mark_photonic`.
+        True for a `QuantumLayer`, a `QuantumLayerStack`, a `ChipLayer` or a subclass, and for
+        modules given to `mark_photonic`.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be an nn.Module, got {type(module).__name__} {module!r}")
-    return isinstance(module, PhotonicCircuit) or bool(getattr(module, _MARK, False))
+    circuit = isinstance(module, (PhotonicCircuit, ChipLayer))
+    return circuit or bool(getattr(module, _MARK, False))
 
 
 @checked

@@ -111,6 +111,9 @@ VALID = {
     "FixedUnitary": lambda: {"matrix": np.eye(3)},
     "Interferometer": lambda: {"n_modes": 3},
     "InputGate": lambda: {"width": 3},
+    "ChipDataModule": lambda: {"simulated": {"modes": 3}, "rows": 30},
+    "ChipTwin": lambda: {"modes": 3},
+    "SimulatedChip": lambda: {"modes": 3},
     "MatchedMLP": lambda: {"input_size": 3, "output_size": 2, "parameters": 30},
     "MixedPrecision": dict,
     "MnistDataModule": dict,
@@ -292,6 +295,7 @@ SKIPPED = {
     ("ArrayDataModule", "inputs"),  # anything that numpy takes; see tests/data/test_arrays.py
     ("ArrayDataModule", "targets"),
     ("ArrayDataModule", "weights"),
+    ("ChipDataModule", "path"),  # anything that is a table; see tests/data/test_files.py
     ("TableDataModule", "path"),  # anything that is a table; see tests/data/test_files.py
     ("MultiModalDataModule", "arrays"),  # arrays by name, each of them anything that numpy takes
     ("MultiModalDataModule", "val"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hybridlit.data.resumable import EndedByParentOnly, ResumableLoader
 
-__all__ = ["EpochShuffle", "batches"]
+__all__ = ["AlikeBatches", "EpochShuffle", "batches"]
 
 Batch = tuple[Tensor, ...]
 
@@ -46,6 +47,35 @@ class EpochShuffle(Sampler[int]):
         yield from torch.randperm(len(self), generator=generator).tolist()
 
 
+class AlikeBatches(Sampler[list[int]]):
+    """Batches of rows that are of one kind each; the rows of every epoch come in another order.
+
+    Args:
+        kinds: Number of the kind of each row, (rows,).
+        batch_size: Rows in a batch; the last one of each kind may be smaller.
+        seed: Seed of the order.
+    """
+
+    drop_last = False
+
+    def __init__(self, kinds: Tensor, batch_size: int, seed: int) -> None:
+        self.kinds: list[int] = kinds.tolist()
+        self.batch_size = batch_size
+        self.sampler = EpochShuffle(self.kinds, seed)
+
+    def __len__(self) -> int:
+        counts = torch.tensor(self.kinds).unique(return_counts=True)[1]
+        return int((-(-counts // self.batch_size)).sum())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        waiting: dict[int, list[int]] = defaultdict(list)
+        for row in self.sampler:
+            waiting[self.kinds[row]].append(row)
+            if len(waiting[self.kinds[row]]) == self.batch_size:
+                yield waiting.pop(self.kinds[row])
+        yield from waiting.values()
+
+
 def batches(
     *parts: Tensor,
     batch_size: int,
@@ -53,14 +83,26 @@ def batches(
     num_workers: int,
     drop_last: bool = False,
     prepare: Callable[[Tensor], Any] | None = None,
+    kinds: Tensor | None = None,
 ) -> DataLoader[Batch]:
     """Return a loader of batches of the rows of tensors; the last one may be smaller.
 
     With a `seed` the order is another one in each epoch, and the loader can go on amid an epoch;
     without one, rows come in order. No loading processes are fastest for data in memory. `prepare`
-    is called with the first tensor's rows of each batch.
+    is called with the first tensor's rows of each batch. With `kinds`, a number for each row, those
+    of a seed are `AlikeBatches`.
     """
     data = _Rows(parts, prepare)
+    if seed is not None and kinds is not None:
+        alike = AlikeBatches(kinds, batch_size, seed)
+        return ResumableLoader(
+            data,
+            seed=seed,
+            batch_sampler=alike,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            collate_fn=_as_they_are,
+        )
     options: dict[str, Any] = dict(
         batch_size=batch_size,
         drop_last=drop_last,

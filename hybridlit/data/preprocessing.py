@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from hybridlit.data.chip_inputs import ChipInputs
 from hybridlit.data.image_inputs import ImageInputs
 from hybridlit.data.inputs import ArrayInputs, Inputs
 from hybridlit.data.multimodal_inputs import MultiModalInputs
@@ -24,7 +25,14 @@ __all__ = ["INPUTS", "Preprocessing"]
 
 INPUTS: dict[str, type[Inputs]] = {
     each.kind: each
-    for each in (ArrayInputs, ImageInputs, MultiModalInputs, SequenceInputs, TableInputs)
+    for each in (
+        ArrayInputs,
+        ChipInputs,
+        ImageInputs,
+        MultiModalInputs,
+        SequenceInputs,
+        TableInputs,
+    )
 }
 """Kinds of data by name."""
 

@@ -45,6 +45,7 @@ class RowsDataModule(LightningDataModule):
     calibration: Part | None = None
     preprocessing: Preprocessing
     _prepares_batches = False  # rows are kept raw, and prepared when they are fetched
+    _kinds: Tensor | None = None  # of the training rows, if batches are of one kind each
 
     def __init__(
         self,
@@ -183,6 +184,7 @@ class RowsDataModule(LightningDataModule):
             num_workers=self.num_workers,
             drop_last=drop_last,
             prepare=self._prepare,
+            kinds=self._kinds,
         )
         loader.dataset.preprocessing = self.preprocessing  # type: ignore[attr-defined]
         return loader

@@ -12,44 +12,18 @@ from torch import Tensor, nn
 
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, number, precision
+from hybridlit.photonics.chip_amplitudes import amplitudes_of_light, propagated
 from hybridlit.photonics.circuit.circuit import Circuit
-from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.circuit.lowering import lowering_of
 from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.parameters import CircuitParameters
-from hybridlit.photonics.propagation import meshes_and_shifts
 
-__all__ = ["MEASURED", "ChipLayer", "MeasuredName", "decibels", "propagated"]
+__all__ = ["MEASURED", "ChipLayer", "MeasuredName", "decibels"]
 
 
 def decibels(loss: Tensor) -> Tensor:
     """Return the transmittance of a loss in dB: :math:`10^{-L / 10}`."""
     return torch.exp(loss * (-math.log(10) / 10))
-
-
-def propagated(circuit: Lowered, entering: Tensor, kept: Tensor | None = None) -> Tensor:
-    """Return the amplitudes that leave a circuit of each sample.
-
-    Args:
-        circuit: Without leading dimensions; its `inputs` are not read.
-        entering: Amplitudes that enter, shape (modes, lights, batch), complex.
-        kept: Amplitude that each mode keeps behind each column of data phases, (modes,), real; None: 1.
-
-    Returns:
-        Shape (modes, lights, batch), complex.
-
-    Raises:
-        LargePhasesError: As `circuit_columns`.
-        ValueError: As `circuit_columns`.
-    """
-    meshes, shifts = meshes_and_shifts(circuit)
-    if kept is not None:
-        shifts = shifts * kept[:, None]
-    found = (meshes[0] @ entering.flatten(-2)).view_as(entering)
-    for layer in range(shifts.shape[0]):
-        found = found * shifts[layer, :, None, :]
-        found = (meshes[layer + 1] @ found.flatten(-2)).view_as(entering)
-    return found
 
 
 def _intensities(amplitudes: Tensor, overlap: Tensor) -> Tensor:
@@ -150,6 +124,7 @@ class ChipLayer(CircuitParameters):
         lowering = lowering_of(chip, chip.input_size)
         super().__init__(lowering, None, True, False, place, kind)
         self.circuit, self.measured = chip, measured
+        self.indistinguishability = float(indistinguishability)
         self.modes = circuit.n_modes
         self.turned = circuit.input_size
         self.input_size = self.turned + self.modes
@@ -181,10 +156,10 @@ class ChipLayer(CircuitParameters):
         """
         phases, light = x.split([self.turned, self.modes], -1)
         what = MEASURED[self.measured]
-        entering = self._entering(light.to(self.encoding.dtype), what.lights)
-        amplitudes = self._at(phases, (), propagated, entering, self._along())
-        amplitudes = amplitudes * self._lost(self.output_loss, relative=True)[:, None, None]
-        return what.seen(amplitudes, self.overlap).to(x.dtype)
+        places, entering = self.entering(light.to(self.encoding.dtype))
+        amplitudes = self._at(phases, (), amplitudes_of_light, places, self.kept())
+        leaving = self.leaving()[:, None, None]
+        return what.seen(amplitudes * entering.mT * leaving, self.overlap).to(x.dtype)
 
     def matrices(self, phases: Tensor) -> Tensor:
         """Return the matrix `[out, in]` between the ends of the chip, without losses there.
@@ -198,18 +173,31 @@ class ChipLayer(CircuitParameters):
         dtype = self.encoding.dtype.to_complex()
         every = torch.eye(self.modes, dtype=dtype, device=self.encoding.device)
         entering = every[..., None].expand(-1, -1, len(phases))
-        return self._at(phases, (), propagated, entering, self._along()).movedim(-1, 0)
+        return self._at(phases, (), propagated, entering, self.kept()).movedim(-1, 0)
 
-    def _along(self) -> Tensor:
-        """Amplitude kept along each mode behind each column."""
-        return self._lost(self.mode_loss / self.columns, relative=True)
+    def kept(self) -> Tensor:
+        """Return the amplitude that each mode keeps behind each column of phases, (modes,)."""
+        return _amplitude((self.mode_loss - self.mode_loss.mean()) / self.columns)
 
-    def _lost(self, loss: Tensor, *, relative: bool) -> Tensor:
-        return decibels(loss - loss.mean() if relative else loss).sqrt()
+    def leaving(self) -> Tensor:
+        """Return the amplitude that each output lets out, (modes,)."""
+        return _amplitude(self.output_loss - self.output_loss.mean())
 
-    def _entering(self, light: Tensor, lights: int) -> Tensor:
-        """Amplitudes (modes, lights, batch), a mode for each light."""
-        power, mode = light.topk(lights, -1)
+    def entering(self, light: Tensor) -> tuple[Tensor, Tensor]:
+        """Return where light enters, and the amplitude behind the losses there.
+
+        Args:
+            light: Powers, or numbers of photons, shape (batch, modes).
+
+        Returns:
+            Modes in ascending order, (batch, lights), and amplitudes of the same shape.
+
+        Raises:
+            ValueError: On the CPU, if some row has light in another number of modes.
+        """
+        lights = MEASURED[self.measured].lights
+        places = light.topk(lights, -1).indices.sort(-1).values
+        power = light.gather(-1, places)
         if can_look_at(light):
             right = (power > 0).all(-1) & ((light != 0).sum(-1) == lights)
             if not bool(right.all()):
@@ -219,7 +207,8 @@ class ChipLayer(CircuitParameters):
                     f"light must enter in exactly {words} for measured={self.measured!r}, got "
                     f"{light[row].tolist()} in row {row}"
                 )
-        kept = power.sqrt() * self._lost(self.input_loss, relative=False)[mode]
-        empty = kept.new_zeros(len(light), lights, self.modes)
-        found = empty.scatter(2, mode[..., None], kept[..., None]).permute(2, 1, 0)
-        return torch.complex(found, torch.zeros_like(found))
+        return places, power.sqrt() * _amplitude(self.input_loss)[places]
+
+
+def _amplitude(loss: Tensor) -> Tensor:
+    return decibels(loss).sqrt()

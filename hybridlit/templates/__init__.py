@@ -2,6 +2,9 @@
 
 from hybridlit.templates.bank import ParallelBankHybrid
 from hybridlit.templates.base import HybridModule
+from hybridlit.templates.chip.chip_twin import ChipTwin
+from hybridlit.templates.chip.data import ChipDataModule
+from hybridlit.templates.chip.simulated import SimulatedChip
 from hybridlit.templates.cost import ModelCost
 from hybridlit.templates.loading import load
 from hybridlit.templates.network import HybridNetwork
@@ -15,6 +18,8 @@ from hybridlit.templates.training.stages import StagedTraining
 
 __all__ = [
     "Calibration",
+    "ChipDataModule",
+    "ChipTwin",
     "Ensemble",
     "HybridModule",
     "HybridNetwork",
@@ -24,6 +29,7 @@ __all__ = [
     "Predictions",
     "ResidualHybrid",
     "SequentialHybrid",
+    "SimulatedChip",
     "StagedTraining",
     "load",
 ]

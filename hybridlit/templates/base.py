@@ -65,8 +65,9 @@ class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameter
         metrics: What is logged besides the loss, the first one in the progress bar. For classes
             `acc`, `balanced_accuracy`, `f1`, `precision`, `recall`, `specificity`, `auroc`,
             `average_precision`, `calibration_error`, `mcc`, and for labels `exact_match`; for
-            values `rmse`, `mae`, `r2`, `mape`, `pearson`, `spearman`, in their own units. Or any
-            class of torchmetrics that gives one number, by its class path or by `{class_path: ...,
+            values `rmse`, `mae`, `r2`, `mape`, `pearson`, `spearman`, in their own units, and for
+            light on the outputs of a chip `amplitude_fidelity` and `total_variation`. Or any class
+            of torchmetrics that gives one number, by its class path or by `{class_path: ...,
             init_args: {...}}`. No metric is weighted. None: `acc`, or `rmse` and `r2`.
         class_weights: What targets weigh in the loss by their class, above 0: a number for each
             class (multiclass), two numbers (binary), or for each output the weight of its 1

@@ -20,6 +20,7 @@ from torchmetrics.wrappers.transformations import MetricInputTransformer
 
 from hybridlit.constructors import named
 from hybridlit.internals.torchmetrics import r2_sums
+from hybridlit.templates.chip.metrics import AmplitudeFidelity, TotalVariation
 from hybridlit.templates.tasks import Task
 from hybridlit.undisturbed import undisturbed
 from hybridlit.words import meant
@@ -135,6 +136,8 @@ METRICS: dict[str, _Row] = {
     "mape": _Row(torchmetrics.MeanAbsolutePercentageError, _VALUES),
     "pearson": _Row(torchmetrics.PearsonCorrCoef, _VALUES, reduce=torch.mean),
     "spearman": _Row(torchmetrics.SpearmanCorrCoef, _VALUES, reduce=torch.mean),
+    "amplitude_fidelity": _Row(AmplitudeFidelity, _VALUES),
+    "total_variation": _Row(TotalVariation, _VALUES),
 }
 """Metrics by name. Over classes or labels they are means, all of the same weight (macro).
 

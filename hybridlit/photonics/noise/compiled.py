@@ -31,7 +31,14 @@ from hybridlit.photonics.noise.steps import table_for
 from hybridlit.photonics.propagation import circuit_columns, unusable
 from hybridlit.photonics.tracing import recording
 
-__all__ = ["light_of_circuit", "light_of_columns", "light_of_photons", "light_refuses"]
+__all__ = [
+    "compiled_columns",
+    "light_of_circuit",
+    "light_of_columns",
+    "light_of_photons",
+    "light_refuses",
+    "serves_columns",
+]
 
 
 def light_refuses(program: Program, device: str, dtype: torch.dtype) -> str | None:
@@ -49,6 +56,30 @@ def light_refuses(program: Program, device: str, dtype: torch.dtype) -> str | No
     if program.space is ComputationSpace.UNBUNCHED:  # most states are those of half a photon a mode
         most = min(most, max(1, program.modes // 2))
     return compiled_refuses(FockSpace(program.modes, most, program.space), device, dtype)
+
+
+def serves_columns(modes: int, like: Tensor) -> bool:
+    """Return whether `compiled_columns` can serve a circuit of data phases like a given tensor."""
+    if recording() or transforming() or forward_mode() or not serves_any(like):
+        return False
+    return compiled_refuses(FockSpace(modes, 1), like.device.type, like.dtype) is None
+
+
+def compiled_columns(circuit: Lowered) -> Tensor:
+    """Return what `circuit_columns` does, by the compiled kernel.
+
+    Args:
+        circuit: One, without leading dimensions; its matrices need not be unitary.
+
+    Returns:
+        Shape (modes, inputs, batch), complex.
+
+    Raises:
+        LargePhasesError: If a data phase is not below 25 radians.
+        ValueError: If a phase is not finite.
+    """
+    planes: Tensor = _Columns.apply(*circuit)  # type: ignore[no-untyped-call]
+    return torch.complex(planes[0, 0], planes[0, 1])
 
 
 def light_of_circuit(circuit: Lowered, weights: Tensor, program: Program) -> Tensor:

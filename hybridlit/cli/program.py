@@ -9,7 +9,9 @@ import numpy as np
 from hybridlit.blocks.heaters import HeaterResponse
 from hybridlit.cli.checkpoints import checkpoint_path, folder_for
 from hybridlit.cli.loading import load_model
+from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.photonics.chip_layer import ChipLayer
+from hybridlit.templates import HybridModule
 from hybridlit.templates.chip.programming import program as programmed
 from hybridlit.templates.predictions.table import WRITERS, Predictions
 from hybridlit.words import plural
@@ -21,7 +23,7 @@ def program(
     ckpt: str,
     unitary: str,
     out: str | None = None,
-    limits: tuple[float, float] = (0.0, 1.0),
+    limits: list[float] | None = None,
     template: str | None = None,
 ) -> None:
     """Find the voltages at which a chip does what is wanted, through its trained twin.
@@ -33,7 +35,7 @@ def program(
         out: Table to write, .csv, .tsv, .parquet or .npz, a row for each matrix: the voltages, and
             the amplitude fidelity that the twin expects. Without it, voltages.csv in the folder of
             the run.
-        limits: The least and the largest voltage of the heaters, 0 or more.
+        limits: The least and the largest voltage, 0 or more. Without it, those of the model.
         template: Class of a checkpoint that hybridlit fit has not made, such as ChipTwin.
     """
     checkpoint = checkpoint_path(ckpt)
@@ -48,10 +50,20 @@ def program(
     layer = getattr(model, "quantum_layer", None)
     if not isinstance(heaters, HeaterResponse) or not isinstance(layer, ChipLayer):
         raise ValueError(
-            f"ckpt must be of the twin of a chip, whose heaters are known, got a "
-            f"{type(model).__name__}: train a ChipTwin first"
+            f"ckpt must be of the twin of a chip, got a {type(model).__name__} without one: train "
+            "a ChipTwin"
         )
-    found = programmed(heaters, layer, wanted, limits)
-    names = getattr(model.preprocessing, "names", None) or []
-    del names
-    return None
+    found = programmed(heaters, layer, wanted, limits or getattr(model, "limits", (0.0, 1.0)))
+    columns = zip(_names(model, heaters.heaters), found.voltages.mT.tolist(), strict=True)
+    table = Predictions({**dict(columns), "fidelity": found.fidelity.tolist()})
+    rows = plural(len(table), "row")
+    print(f"Voltages of {heaters.heaters} heaters, {rows}: {table.write(path)}")
+    mean, least = float(found.fidelity.mean()), float(found.fidelity.min())
+    print(f"Expected amplitude fidelity: {mean:.5f} in the mean, {least:.5f} at least")
+
+
+def _names(model: HybridModule, heaters: int) -> list[str]:
+    """Names of the columns of voltages in the table that the twin was trained on."""
+    if isinstance(model.preprocessing, Preprocessing):
+        return [*model.preprocessing.inputs.raw_names][:heaters]
+    return [f"v{heater}" for heater in range(heaters)]

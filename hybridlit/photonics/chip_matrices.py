@@ -29,7 +29,7 @@ def matrices_and_derivatives(
     """
     meshes, columns = layer.interferometers(), layer.columns
     shifts = (phases @ layer.encoding.mT).view(-1, columns, layer.modes)
-    shifts = torch.polar(layer._along().expand_as(shifts), shifts)
+    shifts = torch.polar(layer.kept().expand_as(shifts), shifts)
     found = meshes[0].expand(len(phases), -1, -1)
     front = []
     for column in range(columns):

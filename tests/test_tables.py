@@ -11,11 +11,13 @@ from torch import nn
 
 import hybridlit
 from hybridlit.argument_types import _parameters
-from hybridlit.blocks import fronts, fusion, normalization, residual_gate
+from hybridlit.blocks import fronts, fusion, heaters, normalization, residual_gate
 from hybridlit.data import mnist, scaling, scikit
+from hybridlit.photonics import chip_layer
 from hybridlit.photonics.noise import shots
 from hybridlit.precisions import CORES, PRECISIONS, CoreName
 from hybridlit.templates import metrics, quantum, tasks
+from hybridlit.templates.chip import likelihoods, meshes
 from hybridlit.templates.training import schedule, stages
 
 TABLES = {
@@ -31,6 +33,10 @@ TABLES = {
     "shape": (mnist.SHAPES, mnist.ShapeName),
     "component": (stages.STAGES, stages.Component),
     "core": (CORES, CoreName),
+    "mesh": (meshes.MESHES, meshes.MeshName),
+    "measured": (chip_layer.MEASURED, chip_layer.MeasuredName),
+    "crosstalk": (heaters.CROSSTALK, heaters.CrosstalkName),
+    "likelihood": (likelihoods.LIKELIHOODS, likelihoods.LikelihoodName),
     "shot_gradient": (shots.SHOT_GRADIENTS, shots.ShotGradientName),
 }
 SOURCES = sorted(Path(hybridlit.__file__).parent.rglob("*.py"))

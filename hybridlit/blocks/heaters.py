@@ -78,7 +78,8 @@ class HeaterResponse(nn.Module):
         homes = list(range(phases)) if heaters is None else [int(place) for place in heaters]
         if not homes or len({*homes}) < len(homes) or not all(0 <= p < phases for p in homes):
             raise ValueError(
-                f"heaters must be different phases from 0 to {phases - 1}, at least one, got {homes}"
+                f"heaters must be different phases from 0 to {phases - 1}, at least one, got "
+                f"{homes}"
             )
         self.phases, self.heaters, self.crosstalk = phases, len(homes), crosstalk
         self.full_turn = full_turn

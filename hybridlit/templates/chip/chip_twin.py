@@ -241,20 +241,19 @@ class ChipTwin(HybridModule):
             rank_zero_info(f"ChipTwin: search {int(course.start) + 1} of {course.starts}")
         self._let_train(finding=course.finding(epoch))
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the learning rates of a search."""
-        if self.fits_a_chip and self.course.finding(self.current_epoch):
-            whole = self.current_epoch - int(self.course.began)
-            part = batch_idx / max(1.0, float(self.trainer.num_training_batches))
-            factor = rate_at((whole + part) / self.course.find_epochs)
-            for group in self.trainer.optimizers[0].param_groups:
-                group["lr"] = group["rate"] * factor
-
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Return the loss of a training batch and log it."""
-        finding = not self.fits_a_chip or self.course.finding(self.current_epoch)
-        with torch.set_grad_enabled(finding):
+        """Return the loss of a training batch and log it, without metrics."""
+        if not self.fits_a_chip:
             return super().training_step(batch, batch_idx)
+        with torch.set_grad_enabled(self.course.finding(self.current_epoch)):
+            inputs, targets = self.unpack(batch)
+            outputs = self(inputs)
+            loss = self.loss_of(batch, outputs, self.prepare_targets(outputs, targets))
+        self.log(
+            "train/loss", loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(outputs)
+        )
+        self._check_finite(loss)
+        return loss
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Compute gradients, of which steps of Gauss and Newton have no need."""
@@ -269,8 +268,17 @@ class ChipTwin(HybridModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Make a step of a search; or, behind an epoch's last batch, one of Gauss and Newton."""
-        if not self.fits_a_chip or self.course.finding(epoch):
+        if not self.fits_a_chip:
             super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            return
+        if self.course.finding(epoch):
+            part = batch_idx / max(1.0, float(self.trainer.num_training_batches))
+            done = (epoch - int(self.course.began) + part) / self.course.find_epochs
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"] * rate_at(done)
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+            for group in optimizer.param_groups:
+                group["lr"] = group["rate"]  # what checkpoints hold
             return
         assert optimizer_closure is not None
         optimizer_closure()

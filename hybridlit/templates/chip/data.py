@@ -125,15 +125,15 @@ class ChipDataModule(RowsDataModule):
             "calibration": calibration_fraction,
         }
         check_fractions(fractions)
-        self.chip = None
+        self.chip, table, powered = None, path, power
         if simulated is not None:
             self.chip = SimulatedChip(**simulated)
             drawn = torch.Generator().manual_seed(self.seed)
-            path = self.chip.table(integer(rows, "rows", 1), noise, drawn, photons=photons)
-            power = None if photons is None else "power"
+            table = self.chip.table(integer(rows, "rows", 1), noise, drawn, photons=photons)
+            powered = None if photons is None else "power"
         is_file = isinstance(path, (str, os.PathLike))
-        frame = as_frame(path)
-        named = dict(settings=settings, input=input, outputs=outputs, power=power or (), id=id)
+        frame = as_frame(table)
+        named = dict(settings=settings, input=input, outputs=outputs, power=powered or (), id=id)
         found = {argument: _columns(frame, argument, given) for argument, given in named.items()}
         given = [*found["settings"], *found["input"], *found["power"]]
         _refuse_gaps(frame, given)
@@ -153,7 +153,7 @@ class ChipDataModule(RowsDataModule):
             modes=self.modes,
             lights=len(found["input"]),
             first=first_mode,
-            powered=power is not None,
+            powered=powered is not None,
         )
         source = (
             Path(path).name if is_file else type(path if simulated is None else self.chip).__name__

@@ -64,7 +64,7 @@ def fit_step(model: ChipTwin, rows: Rows) -> None:
     near = course.by_distance
     heaters = _by_distance(own, model.positions) if near else own
     priors = priors_of(heaters, model.quantum_layer)
-    # no measurement tells some offsets, such as those of phases behind the last splitters: they stay
+    # nothing tells some offsets, such as those of phases behind the last splitters: they stay
     priors["offset"] = Prior(heaters.offset.detach().clone(), 2 * math.pi)
     if own.crosstalk == "dense" and not near:
         mean = _by_distance(own, model.positions)

@@ -56,6 +56,7 @@ VERBS: dict[str, Verb] = {
     "init": Verb("a first recipe for a table or a folder of images"),
     "lr-find": Verb("a learning rate for each component, by short trainings of copies"),
     "plan": Verb("states, memory and time of a circuit before it is built"),
+    "program": Verb("voltages at which a chip does what is wanted, through its trained twin"),
     "run-on": Verb("predictions with the circuits run on a simulator or a quantum processor"),
     "search": Verb("the best settings of a recipe: many trials, hybrid and classical ones"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,8 @@ def program(
             f"ckpt must be of the twin of a chip, got a {type(model).__name__} without one: train "
             "a ChipTwin"
         )
-    found = programmed(heaters, layer, wanted, limits or getattr(model, "limits", (0.0, 1.0)))
+    within: Any = getattr(model, "limits", (0.0, 1.0)) if limits is None else limits
+    found = programmed(heaters, layer, wanted, within)
     columns = zip(_names(model, heaters.heaters), found.voltages.mT.tolist(), strict=True)
     table = Predictions({**dict(columns), "fidelity": found.fidelity.tolist()})
     rows = plural(len(table), "row")
@@ -65,5 +67,6 @@ def program(
 def _names(model: HybridModule, heaters: int) -> list[str]:
     """Names of the columns of voltages in the table that the twin was trained on."""
     if isinstance(model.preprocessing, Preprocessing):
-        return [*model.preprocessing.inputs.raw_names][:heaters]
+        names = model.preprocessing.inputs.raw_names or []
+        return names[:heaters]
     return [f"v{heater}" for heater in range(heaters)]

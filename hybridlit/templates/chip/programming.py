@@ -130,7 +130,8 @@ def _programmed(
     mixing = heaters.mixing()
     least, most = _range(heaters, lowest, highest)
     homes = heaters.home.argmax(0)
-    own = torch.linalg.inv(mixing[homes])  # crosstalk is weak: a heater turns its own phase most
+    # Crosstalk is weak: a heater turns its own phase most.
+    own: Tensor = torch.linalg.inv(mixing[homes])
 
     def turns_for(phases: Tensor) -> Tensor:
         return (phases - heaters.offset[homes]) @ own.mT

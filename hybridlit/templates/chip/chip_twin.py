@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -22,6 +23,7 @@ from hybridlit.templates.chip.course import Course, rate_at
 from hybridlit.templates.chip.fitting import Rows, fit_step, training_rows
 from hybridlit.templates.chip.likelihoods import LIKELIHOODS, LikelihoodName
 from hybridlit.templates.chip.meshes import MeshName, chip_circuit, places_of_phases
+from hybridlit.templates.chip.programming import Programmed, program
 from hybridlit.templates.metrics import make_metrics
 from hybridlit.templates.quantum import TWINS, QuantumName
 
@@ -172,6 +174,31 @@ class ChipTwin(HybridModule):
     def loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean squared residual, or the mean deviance of counts; NaN is left out."""
         return self.likelihood.loss(outputs, targets, weights)
+
+    def program(
+        self,
+        unitaries: npt.ArrayLike | Tensor,
+        limits: tuple[float, float] | list[float] | None = None,
+    ) -> Programmed:
+        """Return voltages at which the chip does what is wanted, as far as the twin is right.
+
+        Args:
+            unitaries: `[out, in]`, shape (targets, modes, modes), or (modes, modes) of one.
+            limits: The least and the largest voltage, in volts, 0 or more; None: those of the twin.
+
+        Returns:
+            `voltages` (targets, heaters), and what `fidelity` (targets,) to expect: see
+            `hybridlit.templates.chip.programming.program`.
+
+        Raises:
+            ValueError: If there is no chip in it, or as `program` says.
+        """
+        heaters, chip = self.classical_pre, self.quantum_layer
+        if not isinstance(chip, ChipLayer):
+            raise ValueError(
+                f"a twin needs its chip to be programmed, got quantum={self.hparams['quantum']!r}"
+            )
+        return program(heaters, chip, unitaries, self.limits if limits is None else limits)
 
     # --- Lightning --------------------------------------------------------------------------------
 
@@ -352,9 +379,10 @@ def _checked_limits(limits: list[float] | None, full_turn: float) -> tuple[float
     """Return the smallest and the largest voltage."""
     if limits is None:
         return 0.0, full_turn
-    if len(limits) != 2 or not limits[0] < limits[1]:
+    if len(limits) != 2 or not 0 <= limits[0] < limits[1]:
         raise ValueError(
-            f"limits must be the smallest and the largest voltage, two numbers, got {limits}"
+            "limits must be the smallest and the largest voltage, 0 <= smallest < largest, got "
+            f"{limits}"
         )
     for each in limits:
         number(each, "limits")

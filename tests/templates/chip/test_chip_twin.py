@@ -158,3 +158,18 @@ def test_a_chip_draws_what_its_seed_says():
     counts = chip.measure(settings, 100 * light, counts=True)
     exact = chip.measure(settings, 100 * light, 0.0)
     assert ((counts - exact).square() / exact).mean().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_it_is_programmed_within_its_limits():
+    chip = SimulatedChip(3, seed=2)
+    twin = ChipTwin(3, limits=[0.1, 1.2]).double()
+    state = {name: value for name, value in chip.true.items() if name in twin.state_dict()}
+    twin.load_state_dict(twin.state_dict() | state)
+    unitary = torch.linalg.qr(torch.randn(3, 3, dtype=torch.complex128))[0]
+    voltages, fidelity = twin.program(unitary)
+    assert voltages.shape == (1, 6) and 0.1 <= voltages.min() and voltages.max() <= 1.2
+    assert fidelity > 0.9999
+    with pytest.raises(ValueError, match=r"limits must be .*got \[-1, 1\]"):
+        ChipTwin(3, limits=[-1, 1])
+    with pytest.raises(ValueError, match="needs its chip to be programmed, got quantum='mlp'"):
+        ChipTwin(3, quantum="mlp").program(unitary)

@@ -10,6 +10,7 @@ from hybridlit.cli.checkpoints import checkpoint_path
 from hybridlit.cli.loading import load_model
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import PhotonicCircuit
+from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.recipe.building import model_of_recipe
 
 __all__ = ["FIGURES", "draw"]
@@ -77,6 +78,11 @@ def _circuits(
         if isinstance(module, PhotonicCircuit)
     }
     if not circuits:
+        if any(isinstance(module, ChipLayer) for module in photonic.values()):
+            raise ValueError(
+                f"{type(model).__name__} has no circuit to draw: what enters its chip differs from "
+                "row to row; print(model.quantum_layer.circuit) lists the components"
+            )
         why = (
             f"only modules of other libraries: {list(photonic)}"
             if photonic

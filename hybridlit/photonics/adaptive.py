@@ -165,7 +165,8 @@ def _sent(circuit: Any, state: Tensor, rows: Tensor, modes: int, photons: int) -
         rows = rows.new_empty(1, 0)
     terms = Terms(modes, photons, ComputationSpace.FOCK)
     everything = Outcomes(FockSpace(modes, photons))
-    at = circuit._at if state.dtype == circuit.angles().dtype.to_complex() else circuit._in_double
+    alike = state.real.dtype == circuit.angles().dtype
+    at = circuit._at if alike else circuit._in_double
     found: Tensor = at(rows, (), evolved, terms, state[None], everything)[0]
     return found
 

@@ -1,7 +1,7 @@
 """How many settings a twin of a chip needs, beside black boxes and a model of an ideal chip.
 
-    OMP_NUM_THREADS=1 python recipes/chip_twin.py --modes 6 --rows 250 500 1000 2000
-    python recipes/chip_twin.py --modes 12 --rows 5000 --boxes 0      # the twin and the ideal alone
+    OMP_NUM_THREADS=1 python recipes/chip_settings.py --modes 6 --rows 250 500 1000 2000
+    python recipes/chip_settings.py --modes 12 --rows 5000 --boxes 0  # the twin, the ideal alone
 
 A simulated chip with unknown offsets, responses, crosstalk, reflectivities and losses is measured
 at random settings with noise. Then light at unseen settings is predicted: by a `ChipTwin`; by one

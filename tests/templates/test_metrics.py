@@ -67,6 +67,13 @@ def yes_or_no(name, truth, p):
     }[name]()
 
 
+def shares(light):
+    """Rows of light as distributions; less than none, which noise may measure, is none."""
+    light = np.maximum(light, 0)
+    total = light.sum(1, keepdims=True)
+    return np.divide(light, total, out=np.zeros_like(light), where=total > 0)
+
+
 def values(name, truth, p):
     return {
         "rmse": lambda: np.sqrt(((truth - p) ** 2).mean()),
@@ -75,6 +82,8 @@ def values(name, truth, p):
         "mape": lambda: sk.mean_absolute_percentage_error(truth, p),
         "pearson": lambda: per_label(lambda a, b: stats.pearsonr(a, b)[0])(truth, p),
         "spearman": lambda: per_label(lambda a, b: stats.spearmanr(a, b)[0])(truth, p),
+        "amplitude_fidelity": lambda: np.sqrt(shares(truth) * shares(p)).sum(1).mean(),
+        "total_variation": lambda: np.abs(shares(truth) - shares(p)).sum(1).mean() / 2,
     }[name]()
 
 

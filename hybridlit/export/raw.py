@@ -76,6 +76,16 @@ def _table(inputs: Any) -> Raw:
     return Raw((len(columns),), torch.float64, about, low, high, whole, filled)
 
 
+def _chip(inputs: Any) -> Raw:
+    """A table of voltages, then of the modes that light enters."""
+    found = _table(inputs)
+    modes = torch.arange(len(inputs.columns)) - inputs.heaters
+    entered = (modes >= 0) & (modes < inputs.lights)
+    last = inputs.first + inputs.modes - 1
+    found.about["light_enters"] = f"modes {inputs.first} to {last}, each row different ones"
+    return found._replace(whole=found.whole | entered)
+
+
 def _image(inputs: Any) -> Raw:
     about = {"mode": inputs.mode, "size": list(inputs.size), "axes": "channels, height, width"}
     about["pixels"] = "0 to 255; what is transparent is white, 16 bits are divided by 257"
@@ -98,6 +108,7 @@ def _multimodal(inputs: Any) -> Raw:
 
 RAW: dict[str, Callable[[Any], Raw]] = {
     "array": _array,
+    "chip": _chip,
     "table": _table,
     "image": _image,
     "multimodal": _multimodal,

@@ -114,6 +114,17 @@ def test_areas_and_curves_are_those_of_scikit_learn(classes):
     assert torch.allclose(torch.as_tensor(first.get_ydata()), torch.from_numpy(found).float())
 
 
+@pytest.mark.parametrize("labels", ["ab", range(10), range(20), ["a long name", "b", "c"]])
+def test_the_curves_have_room_for_their_legend(labels):
+    """TensorBoard shows a figure as large as it is, and cuts what hangs over."""
+    figure = roc_figure(*predicted(len(labels)), labels, "300 rows")
+    pixels(figure)
+    [axes] = figure.axes
+    for part in (axes.get_legend(), axes.yaxis.label):
+        ends = part.get_window_extent()
+        assert 0 <= ends.x0 and ends.x1 <= figure.bbox.x1
+
+
 def test_two_classes_have_one_curve_of_the_second():
     figure = roc_figure(*predicted(2), ["benign", "malignant"], "")
     (name,) = legend(figure)

@@ -136,7 +136,7 @@ def roc_figure(
         title += f" ({_MOST} of {len(areas):,} classes, those with the lowest areas)"
     beside = max((len(shortened(labels[index])) for index in shown), default=0)
     columns = 1 if len(shown) <= 16 else 2
-    figure = new_figure(4.9 + columns * (0.9 + 0.075 * beside), 4.8)
+    figure = new_figure(4.9 + max(1.4, columns * (0.9 + 0.075 * beside)), 4.8)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], ls="--", color=FAINT, lw=1)
     for index, colour in zip(shown, colours(len(shown)), strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,62 +148,63 @@ def claims(folder: Path) -> str:
 
 def states(folder: Path) -> str:
     """Return the table of components, amplitudes and kernels against MerLin as Markdown."""
-    result = _load(folder / "states.json")
-    if result is None:
-        return "Not measured.\n"
-    rows = [
-        f"| {point['case']} | {point['point'].replace(',', ', ')} | {direction} | "
-        f"{rounded(times['ours_ms'])} | {rounded(times['peer_ms'])} | "
-        f"**{rounded(times['ratio'])}** | "
-        f"{' to '.join(rounded(end) for end in times['ratio_quartiles'])} | "
-        f"{point['difference']:.0e} |\n"
-        for point in result["points"]
-        for direction, times in point["times"].items()
-    ]
-    return (
-        f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
-        "| what | modes, photons, batch | | hybridlit ms | MerLin ms | ratio | quartiles | "
-        "values differ by |\n|---|---|---|---|---|---|---|---|\n" + "".join(rows)
+    return _compared_by_point(
+        folder / "states.json",
+        "what | modes, photons, batch | | hybridlit ms | MerLin ms | ratio | quartiles | "
+        "values differ by",
+        lambda point: [
+            f"{point['case']} | {_size(point)} | {direction} | {_compared(times)} | "
+            f"{point['difference']:.0e}"
+            for direction, times in point["times"].items()
+        ],
     )
 
 
 def noise(folder: Path) -> str:
     """Return the table of noisy layers against ideal ones and MerLin as Markdown."""
-    result = _load(folder / "noise.json")
-    if result is None:
-        return "Not measured.\n"
-    rows = [
-        f"| {point['noise']} | {point['point'].replace(',', ', ')} | {what} | "
-        f"{rounded(times['ours_ms'])} | {rounded(times['peer_ms'])} | "
-        f"**{rounded(times['ratio'])}** | "
-        f"{' to '.join(rounded(end) for end in times['ratio_quartiles'])} |\n"
-        for point in result["points"]
-        for what, times in point["times"].items()
-    ]
-    return (
-        f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
-        "| noise | modes, photons, batch | what, and beside | noisy ms | other ms | ratio | "
-        "quartiles |\n|---|---|---|---|---|---|---|\n" + "".join(rows)
+    return _compared_by_point(
+        folder / "noise.json",
+        "noise | modes, photons, batch | what, and beside | noisy ms | other ms | ratio | "
+        "quartiles",
+        lambda point: [
+            f"{point['noise']} | {_size(point)} | {what} | {_compared(times)}"
+            for what, times in point["times"].items()
+        ],
     )
 
 
 def shots(folder: Path) -> str:
     """Return the table of counts drawn, against MerLin's sampler, as Markdown."""
-    result = _load(folder / "shots.json")
+    return _compared_by_point(
+        folder / "shots.json",
+        "modes, photons, rows | shots a row | hybridlit ms | MerLin ms | ratio | quartiles",
+        lambda point: [f"{_size(point)} | {point['shots']:,} | {_compared(point['times'])}"],
+    )
+
+
+def _compared_by_point(
+    file: Path, header: str, rows_of: Callable[[dict[str, Any]], list[str]]
+) -> str:
+    """A table with a header and the rows of each point of a result."""
+    result = _load(file)
     if result is None:
         return "Not measured.\n"
-    rows = [
-        f"| {point['point'].replace(',', ', ')} | {point['shots']:,} | "
-        f"{rounded(point['times']['ours_ms'])} | {rounded(point['times']['peer_ms'])} | "
-        f"**{rounded(point['times']['ratio'])}** | "
-        f"{' to '.join(rounded(end) for end in point['times']['ratio_quartiles'])} |\n"
-        for point in result["points"]
-    ]
-    return (
-        f"`{result['command']}`\\\n{_circumstances(result)}\n\n"
-        "| modes, photons, rows | shots a row | hybridlit ms | MerLin ms | ratio | quartiles |\n"
-        "|---|---|---|---|---|---|\n" + "".join(rows)
-    )
+    lines = [header, " | ".join("---" for _ in header.split("|"))]
+    lines += [row for point in result["points"] for row in rows_of(point)]
+    table = "".join(f"| {line} |\n" for line in lines)
+    return f"`{result['command']}`\\\n{_circumstances(result)}\n\n{table}"
+
+
+def _size(point: dict[str, Any]) -> str:
+    text: str = point["point"].replace(",", ", ")
+    return text
+
+
+def _compared(times: dict[str, Any]) -> str:
+    """Cells of both times, their ratio and its quartiles."""
+    ours, peer, ratio = (rounded(times[key]) for key in ("ours_ms", "peer_ms", "ratio"))
+    quartiles = " to ".join(rounded(end) for end in times["ratio_quartiles"])
+    return f"{ours} | {peer} | **{ratio}** | {quartiles}"
 
 
 def _rows(point: dict[str, Any]) -> str:
@@ -210,9 +212,7 @@ def _rows(point: dict[str, Any]) -> str:
     differ = f"{agreement['total_variation_distance']:.0e}" if agreement else "other physics"
     return "".join(
         f"| {point['modes']}, {point['photons']}, {point['batch']} | {point['space']} | "
-        f"{point['outcomes']} | {direction} | {rounded(times['ours_ms'])} | "
-        f"{rounded(times['peer_ms'])} | **{rounded(times['ratio'])}** | "
-        f"{' to '.join(rounded(end) for end in times['ratio_quartiles'])} | {differ} |\n"
+        f"{point['outcomes']} | {direction} | {_compared(times)} | {differ} |\n"
         for direction, times in point["times"].items()
     )
 

@@ -10,7 +10,7 @@ import torch
 from interference import CircuitReader, interference_problem
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
-from small_studies import SMALL, make_data, quiet, small_model, study
+from small_studies import SMALL, Break, make_data, quiet, small_model, study
 from third_party import Plain
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -147,11 +147,6 @@ def random_states():
 class Interrupt(Callback):
     def on_train_epoch_start(self, trainer, pl_module):
         raise KeyboardInterrupt
-
-
-class Break(Callback):
-    def on_train_epoch_start(self, trainer, pl_module):
-        raise OSError("disk full")
 
 
 def breaking(outputs, targets):

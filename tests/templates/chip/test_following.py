@@ -8,7 +8,7 @@ from hybridlit import ChipDataModule, ChipTwin, SimulatedChip
 from hybridlit.callbacks import ExactResume, HybridCheckpoint, WarmStart, export_component
 from hybridlit.templates.chip.metrics import TotalVariation
 
-ROWS = 12  # of 3 modes; from scratch it takes 150, as in test_chip_twin.py
+ROWS = 6  # of 3 modes; from scratch it takes 60 for the same distance
 
 
 def distance(twin, chip):
@@ -42,9 +42,9 @@ def test_a_chip_that_has_drifted_takes_few_settings_and_no_search(drifted, make_
     trainer.fit(twin, data)
     assert trainer.current_epoch < 8 and not int(twin.course.start) and twin.course.converged
     assert distance(twin, chip) < 0.003
-    alone = ChipTwin(3, starts=1, find_epochs=12)  # the same settings from scratch
-    make_trainer(max_epochs=16).fit(alone, data)
-    assert distance(alone, chip) > 0.03
+    alone = ChipTwin(3, starts=1, find_epochs=20)  # the same settings from scratch
+    make_trainer(max_epochs=24).fit(alone, data)
+    assert distance(alone, chip) > 0.05
 
 
 def test_a_chip_that_is_another_one_is_searched_for(drifted, make_trainer):

@@ -26,7 +26,7 @@ def predicted_figure(
 
     Args:
         predictions: Shape (rows, targets).
-        targets: Likewise.
+        targets: Likewise, NaN where one is missing.
         names: Of the targets.
         title: Line above.
     """
@@ -40,10 +40,11 @@ def predicted_figure(
     look = {"s": 9, "alpha": max(0.08, min(0.7, 100 / len(targets) ** 0.7)), "lw": 0}
     panels = figure.subplots(down, across, squeeze=False).flat
     for index, axes in enumerate(panels):
-        if index >= shown:
+        if index >= shown or bool(targets[:, index].isnan().all()):
             axes.set_axis_off()
             continue
-        true, found = targets[:, index].double(), predictions[:, index].double()
+        there = ~targets[:, index].isnan()
+        true, found = (each[there, index].double() for each in (targets, predictions))
         ends = [float(min(true.min(), found.min())), float(max(true.max(), found.max()))]
         axes.scatter(true.numpy(), found.numpy(), color="#4878a8", **look)
         axes.plot(ends, ends, ls="--", color="#1b1f24", lw=1)

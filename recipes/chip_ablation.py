@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from statistics import mean
 
 from lightning.pytorch import seed_everything
 
@@ -19,8 +20,6 @@ from hybridlit.analysis import ablation_study
 from hybridlit.templates.chip.chip_twin import ChipTwin
 from hybridlit.templates.chip.data import ChipDataModule
 from hybridlit.words import piped
-
-_ARMS = ("linear", "mlp", "untrained")
 
 
 def main(arguments: list[str] | None = None) -> list[list[str]]:
@@ -31,6 +30,7 @@ def main(arguments: list[str] | None = None) -> list[list[str]]:
     parser.add_argument("--rows", type=int, default=250, help="three fifths of them are fitted")
     parser.add_argument("--devices", type=int, nargs="+", default=[1], help="seeds of chips")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each arm")
+    parser.add_argument("--arms", nargs="+", default=["linear", "mlp", "untrained"])
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--margin", type=float, default=0.001)
     parser.add_argument("--baselines", action="store_true", help="models of scikit-learn, too")
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> list[list[str]]:
                 options.modes, find_epochs=30, classical_lr=0.02, quantum_lr=0.02, schedule="cosine"
             ),
             data,
-            retrained=_ARMS,
+            retrained=options.arms,
             posthoc=False,
             seeds=options.seeds,
             max_epochs=options.epochs,
@@ -55,10 +55,10 @@ def main(arguments: list[str] | None = None) -> list[list[str]]:
             progress=lambda line: print(line, flush=True),
         )
         print(study, flush=True)
-        cells = [f"{sum(arm.scores) / len(arm.scores):.4f}" for arm in study.retrained]
-        verdicts = [f"{arm.name} {arm.said}" for arm in study.retrained[1:]]
-        rows.append([str(device), *cells, ", ".join(verdicts)])
-    print("\n" + piped(["device", "twin", *_ARMS, "the chip, beside"], rows))
+        for arm in study.retrained:
+            score = f"{mean(arm.scores):.4f}, lowest {min(arm.scores):.4f}"
+            rows.append([str(device), arm.name, score, str(arm.parameters), arm.said])
+    print("\n" + piped(["device", "arm", study.metric, "parameters", "the chip beside it"], rows))
     return rows
 
 

@@ -222,8 +222,7 @@ def programmed(model: ChipTwin, chip: SimulatedChip, options: argparse.Namespace
     """Return the mean fidelity of unitaries that come out of the chip as a model programs it."""
     wanted = unitary_group.rvs(options.modes, size=options.targets, random_state=0)
     wanted = np.reshape(wanted, (options.targets, options.modes, options.modes))
-    assert isinstance(model.classical_pre, nn.Module)
-    found = program(model.classical_pre, model.quantum_layer, wanted, model.limits)
+    found = program(model.classical_pre, model.chip, wanted, model.limits)
     true = chip.layer.matrices(chip.heaters(found.voltages))
     return f"{float(amplitude_fidelity(true, torch.from_numpy(wanted)).mean()):.5f}"
 

@@ -23,6 +23,7 @@ from hybridlit.photonics.chip_layer import ChipLayer
 
 __all__ = [
     "is_photonic",
+    "layer_in_words",
     "mark_photonic",
     "model_parts",
     "part_parameters",
@@ -66,6 +67,13 @@ def is_photonic(module: nn.Module) -> bool:
         raise TypeError(f"module must be an nn.Module, got {type(module).__name__} {module!r}")
     circuit = isinstance(module, (PhotonicCircuit, ChipLayer))
     return circuit or bool(getattr(module, _MARK, False))
+
+
+def layer_in_words(layer: nn.Module) -> str:
+    """Say what a photonic module that is no `PhotonicCircuit` is: whose, and if ours, how large."""
+    own = type(layer).__module__.partition(".")[0] == __name__.partition(".")[0]
+    name = type(layer).__name__
+    return f"{name}({layer.extra_repr()})" if own else f"{name}, a layer of another library"
 
 
 @checked

@@ -9,22 +9,27 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from hybridlit import (
+    Circuit,
+    Data,
     Experiment,
     GradientScaledQuantumLayer,
     ParallelBankHybrid,
     ParallelHybrid,
+    PhaseShifter,
     QuantumLayer,
     ResidualHybrid,
     SequentialHybrid,
 )
 from hybridlit.components import (
     is_photonic,
+    layer_in_words,
     mark_photonic,
     model_parts,
     part_parameters,
     photonic_modules,
     split_parameters,
 )
+from hybridlit.photonics.chip_layer import ChipLayer
 
 
 def quantum_layer(**options):
@@ -72,6 +77,12 @@ def test_a_subclass_of_the_layer_is_photonic():
 def test_reservoir_phases_are_no_parameters():
     model = quantum_layer(reservoir_mode=True)
     assert names(model) == {"classical": {"readout.weight", "readout.bias"}, "photonic": set()}
+
+
+def test_a_chip_is_our_own():
+    chip = Circuit(2).add(PhaseShifter(Data(0)), 0)
+    assert layer_in_words(ChipLayer(chip)) == "ChipLayer(modes=2, turned=1, measured=intensities)"
+    assert layer_in_words(Foreign()) == "Foreign, a layer of another library"
 
 
 def test_a_marked_module_is_photonic_with_everything_below_it():

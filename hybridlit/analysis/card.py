@@ -21,7 +21,7 @@ from hybridlit.analysis.scores import COVERAGE, class_shares, scores
 from hybridlit.analysis.splits import batches_of, count_rows, prepared
 from hybridlit.analysis.uncertain_rows import uncertainty
 from hybridlit.argument_types import checked
-from hybridlit.components import photonic_modules, split_parameters
+from hybridlit.components import layer_in_words, photonic_modules, split_parameters
 from hybridlit.data.splits import SPLITS
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
@@ -169,7 +169,7 @@ def _model(model: HybridModule, checkpoint: str | os.PathLike[str] | None) -> st
 
 def _circuit(module: Any) -> str:
     if not isinstance(module, PhotonicCircuit):
-        return f"{code(type(module).__name__)}, of another library"
+        return layer_in_words(module)
     drawn = optical_circuit(module)
     states = in_digits(drawn.experiment.fock_space.size)
     several = "" if drawn.count is None else f"{plural(drawn.count, 'circuit')} of "

@@ -33,7 +33,7 @@ from hybridlit.cli.card import leave_verdict
 from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
 from hybridlit.cli.loading import load_run
 from hybridlit.cli.options import command_of
-from hybridlit.components import photonic_modules, split_parameters
+from hybridlit.components import layer_in_words, photonic_modules, split_parameters
 from hybridlit.photonics import Noise, PhotonicCircuit
 from hybridlit.recipe.reading import settings_of
 from hybridlit.resume.durable import damage
@@ -213,7 +213,7 @@ def _add_costs(report: Report, model: nn.Module, profile: ComponentProfile) -> N
             sizes, _, _ = summarize_circuit(module, profile.rows or 1).partition("\n\n")
             report.text(sizes)  # which data phase encodes what is in the drawing
         else:
-            report.text(f"{code(type(module).__name__)}, a layer of another library.")
+            report.text(f"{layer_in_words(module)}.")
     report.text(f"## What it costs\n\n{profile.to_markdown()}")
     report.figure(profile.figure(), "Time of each part in a training step.")
 

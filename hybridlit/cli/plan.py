@@ -86,7 +86,8 @@ def _circuits(config: str) -> dict[str, PhotonicCircuit]:
     found = photonic_modules(empty_model(settings["model"], sizes, dtype_of(settings)))
     circuits = {n: layer for n, layer in found.items() if isinstance(layer, PhotonicCircuit)}
     if not circuits:
-        raise ValueError(f"the model of {config} has no circuit to plan")
+        others = [f", but a {type(layer).__name__}" for layer in found.values()]
+        raise ValueError(f"the model of {config} has no circuit to plan{''.join(others)}")
     return circuits
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hybridlit.blocks.heaters import HeaterResponse
 from hybridlit.cli.checkpoints import checkpoint_path, folder_for
 from hybridlit.cli.loading import load_model
 from hybridlit.data.preprocessing import Preprocessing
-from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.templates import HybridModule
-from hybridlit.templates.chip.programming import program as programmed
+from hybridlit.templates.chip.chip_twin import ChipTwin
 from hybridlit.templates.predictions.table import WRITERS, Predictions
 from hybridlit.words import plural
 
@@ -47,19 +44,14 @@ def program(
         raise ValueError(f"unitary must be a file of numpy, .npy, got {unitary!r}")
     wanted = np.load(unitary, allow_pickle=False)
     model = load_model(checkpoint, template)
-    heaters = getattr(model, "classical_pre", None)
-    layer = getattr(model, "quantum_layer", None)
-    if not isinstance(heaters, HeaterResponse) or not isinstance(layer, ChipLayer):
-        raise ValueError(
-            f"ckpt must be of the twin of a chip, got a {type(model).__name__} without one: train "
-            "a ChipTwin"
-        )
-    within: Any = getattr(model, "limits", (0.0, 1.0)) if limits is None else limits
-    found = programmed(heaters, layer, wanted, within)
-    columns = zip(_names(model, heaters.heaters), found.voltages.mT.tolist(), strict=True)
+    if not isinstance(model, ChipTwin):
+        raise ValueError(f"ckpt must be of a ChipTwin, got one of a {type(model).__name__}")
+    found = model.program(wanted, limits)
+    heaters = found.voltages.shape[1]
+    columns = zip(_names(model, heaters), found.voltages.mT.tolist(), strict=True)
     table = Predictions({**dict(columns), "fidelity": found.fidelity.tolist()})
     rows = plural(len(table), "row")
-    print(f"Voltages of {heaters.heaters} heaters, {rows}: {table.write(path)}")
+    print(f"Voltages of {heaters} heaters, {rows}: {table.write(path)}")
     mean, least = float(found.fidelity.mean()), float(found.fidelity.min())
     print(f"Expected amplitude fidelity: {mean:.5f} in the mean, {least:.5f} at least")
 

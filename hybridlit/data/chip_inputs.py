@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from hybridlit.data.columns import Column
-from hybridlit.data.scaling import Scaler
 from hybridlit.data.table_inputs import TableInputs
 
 __all__ = ["ChipInputs"]
@@ -23,12 +22,11 @@ class ChipInputs(TableInputs):
     Args:
         columns: Voltages, then the number of each mode that light enters, then its power if there
             is a column of that; all of them numbers.
-        missing: As for `TableInputs`, and so are `ids` and `known`.
-        scaler: As for `TableInputs`; it changes nothing.
         modes: Number of modes of the chip.
         lights: How many modes light enters in a row: 1, or 2 of two photons.
         first: What the first mode is called, 0 or 1.
         powered: Whether the last column is a power; otherwise it is 1.
+        **shared: As for `TableInputs`; a scaler changes nothing.
     """
 
     kind = "chip"
@@ -37,17 +35,14 @@ class ChipInputs(TableInputs):
     def __init__(
         self,
         columns: Sequence[Column],
-        missing: str,
-        ids: Sequence[str] = (),
-        known: Sequence[str] = (),
-        scaler: Scaler | None = None,
         *,
         modes: int,
         lights: int = 1,
         first: int = 0,
         powered: bool = False,
+        **shared: Any,
     ) -> None:
-        super().__init__(columns, missing, ids, known, scaler)
+        super().__init__(columns, **shared)
         self.modes, self.lights, self.first, self.powered = modes, lights, first, powered
         self.heaters = len(self.columns) - lights - powered
         numbers = torch.arange(first, first + modes, dtype=torch.float64)

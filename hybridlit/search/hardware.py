@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from hybridlit.components import photonic_modules
+from hybridlit.components import layer_in_words, photonic_modules
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.photonics.hardware import ansatz_under
 
@@ -36,14 +36,14 @@ def hardware_costs(
 
     Raises:
         ValueError: If a readout needs outcomes that hardware with this noise does not show, or a
-            photonic layer is of another library.
+            photonic layer is no `QuantumLayer`, such as one of another library.
     """
     photons, shots = 0, 0.0
     for name, layer in photonic_modules(model).items():
         if not isinstance(layer, PhotonicCircuit):
             raise ValueError(
                 f"the shots of {name or type(model).__name__} cannot be told, since it is a "
-                f"{type(layer).__name__}, a layer of another library"
+                f"{layer_in_words(layer)}"
             )
         ansatz = layer.ansatz if noise is None else ansatz_under(layer.ansatz, noise)
         photons = max(photons, ansatz.experiment.n_photons)

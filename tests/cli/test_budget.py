@@ -158,3 +158,6 @@ def test_a_plan_of_a_recipe_builds_nothing(capsys):
     with pytest.raises(SystemExit):
         main(["plan", "--config", "twin.yaml"])
     assert "the model of twin.yaml has no circuit to plan" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["plan", "--config", str(recipes / "chip_twin.yaml")])
+    assert "has no circuit to plan, but a ChipLayer\n" in capsys.readouterr().err

@@ -46,6 +46,18 @@ def test_voltages_have_the_names_of_the_table_that_was_trained_on(checkpoint, ca
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_what_is_no_chip_is_a_line(checkpoint, capsys):
+    other = ChipTwin(3, quantum="mlp")
+    state = torch.load("twin.ckpt", weights_only=False)
+    state["state_dict"] = other.state_dict()
+    state["hyper_parameters"]["quantum"] = "mlp"
+    torch.save(state, "mlp.ckpt")
+    with pytest.raises(SystemExit):
+        main(["program", "--ckpt", "mlp.ckpt", "--unitary", "wanted.npy"])
+    assert "needs its chip to be programmed, got quantum='mlp'\n" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("words", "said"),
     [

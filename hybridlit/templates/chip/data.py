@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,11 +63,8 @@ class ChipDataModule(RowsDataModule):
 
     Attributes:
         train: Training inputs (rows, heaters + modes) and targets (rows, outputs), NaN where a
-            detector was missing.
-        val: Validation inputs and targets, or None.
-        test: Test inputs and targets, or None.
-        calibration: Those for `calibrate`, or None.
-        ids: Columns that name rows, for each split.
+            detector was missing; `val`, `test`, `calibration` and `ids` are as for
+            `TableDataModule`.
         modes: Number of modes.
         heaters: Number of heaters.
         chip: The simulated chip, or None.
@@ -135,12 +132,13 @@ class ChipDataModule(RowsDataModule):
         frame = as_frame(table)
         named = dict(settings=settings, input=input, outputs=outputs, power=powered or (), id=id)
         found = {argument: _columns(frame, argument, given) for argument, given in named.items()}
+        roles = {"split": _columns(frame, "split", split or ()), "group": []}
+        _refuse_two_roles({**found, "split": roles["split"]})
         given = [*found["settings"], *found["input"], *found["power"]]
         _refuse_gaps(frame, given)
         targets = _outputs(frame, found["outputs"])
         self.modes = _modes(len(found["outputs"]), len(found["input"]))
         self.heaters = len(found["settings"])
-        roles = {"split": _columns(frame, "split", split or ()), "group": []}
         parts = split_table(frame, roles, targets, False, fractions, self.seeds)
         inputs = ChipInputs.fit(
             frame,
@@ -155,11 +153,8 @@ class ChipDataModule(RowsDataModule):
             first=first_mode,
             powered=powered is not None,
         )
-        source = (
-            Path(path).name if is_file else type(path if simulated is None else self.chip).__name__
-        )
         facts = {
-            "source": Path(path).name if is_file else source,
+            "source": Path(path).name if is_file else type(self.chip or path).__name__,
             "data_module": type(self).__name__,
             "rows": {n: len(r) for n, r in parts.items() if len(r) or n != "calibration"},
         }
@@ -188,6 +183,17 @@ def _columns(frame: DataFrame, argument: str, given: str | Sequence[str]) -> lis
             raise ValueError(f"{argument} must be columns of the table, got {name!r}{hint}")
         found += [each for each in alike if each not in found]
     return found
+
+
+def _refuse_two_roles(found: Mapping[str, Sequence[str]]) -> None:
+    roles: dict[str, str] = {}
+    for argument, names in found.items():
+        for name in names:
+            if (other := roles.setdefault(name, argument)) != argument:
+                raise ValueError(
+                    f"column {name!r} can be one thing only, got it as {other} and as {argument}: "
+                    "name the columns without wildcards"
+                )
 
 
 def _refuse_gaps(frame: DataFrame, names: Sequence[str]) -> None:

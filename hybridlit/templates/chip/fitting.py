@@ -51,8 +51,14 @@ def training_rows(model: ChipTwin) -> Rows:
         collate_fn=loader.collate_fn,
         generator=torch.Generator(),  # iterating leaves the global one alone
     )
-    pairs = [model.unpack(model.trainer.strategy.batch_to_device(batch)) for batch in whole]
+    batches = [model.trainer.strategy.batch_to_device(batch) for batch in whole]
+    if any(model.weights(batch) is not None for batch in batches):
+        raise ValueError(
+            "ChipTwin is fitted to rows that count alike, got batches with weights: leave these out"
+        )
+    pairs = [model.unpack(batch) for batch in batches]
     inputs, measured = (torch.cat(parts).to(model.dtype) for parts in zip(*pairs, strict=True))
+    model.likelihood.check(measured)
     settings, light = inputs.split([model.classical_pre.heaters, model.hparams["modes"]], 1)
     return Rows(settings, light, measured)
 

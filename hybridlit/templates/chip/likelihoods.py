@@ -22,11 +22,23 @@ class Likelihood:
             to what the model does not change, times the variance where that is one number.
         spread: Standard deviation of what is measured from (outputs, noise), of the shape of the
             outputs.
+        counts: Whether it is of counts, which are integers.
     """
 
     words: str
     losses: Callable[[Tensor, Tensor], Tensor]
     spread: Callable[[Tensor, float], Tensor]
+    counts: bool = False
+
+    def check(self, measured: Tensor) -> None:
+        """Refuse what cannot have been measured; powers taken for counts would fit whatever."""
+        there = measured[~torch.isnan(measured)]
+        wrong = int(((there < 0) | (there != there.round())).sum()) if self.counts else 0
+        if wrong:
+            raise ValueError(
+                f"what is measured must be {self.words}, integers of at least 0, got others in "
+                f"{wrong:,} of {len(there):,} numbers: give another likelihood, such as 'gaussian'"
+            )
 
     def loss(self, outputs: Tensor, measured: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean loss over what was measured, that is, is not NaN.
@@ -64,6 +76,7 @@ LIKELIHOODS: dict[str, Likelihood] = {
         "counts of photons, which spread by the root of what is expected",
         _deviance,
         lambda outputs, noise: outputs.clamp_min(1.0).sqrt(),
+        counts=True,
     ),
 }
 """Likelihoods by name."""

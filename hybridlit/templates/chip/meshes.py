@@ -109,8 +109,7 @@ def places_of_phases(layer: ChipLayer) -> npt.NDArray[np.float64]:
 
     One that is in several places is in the middle of them.
     """
-    inside = layer.encoding.detach().abs().double().cpu().view(layer.columns, layer.modes, -1) > 0
-    columns, modes, phases = inside.nonzero().T.numpy()
+    columns, modes, phases = layer.lowering.encoding.nonzero()  # plain: the layer may be on "meta"
     found = np.zeros((layer.turned, 2))
     np.add.at(found, phases, np.stack([columns, modes], 1))
     result: npt.NDArray[np.float64] = found / np.bincount(phases, minlength=layer.turned)[:, None]

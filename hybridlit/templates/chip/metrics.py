@@ -15,7 +15,8 @@ class _MeanOfRows(Metric):
     """Mean over rows of a number of two distributions, each normalised to 1.
 
     Values below 0, which noise may measure, count as 0. An output that was not measured (NaN) is
-    left out of both; a row of which nothing was measured does not count.
+    left out of both. A row in which nothing above 0 was measured does not count; one for which no
+    light is predicted counts as all wrong.
     """
 
     full_state_update = False
@@ -63,4 +64,4 @@ class TotalVariation(_MeanOfRows):
 
     def of_rows(self, one: Tensor, other: Tensor) -> Tensor:
         """Return the distance of each row, (batch,)."""
-        return (one - other).abs().sum(-1) / 2
+        return 1 - torch.minimum(one, other).sum(-1)  # the same, and 1 if there is no light

@@ -20,7 +20,7 @@ from hybridlit.photonics.circuit.decomposition import decomposed
 from hybridlit.photonics.circuit.meshes import Interferometer
 from hybridlit.templates.chip.steering import Steering, amplitude_fidelity
 
-__all__ = ["Programmed", "program"]
+__all__ = ["Programmed", "checked_limits", "program"]
 
 _TOGETHER = 128
 _STEPS, _STEPS_AT_RANDOM, _STARTS = 30, 150, 3
@@ -77,7 +77,7 @@ def program(
         ValueError: If a matrix is not unitary or has not the modes of the chip, if limits are not
             two voltages in rising order, or if the heaters' phases are not the chip's.
     """
-    lowest, highest = _limits(limits)
+    lowest, highest = checked_limits(limits)
     if heaters.phases != layer.turned:
         raise ValueError(
             f"heaters must turn the {layer.turned} phases of layer, got {heaters.phases} phases"
@@ -95,7 +95,8 @@ def program(
         return Programmed(voltages, amplitude_fidelity(found, wanted))
 
 
-def _limits(limits: tuple[float, float] | list[float]) -> tuple[float, float]:
+def checked_limits(limits: tuple[float, float] | list[float]) -> tuple[float, float]:
+    """Return the least and the largest voltage; refuses what is no such pair."""
     if len(limits) != 2 or not 0 <= limits[0] < limits[1] < math.inf:
         raise ValueError(
             "limits must be the least and the largest voltage, 0 <= least < largest, got "

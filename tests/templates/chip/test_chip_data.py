@@ -56,15 +56,21 @@ def test_two_photons_and_their_number():
         (lambda f: f.assign(out0=np.inf), "output 'out0' must hold numbers"),
         (lambda f: f.assign(out0=np.nan, out1=np.nan, out2=np.nan), "measured in each row, got"),
         (lambda f: f.drop(columns="in"), "input must be columns of the table, got 'in*'"),
-        (lambda f: f.drop(columns="out2"), "2 outputs and 1 columns of input"),
+        (lambda f: f.drop(columns="out2"), "integers from 0 to 1"),  # a table of two modes
+        (lambda f: f.drop(columns="out2").assign(in2=1), "got 2 outputs and 2 columns of input"),
     ],
 )
 def test_what_does_not_fit_is_told(change, words):
     frame = change(pandas.DataFrame(table()))
-    if "2 outputs" in words:  # of two modes, whose numbers are then wrong
-        words = "integers from 0 to 1"
     with pytest.raises(ValueError, match=words.replace("*", r"\*")):
         ChipDataModule(frame)
+
+
+def test_a_column_is_one_thing():
+    frame = pandas.DataFrame(table()).assign(in_power=1.0)
+    with pytest.raises(ValueError, match="'in_power' can be one thing only, got it as input and"):
+        ChipDataModule(frame, power="in_power")
+    assert ChipDataModule(frame, input="in", power="in_power").modes == 3
 
 
 def test_a_table_or_a_simulated_chip_is_needed():

@@ -31,6 +31,13 @@ def test_metrics_are_means_over_rows_of_what_was_measured():
     )
 
 
+def test_no_light_is_as_wrong_as_can_be():
+    said, seen = torch.zeros(1, 3), torch.tensor([[0.2, 0.3, 0.5]])
+    for metric, worst in ((AmplitudeFidelity(), 0.0), (TotalVariation(), 1.0)):
+        metric.update(said, seen)
+        assert float(metric.compute()) == worst
+
+
 @pytest.mark.parametrize("mesh", MESHES)
 def test_a_mesh_turns_every_phase_and_keeps_all_light(mesh):
     layer = ChipLayer(chip_circuit(4, mesh), dtype=torch.float64)

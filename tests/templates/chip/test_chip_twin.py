@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
+from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit import ChipDataModule, ChipTwin, SimulatedChip, load, split_parameters
 from hybridlit.blocks import MatchedMLP
@@ -46,6 +47,36 @@ def test_it_finds_the_chip_and_ends_by_itself(make_trainer, tmp_path):
     predicted = again.predict(rows)
     assert list(predicted.columns) == ["out0", "out1", "out2"]
     assert np.allclose(predicted.columns["out1"], table["out1"], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("measured", "seed"),
+    [("intensities", 0), pytest.param("coincidences", 1, marks=pytest.mark.slow)],
+)
+def test_it_finds_a_chip_by_counts(measured, seed, make_trainer):
+    """From here a search by the deviance of the powers' counts would end in a wrong valley."""
+    torch.manual_seed(seed)
+    chip = {"modes": 3, "seed": seed, "measured": measured, "indistinguishability": 0.92}
+    data = ChipDataModule(simulated=chip, rows=250, photons=1e4)
+    twin = ChipTwin(3, measured=measured, likelihood="poisson", starts=1, **FIT)
+    make_trainer(max_epochs=60).fit(twin, data)
+    assert 0.8 < float(twin.course.misfit) < 1.2
+    if measured == "coincidences":
+        assert float(twin.quantum_layer.overlap) == pytest.approx(0.92, abs=0.01)
+
+
+def test_powers_are_no_counts(make_trainer):
+    """With a variance of 1 at least, any model would fit powers: they are refused."""
+    data = ChipDataModule(simulated=CHIP, rows=40)
+    with pytest.raises(ValueError, match=r"must be counts .* got others in 72 of 72 numbers"):
+        make_trainer(max_epochs=1).fit(ChipTwin(3, likelihood="poisson"), data)
+
+
+def test_weights_of_rows_are_refused(make_trainer):
+    inputs, light = ChipDataModule(simulated=CHIP, rows=40).train
+    rows = TensorDataset(inputs, light, torch.ones(len(inputs)))
+    with pytest.raises(ValueError, match="batches with weights: leave these out"):
+        make_trainer(max_epochs=1).fit(ChipTwin(3), DataLoader(rows, 8))
 
 
 class StopAfter(Callback):
@@ -173,3 +204,5 @@ def test_it_is_programmed_within_its_limits():
         ChipTwin(3, limits=[-1, 1])
     with pytest.raises(ValueError, match="needs its chip to be programmed, got quantum='mlp'"):
         ChipTwin(3, quantum="mlp").program(unitary)
+    with pytest.raises(ValueError, match=r"each of the 6 phases, got shape \(1, 2\)"):
+        ChipTwin(3, positions=[[0, 0]])

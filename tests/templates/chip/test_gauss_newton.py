@@ -252,6 +252,8 @@ def test_the_truth_is_within_the_intervals():
     for name, each in inside.items():
         share = torch.cat(each).double()
         assert share.mean() > 0.95 - 4 * (0.05 / len(share)) ** 0.5, name
+    share = torch.cat([one for each in inside.values() for one in each]).double()
+    assert 0.93 < share.mean() < 0.97, "intervals that are too wide are wrong as well"
 
 
 def test_first_losses_are_those_of_a_chip():

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.linalg import qr
 from torch import Tensor
 
 from hybridlit.blocks.heaters import HeaterResponse
@@ -145,7 +144,8 @@ def _splitters(layer: ChipLayer) -> tuple[Tensor, Tensor, Tensor]:
     """Return factors and offsets of trained angles, and which of them are those of splitters."""
     own = layer.lowering.parameters
     numbers = torch.tensor([(p.scale, p.offset) for p in own], dtype=torch.float64).view(-1, 2)
-    return *numbers.unbind(1), torch.tensor([p.drawn == "splitter" for p in own], dtype=torch.bool)
+    kept = torch.tensor([p.drawn == "splitter" for p in own], dtype=torch.bool)
+    return numbers[:, 0], numbers[:, 1], kept
 
 
 def _errors(
@@ -169,6 +169,8 @@ def _errors(
 def _without_gauges(away: _Numbers, unseen: Tensor | None) -> _Numbers:
     """Return differences of offsets without whole turns and directions that no light tells."""
     if unseen is not None and unseen.shape[1]:
+        from scipy.linalg import qr  # which takes its time to import
+
         blind = unseen.detach().double().cpu().numpy()
         # As many phases as there are directions are set to no difference: then others are whole
         # turns away from what they are.

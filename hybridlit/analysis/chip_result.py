@@ -18,20 +18,21 @@ from hybridlit.analysis.pictures.chip_pictures import (
     loss_figure,
     splitter_figure,
 )
+from hybridlit.analysis.report import Report
 from hybridlit.analysis.tabled import Tabled
 from hybridlit.words import plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["CHIP_PICTURES", "ChipStudy", "Places"]
+__all__ = ["CHIP_PICTURES", "ChipStudy", "Places", "add_chip"]
 
 CHIP_PICTURES = {
     "heaters": "Where each heater is: its phase at no voltage, and what it turns.",
     "crosstalk": "Which phases each heater's heat leaks to, and how far it reaches.",
     "splitters": "Reflectivity of each splitter, by where it is, with 95 % intervals.",
     "losses": "Losses of each mode, with 95 % intervals.",
-    "learned": "What was found against what is so, with 95 % intervals.",
+    "learned": "What was found against what is true, or designed; of few, with 95 % intervals.",
 }
 """What each picture shows, by name."""
 
@@ -184,6 +185,16 @@ class ChipStudy(Tabled):
                 cells.append(f"{inside:,} of {of:,}" if of else "")
             rows.append(cells)
         return head + ["truth within 95 %"] * true, rows
+
+
+def add_chip(report: Report, study: ChipStudy) -> None:
+    """Add what a study says to a report, and its pictures if matplotlib is installed."""
+    report.text(f"## The chip\n\n{study.to_markdown()}")
+    try:
+        for name, draw in study.figures().items():
+            report.figure(draw(), CHIP_PICTURES[name])
+    except ImportError as error:
+        report.text(f"No pictures: {error}.")
 
 
 def _span(values: npt.NDArray[np.float64]) -> str:

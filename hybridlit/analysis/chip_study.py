@@ -7,8 +7,7 @@ import copy
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from scipy.stats import unitary_group
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybridlit.analysis.chip_numbers import chip_numbers, same_chip
 from hybridlit.analysis.chip_result import ChipStudy, Places
@@ -26,7 +25,7 @@ from hybridlit.templates.chip.simulated import SimulatedChip
 from hybridlit.templates.chip.steering import amplitude_fidelity
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["chip_study"]
+__all__ = ["chip_study", "chip_twin_of"]
 
 _AT_ONCE = 1024
 """Rows whose light is computed together."""
@@ -73,10 +72,8 @@ def chip_study(
             f"a study of a chip needs one, got a model with quantum={model.hparams['quantum']!r}"
         )
     # in float64: standard errors are by derivatives, and residuals may be small
-    heaters, layer = (
-        copy.deepcopy(part).double().requires_grad_(True)
-        for part in (model.classical_pre, model.chip)
-    )
+    heaters = copy.deepcopy(model.classical_pre).double().requires_grad_(True)
+    layer = copy.deepcopy(model.chip).double().requires_grad_(True)
     chip, truth = getattr(datamodule, "chip", None), None
     if isinstance(chip, SimulatedChip) and same_chip((heaters, layer), (chip.heaters, chip.layer)):
         truth = (chip.heaters, chip.layer)
@@ -116,6 +113,11 @@ def chip_study(
     )
 
 
+def chip_twin_of(model: nn.Module) -> ChipTwin | None:
+    """Return a model if it is the twin of a chip, with its chip and no block in its place."""
+    return model if isinstance(model, ChipTwin) and model.fits_a_chip else None
+
+
 def _rows(
     model: ChipTwin, datamodule: LightningDataModule
 ) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
@@ -143,8 +145,10 @@ def _programmed(
     """Program Haar-random unitaries; return what is expected of each, and what a chip does."""
     if not count:
         return [], []
-    drawn = unitary_group.rvs(model.chip.modes, size=count, random_state=seed)
-    wanted = torch.from_numpy(drawn.reshape(count, model.chip.modes, -1))
+    drawn = torch.Generator().manual_seed(seed)
+    shape = (count, model.chip.modes, model.chip.modes)
+    q, r = torch.linalg.qr(torch.randn(shape, dtype=torch.complex128, generator=drawn))
+    wanted = q * r.diagonal(dim1=1, dim2=2).sgn()[:, None]  # Haar: Mezzadri, math-ph/0609050
     found = model.program(wanted)
     if truth is None:
         return found.fidelity.tolist(), []

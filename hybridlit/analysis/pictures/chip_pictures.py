@@ -27,7 +27,9 @@ __all__ = [
 _FOUND, _TRUE = "#4878a8", "#d1495b"
 _Z95 = 1.96
 _NAMED = 60
-"""Places that have room for a number in them."""
+"""Places that have room for a number beside them."""
+_BARS = 300
+"""Numbers whose intervals can be told apart in one panel."""
 
 
 def heater_figure(study: ChipStudy) -> Figure:
@@ -141,7 +143,8 @@ def learned_figure(study: ChipStudy) -> Figure:
         true, found, error = (part[both] for part in (each.reference, each.learned, each.error))
         ends = [float(min(true.min(), found.min())), float(max(true.max(), found.max()))]
         axes.plot(ends, ends, ls="--", color="#1b1f24", lw=1)
-        bars = _Z95 * np.where(np.isfinite(error), error, 0.0)
+        few = len(true) <= _BARS
+        bars = _Z95 * np.where(np.isfinite(error), error, 0.0) if few else None
         shade = max(0.1, min(0.9, 30 / len(true) ** 0.7))
         axes.errorbar(
             true, found, bars, fmt="o", ms=2.5, lw=0.8, color=_FOUND, alpha=shade, capsize=0
@@ -169,9 +172,9 @@ def _map(
         edgecolors="#1b1f24", linewidths=0.5,
     )  # fmt: skip
     axes.figure.colorbar(drawn, ax=axes, label=legend, pad=0.02)
-    axes.margins(0.06, 0.2)
-    if not axes.yaxis_inverted():
-        axes.invert_yaxis()
+    axes.margins(0.06)
+    room = 0.1 * np.ptp(places[:, 1]) + 0.4
+    axes.set_ylim(places[:, 1].max() + room, places[:, 1].min() - room)
     axes.locator_params(integer=True)
 
 

@@ -265,7 +265,7 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$|Noise$"
+            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|ChipTwin$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$|Noise$"
             r"|Data$|Search$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),

@@ -61,6 +61,14 @@ def test_a_twin_that_knows_its_chip_says_so():
     assert json.dumps(study.to_dict(), allow_nan=False)
 
 
+def test_what_is_programmed_is_tried_on_the_chip():
+    """A twin of another chip promises what its own would do."""
+    data = ChipDataModule(simulated=CHIP, rows=60)
+    study = chip_study(twin_of(SimulatedChip(3, seed=2)), data, unitaries=2)
+    assert min(study.expected) > 0.999 and max(study.delivered) < 0.99
+    assert "the simulated chip itself comes to" in study.conclusion
+
+
 @pytest.mark.parametrize("mesh", MESHES)
 def test_offsets_are_compared_without_what_no_light_tells(mesh):
     """Nor by whole turns: a chip turned along all gauges is the same chip."""

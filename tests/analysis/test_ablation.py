@@ -112,12 +112,6 @@ CASES = [muted_is_neutral, interference_helps, linear_is_enough]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [muted_is_neutral, linear_is_enough])
-def test_what_is_known_is_found(case):
-    assert case(0)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_known_is_found_in_nine_of_ten_seeds(case):
     assert sum(case(seed) for seed in range(10)) >= 9

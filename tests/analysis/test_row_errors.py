@@ -56,7 +56,7 @@ def test_few_rows_are_held_to_their_word(name, rows, generator):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWN)
-@pytest.mark.parametrize("rows", [5, 6, 7, 10, 20, 40, 60])
+@pytest.mark.parametrize("rows", [5, 10, 40])
 def test_coverage(name, rows, generator):
     share, error = coverage(*DRAWN[name], rows, 2000, generator)
     assert share > 0.93 - error

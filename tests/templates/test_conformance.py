@@ -74,7 +74,6 @@ TRAINED = {
 # one of each topology, fusion and front, for what is slow and differs by operation only
 KINDS = ["sequential-cnn", "parallel-attention", "residual-gru", "bank-gated", "scales", "bank-sum"]
 FAMILIES = ["sequential", "parallel-gated", "residual-zero", "bank-concat"]
-SPREAD = ["parallel-path-dropout", "bank-inputs", "parallel-weighted", "bank-metrics"]
 PRECISIONS = ["32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"]
 
 
@@ -428,7 +427,7 @@ def test_a_foreign_layer_takes_the_place_of_ours(kind, changes, make_trainer):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*FAMILIES, *SPREAD])
+@pytest.mark.parametrize("name", ["parallel-gated", "parallel-path-dropout", "bank-inputs"])
 def test_two_processes_train(name, make_trainer):
     case = Case(name)
     model = case.make(normalization="standard")

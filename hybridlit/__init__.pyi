@@ -3,6 +3,7 @@
 from .analysis import (
     AblationStudy as AblationStudy,
     BatchSize as BatchSize,
+    ChipStudy as ChipStudy,
     ComponentProfile as ComponentProfile,
     LearningRates as LearningRates,
     NoiseStudy as NoiseStudy,
@@ -12,6 +13,7 @@ from .analysis import (
     Uncertainty as Uncertainty,
     ablation_study as ablation_study,
     calibrate as calibrate,
+    chip_study as chip_study,
     describe_circuit as describe_circuit,
     draw_circuit as draw_circuit,
     find_batch_size as find_batch_size,

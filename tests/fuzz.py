@@ -19,10 +19,21 @@ from random import Random
 
 import numpy as np
 import torch
-from fuzzing import blocks, callbacks, circuits, components, data, spaces, states, tables, templates
+from fuzzing import (
+    blocks,
+    callbacks,
+    chips,
+    circuits,
+    components,
+    data,
+    spaces,
+    states,
+    tables,
+    templates,
+)
 from fuzzing.judging import FAULTS, OK, REFUSED, Case, Outcome, judged
 
-MODULES = (circuits, components, spaces, states, templates, blocks, data, tables, callbacks)
+MODULES = (circuits, components, spaces, states, templates, chips, blocks, data, tables, callbacks)
 KINDS = {kind: weight for module in MODULES for kind, weight in module.KINDS.items()}
 
 

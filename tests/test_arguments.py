@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import SequentialSampler
 
 import hybridlit
-from hybridlit import ArrayDataModule, Experiment, Noise, QuantumLayer, SequentialHybrid
+from hybridlit import ArrayDataModule, ChipTwin, Experiment, Noise, QuantumLayer, SequentialHybrid
 from hybridlit.photonics import AnsatzFactory
 
 
@@ -178,6 +178,7 @@ VALID = {
         "input_state": [1, 1, 0],
     },
     "create_hybrid_optimizer": lambda: {"model": model()},
+    "chip_study": lambda: {"model": ChipTwin(3), "unitaries": 1},
     "describe_circuit": lambda: {"source": QuantumLayer(3, 4, experiment=EXPERIMENT)},
     "calibrate": lambda: {"model": model(), "datamodule": data()},
     "run_federation": lambda: {"recipe": {"model": {}, "data": {}}},
@@ -264,7 +265,7 @@ def kind_of(text):
         (r"dict\[", "dict"),
         (r"Iterable\[", "Iterable"),
         (
-            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$|Noise$"
+            r"nn\.Module$|(Hybrid)?Module$|HybridNetwork$|ChipTwin$|LightningModule$|LightningDataModule$|Ansatz$|Experiment$|Circuit$|Tensor$|PhotonicCircuit$|QuantumLayer$|Superposition$|Noise$"
             r"|Data$|Search$|os\.PathLike|CircuitSource$|torch\.device$|torch\.dtype$|npt",
             "Module",
         ),
@@ -328,6 +329,7 @@ RESULTS = {
     "BatchSize",
     "Branches",
     "Calibration",
+    "ChipStudy",
     "ComponentProfile",
     "Federation",
     "LearningRates",

@@ -4,6 +4,8 @@ from hybridlit.analysis.ablation import AblationStudy, Shapley, ablation_study, 
 from hybridlit.analysis.batch_size import BatchSize, find_batch_size, predict_memory
 from hybridlit.analysis.calibration import calibrate
 from hybridlit.analysis.card import model_card
+from hybridlit.analysis.chip_result import ChipStudy
+from hybridlit.analysis.chip_study import chip_study
 from hybridlit.analysis.learning_rates import LearningRates, find_learning_rates
 from hybridlit.analysis.noise_result import NoiseStudy
 from hybridlit.analysis.noise_study import noise_study
@@ -17,6 +19,7 @@ from hybridlit.analysis.uncertain_rows import Uncertainty, uncertainty
 __all__ = [
     "AblationStudy",
     "BatchSize",
+    "ChipStudy",
     "ComponentProfile",
     "LearningRates",
     "NoiseStudy",
@@ -26,6 +29,7 @@ __all__ = [
     "Uncertainty",
     "ablation_study",
     "calibrate",
+    "chip_study",
     "describe_circuit",
     "draw_circuit",
     "find_batch_size",

@@ -37,7 +37,7 @@ def calibrate(
     (Guo et al., arXiv:1706.04599); of a regression there is none. How unlike the truth predictions
     are is measured on rows that neither training nor the choice of a checkpoint has seen: then
     `model.predict(rows, coverage=0.9)` gives sets of labels or intervals (split conformal
-    prediction). No weight of the model changes.
+    prediction). Rows that lack one of several values do not count. No weight of the model changes.
 
     Args:
         model: A trained model. What is found becomes `model.calibration`, and is kept in
@@ -167,6 +167,13 @@ def _scores_of_rows(model: HybridModule, calibration: Calibration, rows: Any) ->
 
 
 def _sorted(model: HybridModule, predictions: Tensor, targets: Tensor) -> Tensor:
+    if not model.task.classifies:  # detectors may be missing
+        whole = ~targets.isnan().any(1)
+        if not bool(whole.any()):
+            raise ValueError(
+                "held-out rows must have all of their targets, got none of which none is missing"
+            )
+        predictions, targets = predictions[whole], targets[whole]
     scores = conformal_scores(model, predictions, targets)
     if not bool(torch.isfinite(scores).all()):
         raise ValueError(_NOT_FINITE.format("held-out"))

@@ -14,6 +14,7 @@ from typing import Any
 from lightning.pytorch import LightningDataModule
 
 from hybridlit import __version__
+from hybridlit.analysis.chip_study import chip_study, chip_twin_of
 from hybridlit.analysis.pictures.evaluation_pictures import add_evaluation
 from hybridlit.analysis.pictures.optical_circuit import optical_circuit
 from hybridlit.analysis.report import Report, code
@@ -69,6 +70,7 @@ def model_card(
     """
     report = Report(f"{type(model).__name__}: model card")
     pictures = Report("")
+    twin = chip_twin_of(model)
     if datamodule is None:
         data, found, doubts = _data(model, None), without_data, without_data
     else:
@@ -83,6 +85,9 @@ def model_card(
     report.text(f"## Scores on the test rows\n\n{found}")
     report.extend(pictures)
     report.text(f"## When to trust it\n\n{doubts}")
+    if twin is not None:
+        study = chip_study(twin, datamodule).to_markdown()
+        report.text(f"## The chip\n\n{study}\n\nPictures of it: `hybridlit analyze`.")
     if photonic_modules(model):
         report.text(f"## Worth of the photonic part\n\n{ablation or 'not measured'}")
     report.text("## Limits\n\n" + "\n".join(f"- {limit}" for limit in _limits(model)))
@@ -242,7 +247,13 @@ def _warning(model: HybridModule, datamodule: LightningDataModule) -> str:
 
 def _limits(model: HybridModule) -> Iterable[str]:
     photonic = list(photonic_modules(model).values())
-    if photonic:
+    if chip_twin_of(model) is not None:
+        yield (
+            "Photonic part: one chip as it was when it was measured. Heaters and couplings drift, "
+            "and the warmth around them does as well: compare it with new measurements before it "
+            "is relied on."
+        )
+    elif photonic:
         yield (
             "Photonic part: simulated, ideal. No photon is lost, all are alike, and outcomes are "
             "exact probabilities instead of counts; what a device would return is not known."

@@ -274,11 +274,16 @@ def _covered(
 ) -> list[Covered]:
     bounds = bounds_of(model, coverage)
     assert bounds is not None
-    inside = conformal_scores(model, predictions, targets) <= bounds
+    off = conformal_scores(model, predictions, targets)
+    inside = off <= bounds
     if not model.task.classifies:
-        widths = (2 * bounds).tolist()
-        parts = zip(output_names(model), inside.T, widths, strict=True)
-        return [_share(name, each, torch.tensor([width])) for name, each, width in parts]
+        widths, known = (2 * bounds).tolist(), ~off.isnan()  # a detector may be missing
+        named = zip(output_names(model), inside.T, known.T, widths, strict=True)
+        return [
+            _share(name, each[there], torch.tensor([width]))
+            for name, each, there, width in named
+            if bool(there.any())
+        ]
     sizes = label_sets(model, predictions, bounds).sum(2).double()
     found = [_share("all", inside, sizes)]
     if not model.task.one_class:

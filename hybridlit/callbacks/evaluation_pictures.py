@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from hybridlit.analysis.pictures.evaluation_pictures import evaluation_pictures
+from hybridlit.analysis.pictures.evaluation_pictures import evaluation_pictures, pictures_of_chip
 from hybridlit.analysis.pictures.style import pixels
 from hybridlit.argument_types import checked
 from hybridlit.callbacks.log_keys import LogKey
@@ -36,7 +36,9 @@ class EvaluationPictures(FirstLoader):
       how often each was found, missed, and said in vain;
     - `roc`: true against false positive rates, a curve and its area for each class;
     - `reliability`: probabilities against frequencies, with the expected calibration error;
-    - `predicted`: predicted against true values, for real ones.
+    - `predicted`: predicted against true values, for real ones;
+    - `heaters`, `crosstalk`, `splitters`, `losses`, `learned`: what a `ChipTwin` has found of its
+      chip, beside the design.
 
     They are of what the validation or test loop computes anyway, of its first loader; of several
     processes, of the rows of the first. Training is bit for bit the same with and without this
@@ -129,7 +131,8 @@ class EvaluationPictures(FirstLoader):
             rows = f"{shown}{_STAGES[stage]} rows" + (f", {when}" if when else "")
             if trainer.world_size > 1:
                 rows += f", the first of {trainer.world_size} processes"
-            for picture in evaluation_pictures(pl_module, predictions, targets, rows):
+            pictures = evaluation_pictures(pl_module, predictions, targets, rows)
+            for picture in [*pictures, *pictures_of_chip(pl_module)]:
                 with training_goes_on(f"the picture {picture.name} of EvaluationPictures"):
                     drawn = pixels(picture.draw())
                     for board in boards(trainer):

@@ -14,6 +14,8 @@ from hybridlit import __version__
 from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.study import ablation_study
+from hybridlit.analysis.chip_result import add_chip
+from hybridlit.analysis.chip_study import chip_study, chip_twin_of
 from hybridlit.analysis.evaluation import collect
 from hybridlit.analysis.noise_study import noise_study
 from hybridlit.analysis.pictures.circuit_text import summarize_circuit
@@ -35,6 +37,7 @@ from hybridlit.cli.loading import load_run
 from hybridlit.cli.options import command_of
 from hybridlit.components import layer_in_words, photonic_modules, split_parameters
 from hybridlit.photonics import Noise, PhotonicCircuit
+from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.recipe.reading import settings_of
 from hybridlit.resume.durable import damage
 from hybridlit.resume.folder import step_of
@@ -124,7 +127,7 @@ def analyze(
     if arms is not None and not arms:
         raise ValueError(f"arms must name some of {list(ARMS)}, got none: or give --retrain=false")
     model, data = load_run(checkpoint, template)
-    trainer = _trainer_of(recipe)
+    trainer, twin = _trainer_of(recipe), chip_twin_of(model)
     report = Report(f"{type(model).__name__}: what its parts cost and contribute")
     with prepared(data):
         study = None
@@ -152,12 +155,15 @@ def analyze(
             _add_robustness(report, model, data, checkpoint)
             # By default, since on digits it is a sixth of a report without retraining, 3 s; once
             # for an installation 28 s more, in which its kernels are compiled.
-            if noise is not None and photonic_modules(model):
+            if noise is not None and photonic_modules(model) and twin is None:
                 _add_hardware(report, model, data, noise)
+        if twin is not None:
+            add_chip(report, chip_study(twin, data))
         _add_costs(report, model, profile)
         if study is not None:
             _add_contributions(report, study, trainer.get("callbacks"))
-            _add_pictures(report, model, test)
+            if twin is None:  # which has pictures of its own
+                _add_pictures(report, model, test)
     seconds = time.perf_counter() - start
     report.text(
         f"## How this was made\n\n```\n{command}\n```\n\nhybridlit {__version__} with torch "
@@ -208,8 +214,9 @@ def _add_costs(report: Report, model: nn.Module, profile: ComponentProfile) -> N
     report.text(f"## The model\n\n{_parameters(model)}")
     for name, module in photonic_modules(model).items():
         report.text(f"### {code(name or type(model).__name__)}")
-        if isinstance(module, PhotonicCircuit):
+        if isinstance(module, (PhotonicCircuit, ChipLayer)):
             report.figure(draw_circuit(module), "Light runs from left to right; a line is a mode.")
+        if isinstance(module, PhotonicCircuit):
             sizes, _, _ = summarize_circuit(module, profile.rows or 1).partition("\n\n")
             report.text(sizes)  # which data phase encodes what is in the drawing
         else:

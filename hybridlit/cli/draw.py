@@ -62,7 +62,7 @@ def draw(
 
 def _circuits(
     config: str | None, checkpoint: str | None, template: str | None
-) -> dict[str, PhotonicCircuit]:
+) -> dict[str, PhotonicCircuit | ChipLayer]:
     if (config is None) == (checkpoint is None):
         raise ValueError(
             "give one of --config and --ckpt, got " + ("neither" if config is None else "both")
@@ -75,14 +75,9 @@ def _circuits(
     circuits = {
         name or "model": module
         for name, module in photonic.items()
-        if isinstance(module, PhotonicCircuit)
+        if isinstance(module, (PhotonicCircuit, ChipLayer))
     }
     if not circuits:
-        if any(isinstance(module, ChipLayer) for module in photonic.values()):
-            raise ValueError(
-                f"{type(model).__name__} has no circuit to draw: what enters its chip differs from "
-                "row to row; print(model.quantum_layer.circuit) lists the components"
-            )
         why = (
             f"only modules of other libraries: {list(photonic)}"
             if photonic

@@ -482,6 +482,55 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "analysis/chip_numbers.py",
+        "analysis/test_chip_study.py",
+        [
+            (
+                "away = _wrapped(away - blind @ np.linalg.solve(blind[pivots], away[pivots]))",
+                "away = _wrapped(away)",
+                "offsets are compared in a gauge that no light tells",
+            ),
+            (
+                'found["phases"] = (_angles(layer, raw["phases"]) / 2).sin().square()',
+                'found["phases"] = (_angles(layer, raw["phases"]) / 2).cos().square()',
+                "reflectivities are transmittances",
+            ),
+            (
+                "int((off[both] < 1.96 * self.error[both]).sum())",
+                "int((off[both] < 0.0 * self.error[both]).sum())",
+                "no truth is within its interval",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/chip_study.py",
+        "analysis/test_chip_study.py",
+        [
+            (
+                "left = ((measured - said) / spread)[~measured.isnan()]",
+                "left = (measured - said)[~measured.isnan()]",
+                "a misfit is not in standard deviations of the noise",
+            ),
+            (
+                "matrices = layer.matrices(heaters(found.voltages.cpu()))",
+                "matrices = wanted",
+                "whatever is programmed, the chip is said to do it",
+                "analysis/test_chip_study.py::test_what_is_programmed_is_tried_on_the_chip",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/calibration.py",
+        "analysis/test_chip_study.py",
+        [
+            (
+                "predictions, targets = predictions[whole], targets[whole]",
+                "targets = targets.nan_to_num()",
+                "a detector that was missing counts as dark",
+            ),
+        ],
+    ),
+    *mutations_of(
         "analysis/noise_study.py",
         "analysis/test_noise_study.py",
         [

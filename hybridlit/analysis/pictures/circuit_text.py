@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hybridlit.analysis.pictures.chip_circuit import drawn_circuit
 from hybridlit.analysis.pictures.elements import Element, in_columns
 from hybridlit.analysis.pictures.optical_circuit import (
     CircuitSource,
@@ -40,7 +41,8 @@ def describe_circuit(
     that data bring in stand in brackets, others in parentheses; boxes are interferometers and beam
     splitters, with numbers where their modes are not in order; a permutation says where light
     leaves; D is a photon counter, D4 one of four wires, T a threshold detector. Angles are in
-    radians; modes and features are numbered from 0.
+    radians; modes and features are numbered from 0. Of a chip (`ChipLayer`) splitters have their
+    reflectivities, and P is light that not every row has.
 
     Args:
         source: As for `draw_circuit`, and so are the others.
@@ -67,13 +69,13 @@ def describe_circuit(
         D: 3 Fock states
         3 modes, 1 photon, 12 phases in 2 meshes, 2 features as 2 data phases in 1 column
     """
-    circuit = optical_circuit(source, input_size, index)
+    circuit = drawn_circuit(source, input_size, index)
     inputs = circuit.inputs
     above, below, left_out = kept_positions(len(inputs), integer(max_modes, "max_modes", 2))
     rows = above + below
     width = len(str(rows[-1]))
     states = max(len(f"|{photons}>") for photons in inputs)
-    dots = {"0": "─", "ψ": "○"}
+    dots = {"0": "─", "ψ": "○", "P": "○"}
     labels = [
         f"{mode:>{width}}  {f'|{inputs[mode]}>':<{states}} {dots.get(inputs[mode], '●')}"
         for mode in rows

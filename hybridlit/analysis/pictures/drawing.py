@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from hybridlit.analysis.pictures.chip_circuit import DrawnCircuit, drawn_circuit
 from hybridlit.analysis.pictures.elements import Element, in_columns
-from hybridlit.analysis.pictures.optical_circuit import (
-    CircuitSource,
-    OpticalCircuit,
-    kept_positions,
-    optical_circuit,
-)
+from hybridlit.analysis.pictures.optical_circuit import CircuitSource, kept_positions
 from hybridlit.argument_types import checked
 from hybridlit.checks import integer
 
 __all__ = ["draw_circuit"]
+
+_BY_ROW = "ψP"
+"""What enters a mode if that is not one number of photons."""
 
 _MESH_MODES, _MESH_COLUMNS = 10, 160
 """An unfolded mesh beyond these is too small to read."""
@@ -51,7 +50,7 @@ def draw_circuit(
     """Draw a circuit: light runs from left to right, a line is a mode.
 
     Dots are the input photons of a mode, with their number, circles where it depends on the term of
-    a superposition; boxes are phase shifters, crossings
+    a superposition, or for a chip (`ChipLayer`) on the row; boxes are phase shifters, crossings
     beam splitters, blue blocks interferometers, dashed frames circuits in the circuit. What data
     turn is orange, with learned bandwidths as factors, what is trained green, with its value where
     a layer is given, and what is fixed grey. Detectors that do not resolve photon numbers say T for
@@ -83,7 +82,7 @@ def draw_circuit(
             "draw_circuit needs matplotlib: pip install 'hybridlit[plot]'; describe_circuit draws "
             "with letters, without it"
         ) from error
-    circuit = optical_circuit(source, input_size, index)
+    circuit = drawn_circuit(source, input_size, index)
     drawing = _Drawing(
         circuit, integer(max_modes, "max_modes", 2), integer(max_columns, "max_columns", 2), mesh
     )
@@ -95,10 +94,8 @@ def draw_circuit(
 class _Drawing:
     """Places the elements of one circuit on matplotlib axes, from left to right."""
 
-    def __init__(
-        self, circuit: OpticalCircuit, max_modes: int, max_columns: int, mesh: bool
-    ) -> None:
-        modes = circuit.experiment.n_modes
+    def __init__(self, circuit: DrawnCircuit, max_modes: int, max_columns: int, mesh: bool) -> None:
+        modes = len(circuit.inputs)
         self.circuit = circuit
         above, below, self.modes_left_out = kept_positions(modes, max_modes)
         columns = in_columns(circuit.elements(mesh), modes)
@@ -161,11 +158,11 @@ class _Drawing:
             photons = inputs[mode]
             self._text(-1.75, height, str(mode), color="#777777", size=8)
             self._text(-1.05, height, f"|{photons}⟩")
-            if photons == "ψ":
+            if photons in _BY_ROW:
                 self.axes.plot(-0.35, height, "o", mec=_PHOTON, mfc="white", ms=8)
             elif photons != "0":
                 self.axes.plot(-0.35, height, "o", color=_PHOTON, ms=8 if photons == "1" else 11)
-            if photons not in ("0", "1", "ψ"):
+            if photons not in ("0", "1", *_BY_ROW):
                 self._text(-0.35, height, photons, color="white", size=7)
         if self.modes_left_out:
             words = f"... {self.modes_left_out:,} more\nmodes ..."

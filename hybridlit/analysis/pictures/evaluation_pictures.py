@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hybridlit.analysis.chip_study import chip_study, chip_twin_of
 from hybridlit.analysis.evaluation import collect
 from hybridlit.analysis.pictures.classification import (
     confusion_figure,
@@ -25,7 +26,13 @@ from hybridlit.undisturbed import undisturbed
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["EVALUATION_PICTURES", "EvaluationPicture", "add_evaluation", "evaluation_pictures"]
+__all__ = [
+    "EVALUATION_PICTURES",
+    "EvaluationPicture",
+    "add_evaluation",
+    "evaluation_pictures",
+    "pictures_of_chip",
+]
 
 
 class EvaluationPicture(NamedTuple):
@@ -91,6 +98,15 @@ def evaluation_pictures(
             predictions = torch.cat([1 - predictions, predictions], 1)
     given = predictions, targets, labels, title
     return [_picture("confusion", confusion, *given), _picture("roc", roc_figure, *given), honest]
+
+
+def pictures_of_chip(model: HybridModule) -> list[EvaluationPicture]:
+    """Return the pictures of what the twin of a chip has found, none of other models."""
+    twin = chip_twin_of(model)
+    if twin is None:
+        return []
+    study = chip_study(twin, unitaries=0)
+    return [EvaluationPicture(name, draw) for name, draw in study.figures().items()]
 
 
 def _picture(

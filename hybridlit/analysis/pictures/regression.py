@@ -22,11 +22,12 @@ def predicted_figure(
 ) -> Figure:
     """Draw predicted values against true ones, in their own units: a panel for each target.
 
-    The dashed line is where both are the same. Of more than nine targets the first nine are shown.
+    The dashed line is where both are the same. Of more than nine targets the first nine are shown,
+    and of each the rows in which it is known.
 
     Args:
         predictions: Shape (rows, targets).
-        targets: Likewise, NaN where one is missing.
+        targets: Likewise, NaN where they are not known.
         names: Of the targets.
         title: Line above.
     """
@@ -40,11 +41,15 @@ def predicted_figure(
     look = {"s": 9, "alpha": max(0.08, min(0.7, 100 / len(targets) ** 0.7)), "lw": 0}
     panels = figure.subplots(down, across, squeeze=False).flat
     for index, axes in enumerate(panels):
-        if index >= shown or bool(targets[:, index].isnan().all()):
+        if index >= shown:
             axes.set_axis_off()
             continue
-        there = ~targets[:, index].isnan()
-        true, found = (each[there, index].double() for each in (targets, predictions))
+        true, found = targets[:, index].double(), predictions[:, index].double()
+        there = ~true.isnan()
+        true, found = true[there], found[there]
+        if not len(true):
+            tidy(axes, "no true value", "", shortened(names[index], 30))
+            continue
         ends = [float(min(true.min(), found.min())), float(max(true.max(), found.max()))]
         axes.scatter(true.numpy(), found.numpy(), color="#4878a8", **look)
         axes.plot(ends, ends, ls="--", color="#1b1f24", lw=1)

@@ -6,7 +6,6 @@ import torch
 
 from hybridlit import ChipDataModule, ChipTwin, SimulatedChip
 from hybridlit.analysis import ablation_study
-from hybridlit.analysis.pictures.regression import predicted_figure
 from hybridlit.analysis.scores import scores
 from hybridlit.templates.chip.light_task import Light
 from hybridlit.templates.tasks import NoScoreError
@@ -38,9 +37,6 @@ def test_a_chip_helps():
     assert first.name == "amplitude fidelity" and first.found.mean > 0.9999
     assert [each.rows for each in errors] == [20, int((~data.test[1][:, 1].isnan()).sum()), 20]
     assert max(each.found.mean for each in errors) < 0.002
-    wanted = data.test[1]
-    panels = predicted_figure(wanted.nan_to_num() + 0.25, wanted, ["a", "b", "c"], "").axes
-    assert [panel.get_title(loc="left") for panel in panels] == ["RMSE 0.25"] * 3
 
 
 def test_a_row_scores_by_what_was_measured_of_it():

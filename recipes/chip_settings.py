@@ -94,12 +94,13 @@ def compared(options: argparse.Namespace, device: int, rows: int) -> list[dict[s
         row = known(options.out, key)
         if row is None:
             began, about = time.process_time(), {}
+            model: ChipTwin | Network
             if name.startswith("network"):
                 size = int(name.removeprefix("network x"))
                 model, about["chosen"] = network(data, size * parameters, options.batches, device)
             else:
-                model = twin(data, options.batches, device, ideal=name == "ideal")
-                about["programmed"] = programmed(model, chip, options)
+                model = own = twin(data, options.batches, device, ideal=name == "ideal")
+                about["programmed"] = programmed(own, chip, options)
             about["seconds"] = f"{time.process_time() - began:.0f}"
             row = key | predicted(model, unseen) | about
             print(" ".join(f"{name} {value}" for name, value in row.items()), flush=True)
@@ -184,7 +185,7 @@ def trained(model: Network, data: ChipDataModule, rate: float, batches: int) -> 
     assert data.train is not None and data.val is not None
     (x, y), (held, truth) = data.train, data.val
     best, kept = math.inf, {}
-    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-3, fused=True)
     course = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, batches)
     for step in range(batches):
         picked = torch.randint(len(x), (128,))

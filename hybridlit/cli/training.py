@@ -216,7 +216,7 @@ class HybridCLI(LightningCLI):
         lines = []
         if isinstance(checkpoint, ModelCheckpoint) and best:
             score = checkpoint.best_model_score
-            value = "" if score is None else f" ({checkpoint.monitor} {score.item():.4f})"
+            value = "" if score is None else f" ({checkpoint.monitor} {score.item():.4g})"
             lines.append(f"Best checkpoint: {best}{value}")
         try:
             tested = self._has_test_data() and any(self._test(best))

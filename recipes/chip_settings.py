@@ -1,23 +1,27 @@
 """How many settings a twin of a chip needs, beside black boxes and a model of an ideal chip.
 
     OMP_NUM_THREADS=1 python recipes/chip_settings.py --modes 6 --rows 250 500 1000 2000
-    python recipes/chip_settings.py --modes 12 --rows 5000 --boxes 0  # the twin, the ideal alone
+    python recipes/chip_settings.py --modes 12 --rows 5000 --models twin ideal
 
 A simulated chip with unknown offsets, responses, crosstalk, reflectivities and losses is measured
 at random settings with noise. Then light at unseen settings is predicted: by a `ChipTwin`; by one
-that knows no crosstalk and only 50:50 splitters ("ideal"); by the best of networks with as many
-parameters as the twin and with ten times as many, of two learning rates each, on voltages, sines
-and cosines of the phases that they are designed to turn, and the input ("network"). The share of
-the settings that choose among networks is also what the twin leaves out. "programmed" is the mean
+that knows no crosstalk and only 50:50 splitters ("ideal"); by networks with as many parameters as
+the twin, and with ten times as many ("network"). Their depth, learning rate and inputs (voltages;
+or sines and cosines of the phases that these are designed to turn, too) are the best of a grid, by
+settings held out; so is the step at which training ends; and what the grid chooses is trained ten
+times as long once more. What is held out is also what the twin leaves out. "programmed" is the mean
 amplitude fidelity of Haar-random unitaries that come out of the chip at the voltages that a model
-finds.
+finds. With `--out` each model is a line of that file as soon as it is trained, and one that is
+there is not trained again, so that a run that was ended goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import math
+import time
 import warnings
 from pathlib import Path
 
@@ -36,9 +40,14 @@ from hybridlit.templates.chip.simulated import SimulatedChip
 from hybridlit.templates.chip.steering import amplitude_fidelity
 from hybridlit.words import piped
 
+_MODELS = ("twin", "ideal", "network")
 _NOISE = 1e-3
 _VALIDATION = 0.1
 _BATCHES = 2000
+_LONGER = 10
+"""Times as many batches for the network that the grid chooses."""
+_GRID = tuple(itertools.product((1, 2, 3), (1e-3, 5e-3), (False, True)))
+"""Hidden layers, learning rates, and whether a network has sines and cosines."""
 
 
 def main(arguments: list[str] | None = None) -> list[dict[str, object]]:
@@ -47,44 +56,67 @@ def main(arguments: list[str] | None = None) -> list[dict[str, object]]:
     )
     parser.add_argument("--modes", type=int, default=4)
     parser.add_argument("--rows", type=int, nargs="+", default=[250, 500, 1000])
-    parser.add_argument("--seeds", type=int, default=1, help="chips, from seed 0")
+    parser.add_argument("--devices", type=int, nargs="+", default=[0], help="seeds of chips")
+    parser.add_argument("--models", nargs="+", choices=_MODELS, default=[*_MODELS])
     parser.add_argument("--targets", type=int, default=20, help="unitaries to program")
     parser.add_argument("--batches", type=int, default=_BATCHES, help="of a search or a network")
-    parser.add_argument("--boxes", type=int, default=2, help="sizes of networks, 0 to 2")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10], help="of networks")
+    parser.add_argument("--out", type=Path, help="a file of a line for each model, to go on with")
     parser.add_argument("--picture", type=Path, help="a file for matplotlib, such as twin.png")
     options = parser.parse_args(arguments)
-    found: list[dict[str, object]] = []
-    for seed, rows in itertools.product(range(options.seeds), options.rows):
-        for scores in compared(options, seed, rows):
-            found.append({"seed": seed, "rows": rows, **scores})
-            print(" ".join(f"{name} {value}" for name, value in found[-1].items()), flush=True)
-    header = list(found[0])
+    found = []
+    for device, rows in itertools.product(options.devices, options.rows):
+        found += compared(options, device, rows)
+    header = list(dict.fromkeys(itertools.chain(*found)))
     print("\n" + piped(header, [[str(row.get(name, "")) for name in header] for row in found]))
     if options.picture:
         draw(found, options.picture)
     return found
 
 
-def compared(options: argparse.Namespace, seed: int, rows: int) -> list[dict[str, object]]:
+def compared(options: argparse.Namespace, device: int, rows: int) -> list[dict[str, object]]:
     """Return the scores of each model that is trained on so many settings of one chip."""
-    chip = SimulatedChip(options.modes, seed)
-    draws = torch.Generator().manual_seed(seed)
+    chip = SimulatedChip(options.modes, device)
+    draws = torch.Generator().manual_seed(device)
     data = ChipDataModule(
-        chip.table(rows, _NOISE, draws), val_fraction=_VALIDATION, test_fraction=0.0, seed=seed
+        chip.table(rows, _NOISE, draws), val_fraction=_VALIDATION, test_fraction=0.0, seed=device
     )
     settings, light = chip.settings(1000, draws)
     unseen = torch.cat([settings, light], 1).float(), chip.measure(settings, light, noise=0.0)
+    parameters = sum(p.numel() for p in ChipTwin(options.modes).parameters())
+    sizes = options.sizes if "network" in options.models else []
     found = []
-    for name in ("twin", "ideal"):
-        model = twin(data, options.batches, seed, ideal=name == "ideal")
-        scores = predicted(model, unseen)
-        found.append({"model": name, **scores, "programmed": programmed(model, chip, options)})
-    sizes = [size for size in (1, 10)[: options.boxes]]
-    parameters = sum(p.numel() for p in model.parameters()) + chip.heaters.home.numel()
-    for size in sizes:
-        box = network(data, size * parameters, options.batches, seed)
-        found.append({"model": f"network x{size}", **predicted(box, unseen), "programmed": ""})
+    for name in [n for n in options.models if n != "network"] + [f"network x{n}" for n in sizes]:
+        key = {
+            "modes": options.modes, "device": device, "rows": rows, "model": name,
+            "batches": options.batches,
+        }  # fmt: skip
+        row = known(options.out, key)
+        if row is None:
+            began, about = time.process_time(), {}
+            model: ChipTwin | Network
+            if name.startswith("network"):
+                size = int(name.removeprefix("network x"))
+                model, about["chosen"] = network(data, size * parameters, options.batches, device)
+            else:
+                model = own = twin(data, options.batches, device, ideal=name == "ideal")
+                about["programmed"] = programmed(own, chip, options)
+            about["seconds"] = f"{time.process_time() - began:.0f}"
+            row = key | predicted(model, unseen) | about
+            print(" ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+            if options.out:
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+        found.append(row)
     return found
+
+
+def known(path: Path | None, key: dict[str, object]) -> dict[str, object] | None:
+    """Return the line of a file that is of this model, or None."""
+    if path is None or not path.exists():
+        return None
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return next((line for line in lines if key.items() <= line.items()), None)
 
 
 def twin(data: ChipDataModule, batches: int, seed: int, *, ideal: bool) -> ChipTwin:
@@ -106,47 +138,69 @@ def twin(data: ChipDataModule, batches: int, seed: int, *, ideal: bool) -> ChipT
 class Network(nn.Module):
     """Voltages and light -> light, with nothing known of chips but what heaters are built for."""
 
-    def __init__(self, heaters: int, modes: int, parameters: int) -> None:
+    def __init__(
+        self, heaters: int, modes: int, parameters: int, hidden: int, circular: bool
+    ) -> None:
         super().__init__()
-        self.heaters, inputs = heaters, 3 * heaters + modes
-        linear = inputs + modes + 1  # of width**2 + linear * width parameters
-        width = max(8, round((math.sqrt(linear**2 + 4 * parameters) - linear) / 2))
-        self.layers = nn.Sequential(
-            nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
-            nn.Linear(width, modes), nn.Softplus(),
-        )  # fmt: skip
+        self.heaters, self.circular = heaters, circular
+        inputs = (3 if circular else 1) * heaters + modes
+        # parameters = square * width**2 + linear * width + modes
+        square, linear = hidden - 1, inputs + hidden + modes
+        root = math.sqrt(linear**2 + 4 * square * (parameters - modes))
+        exact = (root - linear) / (2 * square) if square else (parameters - modes) / linear
+        widths = [inputs] + [max(1, round(exact))] * hidden
+        layers: list[nn.Module] = []
+        for one, other in itertools.pairwise(widths):
+            layers += [nn.Linear(one, other), nn.SiLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], modes), nn.Softplus())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return powers, (batch, modes)."""
         turned = 2 * math.pi * x[:, : self.heaters] ** 2
-        found: Tensor = self.layers(torch.cat([x, turned.sin(), turned.cos()], 1))
+        inputs = [x, turned.sin(), turned.cos()] if self.circular else [x]
+        found: Tensor = self.layers(torch.cat(inputs, 1))
         return found
 
 
-def network(data: ChipDataModule, parameters: int, batches: int, seed: int) -> Network:
-    """Train networks with two learning rates, and return the best state of both by validation."""
+def network(data: ChipDataModule, parameters: int, batches: int, seed: int) -> tuple[Network, str]:
+    """Return the best of a grid by the settings held out, trained long, and its setting."""
+    sizes = data.heaters, data.modes, parameters
+    tried = {}
+    for hidden, rate, circular in _GRID:
+        torch.manual_seed(seed)
+        model = Network(*sizes, hidden, circular)
+        tried[hidden, rate, circular] = trained(model, data, rate, batches), model
+    setting = min(tried, key=lambda each: tried[each][0])
+    lowest, best = tried[setting]
+    hidden, rate, circular = setting
+    torch.manual_seed(seed)
+    again = Network(*sizes, hidden, circular)
+    if trained(again, data, rate, _LONGER * batches) < lowest:
+        best = again
+    return best.eval(), f"{hidden} hidden, rate {rate:g}{', circular' * circular}"
+
+
+def trained(model: Network, data: ChipDataModule, rate: float, batches: int) -> float:
+    """Train a network, leave it at its best, and return its error of the settings held out."""
     assert data.train is not None and data.val is not None
     (x, y), (held, truth) = data.train, data.val
-    best, kept, chosen = math.inf, {}, Network(data.heaters, data.modes, parameters)
-    for rate in (1e-3, 4e-3):
-        torch.manual_seed(seed)
-        model = Network(data.heaters, data.modes, parameters)
-        optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-3)
-        course = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, batches)
-        for step in range(batches):
-            picked = torch.randint(len(x), (128,))
-            loss = (model(x[picked]) - y[picked]).square().mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            course.step()
-            if step % 50 == 49:
-                with torch.no_grad():
-                    now = float((model(held) - truth).square().mean())
-                if now < best:
-                    best, kept = now, {k: v.clone() for k, v in model.state_dict().items()}
-    chosen.load_state_dict(kept)
-    return chosen.eval()
+    best, kept = math.inf, {}
+    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-3, fused=True)
+    course = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, batches)
+    for step in range(batches):
+        picked = torch.randint(len(x), (128,))
+        loss = (model(x[picked]) - y[picked]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        course.step()
+        if step % 50 == 49:
+            with torch.no_grad():
+                now = float((model(held) - truth).square().mean())
+            if now < best:
+                best, kept = now, {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(kept)
+    return best
 
 
 @torch.no_grad()
@@ -169,8 +223,7 @@ def programmed(model: ChipTwin, chip: SimulatedChip, options: argparse.Namespace
     """Return the mean fidelity of unitaries that come out of the chip as a model programs it."""
     wanted = unitary_group.rvs(options.modes, size=options.targets, random_state=0)
     wanted = np.reshape(wanted, (options.targets, options.modes, options.modes))
-    assert isinstance(model.classical_pre, nn.Module)
-    found = program(model.classical_pre, model.quantum_layer, wanted, model.limits)
+    found = program(model.classical_pre, model.chip, wanted, model.limits)
     true = chip.layer.matrices(chip.heaters(found.voltages))
     return f"{float(amplitude_fidelity(true, torch.from_numpy(wanted)).mean()):.5f}"
 

@@ -42,9 +42,9 @@ def scores(model: HybridModule, datamodule: LightningDataModule) -> list[Score]:
     Behind those of its task come its `metrics`, if it was given some, without an interval.
 
     Classes: the accuracy, and the share of right answers among the rows of each class, or for
-    several labels a row the share of rows in which each is right. Values: R2
-    over all targets, and the root mean squared error of each target, in its own units where the
-    model knows them. The main score comes first.
+    several labels a row the share of rows in which each is right. Values: the score of the task,
+    R2 over all targets as a rule, and the root mean squared error of each target, in its own units
+    where the model knows them. The main score comes first.
     """
     measure, test = Measure(model), batches_of(datamodule, "test")
     with undisturbed(model, whole=True):
@@ -76,7 +76,8 @@ def _of_task(
 ) -> list[Score]:
     names = class_labels(model)
     if not model.task.classifies:
-        found = [Score("R2", row_interval(rows, shares=False)[0], len(rows), constant)]
+        name = "R2" if model.task.score == "r2" else model.task.score.replace("_", " ")
+        found = [Score(name, row_interval(rows, shares=False)[0], len(rows), constant)]
         return found + _errors(model, model.predictions(outputs), targets)
     if not model.task.one_class:
         found = [Score("accuracy", row_interval(rows, shares=True)[0], len(rows), constant)]
@@ -106,7 +107,10 @@ def _errors(model: HybridModule, predictions: Tensor, targets: Tensor) -> list[S
         names = [f" of {name}" for name in model.preprocessing.targets.names]
     errors_of = (model.in_units(predictions) - model.in_units(targets)).double().square()
     found = []
-    for name, errors in zip(names, errors_of.T, strict=True):
+    for name, column in zip(names, errors_of.T, strict=True):
+        errors = column[~column.isnan()]  # of targets that may be missing
+        if not len(errors):
+            continue
         mean = row_interval(errors.numpy(), shares=False)[0]
         ends = (math.sqrt(max(0.0, end)) for end in (mean.mean, mean.low, mean.high))
         found.append(Score(f"root mean squared error{name}", Interval(*ends), len(errors)))

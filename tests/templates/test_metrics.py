@@ -83,7 +83,7 @@ def values(name, truth, p):
         "pearson": lambda: per_label(lambda a, b: stats.pearsonr(a, b)[0])(truth, p),
         "spearman": lambda: per_label(lambda a, b: stats.spearmanr(a, b)[0])(truth, p),
         "amplitude_fidelity": lambda: np.sqrt(shares(truth) * shares(p)).sum(1).mean(),
-        "total_variation": lambda: np.abs(shares(truth) - shares(p)).sum(1).mean() / 2,
+        "total_variation": lambda: 1 - np.minimum(shares(truth), shares(p)).sum(1).mean(),
     }[name]()
 
 

@@ -13,7 +13,6 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Adam
-from torchmetrics import MetricCollection
 
 from hybridlit.blocks.heaters import CrosstalkName, HeaterResponse
 from hybridlit.checks import choice, integer, number
@@ -21,16 +20,14 @@ from hybridlit.photonics import Circuit
 from hybridlit.photonics.chip_layer import MEASURED, ChipLayer, MeasuredName
 from hybridlit.templates.base import HybridModule
 from hybridlit.templates.chip.course import Course, rate_at
-from hybridlit.templates.chip.fitting import Rows, fit_step, training_rows
+from hybridlit.templates.chip.fitting import Rows, begin_fit, fit_step, training_rows
+from hybridlit.templates.chip.light_task import Light
 from hybridlit.templates.chip.likelihoods import LIKELIHOODS, LikelihoodName
 from hybridlit.templates.chip.meshes import MeshName, chip_circuit, places_of_phases
 from hybridlit.templates.chip.programming import Programmed, checked_limits, program
-from hybridlit.templates.metrics import make_metrics
 from hybridlit.templates.quantum import TWINS, QuantumName
 
 __all__ = ["ChipTwin"]
-
-_METRICS = ["amplitude_fidelity", "total_variation"]
 
 _FIND_BATCHES = 2000
 """Batches of a search, unless its epochs are given."""
@@ -120,6 +117,7 @@ class ChipTwin(HybridModule):
         choice(measured, "measured", MEASURED)
         outputs = MEASURED[measured].size(integer(modes, "modes", 2))
         super().__init__(output_dim=outputs, task="regression", **training)
+        self.begin_steps(Light(outputs))
         choice(likelihood, "likelihood", LIKELIHOODS)
         choice(quantum, "quantum", TWINS)
         number(noise, "noise", above=0.0)
@@ -144,6 +142,7 @@ class ChipTwin(HybridModule):
         self.classical_pre = self.build_classical_pre(chip.turned)
         self.quantum_layer = TWINS[quantum](lambda: chip, chip.input_size, None)
         self.hparams["input_dim"] = self.classical_pre.heaters + modes
+        self._resting: list[nn.Parameter] = []
         self.course = Course(find_epochs or 1, starts, crosstalk == "dense")
         self._draw()
 
@@ -157,10 +156,6 @@ class ChipTwin(HybridModule):
             positions=self.positions if given["crosstalk"] == "distance" else None,
             full_turn=given["full_turn"],
         )
-
-    def build_metrics(self) -> MetricCollection:
-        """Return the metrics of (predictions, measured light), the main one first."""
-        return make_metrics(self.task, self.hparams["metrics"] or _METRICS)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map settings to what detectors measure.
@@ -258,7 +253,7 @@ class ChipTwin(HybridModule):
         self._first_targets = None  # its advice is about values of any size
 
     def on_train_start(self) -> None:
-        """Gather the training rows; begin with losses that follow from mean intensities."""
+        """Gather the training rows, and begin a new fit."""
         super().on_train_start()
         if self.fits_a_chip:
             self._rows = training_rows(self)
@@ -266,7 +261,7 @@ class ChipTwin(HybridModule):
             usual = max(1, math.ceil(_FIND_BATCHES / batches))
             self.course.find_epochs = self.hparams["find_epochs"] or usual
             if self.global_step == 0:
-                self._rows.first_losses(self.chip)
+                begin_fit(self, self._rows)
 
     def on_train_epoch_start(self) -> None:
         """Begin another search if the last one was in vain; say what the epoch is for."""
@@ -337,6 +332,16 @@ class ChipTwin(HybridModule):
         if self.fits_a_chip and self.course.steps:
             self.log("twin/misfit", float(self.course.misfit))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the fit has begun with, which later steps stay near."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["chip_before"] = self.course.before
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        super().on_load_checkpoint(checkpoint)
+        self.course.before = checkpoint.get("chip_before")
+
     def on_train_end(self) -> None:
         """Say it plainly if the fit has not converged."""
         if not self.fits_a_chip:
@@ -379,8 +384,12 @@ class ChipTwin(HybridModule):
             chip.overlap.fill_(self.hparams["indistinguishability"])
 
     def _let_train(self, finding: bool) -> None:
-        """Compute gradients in a search only of what it is about."""
+        """Compute gradients in a search only of what it is about; what is frozen stays so."""
         heaters, chip = self.classical_pre, self.quantum_layer
-        for each in (heaters.linear, heaters.leak, chip.phases, chip.mode_loss, chip.overlap):
-            if each is not None and isinstance(each, nn.Parameter):
-                each.requires_grad_(not finding)
+        later = (heaters.linear, heaters.leak, chip.phases, chip.mode_loss, chip.overlap)
+        if finding:
+            self._resting += [p for p in later if isinstance(p, nn.Parameter) and p.requires_grad]
+        for each in self._resting:
+            each.requires_grad_(not finding)
+        if not finding:
+            self._resting.clear()

@@ -41,6 +41,8 @@ class Course(nn.Module):
         misfit: Root mean square of the residuals in standard deviations of the noise.
         unexplained: Root mean square of the residuals by that of the measured light.
         settled: Whether the last step changed next to nothing.
+        before: Parameters that the fit has begun with and stays near, by name, of a chip that was
+            fitted on another day; None of one that is searched for.
     """
 
     start: Tensor
@@ -50,6 +52,7 @@ class Course(nn.Module):
     misfit: Tensor
     unexplained: Tensor
     settled: Tensor
+    before: dict[str, Tensor] | None = None
 
     def __init__(self, find_epochs: int, starts: int, near_first: bool) -> None:
         super().__init__()
@@ -69,14 +72,21 @@ class Course(nn.Module):
         """Whether crosstalk is by distance in the next step."""
         return int(self.steps) < self.near
 
-    def begin(self, epoch: int) -> None:
-        """Begin another search with an epoch."""
-        self.start += 1
+    def begin(self, epoch: int, start: int | None = None) -> None:
+        """Begin another search, or that of a number, with an epoch."""
+        self.start.fill_(int(self.start) + 1 if start is None else start)
         self.began.fill_(epoch)
         self.steps.fill_(0)
+        self.before = None
         self.settled.fill_(False)
         for each in (self.damping, self.misfit, self.unexplained):
             each.fill_(math.inf)
+
+    def follow(self, before: dict[str, Tensor]) -> None:
+        """Begin with steps at once, from parameters that were found before."""
+        self.begin(-self.find_epochs, 0)
+        self.steps.fill_(self.near)
+        self.before = before
 
     def stepped(self, misfit: float, unexplained: float, damping: float) -> None:
         """Note what a step has left."""
@@ -91,7 +101,7 @@ class Course(nn.Module):
     def lost(self) -> bool:
         """Whether the search has ended in a wrong valley, and another one may begin."""
         again = int(self.start) + 1 < self.starts
-        looked = int(self.steps) == _NEAR or bool(self.settled)
+        looked = bool(self.settled) or (self.before is None and int(self.steps) == _NEAR)
         return again and looked and not self.converged and float(self.unexplained) > _FOUND
 
     @property

@@ -13,16 +13,21 @@ from torch.utils.data import DataLoader
 from hybridlit.blocks.heaters import HeaterResponse
 from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.templates.chip.first_guess import first_losses
+from hybridlit.templates.chip.fitted import Fitted
 from hybridlit.templates.chip.gauss_newton import GaussNewton
-from hybridlit.templates.chip.priors import Prior, leak_around, priors_of
+from hybridlit.templates.chip.priors import Prior, leak_around, priors_around, priors_of
 
 if TYPE_CHECKING:
     from hybridlit.templates.chip.chip_twin import ChipTwin
 
-__all__ = ["Rows", "fit_step", "training_rows"]
+__all__ = ["Rows", "begin_fit", "fit_step", "training_rows"]
 
 _AT_ONCE = 1024
 """Rows whose light is computed together."""
+
+_IN_REACH = 0.5
+"""Largest part of the measured light, as roots of mean squares, that parameters of another day may
+leave unexplained: steps alone get there from that."""
 
 
 class Rows(NamedTuple):
@@ -33,8 +38,9 @@ class Rows(NamedTuple):
     measured: Tensor
 
     def first_losses(self, layer: ChipLayer) -> None:
-        """Set the losses of a chip to what follows from mean intensities."""
-        first_losses(layer, self.light, self.measured)
+        """Set the losses of a chip to what follows from mean intensities, if they are fitted."""
+        if layer.input_loss.requires_grad and layer.output_loss.requires_grad:
+            first_losses(layer, self.light, self.measured)
 
 
 def training_rows(model: ChipTwin) -> Rows:
@@ -64,15 +70,36 @@ def training_rows(model: ChipTwin) -> Rows:
 
 
 @torch.no_grad()
+def begin_fit(model: ChipTwin, rows: Rows) -> None:
+    """Begin with a search; or with steps, if a model has parameters that explain the rows nearly.
+
+    Parameters that were found on another day, that is: of one as it is drawn, responses are those
+    of the design.
+    """
+    heaters, course = model.classical_pre, model.course
+    course.begin(0, 0)
+    if bool((heaters.quadratic != 2 * math.pi / heaters.full_turn**2).any()):
+        left = _unexplained(model, rows)
+        if left <= _IN_REACH:
+            rank_zero_info(f"ChipTwin: no search, {1 - left:.0%} of the light are explained")
+            there = Fitted(heaters, model.chip).tensors
+            course.follow({name: each.detach().clone() for name, each in there.items()})
+            return
+        rank_zero_info(f"ChipTwin: a search, {left:.0%} of the light are not explained")
+    rows.first_losses(model.chip)
+
+
+@torch.no_grad()
 def fit_step(model: ChipTwin, rows: Rows) -> None:
     """Make a step for all parameters of a model, and note in its course what is left."""
     course, own = model.course, model.classical_pre
     near = course.by_distance
     heaters = _by_distance(own, model.positions) if near else own
-    priors = priors_of(heaters, model.chip)
+    design = priors_of(heaters, model.chip)
+    priors = design if course.before is None else priors_around(design, course.before)
     # nothing tells some offsets, such as those of phases behind the last splitters: they stay
     priors["offset"] = Prior(heaters.offset.detach().clone(), 2 * math.pi)
-    if own.crosstalk == "dense" and not near:
+    if own.crosstalk == "dense" and not near and course.before is None:
         mean = _by_distance(own, model.positions)
         priors["leak"] = leak_around(mean.mixing() - mean.home)
     solver = GaussNewton(heaters, model.chip, priors)
@@ -81,14 +108,18 @@ def fit_step(model: ChipTwin, rows: Rows) -> None:
     found = solver.step(*rows, model.likelihood.spread(light_of(model, rows), model.noise))
     if near:
         _take_over(own, heaters)
-    there = ~torch.isnan(rows.measured)
-    left = (light_of(model, rows) - rows.measured)[there].double().square().mean()
-    unexplained = (left / rows.measured[there].double().square().mean()).sqrt()
-    course.stepped(found.misfit, float(unexplained), solver.damping)
+    course.stepped(found.misfit, _unexplained(model, rows), solver.damping)
     rank_zero_info(
         f"ChipTwin: step {int(course.steps)}{' by distance' if near else ''}, residuals "
         f"{found.misfit:.3g} times the noise ({found.iterations} iterations)"
     )
+
+
+def _unexplained(model: ChipTwin, rows: Rows) -> float:
+    """Return the root mean square of the residuals by that of the measured light."""
+    there = ~torch.isnan(rows.measured)
+    left = (light_of(model, rows) - rows.measured)[there].double().square().mean()
+    return float((left / rows.measured[there].double().square().mean()).sqrt())
 
 
 def light_of(model: ChipTwin, rows: Rows) -> Tensor:

@@ -30,13 +30,17 @@ class _MeanOfRows(Metric):
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Add rows of predicted and measured light, both (batch, outputs)."""
+        found, lit = self.by_row(preds, target)
+        self.total += torch.where(lit, found, 0).sum()
+        self.rows += lit.sum()
+
+    def by_row(self, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the number of each row, and whether the row counts, both (batch,)."""
         there = ~torch.isnan(target)
         pair = [torch.where(there, each, 0).clamp_min(0).double() for each in (preds, target)]
         sums = [each.sum(-1, keepdim=True) for each in pair]
-        lit = (sums[1] > 0)[:, 0]
         shares = [e / s.where(s > 0, 1) for e, s in zip(pair, sums, strict=True)]
-        self.total += torch.where(lit, self.of_rows(*shares), 0).sum()
-        self.rows += lit.sum()
+        return self.of_rows(*shares), (sums[1] > 0)[:, 0]
 
     def of_rows(self, one: Tensor, other: Tensor) -> Tensor:
         """Return the number of each row, (batch,), of distributions (batch, outputs)."""

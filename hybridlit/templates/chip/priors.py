@@ -13,7 +13,7 @@ from hybridlit.blocks.heaters import HeaterResponse
 from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.templates.chip.fitted import Fitted
 
-__all__ = ["Prior", "leak_around", "prior_vectors", "priors_of"]
+__all__ = ["Prior", "leak_around", "prior_vectors", "priors_around", "priors_of"]
 
 _QUADRATIC = 1.0
 """Standard deviation of what a heater turns its phase by at the voltage of a full turn, in radians:
@@ -28,6 +28,8 @@ _END_LOSS, _MODE_LOSS = 3.0, 1.0
 """Of losses in dB."""
 _OVERLAP = 0.3
 """Of the indistinguishability."""
+_LATER = 0.03
+"""Of all of these from one day to another, by that of one chip from its design."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,17 @@ def priors_of(heaters: HeaterResponse, layer: ChipLayer) -> dict[str, Prior]:
         mean = [p.init or 0.0 for p in parameters]
         found["phases"] = Prior(torch.tensor(mean).double(), torch.tensor(sd).double())
     return found
+
+
+def priors_around(design: Mapping[str, Prior], before: Mapping[str, Tensor]) -> dict[str, Prior]:
+    """Return what another day says: offsets may drift anywhere, all else stays about as it was.
+
+    Args:
+        design: What `priors_of` says.
+        before: Parameters of that day, by name; of others the design counts.
+    """
+    later = {n: Prior(before[n], _LATER * p.sd) for n, p in design.items() if n in before}
+    return {**design, **later}
 
 
 def leak_around(leak: Tensor) -> Prior:

@@ -13,13 +13,14 @@ from torch.utils.data import DataLoader
 from hybridlit.blocks.heaters import HeaterResponse
 from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.templates.chip.first_guess import first_losses
+from hybridlit.templates.chip.first_offsets import first_offsets
 from hybridlit.templates.chip.gauss_newton import GaussNewton
 from hybridlit.templates.chip.priors import Prior, leak_around, priors_of
 
 if TYPE_CHECKING:
     from hybridlit.templates.chip.chip_twin import ChipTwin
 
-__all__ = ["Rows", "fit_step", "training_rows"]
+__all__ = ["Rows", "fit_step", "fitted_priors", "training_rows"]
 
 _AT_ONCE = 1024
 """Rows whose light is computed together."""
@@ -32,9 +33,10 @@ class Rows(NamedTuple):
     light: Tensor
     measured: Tensor
 
-    def first_losses(self, layer: ChipLayer) -> None:
-        """Set the losses of a chip to what follows from mean intensities."""
+    def first_guess(self, heaters: HeaterResponse, layer: ChipLayer) -> None:
+        """Set losses and offsets of a chip as designed to what the rows tell without a search."""
         first_losses(layer, self.light, self.measured)
+        first_offsets(heaters, layer, *self)
 
 
 def training_rows(model: ChipTwin) -> Rows:
@@ -69,12 +71,9 @@ def fit_step(model: ChipTwin, rows: Rows) -> None:
     course, own = model.course, model.classical_pre
     near = course.by_distance
     heaters = _by_distance(own, model.positions) if near else own
-    priors = priors_of(heaters, model.chip)
+    priors = priors_of(heaters, model.chip) if near else fitted_priors(model)
     # nothing tells some offsets, such as those of phases behind the last splitters: they stay
     priors["offset"] = Prior(heaters.offset.detach().clone(), 2 * math.pi)
-    if own.crosstalk == "dense" and not near:
-        mean = _by_distance(own, model.positions)
-        priors["leak"] = leak_around(mean.mixing() - mean.home)
     solver = GaussNewton(heaters, model.chip, priors)
     if torch.isfinite(course.damping):
         solver.damping = float(course.damping)
@@ -89,6 +88,19 @@ def fit_step(model: ChipTwin, rows: Rows) -> None:
         f"ChipTwin: step {int(course.steps)}{' by distance' if near else ''}, residuals "
         f"{found.misfit:.3g} times the noise ({found.iterations} iterations)"
     )
+
+
+@torch.no_grad()
+def fitted_priors(model: ChipTwin) -> dict[str, Prior]:
+    """Return the priors of a model's last steps: dense crosstalk is near that of its distance."""
+    heaters = model.classical_pre
+    priors = priors_of(heaters, model.chip)
+    if heaters.crosstalk == "dense":
+        mean = _by_distance(heaters, model.positions)
+        found = heaters.mixing() - heaters.home
+        stepped = int(model.course.steps) > model.course.near
+        priors["leak"] = leak_around(mean.mixing() - mean.home, found if stepped else None)
+    return priors
 
 
 def light_of(model: ChipTwin, rows: Rows) -> Tensor:

@@ -23,7 +23,6 @@ from hybridlit.photonics.chip_layer import ChipLayer
 
 __all__ = [
     "is_photonic",
-    "layer_in_words",
     "mark_photonic",
     "model_parts",
     "part_parameters",

@@ -20,6 +20,7 @@ from hybridlit.checks import integer, random_seed
 from hybridlit.data.splits import SPLITS
 from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.templates.chip.chip_twin import ChipTwin
+from hybridlit.templates.chip.fitting import fitted_priors
 from hybridlit.templates.chip.intervals import standard_errors, unseen_offsets
 from hybridlit.templates.chip.simulated import SimulatedChip
 from hybridlit.templates.chip.steering import amplitude_fidelity
@@ -86,9 +87,12 @@ def chip_study(
         misfit[SPLITS[split]] = float(left.square().mean().sqrt())
         if split == "train":
             drawn = torch.Generator(settings.device).manual_seed(seed)
+            priors = {
+                name: prior for name, prior in fitted_priors(model).items() if name != "offset"
+            }
             unseen = unseen_offsets(heaters, layer, settings, light)
             errors = standard_errors(
-                heaters, layer, settings, light, measured, spread, generator=drawn
+                heaters, layer, settings, light, measured, spread, priors=priors, generator=drawn
             )
     expected, delivered = _programmed(model, truth, unitaries, seed)
     blind = [] if unseen is None else (unseen.square().sum(1) > 1 - 1e-6).nonzero()[:, 0].tolist()

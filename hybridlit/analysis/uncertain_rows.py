@@ -253,10 +253,14 @@ def uncertainty(
         0 if scores is None else len(scores),
         covered,
         missing,
-        "share of errors" if model.task.classifies else "1 - R2",
+        "share of errors" if model.task.classifies else f"1 - {_score_of(model)}",
         {name: _risks(losses, each) for name, each in (doubts | {_BEST: losses}).items()},
         detection,
     )
+
+
+def _score_of(model: HybridModule) -> str:
+    return "R2" if model.task.score == "r2" else model.task.score.replace("_", " ")
 
 
 def expected_calibration_error(model: HybridModule, predictions: Tensor, targets: Tensor) -> float:

@@ -16,12 +16,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import (
-    LearningRateMonitor,
-    ModelCheckpoint,
-    ProgressBar,
-    TQDMProgressBar,
-)
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -42,6 +37,7 @@ from hybridlit.cli.checkpoints import (
     with_settings,
 )
 from hybridlit.cli.errors import OneLineParser
+from hybridlit.cli.progress import CalmProgressBar
 from hybridlit.cli.runs import SaveSettings, logger_of_run, name_of_run, no_empty_folder
 from hybridlit.components import photonic_modules
 from hybridlit.ranks import every_rank, in_turns
@@ -178,7 +174,7 @@ class HybridCLI(LightningCLI):
             return not any(isinstance(callback, kind) for callback in callbacks)
 
         if given.enable_progress_bar is not False and missing(ProgressBar):
-            callbacks.append(TQDMProgressBar())
+            callbacks.append(CalmProgressBar())
         if self.subcommand == "fit":
             if _on_tensorboard(logger) and not given.fast_dev_run:
                 photons = photonic_modules(self.model) and missing(PhotonicInspector)
@@ -216,7 +212,7 @@ class HybridCLI(LightningCLI):
         lines = []
         if isinstance(checkpoint, ModelCheckpoint) and best:
             score = checkpoint.best_model_score
-            value = "" if score is None else f" ({checkpoint.monitor} {score.item():.4f})"
+            value = "" if score is None else f" ({checkpoint.monitor} {score.item():.4g})"
             lines.append(f"Best checkpoint: {best}{value}")
         try:
             tested = self._has_test_data() and any(self._test(best))

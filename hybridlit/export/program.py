@@ -42,7 +42,7 @@ class WholeModel(nn.Module):
         self.model = copy.deepcopy(model, {id(attached_trainer(model)): None}).cpu().eval()
         self.model.requires_grad_(False)
         self.model.log = self.model.log_dict = log_nothing  # type: ignore[method-assign]
-        for name in ("train_metrics", "val_metrics", "test_metrics"):
+        for name in ("train_metrics", "val_metrics", "test_metrics", "epoch_means"):
             delattr(self.model, name)
         kept = self.model.preprocessing
         self.inputs = None if kept is None else kept.inputs

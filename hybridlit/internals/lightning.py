@@ -34,6 +34,7 @@ __all__ = [
     "fit_loop_of",
     "gets_weights_alone",
     "has_begun",
+    "has_logged",
     "load_training_data",
     "loader_states",
     "log_now",
@@ -95,6 +96,16 @@ def logged_results(trainer: Trainer) -> dict[str, Any]:
     If it goes: means that `LightningModule.log` forms over an epoch begin anew after a resume.
     """
     return trainer.fit_loop.epoch_loop._results
+
+
+def has_logged(model: LightningModule, name: str) -> bool:
+    """Tell whether a model has logged a name in the present hook, in this epoch of its Trainer.
+
+    If it goes: log with every batch, which costs as much as the rest of a step.
+    """
+    results = None if model._trainer is None else model._trainer._results
+    found = None if results is None else results.get(f"{model._current_fx_name}.{name}")
+    return found is not None and not found.has_reset
 
 
 def begin_run_anew(trainer: Trainer) -> None:

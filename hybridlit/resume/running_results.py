@@ -14,6 +14,7 @@ from torchmetrics import Metric
 
 from hybridlit.internals.lightning import logged_results
 from hybridlit.internals.torchmetrics import set_update_count
+from hybridlit.templates.epoch_logging import EpochLogging, EpochMean
 
 __all__ = ["RunningResults"]
 
@@ -32,6 +33,8 @@ class RunningResults:
     ) -> None:
         self._sums: dict[str, Any] = saved["sums"] if saved else {}
         self._metrics: dict[str, Any] = saved["metrics"] if saved else {}  # up to the first batch
+        if isinstance(pl_module, EpochLogging):
+            pl_module.make_means(self._metrics)
         for metric, state in self._known_metrics(pl_module):
             for attribute, value in _to(state["state"], metric.device).items():
                 setattr(metric, attribute, value)
@@ -77,6 +80,9 @@ class RunningResults:
             if result is None or result.has_reset or _reduction(result.meta) != saved["kind"]:
                 continue
             value = self._sums.pop(key)["value"].to(result.value.device)
+            if isinstance(result.value, EpochMean):  # which checkpoints of 0.1 did not know
+                result.value.go_on(value, saved["weight"])
+                continue
             if saved["kind"] in ("max", "min"):
                 result.value = getattr(torch, f"{saved['kind']}imum")(value, result.value)
             else:

@@ -264,12 +264,5 @@ class HybridNetwork(HavingPaths, Fronted):
         if weights is not None:
             means = weights.float().mean(0)
             for name, mean in zip(self.components, means, strict=True):
-                self.log(
-                    f"fusion/weight_{name}",
-                    mean,
-                    on_step=False,
-                    on_epoch=True,
-                    sync_dist=True,
-                    batch_size=self.counted(len(weights)),
-                )
+                self.log_mean(f"fusion/weight_{name}", mean, len(weights))
         return loss

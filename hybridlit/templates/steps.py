@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
@@ -15,6 +15,7 @@ from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.internals.lightning import attached_trainer
 from hybridlit.ranks import summed
 from hybridlit.templates.class_weights import BALANCED, counted_weights
+from hybridlit.templates.epoch_logging import EpochLogging
 from hybridlit.templates.metrics import make_metrics
 from hybridlit.templates.predictions.calibration import Calibration
 from hybridlit.templates.tasks import FirstTargets, Task
@@ -22,7 +23,7 @@ from hybridlit.templates.tasks import FirstTargets, Task
 __all__ = ["Steps"]
 
 
-class Steps(LightningModule):
+class Steps(EpochLogging):
     """What is done with a batch: the part of `HybridModule` that a task decides on.
 
     Attributes:
@@ -51,6 +52,7 @@ class Steps(LightningModule):
         if given is not None and given != BALANCED:
             task.weights_by_class(given)
         self.weigh_classes(None if given == BALANCED else given)
+        self.begin_logging()
         metrics = self.build_metrics()
         self.train_metrics = metrics.clone(prefix="train/")
         self.val_metrics = metrics.clone(prefix="val/")
@@ -146,10 +148,12 @@ class Steps(LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a training batch and log it."""
         loss = self._step(batch, "train", self.train_metrics)["loss"]
-        self.log("loss", loss, prog_bar=True, logger=False, on_step=True, on_epoch=False)
-        # reading the loss stops an accelerator, so it is read only where logging reads it anyway
         interval = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if loss.device.type == "cpu" or (interval and batch_idx % interval == 0):
+        due = bool(interval) and batch_idx % interval == 0
+        if due:
+            self.log("loss", loss, prog_bar=True, logger=False, on_step=True, on_epoch=False)
+        # reading the loss stops an accelerator, so it is read only where logging reads it anyway
+        if due or loss.device.type == "cpu":
             self._check_finite(loss)
         return loss
 
@@ -223,13 +227,6 @@ class Steps(LightningModule):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def counted(self, share: Any) -> Any:
-        """Return what a batch counts for as `log` of several processes takes it, no whole number.
-
-        Lightning divides their sum by the number of processes, and would drop what is left.
-        """
-        return float(share) if isinstance(share, int) and self.trainer.world_size > 1 else share
-
     def _weights_by_class(self, outputs: Tensor) -> Tensor | None:
         """Return the weights of classes as the task takes them, where the outputs are."""
         if self.class_weights is None:
@@ -282,31 +279,14 @@ class Steps(LightningModule):
         targets = self.in_units(targets)
         metrics.update(predictions, targets)
         shown = stage != "train" and not end
-        rows, weights = len(outputs), self.weights(batch)
-        share: Any = self.total_weight(outputs, targets, weights)
-        self.log(
-            f"{stage}/loss{end}",
-            loss,
-            prog_bar=shown,
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=self.counted(share),
-            add_dataloader_idx=False,
-        )
+        share: Any = self.total_weight(outputs, targets, self.weights(batch))
+        of_loader = f"{stage}_{dataloader_idx}"
+        self.log_mean(of_loader, loss, share, prog_bar=shown, logged_as=f"{stage}/loss{end}")
+        # Lightning looks among those that it has found before
+        attribute = f"more_metrics.{of_loader}" if end else None
         for position, (name, metric) in enumerate(metrics.items(copy_state=False)):
             main = shown and position == 0
-            self.log(
-                f"{name}{end}",
-                metric,
-                # Lightning looks among those that it has found before
-                metric_attribute=f"more_metrics.{stage}_{dataloader_idx}" if end else None,
-                prog_bar=main,
-                on_step=False,
-                on_epoch=True,
-                batch_size=rows,
-                add_dataloader_idx=False,
-            )
+            self.log_metric(f"{name}{end}", metric, prog_bar=main, attribute=attribute)
         if stage == "train" and self.trainer.world_size > 1:
             loss = self._of_all_rows(loss, share)
         return {"loss": loss, "predictions": predictions, "targets": targets}
@@ -330,9 +310,10 @@ class Steps(LightningModule):
         return outputs
 
     def _check_finite(self, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
+        value = loss.item()
+        if not math.isfinite(value):
             raise RuntimeError(
-                f"the training loss is {loss.item()} at step {self.global_step}: lower "
+                f"the training loss is {value} at step {self.global_step}: lower "
                 f"classical_lr={self.hparams['classical_lr']} or "
                 f"quantum_lr={self.hparams['quantum_lr']}, clip gradients with "
                 "Trainer(gradient_clip_val=1.0), or look for bad rows in the data"

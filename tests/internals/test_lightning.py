@@ -138,6 +138,20 @@ def test_logged_results_are_sums_with_weights(tmp_path):
     assert trainer.callback_metrics["loss"].item() == pytest.approx(value / weight)
 
 
+def test_what_an_epoch_has_logged_before(tmp_path):
+    class Asking(Model):
+        def training_step(self, batch, batch_idx):
+            before = internals.has_logged(self, "loss")
+            loss = super().training_step(batch, batch_idx)
+            asked.append((before, internals.has_logged(self, "loss")))
+            return loss
+
+    asked = []
+    fit(tmp_path, model=Asking())
+    assert asked == [(False, True), *[(True, True)] * 3] * 2
+    assert not internals.has_logged(Model(), "loss")
+
+
 def test_log_now_reaches_loggers_at_once(tmp_path):
     rows = []
 

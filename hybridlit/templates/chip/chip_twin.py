@@ -29,7 +29,7 @@ from hybridlit.templates.quantum import TWINS, QuantumName
 
 __all__ = ["ChipTwin"]
 
-_FIND_BATCHES = 2000
+_FIND_BATCHES = 600
 """Batches of a search, unless its epochs are given."""
 
 
@@ -38,10 +38,11 @@ class ChipTwin(HybridModule):
 
     Everything in it has a meaning: offsets, responses of the heaters and crosstalk
     (`HeaterResponse`), reflectivities of the splitters and losses (`ChipLayer`). It is fitted by a
-    Trainer in three parts. A search of `find_epochs` with Adam, by squares of residuals, brings
-    offsets, responses and losses near, with a chip that is ideal otherwise. Then an epoch is a step
-    of Gauss and Newton for all parameters: three with crosstalk that depends on the distance alone,
-    then with a number for each heater and phase. A search that ends in a wrong valley is begun
+    Trainer in four parts. Averages over all rows tell losses and most offsets. From there a search
+    of `find_epochs` with Adam, by squares of residuals, brings offsets, responses and losses near,
+    with a chip that is ideal otherwise. Then an epoch is a step of Gauss and Newton for all
+    parameters: three with crosstalk that depends on the distance alone, then with a number for each
+    heater and phase. A search that ends in a wrong valley is begun
     anew, `starts` in all. Training ends by itself once steps change nothing more; `max_epochs` is
     where it ends at the latest.
 
@@ -66,10 +67,10 @@ class ChipTwin(HybridModule):
         limits: Smallest and largest voltage; None: 0 and `full_turn`.
         full_turn: The voltage that is designed to turn a phase by 2 pi, above 0.
         indistinguishability: Of two photons, in [0, 1], to begin with.
-        find_epochs: Epochs of a search, at least 1; None: as many as make 2,000 batches.
+        find_epochs: Epochs of a search, at least 1; None: as many as make 600 batches.
         find_lr: Learning rate of the offsets in a search, in radians, above 0; of the responses it
             is a tenth.
-        starts: Searches there may be, at least 1; of those by two photons one in five ends well.
+        starts: Searches there may be, at least 1.
         quantum: `"photonic"`, or `"mlp"` for a classical block of as many parameters in the place
             of the photonic layer. Such a model is trained as other templates are.
         **training: `metrics`, and of a model without a chip learning rates, schedules and the other
@@ -110,7 +111,7 @@ class ChipTwin(HybridModule):
         indistinguishability: float = 1.0,
         find_epochs: int | None = None,
         find_lr: float = 0.1,
-        starts: int = 20,
+        starts: int = 5,
         quantum: QuantumName = "photonic",
         **training: Any,
     ) -> None:
@@ -271,7 +272,7 @@ class ChipTwin(HybridModule):
         if course.lost:
             course.begin(epoch)
             self._draw()
-            self._rows.first_losses(self.chip)
+            self._rows.first_guess(self.classical_pre, self.chip)
             self.optimizers().state.clear()  # type: ignore[union-attr]
             rank_zero_info(f"ChipTwin: search {int(course.start) + 1} of {course.starts}")
         self._let_train(finding=course.finding(epoch))
@@ -370,8 +371,9 @@ class ChipTwin(HybridModule):
 
     @torch.no_grad()
     def _draw(self) -> None:
-        """Draw offsets; all else is as designed."""
+        """Draw offsets; all else is as designed, but for what is known and frozen."""
         heaters, chip = self.classical_pre, self.quantum_layer
+        known = [(each, each.clone()) for each in self.parameters() if not each.requires_grad]
         heaters.offset.uniform_(0, 2 * math.pi)
         heaters.linear.zero_()
         heaters.quadratic.fill_(2 * math.pi / heaters.full_turn**2)
@@ -382,6 +384,8 @@ class ChipTwin(HybridModule):
             for each in (chip.input_loss, chip.mode_loss, chip.output_loss):
                 each.zero_()
             chip.overlap.fill_(self.hparams["indistinguishability"])
+        for each, value in known:
+            each.copy_(value)
 
     def _let_train(self, finding: bool) -> None:
         """Compute gradients in a search only of what it is about; what is frozen stays so."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from hybridlit.blocks.heaters import HeaterResponse
 from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.templates.chip.first_guess import first_losses
+from hybridlit.templates.chip.first_offsets import first_offsets
 from hybridlit.templates.chip.fitted import Fitted
 from hybridlit.templates.chip.gauss_newton import GaussNewton
 from hybridlit.templates.chip.priors import Prior, leak_around, priors_around, priors_of
@@ -20,7 +21,7 @@ from hybridlit.templates.chip.priors import Prior, leak_around, priors_around, p
 if TYPE_CHECKING:
     from hybridlit.templates.chip.chip_twin import ChipTwin
 
-__all__ = ["Rows", "begin_fit", "fit_step", "training_rows"]
+__all__ = ["Rows", "begin_fit", "fit_step", "fitted_priors", "training_rows"]
 
 _AT_ONCE = 1024
 """Rows whose light is computed together."""
@@ -37,10 +38,12 @@ class Rows(NamedTuple):
     light: Tensor
     measured: Tensor
 
-    def first_losses(self, layer: ChipLayer) -> None:
-        """Set the losses of a chip to what follows from mean intensities, if they are fitted."""
+    def first_guess(self, heaters: HeaterResponse, layer: ChipLayer) -> None:
+        """Set losses and offsets, if they are fitted, to what the rows tell without a search."""
         if layer.input_loss.requires_grad and layer.output_loss.requires_grad:
             first_losses(layer, self.light, self.measured)
+        if heaters.offset.requires_grad:
+            first_offsets(heaters, layer, *self)
 
 
 def training_rows(model: ChipTwin) -> Rows:
@@ -86,7 +89,7 @@ def begin_fit(model: ChipTwin, rows: Rows) -> None:
             course.follow({name: each.detach().clone() for name, each in there.items()})
             return
         rank_zero_info(f"ChipTwin: a search, {left:.0%} of the light are not explained")
-    rows.first_losses(model.chip)
+    rows.first_guess(heaters, model.chip)
 
 
 @torch.no_grad()
@@ -95,13 +98,9 @@ def fit_step(model: ChipTwin, rows: Rows) -> None:
     course, own = model.course, model.classical_pre
     near = course.by_distance
     heaters = _by_distance(own, model.positions) if near else own
-    design = priors_of(heaters, model.chip)
-    priors = design if course.before is None else priors_around(design, course.before)
+    priors = priors_of(heaters, model.chip) if near else fitted_priors(model)
     # nothing tells some offsets, such as those of phases behind the last splitters: they stay
     priors["offset"] = Prior(heaters.offset.detach().clone(), 2 * math.pi)
-    if own.crosstalk == "dense" and not near and course.before is None:
-        mean = _by_distance(own, model.positions)
-        priors["leak"] = leak_around(mean.mixing() - mean.home)
     solver = GaussNewton(heaters, model.chip, priors)
     if torch.isfinite(course.damping):
         solver.damping = float(course.damping)
@@ -120,6 +119,25 @@ def _unexplained(model: ChipTwin, rows: Rows) -> float:
     there = ~torch.isnan(rows.measured)
     left = (light_of(model, rows) - rows.measured)[there].double().square().mean()
     return float((left / rows.measured[there].double().square().mean()).sqrt())
+
+
+@torch.no_grad()
+def fitted_priors(model: ChipTwin) -> dict[str, Prior]:
+    """Return the priors of a model's last steps.
+
+    Those are around what was found on another day, if the fit began with that; otherwise around
+    the design, and dense crosstalk around that of its distance.
+    """
+    heaters, before = model.classical_pre, model.course.before
+    design = priors_of(heaters, model.chip)
+    if before is not None:
+        return priors_around(design, before)
+    if heaters.crosstalk == "dense":
+        mean = _by_distance(heaters, model.positions)
+        found = heaters.mixing() - heaters.home
+        stepped = int(model.course.steps) > model.course.near
+        design["leak"] = leak_around(mean.mixing() - mean.home, found if stepped else None)
+    return design
 
 
 def light_of(model: ChipTwin, rows: Rows) -> Tensor:

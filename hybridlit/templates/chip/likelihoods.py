@@ -21,7 +21,7 @@ class Likelihood:
         losses: Loss of each output from (outputs, measured): twice the negative log-likelihood, up
             to what the model does not change, times the variance where that is one number.
         spread: Standard deviation of what is measured from (outputs, noise), of the shape of the
-            outputs.
+            outputs; of counts, that of 1 where less is expected, lest dark outputs decide.
         counts: Whether it is of counts, which are integers.
     """
 

@@ -22,6 +22,8 @@ _LINEAR = 0.3
 """The same of the linear part."""
 _LEAK = 0.03
 """Of what leaks to other phases."""
+_LEAST, _MOST = 0.2, 0.5
+"""Of what leaks, as a part of the mean at its distance."""
 _SPLITTER = 0.06
 """Of a splitter's angle in radians: reflectances of 0.5 +- 0.03."""
 _END_LOSS, _MODE_LOSS = 3.0, 1.0
@@ -87,14 +89,18 @@ def priors_around(design: Mapping[str, Prior], before: Mapping[str, Tensor]) -> 
     return {**design, **later}
 
 
-def leak_around(leak: Tensor) -> Prior:
+def leak_around(leak: Tensor, dense: Tensor | None = None) -> Prior:
     """Return the prior of dense crosstalk around what a coarser description has found.
 
     Args:
         leak: What crosstalk by distance says, shape (phases, heaters).
+        dense: What has been found of each, which says how far they are from there; None: not known.
     """
-    leak = leak.detach().clone()
-    return Prior(leak, 0.5 * leak.abs() + 5e-4)
+    leak, spread = leak.detach().clone(), _MOST
+    if dense is not None:
+        far = (dense.detach() - leak).square().sum() / leak.square().sum()
+        spread = float(far.sqrt().nan_to_num(_MOST).clamp(_LEAST, _MOST))
+    return Prior(leak, spread * leak.abs() + 5e-4)
 
 
 def prior_vectors(fitted: Fitted, priors: Mapping[str, Prior]) -> tuple[Tensor, Tensor]:

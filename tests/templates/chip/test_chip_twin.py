@@ -54,7 +54,7 @@ def test_it_finds_the_chip_and_ends_by_itself(make_trainer, tmp_path):
     [("intensities", 0), pytest.param("coincidences", 1, marks=pytest.mark.slow)],
 )
 def test_it_finds_a_chip_by_counts(measured, seed, make_trainer):
-    """From here a search by the deviance of the powers' counts would end in a wrong valley."""
+    """The search goes by squares, the steps by what counts spread by; of two photons, too."""
     torch.manual_seed(seed)
     chip = {"modes": 3, "seed": seed, "measured": measured, "indistinguishability": 0.92}
     data = ChipDataModule(simulated=chip, rows=250, photons=1e4)

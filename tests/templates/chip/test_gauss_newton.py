@@ -297,6 +297,8 @@ def test_priors_follow_the_design():
     assert not fitted.parts(precision)["offset"].any()
     near = leak_around(torch.tensor([[0.02, -0.04]]))
     torch.testing.assert_close(near.sd, torch.tensor([[0.0105, 0.0205]]))
+    near = leak_around(torch.tensor([[0.02, -0.04]]), torch.tensor([[0.026, -0.028]]))
+    torch.testing.assert_close(near.sd, torch.tensor([[0.0065, 0.0125]]))  # 0.3 of each away
     with pytest.raises(ValueError, match="sd must be above 0, got 0"):
         prior_vectors(fitted, {"offset": Prior(0.0, 0.0)})
 

@@ -8,22 +8,22 @@ MUTATIONS = [
         "templates/test_training.py",
         [
             (
-                "if not torch.isfinite(loss):",
-                "if torch.isnan(loss):",
+                "if not math.isfinite(value):",
+                "if math.isnan(value):",
                 "training goes on at an infinite loss",
                 "templates/test_training.py::"
                 "test_a_loss_that_is_not_finite_is_seen_between_steps_that_are_logged",
             ),
             (
-                'if loss.device.type == "cpu" or (interval and batch_idx % interval == 0):',
-                "if interval and batch_idx % interval == 0:",
+                'if due or loss.device.type == "cpu":',
+                "if due:",
                 "a broken loss is seen at logged steps only",
                 "templates/test_training.py::"
                 "test_a_loss_that_is_not_finite_is_seen_between_steps_that_are_logged",
             ),
             (
-                "rows, weights = len(outputs), self.weights(batch)",
-                "rows, weights = 1, self.weights(batch)",
+                "self.log_mean(of_loader, loss, share,",
+                "self.log_mean(of_loader, loss, 1.0,",
                 "means over batches instead of rows",
                 "templates/test_training.py::test_validation_metrics_agree_with_sklearn",
             ),

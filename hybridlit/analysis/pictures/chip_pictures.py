@@ -173,7 +173,7 @@ def _map(
     )  # fmt: skip
     axes.figure.colorbar(drawn, ax=axes, label=legend, pad=0.02)
     axes.margins(0.06)
-    room = 0.1 * np.ptp(places[:, 1]) + 0.4
+    room = min(0.1 * np.ptp(places[:, 1]) + 0.4, 0.9)  # no tick beyond the modes
     axes.set_ylim(places[:, 1].max() + room, places[:, 1].min() - room)
     axes.locator_params(integer=True)
 

@@ -113,8 +113,9 @@ CASES = [muted_is_neutral, interference_helps, linear_is_enough]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_known_is_found_in_nine_of_ten_seeds(case):
-    assert sum(case(seed) for seed in range(10)) >= 9
+def test_what_is_known_is_found_in_four_of_five_seeds(case):
+    """More of them, and more kinds, are in `python tests/verdicts.py`."""
+    assert sum(case(seed) for seed in range(5)) >= 4
 
 
 # --- nothing is left behind -----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from digits_folder import write_digits
 from lightning.pytorch import Trainer
 
 from hybridlit import ablation_study, find_batch_size, profile_components
@@ -35,9 +36,9 @@ def outputs(model, x):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_outputs_are_as_before(name, monkeypatch):
-    monkeypatch.chdir(RECIPES.parent)  # the table of one is beside it
+def test_outputs_are_as_before(name, tmp_path, monkeypatch):
     path = RECIPES / f"{name}.yaml"
+    write_digits(path, tmp_path, monkeypatch, 1797)
     torch.manual_seed(0)
     model, data = model_of_recipe(path), datamodule_of_recipe(path)
     quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)

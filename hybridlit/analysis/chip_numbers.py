@@ -55,11 +55,16 @@ class ChipNumbers:
     reference: _Numbers
 
     @property
+    def half_width(self) -> _Numbers:
+        """Half of the 95 % interval of each."""
+        return 1.96 * self.error
+
+    @property
     def covered(self) -> tuple[int, int]:
         """How many references are within the 95 % intervals, and of how many there is both."""
         off = np.abs(self.learned - self.reference)
         both = np.isfinite(off) & np.isfinite(self.error)
-        return int((off[both] < 1.96 * self.error[both]).sum()), int(both.sum())
+        return int((off[both] < self.half_width[both]).sum()), int(both.sum())
 
 
 def same_chip(

@@ -18,7 +18,7 @@ from hybridlit.templates import HybridModule
 from hybridlit.templates.predictions.predicting import class_labels
 from hybridlit.undisturbed import undisturbed
 
-__all__ = ["COVERAGE", "Score", "class_shares", "scores"]
+__all__ = ["COVERAGE", "Score", "class_shares", "score_in_words", "scores"]
 
 COVERAGE = (
     "The 95 % intervals are of the test rows: in 95 of 100 draws of as many rows from the same "
@@ -55,6 +55,11 @@ def scores(model: HybridModule, datamodule: LightningDataModule) -> list[Score]:
     return _of_task(model, outputs, targets, rows, constant) + _metrics(model, outputs, targets)
 
 
+def score_in_words(model: HybridModule) -> str:
+    """Return what the score of a model's task is called."""
+    return "R2" if model.task.score == "r2" else model.task.score.replace("_", " ")
+
+
 def _metrics(model: HybridModule, outputs: Tensor, targets: Tensor) -> list[Score]:
     if model.hparams["metrics"] is None:
         return []
@@ -76,8 +81,8 @@ def _of_task(
 ) -> list[Score]:
     names = class_labels(model)
     if not model.task.classifies:
-        name = "R2" if model.task.score == "r2" else model.task.score.replace("_", " ")
-        found = [Score(name, row_interval(rows, shares=False)[0], len(rows), constant)]
+        interval = row_interval(rows, shares=False)[0]
+        found = [Score(score_in_words(model), interval, len(rows), constant)]
         return found + _errors(model, model.predictions(outputs), targets)
     if not model.task.one_class:
         found = [Score("accuracy", row_interval(rows, shares=True)[0], len(rows), constant)]

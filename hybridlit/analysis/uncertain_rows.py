@@ -18,6 +18,7 @@ from hybridlit.analysis.ablation.measure import Measure
 from hybridlit.analysis.evaluation import collect
 from hybridlit.analysis.pictures.classification import reliability
 from hybridlit.analysis.pictures.style import FAINT, colours, new_figure, tidy
+from hybridlit.analysis.scores import score_in_words
 from hybridlit.analysis.splits import batches_of, prepared
 from hybridlit.analysis.statistics import Interval, share_interval
 from hybridlit.argument_types import checked
@@ -253,14 +254,10 @@ def uncertainty(
         0 if scores is None else len(scores),
         covered,
         missing,
-        "share of errors" if model.task.classifies else f"1 - {_score_of(model)}",
+        "share of errors" if model.task.classifies else f"1 - {score_in_words(model)}",
         {name: _risks(losses, each) for name, each in (doubts | {_BEST: losses}).items()},
         detection,
     )
-
-
-def _score_of(model: HybridModule) -> str:
-    return "R2" if model.task.score == "r2" else model.task.score.replace("_", " ")
 
 
 def expected_calibration_error(model: HybridModule, predictions: Tensor, targets: Tensor) -> float:

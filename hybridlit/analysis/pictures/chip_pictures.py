@@ -25,7 +25,6 @@ __all__ = [
 ]
 
 _FOUND, _TRUE = "#4878a8", "#d1495b"
-_Z95 = 1.96
 _NAMED = 60
 """Places that have room for a number beside them."""
 _BARS = 300
@@ -140,11 +139,11 @@ def learned_figure(study: ChipStudy) -> Figure:
     for axes, (name, each) in zip(panels, kinds.items(), strict=False):
         axes.set_axis_on()
         both = np.isfinite(each.learned - each.reference)
-        true, found, error = (part[both] for part in (each.reference, each.learned, each.error))
+        true, found, wide = (part[both] for part in (each.reference, each.learned, each.half_width))
         ends = [float(min(true.min(), found.min())), float(max(true.max(), found.max()))]
         axes.plot(ends, ends, ls="--", color="#1b1f24", lw=1)
         few = len(true) <= _BARS
-        bars = _Z95 * np.where(np.isfinite(error), error, 0.0) if few else None
+        bars = np.where(np.isfinite(wide), wide, 0.0) if few else None
         shade = max(0.1, min(0.9, 30 / len(true) ** 0.7))
         axes.errorbar(
             true, found, bars, fmt="o", ms=2.5, lw=0.8, color=_FOUND, alpha=shade, capsize=0
@@ -186,9 +185,9 @@ def _interval(
     compared_with: str,
 ) -> None:
     """Draw numbers in an order with 95 % intervals, and what they are compared with."""
-    error = np.where(np.isfinite(found.error), found.error, 0.0)[order]
+    wide = np.where(np.isfinite(found.half_width), found.half_width, 0.0)[order]
     axes.errorbar(
-        at, found.learned[order], _Z95 * error, fmt="o", ms=3.5, lw=1, capsize=2, color=_FOUND,
+        at, found.learned[order], wide, fmt="o", ms=3.5, lw=1, capsize=2, color=_FOUND,
         label="found",
     )  # fmt: skip
     words = "true" if compared_with == "truth" else "designed"

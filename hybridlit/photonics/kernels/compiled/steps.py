@@ -1,0 +1,187 @@
+"""A small layer's whole step in machine code: encoding, circuit and linear readout.
+
+Between calls all of a step is in one piece of memory: unitaries, tiles of the batch, data phases,
+turned features or kept mass, and probabilities.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from torch import Tensor
+
+from hybridlit.photonics.kernels.compiled.calls import Layer, layer_of
+from hybridlit.photonics.kernels.compiled.machine_code import entry_point
+from hybridlit.photonics.kernels.compiled.plans import plan_for
+
+__all__ = ["Gradients", "Step", "Taken", "step_for"]
+
+
+class Taken(NamedTuple):
+    """What a forward pass leaves.
+
+    Attributes:
+        result: Outputs, shape (batch, outputs), or without a readout probabilities (batch, D).
+        kept: Success probabilities, shape (batch,), if unbunched.
+        memory: For the backward pass.
+    """
+
+    result: Tensor
+    kept: Tensor | None
+    memory: Tensor
+
+
+class Gradients(NamedTuple):
+    """Gradients of what a step is given; None where not wanted."""
+
+    rows: Tensor | None = None
+    factors: Tensor | None = None
+    phases: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+
+class Step:
+    """The kernels of a step of one circuit and precision; holds sizes only, as a `Layer` does.
+
+    Args:
+        layer: That of the circuit.
+    """
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self._states, self._unbunched = layer.plan.states, layer.plan.unbunched
+        self._phases = layer.depth * layer.plan.modes
+        size = self._itemsize = layer.itemsize
+        self._encode = entry_point("affine_kernels.encode", size)
+        self._read = entry_point("affine_kernels.read", size)
+        self._read_backward = entry_point("affine_kernels.read_backward", size)
+        self._combine = entry_point("affine_kernels.combinations", size)
+
+    def forward(
+        self,
+        rows: Tensor,
+        factors: Tensor,
+        phases: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        recompute: bool | None,
+    ) -> Taken | None:
+        """Simulate a batch.
+
+        Args:
+            rows: Features, shape (batch, features), contiguous as all that follow.
+            factors: Radians of each data phase for each unit of a feature, shape
+                (columns * modes, features).
+            phases: Of the meshes, shape (columns + 1, cells, 2).
+            weight: Of a linear readout, shape (outputs, D), or None without one.
+            bias: Of it, shape (outputs,).
+            recompute: As for `probabilities_forward`.
+
+        Returns:
+            What came out; None if some phase is not finite or too large.
+        """
+        layer, size, states = self.layer, self._itemsize, self._states
+        batch, features = rows.shape
+        if recompute is None:
+            recompute = layer.recomputes(batch)
+        tiles = layer.tiles(batch)
+        unitaries = layer.unitary_scalars
+        data = unitaries + (0 if recompute else tiles * layer.tile_scalars)
+        turned = data + self._phases * batch
+        probabilities = turned + max(features, 1) * batch
+        memory = rows.new_empty(probabilities + (0 if weight is None else states * batch))
+        result = rows.new_empty(batch, states if weight is None else weight.shape[0])
+        at, result_at = memory.data_ptr(), result.data_ptr()
+        data_at, turned_at = at + size * data, at + size * turned
+        probabilities_at = result_at if weight is None else at + size * probabilities
+        self._encode(
+            rows.data_ptr(), factors.data_ptr(), turned_at, data_at, batch, features, self._phases
+        )
+        addresses = [
+            phases.data_ptr(), data_at, probabilities_at, turned_at, at, at + size * unitaries,
+        ]  # fmt: skip
+        if not layer.forward(addresses, batch, tiles, not recompute, True):
+            return None
+        if weight is not None and bias is not None:
+            self._read(
+                probabilities_at, weight.data_ptr(), bias.data_ptr(), result_at, batch, states,
+                weight.shape[0],
+            )  # fmt: skip
+        kept = memory[turned : turned + batch] if self._unbunched else None
+        return Taken(result, kept, memory)
+
+    def backward(
+        self,
+        grad: Tensor,
+        rows: Tensor,
+        factors: Tensor,
+        phases: Tensor,
+        weight: Tensor | None,
+        memory: Tensor,
+        wanted: tuple[bool, ...],
+    ) -> Gradients:
+        """Return the gradients.
+
+        Args:
+            grad: Of the result, any strides.
+            rows: As for `forward`, and so are the next ones.
+            factors: As there.
+            phases: As there.
+            weight: As there.
+            memory: What `forward` left.
+            wanted: Whether those of rows, factors, phases and readout are wanted.
+
+        Returns:
+            Shapes as theirs.
+        """
+        layer, size, states = self.layer, self._itemsize, self._states
+        batch, features = rows.shape
+        count = self._phases
+        unitaries = layer.unitary_scalars
+        end = memory.shape[0] - (0 if weight is None else states * batch)
+        turned = end - max(features, 1) * batch
+        data = turned - count * batch
+        at = memory.data_ptr()
+        strides = grad.stride()
+        grad_at = grad.data_ptr()
+        grad_weight = grad_bias = grad_rows = grad_factors = None
+        scratch = rows.new_empty((0 if weight is None else states * batch) + count * batch)
+        grad_data_at = scratch.data_ptr()
+        if weight is not None:
+            outputs = weight.shape[0]
+            grad_weight, grad_bias = weight.new_empty(outputs, states), weight.new_empty(outputs)
+            grad_probabilities_at = grad_data_at + size * count * batch
+            self._read_backward(
+                grad_at, *strides, at + size * end, weight.data_ptr(), grad_probabilities_at,
+                grad_weight.data_ptr(), grad_bias.data_ptr(), batch, states, outputs,
+            )  # fmt: skip
+            grad_at, strides = grad_probabilities_at, (states, 1)
+        grad_phases = phases.new_empty(phases.shape)
+        addresses = [
+            at + size * data, grad_at, at + size * turned, 0, at, at + size * unitaries,
+            grad_phases.data_ptr(), grad_data_at,
+        ]  # fmt: skip
+        layer.backward(addresses, strides, batch, data > unitaries, None)
+        if wanted[0]:
+            grad_rows = rows.new_empty(batch, features)
+            self._combine(
+                grad_data_at, 1, batch, factors.data_ptr(), grad_rows.data_ptr(), batch, count,
+                features,
+            )  # fmt: skip
+        if wanted[1]:
+            grad_factors = factors.new_empty(count, features)
+            self._combine(
+                grad_data_at, batch, 1, rows.data_ptr(), grad_factors.data_ptr(), count, batch,
+                features,
+            )  # fmt: skip
+        return Gradients(grad_rows, grad_factors, grad_phases, grad_weight, grad_bias)
+
+
+@lru_cache(maxsize=64)
+def step_for(
+    depth: int, modes: int, occupied: tuple[int, ...], unbunched: bool, itemsize: int
+) -> Step:
+    """Return the shared step of a circuit of so many columns of data phases."""
+    return Step(layer_of(plan_for(modes, occupied, unbunched), depth, itemsize))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
@@ -23,6 +24,7 @@ __all__ = [
     "StorageWeakRef",
     "applied",
     "constant_in_graphs",
+    "contents",
     "dispatching",
     "forward_mode",
     "hooked",
@@ -33,6 +35,7 @@ __all__ = [
     "metadata",
     "norms",
     "own_attributes",
+    "plainly_running",
     "registered",
     "set_rates",
     "subtracted",
@@ -84,6 +87,17 @@ def forward_mode() -> bool:
     `forward_ad.enter_dual_level` returns tells how many are open.
     """
     return forward_ad._current_level >= 0
+
+
+def plainly_running() -> bool:
+    """Return whether operations just run: nothing records, transforms or watches each of them."""
+    return not (
+        torch.compiler.is_compiling()
+        or is_tracing()
+        or transforming()
+        or forward_ad._current_level >= 0
+        or dispatching()
+    )
 
 
 @contextmanager
@@ -141,6 +155,15 @@ def registered(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
     If it goes: `register_parameter`, `register_buffer` and `delattr`, name by name.
     """
     return module._parameters, module._buffers
+
+
+contents: Callable[[nn.Module], tuple[dict[str, Any], ...]] = attrgetter(
+    "_parameters", "_buffers", "_modules"
+)
+"""The dictionaries in which a module has its parameters, buffers and modules.
+
+Its attributes say the same, by a Python call for each. If it goes: those.
+"""
 
 
 def hooked(module: nn.Module) -> bool:

@@ -248,13 +248,13 @@ class PhotonicCircuit(OneNodeCircuit):
             ValueError: If its width is wrong or, on the CPU, if a feature is not finite or a sample
                 has next to no outcome that is kept.
         """
-        return self._read(x, self._outputs, state=state, alike=self.shots is None)
+        return self._read(x, self._outputs, state=state, alike=self._shots is None)
 
     # --- readings of rows: what subclasses say ----------------------------------------------------
 
     def _outputs(self, rows: Tensor, state: Tensor | None = None) -> Tensor:
         """Outputs (..., batch, output_size)."""
-        if self.shots is not None:
+        if self._shots is not None:
             found = self._frequencies(rows, state)
         elif self._has_expectations and state is None:
             return self._expectations(rows)

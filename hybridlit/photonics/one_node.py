@@ -8,26 +8,30 @@ derivative is wanted, `simulation` does the same, operation by operation, to rou
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hybridlit.internals.torch import applied, dispatching, hooked, registered
-from hybridlit.photonics.circuit.data_phases import tuned
-from hybridlit.photonics.circuit.lowered import Lowered
-from hybridlit.photonics.kernels import compiled
-from hybridlit.photonics.kernels.choice import (
-    forward_mode,
-    kernel_for,
-    refuse_batches,
-    transforming,
+from hybridlit.internals.torch import (
+    applied,
+    contents,
+    hooked,
+    is_vectorized,
+    plainly_running,
 )
+from hybridlit.photonics.circuit.data_phases import hides_terms, tuned
+from hybridlit.photonics.circuit.lowered import Lowered
+from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.kernels import compiled
+from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses, refuse_batches
 from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
+from hybridlit.photonics.propagation import LargePhasesError, unusable
 from hybridlit.photonics.readouts.linear import LinearReadout, relative
 from hybridlit.photonics.sampled import SampledCircuit
 from hybridlit.photonics.simulation import probabilities
-from hybridlit.photonics.tracing import recording
 
 __all__ = ["OneNodeCircuit"]
 
@@ -41,6 +45,7 @@ class OneNodeCircuit(SampledCircuit):
     outcomes: Outcomes
     readout: nn.Module
     recompute: bool | None
+    _order: tuple[int, ...] | None
     _usual: bool
     """Whether it is one circuit of meshes behind data, of ideal photons in given modes."""
 
@@ -50,137 +55,156 @@ class OneNodeCircuit(SampledCircuit):
         Args:
             rows: Features, shape (batch, features).
         """
-        parameters, buffers = registered(self)
-        phases, encoding = parameters.get("phases"), buffers["encoding"]
-        if phases is None:  # of a reservoir
-            phases = buffers["phases"]
         if not (
-            self._usual
+            plainly_running()
+            and self._usual
             and self._settings is None  # phases are set one by one
             and not self.given
-            and not self._turns
-            and not recording()
-            and not (transforming() or forward_mode() or dispatching())
-            and type(rows) is Tensor
-            and rows.dtype is encoding.dtype
-            and _in_place(phases, encoding.dtype)
-            and kernel_for(self.fock_space, phases) == "compiled"
+            and chosen_kernel() != "torch"
         ):
             return None
-        bandwidth = parameters.get("bandwidth")
-        if bandwidth is not None and self._widest:  # large terms may cancel
+        parameters, buffers, modules = contents(self)
+        encoding, dtype = buffers["encoding"], rows.dtype
+        phases = parameters["phases"] if "phases" in parameters else buffers["phases"]
+        if dtype is not encoding.dtype or not _in_place(dtype, phases):
             return None
-        readout, weight, bias = self.readout, None, None
+        factors, bandwidth = encoding, parameters.get("bandwidth")
+        if bandwidth is not None:
+            factors = tuned(encoding, bandwidth, buffers["tuned_by"])
+        readout = modules["readout"]
+        weight, bias, outputs = None, None, 1
         if type(readout) is LinearReadout and not hooked(readout):
-            found = registered(readout)[0]
-            if _in_place(found["weight"], rows.dtype) and _in_place(found["bias"], rows.dtype):
-                weight, bias = found["weight"], found["bias"]
-        batch, states = rows.shape[0], self.outcomes.size
-        each = states * (1 if weight is None else self.output_size) + encoding.numel()
-        if not 0 < batch * each <= _SMALL:
+            found = contents(readout)[0]
+            if _in_place(dtype, found["weight"], found["bias"]):
+                weight, bias, outputs = found["weight"], found["bias"], self.output_size
+        if not 0 < rows.shape[0] * (self.outcomes.size * outputs + encoding.numel()) <= _SMALL:
             return None
-        inputs = self._occupied()
-        step = compiled.step_for(
-            self.columns, self._modes, inputs, self.fock_space.unbunched, rows.element_size()
-        )
-        given = (
-            rows.resolve_neg().contiguous(), tuned(encoding, bandwidth, buffers["tuned_by"]),
-            phases, weight, bias,
-        )  # fmt: skip
-        how = _How(step, inputs, self.outcomes)
+        inputs = self._order or self._occupied()
+        step = _step(self.columns, self._modes, inputs, self.outcomes.selected, dtype)
+        if step is None:
+            return None
+        rows = rows.resolve_neg().contiguous()
+        given = rows, factors, phases, weight, bias
+        how = step, inputs, self.outcomes, self.recompute
         try:
-            if torch.is_grad_enabled():
-                outputs: Tensor = _apply(*given, how, self.recompute)
-            else:
-                outputs = _simulated(*given, how, True).result
-        except (_RefusedError, RareOutcomesError):
-            return None  # of large phases turns are taken off, rare outcomes are found in float64
-        return outputs if weight is not None else readout(outputs)
+            found = self._with_turns(given, how, bandwidth)
+        except RareOutcomesError:
+            return None  # but float64 may find them
+        return readout(found) if weight is None else found
+
+    def _with_turns(
+        self, given: tuple[Any, ...], how: tuple[Any, ...], bandwidth: Tensor | None
+    ) -> Tensor:
+        """Results of the node, with whole turns taken off where phases are large, as `_at` does."""
+        rows, factors, *_ = given
+        step, *_ = how
+        node: Callable[..., Tensor] = _apply if torch.is_grad_enabled() else _without_gradient
+        turns = self._turns
+        if not turns and self._widest and bandwidth is not None:
+            turns = hides_terms(rows, bandwidth, self._widest)
+        if not turns:
+            try:
+                return node(*given, None, *how)
+            except LargePhasesError:
+                self._turns = True
+        with torch.no_grad():
+            left = self._turned_back(step.encoded(rows, factors), factors, rows)
+        return node(*given, left, *how)
 
     @abstractmethod
     def _occupied(self) -> tuple[int, ...]:
         """The input mode of each photon, in the order of computation."""
 
 
-def _in_place(tensor: Tensor, dtype: torch.dtype) -> bool:
-    """Whether the numbers of a tensor lie in the memory of the CPU as they are."""
-    return (
-        tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg()
-    )
+def _in_place(dtype: torch.dtype, *tensors: Tensor) -> bool:
+    """Whether the numbers of tensors lie in the memory of the CPU as they are."""
+    for tensor in tensors:
+        if (
+            tensor.dtype is not dtype
+            or not tensor.is_cpu
+            or not tensor.is_contiguous()
+            or tensor.is_neg()
+        ):
+            return False
+    return True
 
 
-class _How(NamedTuple):
-    """What a step is told beside tensors."""
-
-    step: compiled.Step
-    inputs: tuple[int, ...]
-    outcomes: Outcomes
-
-
-class _RefusedError(Exception):
-    """The kernel refuses phases, which are not finite or too large."""
-
-
-def _simulated(
-    rows: Tensor,
-    factors: Tensor,
-    phases: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    how: _How,
-    recompute: bool | None,
-) -> compiled.Taken:
-    found = how.step.forward(rows, factors, phases, weight, bias, recompute)
-    if found is None:
-        raise _RefusedError
-    if found.kept is not None:
-        how.outcomes.checked(found.kept)
-    return found
+@lru_cache(maxsize=64)
+def _step(
+    columns: int, modes: int, inputs: tuple[int, ...], unbunched: bool, dtype: torch.dtype
+) -> compiled.Step | None:
+    """The kernels of a step; None if they cannot serve."""
+    chosen = ComputationSpace.UNBUNCHED if unbunched else ComputationSpace.FOCK
+    if compiled_refuses(FockSpace(modes, len(inputs), chosen), "cpu", dtype):
+        return None
+    return compiled.step_of(columns, modes, inputs, unbunched, dtype.itemsize)
 
 
 class _Node(torch.autograd.Function):
     """The node."""
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> Tensor:
-        found = _simulated(*given)
-        *tensors, ctx.how, _ = given
-        ctx.save_for_backward(*tensors, found.memory)
-        return found.result
+    def forward(
+        ctx: Any,
+        rows: Tensor,
+        factors: Tensor,
+        phases: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        left: Tensor | None,
+        step: compiled.Step,
+        inputs: tuple[int, ...],
+        outcomes: Outcomes,
+        recompute: bool | None,
+    ) -> Tensor:
+        if ctx is None:  # without a gradient nothing is kept for it
+            recompute = True
+        found = step.forward(rows, factors, phases, weight, bias, left, recompute)
+        if found is None:
+            raise unusable(step.encoded(rows, factors) if left is None else left)
+        result, kept, memory = found
+        if kept is not None:
+            outcomes.checked(kept)
+        if ctx is not None:
+            ctx.step, ctx.inputs, ctx.outcomes = step, inputs, outcomes
+            ctx.save_for_backward(rows, factors, phases, weight, bias, memory)
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, factors, phases, weight, bias, memory = ctx.saved_tensors
-        wanted = ctx.needs_input_grad
+        *given, memory = ctx.saved_tensors
         if torch.is_grad_enabled():  # a derivative of this derivative is wanted
-            given = rows, factors, phases, weight, bias
-            return *_differentiably(given, ctx.how, grad, wanted), None, None
-        refuse_batches(grad)
-        found = ctx.how.step.backward(
-            grad.resolve_neg(), rows, factors, phases, weight, memory, wanted
-        )
-        return *found, None, None
+            return *_differentiably(ctx, given, memory, grad), *_NONE
+        if is_vectorized(grad):
+            refuse_batches(grad)
+        found = ctx.step.backward(grad.resolve_neg(), *given, memory, ctx.needs_input_grad)
+        return *found, *_NONE
 
 
 _apply = applied(_Node)
+_NONE = (None,) * 5
+"""The gradients of what is no tensor, or none to differentiate by."""
+
+
+def _without_gradient(*given: Any) -> Tensor:
+    return _Node.forward(None, *given)
 
 
 def _differentiably(
-    given: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
-    how: _How,
-    grad: Tensor,
-    wanted: tuple[bool, ...],
+    ctx: Any, given: list[Any], memory: Tensor, grad: Tensor
 ) -> list[Tensor | None]:
     rows, factors, phases, weight, bias = given
-    data_phases = (factors @ rows.mT).view(-1, how.outcomes.modes, rows.shape[0])
-    outputs = probabilities(Lowered(phases, data_phases, how.inputs), how.outcomes)[0]
-    if weight is not None and bias is not None:
+    left = ctx.step.data_phases(rows, weight, memory)
+    data_phases = (factors @ rows.mT).view_as(left)
+    circuit = Lowered(phases, left + (data_phases - data_phases.detach()), ctx.inputs)
+    outputs = probabilities(circuit, ctx.outcomes)[0]
+    if weight is not None:
         outputs = relative(outputs, weight, bias)
-    places = [place for place, tensor in enumerate(given) if tensor is not None and wanted[place]]
+    wanted = [place for place in range(len(given)) if ctx.needs_input_grad[place]]
     found = torch.autograd.grad(
-        outputs, [given[place] for place in places], grad, create_graph=True, allow_unused=True
+        outputs, [given[place] for place in wanted], grad, create_graph=True, allow_unused=True
     )
     result: list[Tensor | None] = [None] * len(given)
-    for place, value in zip(places, found, strict=True):
+    for place, value in zip(wanted, found, strict=True):
         result[place] = value
     return result

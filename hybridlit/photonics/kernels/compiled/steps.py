@@ -6,40 +6,13 @@ turned features or kept mass, and probabilities.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple
-
 from torch import Tensor
 
 from hybridlit.photonics.kernels.compiled.calls import Layer, layer_of
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import plan_for
 
-__all__ = ["Gradients", "Step", "Taken", "step_for"]
-
-
-class Taken(NamedTuple):
-    """What a forward pass leaves.
-
-    Attributes:
-        result: Outputs, shape (batch, outputs), or without a readout probabilities (batch, D).
-        kept: Success probabilities, shape (batch,), if unbunched.
-        memory: For the backward pass.
-    """
-
-    result: Tensor
-    kept: Tensor | None
-    memory: Tensor
-
-
-class Gradients(NamedTuple):
-    """Gradients of what a step is given; None where not wanted."""
-
-    rows: Tensor | None = None
-    factors: Tensor | None = None
-    phases: Tensor | None = None
-    weight: Tensor | None = None
-    bias: Tensor | None = None
+__all__ = ["Step", "step_of"]
 
 
 class Step:
@@ -59,6 +32,16 @@ class Step:
         self._read_backward = entry_point("affine_kernels.read_backward", size)
         self._combine = entry_point("affine_kernels.combinations", size)
 
+    def encoded(self, rows: Tensor, factors: Tensor) -> Tensor:
+        """Return the data phases that `forward` makes, shape (columns * modes, batch)."""
+        batch, features = rows.shape
+        found, scratch = rows.new_empty(self._phases, batch), rows.new_empty(batch * features)
+        self._encode(
+            rows.data_ptr(), factors.data_ptr(), scratch.data_ptr(), found.data_ptr(), batch,
+            features, self._phases,
+        )  # fmt: skip
+        return found
+
     def forward(
         self,
         rows: Tensor,
@@ -66,8 +49,9 @@ class Step:
         phases: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
+        left: Tensor | None,
         recompute: bool | None,
-    ) -> Taken | None:
+    ) -> tuple[Tensor, Tensor | None, Tensor] | None:
         """Simulate a batch.
 
         Args:
@@ -77,10 +61,14 @@ class Step:
             phases: Of the meshes, shape (columns + 1, cells, 2).
             weight: Of a linear readout, shape (outputs, D), or None without one.
             bias: Of it, shape (outputs,).
+            left: Data phases to take instead, shape (columns * modes, batch), whose derivatives are
+                the same: large ones without whole turns.
             recompute: As for `probabilities_forward`.
 
         Returns:
-            What came out; None if some phase is not finite or too large.
+            Outputs (batch, outputs), or without a readout probabilities (batch, D); what they
+            summed to (batch,) if unbunched; and the memory. None if some phase is not finite or
+            too large.
         """
         layer, size, states = self.layer, self._itemsize, self._states
         batch, features = rows.shape
@@ -90,15 +78,19 @@ class Step:
         unitaries = layer.unitary_scalars
         data = unitaries + (0 if recompute else tiles * layer.tile_scalars)
         turned = data + self._phases * batch
-        probabilities = turned + max(features, 1) * batch
+        probabilities = turned + features * batch
         memory = rows.new_empty(probabilities + (0 if weight is None else states * batch))
         result = rows.new_empty(batch, states if weight is None else weight.shape[0])
         at, result_at = memory.data_ptr(), result.data_ptr()
         data_at, turned_at = at + size * data, at + size * turned
         probabilities_at = result_at if weight is None else at + size * probabilities
-        self._encode(
-            rows.data_ptr(), factors.data_ptr(), turned_at, data_at, batch, features, self._phases
-        )
+        if left is None:
+            self._encode(
+                rows.data_ptr(), factors.data_ptr(), turned_at, data_at, batch, features,
+                self._phases,
+            )  # fmt: skip
+        else:
+            memory[data:turned] = left.flatten()
         addresses = [
             phases.data_ptr(), data_at, probabilities_at, turned_at, at, at + size * unitaries,
         ]  # fmt: skip
@@ -110,7 +102,19 @@ class Step:
                 weight.shape[0],
             )  # fmt: skip
         kept = memory[turned : turned + batch] if self._unbunched else None
-        return Taken(result, kept, memory)
+        return result, kept, memory
+
+    def data_phases(self, rows: Tensor, weight: Tensor | None, memory: Tensor) -> Tensor:
+        """Return those of a forward pass, shape (columns, modes, batch), in the memory it left."""
+        data, turned, _ = self._places(rows, weight, memory)
+        return memory[data:turned].view(self.layer.depth, self.layer.plan.modes, len(rows))
+
+    def _places(self, rows: Tensor, weight: Tensor | None, memory: Tensor) -> tuple[int, int, int]:
+        """Where data phases, turned features and probabilities begin."""
+        batch, features = rows.shape
+        end = memory.shape[0] - (0 if weight is None else self._states * batch)
+        turned = end - features * batch
+        return turned - self._phases * batch, turned, end
 
     def backward(
         self,
@@ -119,9 +123,10 @@ class Step:
         factors: Tensor,
         phases: Tensor,
         weight: Tensor | None,
+        bias: Tensor | None,
         memory: Tensor,
         wanted: tuple[bool, ...],
-    ) -> Gradients:
+    ) -> tuple[Tensor | None, ...]:
         """Return the gradients.
 
         Args:
@@ -130,19 +135,17 @@ class Step:
             factors: As there.
             phases: As there.
             weight: As there.
+            bias: As there.
             memory: What `forward` left.
-            wanted: Whether those of rows, factors, phases and readout are wanted.
+            wanted: Whether those of rows and of factors are wanted, which else are None.
 
         Returns:
-            Shapes as theirs.
+            Those of rows, factors, phases, weight and bias, in their shapes.
         """
-        layer, size, states = self.layer, self._itemsize, self._states
+        layer, size, states, count = self.layer, self._itemsize, self._states, self._phases
         batch, features = rows.shape
-        count = self._phases
         unitaries = layer.unitary_scalars
-        end = memory.shape[0] - (0 if weight is None else states * batch)
-        turned = end - max(features, 1) * batch
-        data = turned - count * batch
+        data, turned, end = self._places(rows, weight, memory)
         at = memory.data_ptr()
         strides = grad.stride()
         grad_at = grad.data_ptr()
@@ -176,12 +179,11 @@ class Step:
                 grad_data_at, batch, 1, rows.data_ptr(), grad_factors.data_ptr(), count, batch,
                 features,
             )  # fmt: skip
-        return Gradients(grad_rows, grad_factors, grad_phases, grad_weight, grad_bias)
+        return grad_rows, grad_factors, grad_phases, grad_weight, grad_bias
 
 
-@lru_cache(maxsize=64)
-def step_for(
-    depth: int, modes: int, occupied: tuple[int, ...], unbunched: bool, itemsize: int
+def step_of(
+    columns: int, modes: int, occupied: tuple[int, ...], unbunched: bool, itemsize: int
 ) -> Step:
-    """Return the shared step of a circuit of so many columns of data phases."""
-    return Step(layer_of(plan_for(modes, occupied, unbunched), depth, itemsize))
+    """Return the step of a circuit of so many columns of data phases."""
+    return Step(layer_of(plan_for(modes, occupied, unbunched), columns, itemsize))

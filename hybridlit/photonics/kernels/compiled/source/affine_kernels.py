@@ -59,7 +59,9 @@ def _combine(
         found = splat(0.0, out)
         if c + width <= size:
             for k in range(terms):
-                found = fma(splat(load(weights, k * stride), out), vload(vectors, k * size + c), found)
+                found = fma(
+                    splat(load(weights, k * stride), out), vload(vectors, k * size + c), found
+                )
             vstore(out, c, found)
         else:
             for k in range(terms):

@@ -61,28 +61,33 @@ class OneNodeCircuit(SampledCircuit):
             and self._settings is None  # phases are set one by one
             and not self.given
             and chosen_kernel() != "torch"
+            and type(rows) is Tensor
+            and rows.is_cpu
         ):
             return None
         parameters, buffers, modules = contents(self)
-        encoding, dtype = buffers["encoding"], rows.dtype
-        phases = parameters["phases"] if "phases" in parameters else buffers["phases"]
+        encoding, bandwidth, dtype = buffers["encoding"], self.bandwidth, rows.dtype
+        phases = parameters.get("phases", buffers.get("phases"))
         if dtype is not encoding.dtype or not _in_place(dtype, phases):
             return None
-        factors, bandwidth = encoding, parameters.get("bandwidth")
-        if bandwidth is not None:
-            factors = tuned(encoding, bandwidth, buffers["tuned_by"])
-        readout = modules["readout"]
+        readout, states = modules["readout"], self.outcomes.size
         weight, bias, outputs = None, None, 1
         if type(readout) is LinearReadout and not hooked(readout):
-            found = contents(readout)[0]
-            if _in_place(dtype, found["weight"], found["bias"]):
-                weight, bias, outputs = found["weight"], found["bias"], self.output_size
-        if not 0 < rows.shape[0] * (self.outcomes.size * outputs + encoding.numel()) <= _SMALL:
+            own = contents(readout)[0]
+            if _in_place(dtype, own["weight"], own["bias"]):
+                weight, bias, outputs = own["weight"], own["bias"], self.output_size
+                if weight.shape != (outputs, states) or bias.shape != (outputs,):
+                    return None  # to raise what torch does
+        size = rows.shape[0] * (states * outputs + encoding.numel())
+        if not 0 < size <= _SMALL or states > compiled.LARGE_STATES:
             return None
         inputs = self._order or self._occupied()
         step = _step(self.columns, self._modes, inputs, self.outcomes.selected, dtype)
         if step is None:
             return None
+        factors = encoding
+        if bandwidth is not None:
+            factors = tuned(encoding, bandwidth, buffers["tuned_by"])
         rows = rows.resolve_neg().contiguous()
         given = rows, factors, phases, weight, bias
         how = step, inputs, self.outcomes, self.recompute
@@ -90,7 +95,10 @@ class OneNodeCircuit(SampledCircuit):
             found = self._with_turns(given, how, bandwidth)
         except RareOutcomesError:
             return None  # but float64 may find them
-        return readout(found) if weight is None else found
+        if weight is not None:
+            return found
+        read: Tensor = readout(found)
+        return read
 
     def _with_turns(
         self, given: tuple[Any, ...], how: tuple[Any, ...], bandwidth: Tensor | None
@@ -116,11 +124,12 @@ class OneNodeCircuit(SampledCircuit):
         """The input mode of each photon, in the order of computation."""
 
 
-def _in_place(dtype: torch.dtype, *tensors: Tensor) -> bool:
+def _in_place(dtype: torch.dtype, *tensors: Tensor | None) -> bool:
     """Whether the numbers of tensors lie in the memory of the CPU as they are."""
     for tensor in tensors:
         if (
-            tensor.dtype is not dtype
+            tensor is None  # computed by a parametrization
+            or tensor.dtype is not dtype
             or not tensor.is_cpu
             or not tensor.is_contiguous()
             or tensor.is_neg()

@@ -22,11 +22,17 @@ from hybridlit.photonics.kernels.compiled.parts import (
     unitaries_backward,
     unitaries_forward,
 )
-from hybridlit.photonics.kernels.compiled.plans import MOST_MODES, MOST_PHOTONS, MOST_STATES
+from hybridlit.photonics.kernels.compiled.plans import (
+    LARGE_STATES,
+    MOST_MODES,
+    MOST_PHOTONS,
+    MOST_STATES,
+)
 from hybridlit.photonics.kernels.compiled.steps import Step, step_of
 
 __all__ = [
     "KEEP_BYTES",
+    "LARGE_STATES",
     "MOST_MODES",
     "MOST_PHOTONS",
     "MOST_STATES",

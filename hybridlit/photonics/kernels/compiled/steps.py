@@ -137,7 +137,8 @@ class Step:
             weight: As there.
             bias: As there.
             memory: What `forward` left.
-            wanted: Whether those of rows and of factors are wanted, which else are None.
+            wanted: Whether those of rows, of factors and of phases are wanted, which else may be
+                None.
 
         Returns:
             Those of rows, factors, phases, weight and bias, in their shapes.
@@ -147,7 +148,7 @@ class Step:
         unitaries = layer.unitary_scalars
         data, turned, end = self._places(rows, weight, memory)
         at = memory.data_ptr()
-        strides = grad.stride()
+        along_batch, along_states = grad.stride()
         grad_at = grad.data_ptr()
         grad_weight = grad_bias = grad_rows = grad_factors = None
         scratch = rows.new_empty((0 if weight is None else states * batch) + count * batch)
@@ -157,15 +158,19 @@ class Step:
             grad_weight, grad_bias = weight.new_empty(outputs, states), weight.new_empty(outputs)
             grad_probabilities_at = grad_data_at + size * count * batch
             self._read_backward(
-                grad_at, *strides, at + size * end, weight.data_ptr(), grad_probabilities_at,
-                grad_weight.data_ptr(), grad_bias.data_ptr(), batch, states, outputs,
+                grad_at, along_batch, along_states, at + size * end, weight.data_ptr(),
+                grad_probabilities_at, grad_weight.data_ptr(), grad_bias.data_ptr(), batch, states,
+                outputs,
             )  # fmt: skip
-            grad_at, strides = grad_probabilities_at, (states, 1)
+            grad_at, along_batch, along_states = grad_probabilities_at, states, 1
+        if not any(wanted[:3]):
+            return None, None, None, grad_weight, grad_bias
         grad_phases = phases.new_empty(phases.shape)
         addresses = [
             at + size * data, grad_at, at + size * turned, 0, at, at + size * unitaries,
             grad_phases.data_ptr(), grad_data_at,
         ]  # fmt: skip
+        strides = along_batch, along_states
         layer.backward(addresses, strides, batch, data > unitaries, None)
         if wanted[0]:
             grad_rows = rows.new_empty(batch, features)

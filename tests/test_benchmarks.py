@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 

@@ -121,7 +121,8 @@ def applied(function: type[torch.autograd.Function]) -> Callable[..., Any]:
 
     It saves a dozen Python calls. If it goes: `function.apply`.
     """
-    apply: Callable[..., Any] = super(torch.autograd.Function, function).apply
+    above: Any = super(torch.autograd.Function, function)
+    apply: Callable[..., Any] = above.apply
     return apply
 
 

@@ -65,19 +65,21 @@ class OneNodeCircuit(SampledCircuit):
             and rows.is_cpu
         ):
             return None
-        parameters, buffers, modules = contents(self)
+        _, buffers, modules = contents(self)
         encoding, bandwidth, dtype = buffers["encoding"], self.bandwidth, rows.dtype
-        phases = parameters.get("phases", buffers.get("phases"))
+        phases = self.angles()
         if dtype is not encoding.dtype or not _in_place(dtype, phases):
             return None
         readout, states = modules["readout"], self.outcomes.size
-        weight, bias, outputs = None, None, 1
+        weight: Tensor | None = None
+        bias: Tensor | None = None
+        outputs = 1
         if type(readout) is LinearReadout and not hooked(readout):
             own = contents(readout)[0]
             if _in_place(dtype, own["weight"], own["bias"]):
-                weight, bias, outputs = own["weight"], own["bias"], self.output_size
-                if weight.shape != (outputs, states) or bias.shape != (outputs,):
-                    return None  # to raise what torch does
+                weight, bias, outputs = own["weight"], own["bias"], readout.out_features
+                if (*own["weight"].shape, *own["bias"].shape) != (outputs, states, outputs):
+                    return None  # torch refuses these weights
         size = rows.shape[0] * (states * outputs + encoding.numel())
         if not 0 < size <= _SMALL or states > compiled.LARGE_STATES:
             return None
@@ -124,12 +126,11 @@ class OneNodeCircuit(SampledCircuit):
         """The input mode of each photon, in the order of computation."""
 
 
-def _in_place(dtype: torch.dtype, *tensors: Tensor | None) -> bool:
+def _in_place(dtype: torch.dtype, *tensors: Tensor) -> bool:
     """Whether the numbers of tensors lie in the memory of the CPU as they are."""
     for tensor in tensors:
         if (
-            tensor is None  # computed by a parametrization
-            or tensor.dtype is not dtype
+            tensor.dtype is not dtype
             or not tensor.is_cpu
             or not tensor.is_contiguous()
             or tensor.is_neg()

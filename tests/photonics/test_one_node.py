@@ -126,8 +126,9 @@ def test_a_step_takes_few_python_calls():
     try:
         output = layer(x)
         forward = len(calls)
-        output.grad_fn.apply(slope)
+        with torch.no_grad():  # as backward passes run
+            output.grad_fn.apply(slope)
     finally:
         sys.setprofile(None)
-    assert forward <= 26
-    assert len(calls) - forward <= 12
+    assert forward <= 28
+    assert len(calls) - forward <= 18

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -227,6 +228,20 @@ def test_components_states_and_kernels_are_equal_to_merlins(script, tmp_path, ca
     ]
     assert cases == ["components", "amplitudes in", "fidelity kernel"]
     assert "components (3, 2, 4) forward" in capsys.readouterr().out
+
+
+def test_steps_of_two_source_trees_are_timed_in_three_conditions(script, tmp_path, capsys):
+    ours = sys.modules["hybridlit"]
+    arguments = ["--before", str(BENCHMARKS.parents[1]), "--rounds", "1", "--out", str(tmp_path)]
+    assert script("layer_step").main(arguments) == 0
+    assert sys.modules["hybridlit"] is ours
+    conditions = json.loads((tmp_path / "layer_step.json").read_text())["conditions"]
+    assert len(conditions) == 3
+    for times in conditions.values():
+        assert set(times) == {"now", "before", "linear-relu-linear"}
+        assert all(each["ms"] > 0 and each["ratio"] > 0 for each in times.values())
+    assert "| after a sweep | " in capsys.readouterr().out
+    assert "| hot | " in script("report").layer_step(tmp_path)
 
 
 def test_shots_are_timed_against_those_of_merlin(script, tmp_path, capsys):

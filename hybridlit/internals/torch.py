@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.modules import module as every
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 __all__ = [
     "PROGRESS_OF_SCHEDULERS",
     "StorageWeakRef",
+    "applied",
     "constant_in_graphs",
+    "contents",
+    "dispatching",
     "forward_mode",
+    "hooked",
     "is_compiled",
     "is_tracing",
     "is_transformed",
@@ -29,6 +35,7 @@ __all__ = [
     "metadata",
     "norms",
     "own_attributes",
+    "plainly_running",
     "registered",
     "set_rates",
     "subtracted",
@@ -65,6 +72,13 @@ If it goes, so have these batches, or they are those of `torch.func.vmap`: see `
 """
 
 
+dispatching: Callable[[], int] = _core._len_torch_dispatch_stack
+"""How many modes see every operation: counters, fake tensors, whatever a `TorchDispatchMode` does.
+
+If it goes: `torch.utils._python_dispatch.is_in_torch_dispatch_mode()`.
+"""
+
+
 def forward_mode() -> bool:
     """Return whether derivatives of forward mode are being taken, by `jvp` or `jacfwd`.
 
@@ -73,6 +87,17 @@ def forward_mode() -> bool:
     `forward_ad.enter_dual_level` returns tells how many are open.
     """
     return forward_ad._current_level >= 0
+
+
+def plainly_running() -> bool:
+    """Return whether operations just run: nothing records, transforms or watches each of them."""
+    return not (
+        torch.compiler.is_compiling()
+        or is_tracing()
+        or transforming()
+        or forward_ad._current_level >= 0
+        or dispatching()
+    )
 
 
 @contextmanager
@@ -89,6 +114,16 @@ def unrecorded() -> Iterator[None]:
     finally:
         if state is not None:
             _core._set_tracing_state(state)
+
+
+def applied(function: type[torch.autograd.Function]) -> Callable[..., Any]:
+    """Return what `function.apply` calls where no transform of `torch.func` is at work.
+
+    It saves a dozen Python calls. If it goes: `function.apply`.
+    """
+    above: Any = super(torch.autograd.Function, function)
+    apply: Callable[..., Any] = above.apply
+    return apply
 
 
 # --- what torch.compile is told and has done ------------------------------------------------------
@@ -121,6 +156,28 @@ def registered(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
     If it goes: `register_parameter`, `register_buffer` and `delattr`, name by name.
     """
     return module._parameters, module._buffers
+
+
+contents: Callable[[nn.Module], tuple[dict[str, Any], ...]] = attrgetter(
+    "_parameters", "_buffers", "_modules"
+)
+"""The dictionaries in which a module has its parameters, buffers and modules.
+
+Its attributes say the same, by a Python call for each. If it goes: those.
+"""
+
+
+def hooked(module: nn.Module) -> bool:
+    """Return whether calling a module does more than its `forward`.
+
+    If it goes: call the module.
+    """
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks
+        or module._backward_hooks or module._backward_pre_hooks
+        or every._global_forward_hooks or every._global_forward_pre_hooks
+        or every._global_backward_hooks or every._global_backward_pre_hooks
+    )  # fmt: skip
 
 
 def metadata(state: object) -> MutableMapping[str, dict[str, Any]] | None:

@@ -23,11 +23,11 @@ from hybridlit.photonics.noise.phases import Off
 from hybridlit.photonics.noise.shots import ShotGradientName
 from hybridlit.photonics.noise.simulation import behind_photons, detected_probabilities
 from hybridlit.photonics.noise.values import NoiseValues
+from hybridlit.photonics.one_node import OneNodeCircuit
 from hybridlit.photonics.outcomes import Outcomes, RareOutcomesError
 from hybridlit.photonics.parameters import in_double, in_single
 from hybridlit.photonics.propagation import circuit_columns
 from hybridlit.photonics.readouts.row import outputs_of
-from hybridlit.photonics.sampled import SampledCircuit
 from hybridlit.photonics.simulation import probabilities
 from hybridlit.photonics.sizes import require_memory
 from hybridlit.photonics.superposition import Superposition
@@ -36,7 +36,7 @@ from hybridlit.words import in_digits
 __all__ = ["PhotonicCircuit"]
 
 
-class PhotonicCircuit(SampledCircuit):
+class PhotonicCircuit(OneNodeCircuit):
     r"""One circuit, or several of one shape: the base of the photonic layers.
 
     Holds the phases, turns features into data phases and asks `simulation` for outcomes. Its
@@ -130,6 +130,16 @@ class PhotonicCircuit(SampledCircuit):
         self._superposed = state is not None
         terms = (circuit.occupation,) if state is None else state.states
         self._terms = Terms(space.modes, space.photons, terms)
+        self._usual = (
+            count is None
+            and self.input_size > 0
+            and self.interferes
+            and state is None
+            and self._program is None
+            and outcomes.rule is None
+            and self.lowering.slots is None
+            and self._statistic is None
+        )
         self.register_buffer("photons", None, persistent=False)
         self._set_constants()
         make = ansatz.readout.module
@@ -238,17 +248,21 @@ class PhotonicCircuit(SampledCircuit):
             ValueError: If its width is wrong or, on the CPU, if a feature is not finite or a sample
                 has next to no outcome that is kept.
         """
-        return self._read(x, self._outputs, state=state, alike=self.shots is None)
+        return self._read(x, self._outputs, state=state, alike=self._shots is None)
 
     # --- readings of rows: what subclasses say ----------------------------------------------------
 
     def _outputs(self, rows: Tensor, state: Tensor | None = None) -> Tensor:
         """Outputs (..., batch, output_size)."""
-        if self.shots is not None:
+        if self._shots is not None:
             found = self._frequencies(rows, state)
         elif self._has_expectations and state is None:
             return self._expectations(rows)
         else:
+            if state is None and self._usual:
+                short = self._in_one_node(rows)
+                if short is not None:
+                    return short
             found = self._probabilities(rows, state)[0]
         return outputs_of(found, self.readout, self._statistic, self.outcomes)
 

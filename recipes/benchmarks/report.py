@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from layer_step import table as table_of_steps
 from peers import PEERS
 from timing import rounded
 
@@ -31,6 +32,7 @@ def main(folder: Path = HERE / "results", readme: Path = HERE / "README.md") -> 
     text = readme.read_text()
     tables = {
         "layer_grid": layer_grid,
+        "layer_step": layer_step,
         "scaling": scaling,
         "roofline": roofline,
         "claims": claims,
@@ -144,6 +146,14 @@ def claims(folder: Path) -> str:
             + "".join(f"- {value}\n" for value in values)
         )
     return "\n".join(parts)
+
+
+def layer_step(folder: Path) -> str:
+    """Return the table of a layer's step in three conditions as Markdown."""
+    result = _load(folder / "layer_step.json")
+    if result is None:
+        return "Not measured.\n"
+    return f"`{result['command']}`\\\n{_circumstances(result)}\n\n{table_of_steps(result)}"
 
 
 def states(folder: Path) -> str:

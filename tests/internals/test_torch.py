@@ -6,6 +6,7 @@ import io
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from hybridlit.internals import torch as internals
 
@@ -186,3 +187,60 @@ def test_own_attributes_are_all_of_a_module_but_its_modules():
     other = torch.nn.Module()
     vars(other).update(own)
     assert list(other.state_dict()) == ["weight", "seen"] and not list(other.children())
+
+
+def test_an_applied_function_is_what_apply_does():
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, grad):
+            return 2 * grad
+
+    x = torch.ones(3, requires_grad=True)
+    internals.applied(Double)(x).sum().backward()
+    assert x.grad.tolist() == [2.0] * 3
+
+
+def test_contents_are_what_the_module_itself_uses():
+    module = nn.Sequential(nn.BatchNorm1d(2))
+    assert internals.contents(module)[2]["0"] is module[0]
+    parameters, buffers, modules = internals.contents(module[0])
+    assert parameters["weight"] is module[0].weight
+    assert buffers["running_mean"] is module[0].running_mean
+    assert not modules
+
+
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook"])
+def test_hooks_of_a_module_and_of_all_are_seen(kind):
+    module = nn.Linear(1, 1)
+    assert not internals.hooked(module)
+    every = f"register_module_{kind}"
+    for register in (getattr(module, f"register_{kind}"), getattr(nn.modules.module, every)):
+        handle = register(lambda *_: None)
+        assert internals.hooked(module)
+        handle.remove()
+        assert not internals.hooked(module)
+
+
+def test_what_records_transforms_or_watches_operations_is_seen():
+    seen = []
+
+    def function(x):
+        seen.append(internals.plainly_running())
+        return x + 1
+
+    x = torch.ones(1)
+    function(x)
+    torch.jit.trace(function, x)
+    torch.func.vmap(function)(x)
+    with torch.autograd.forward_ad.dual_level():
+        function(x)
+    with FlopCounterMode(display=False):
+        function(x)
+    assert seen[0]
+    assert not any(seen[index] for index in (1, -3, -2, -1))
+    compiled = torch.compile(lambda x: x + internals.plainly_running(), backend="eager")
+    assert compiled(x).item() == 1.0

@@ -11,7 +11,7 @@ from torch.nn import functional
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.readouts.row import Readout
 
-__all__ = ["LINEAR", "NONE", "LinearReadout", "StackedLinearReadout"]
+__all__ = ["LINEAR", "NONE", "LinearReadout", "StackedLinearReadout", "relative"]
 
 
 class LinearReadout(nn.Linear):
@@ -39,9 +39,23 @@ class LinearReadout(nn.Linear):
 
     def forward(self, probabilities: Tensor) -> Tensor:
         """Map probabilities (..., states) to outputs (..., output_size)."""
-        # The factor on the weights, which are fewer than the probabilities of a batch.
-        weight, bias = self.weight.to(probabilities.dtype), self.bias.to(probabilities.dtype)
-        return functional.linear(probabilities, weight * self.in_features, bias - weight.sum(1))
+        dtype = probabilities.dtype
+        return relative(probabilities, self.weight.to(dtype), self.bias.to(dtype))
+
+
+def relative(probabilities: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the affine map of probabilities relative to their uniform value.
+
+    Args:
+        probabilities: Shape (..., D).
+        weight: Shape (outputs, D).
+        bias: Shape (outputs,).
+
+    Returns:
+        Shape (..., outputs).
+    """
+    # The factor on the weights, which are fewer than the probabilities of a batch.
+    return functional.linear(probabilities, weight * weight.shape[1], bias - weight.sum(1))
 
 
 class StackedLinearReadout(nn.Module):

@@ -1,7 +1,8 @@
 """The compiled CPU kernel: a whole circuit, its photons and their gradient in one call each way.
 
-`calls`, `parts`, `columns` and `light` are the way in for torch tensors; they deal out memory and
-`threads`. `plans` holds what the size of a circuit fixes, `layout` where it lies in memory.
+`calls`, `steps`, `parts`, `columns` and `light` are the way in for torch tensors; they deal out
+memory and `threads`. `plans` holds what the size of a circuit fixes, `layout` where it lies in
+memory.
 `source` is what numba compiles; `machine_code` keeps the outcome in files and runs it, so that
 numba is imported only to compile.
 """
@@ -21,14 +22,22 @@ from hybridlit.photonics.kernels.compiled.parts import (
     unitaries_backward,
     unitaries_forward,
 )
-from hybridlit.photonics.kernels.compiled.plans import MOST_MODES, MOST_PHOTONS, MOST_STATES
+from hybridlit.photonics.kernels.compiled.plans import (
+    LARGE_STATES,
+    MOST_MODES,
+    MOST_PHOTONS,
+    MOST_STATES,
+)
+from hybridlit.photonics.kernels.compiled.steps import Step, step_of
 
 __all__ = [
     "KEEP_BYTES",
+    "LARGE_STATES",
     "MOST_MODES",
     "MOST_PHOTONS",
     "MOST_STATES",
     "PHASE_BOUND",
+    "Step",
     "amplitudes_backward",
     "amplitudes_forward",
     "columns_backward",
@@ -37,6 +46,7 @@ __all__ = [
     "planes_forward",
     "probabilities_backward",
     "probabilities_forward",
+    "step_of",
     "unitaries_backward",
     "unitaries_forward",
 ]

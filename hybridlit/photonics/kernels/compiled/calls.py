@@ -23,6 +23,7 @@ __all__ = [
     "KEEP_BYTES",
     "Layer",
     "addresses_behind",
+    "layer_of",
     "probabilities_backward",
     "probabilities_forward",
 ]
@@ -186,9 +187,12 @@ class Layer:
 
 def _layer(occupied: tuple[int, ...], unbunched: bool, data_phases: Tensor) -> Layer:
     depth, modes = data_phases.shape[-3:-1]
-    plan = plan_for(modes, occupied, unbunched)
-    itemsize = data_phases.element_size()
-    layer = plan.layers.get((depth, itemsize))
+    return layer_of(plan_for(modes, occupied, unbunched), depth, data_phases.element_size())
+
+
+def layer_of(plan: Plan, depth: int, itemsize: int) -> Layer:
+    """Return the shared kernels of a plan, a depth and a precision in bytes."""
+    layer: Layer | None = plan.layers.get((depth, itemsize))
     if layer is None:
         layer = plan.layers[depth, itemsize] = Layer(plan, depth, itemsize)
     return layer

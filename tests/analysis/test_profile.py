@@ -121,13 +121,13 @@ def mean_square(model, batch):
 
 @pytest.mark.parametrize("network", [Chain, Branches, Checkpointed])
 def test_planted_times_are_found(network, batch):
-    """Every part within 4 %, each backward pass with its part; the least, as others use the CPU."""
+    """Every part within 4 %, each backward pass with its part, in some round, as others use the CPU."""
     model = network()
     timer = PartTimer(model)
     for part in timer.parts.values():
         part.planned = {phase: 6 * planned for phase, planned in part.planned.items()}
     ratios = {(name, phase): [] for name in timer.parts for phase in ("forward", "backward")}
-    for _ in range(4):
+    for _ in range(40):
         for part in timer.parts.values():
             part.taken = {"forward": [], "backward": []}
         timer.attach()
@@ -148,6 +148,8 @@ def test_planted_times_are_found(network, batch):
         assert parts <= found.seconds() == pytest.approx(parts + found.seconds("other"))
         for span, following in zip(found.spans, found.spans[1:], strict=False):
             assert span.start <= span.end == following.start
+        if all(min(seen) <= 1.04 for seen in ratios.values()):
+            break
     for key, seen in ratios.items():
         assert min(seen) == pytest.approx(1, abs=0.04), key
         assert min(seen) >= 0.999, key  # nothing of a part is counted elsewhere

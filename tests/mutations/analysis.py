@@ -496,8 +496,8 @@ MUTATIONS = [
                 "reflectivities are transmittances",
             ),
             (
-                "int((off[both] < 1.96 * self.error[both]).sum())",
-                "int((off[both] < 0.0 * self.error[both]).sum())",
+                "int((off[both] < self.half_width[both]).sum())",
+                "int((off[both] < 0.0 * self.half_width[both]).sum())",
                 "no truth is within its interval",
             ),
         ],

@@ -121,7 +121,7 @@ def mean_square(model, batch):
 
 @pytest.mark.parametrize("network", [Chain, Branches, Checkpointed])
 def test_planted_times_are_found(network, batch):
-    """Every part within 4 %, each backward pass with its part, in some round, as others use the CPU."""
+    """Every part within 4 %, each backward pass with its part; in some round, as others compute."""
     model = network()
     timer = PartTimer(model)
     for part in timer.parts.values():

@@ -118,8 +118,8 @@ MUTATIONS = [
         [
             ("offset = bias - weight.sum(2)", "offset = bias", "readouts of stacks differ"),
             (
-                "weight * self.in_features, bias - weight.sum(1))",
-                "weight * self.in_features, bias)",
+                "weight * weight.shape[1], bias - weight.sum(1))",
+                "weight * weight.shape[1], bias)",
                 "outputs start far from 0",
             ),
         ],

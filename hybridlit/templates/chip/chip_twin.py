@@ -62,7 +62,8 @@ class ChipTwin(HybridModule):
             `"none"`.
         positions: Where each phase is on the chip, in pairs of numbers, for crosstalk by distance;
             None: its column and its mode.
-        measured: `"intensities"` of light in one mode, or `"coincidences"` of two photons.
+        measured: `"intensities"` of light in one mode, or of two photons `"coincidences"`, or
+            `"full_counts"` with those that are in the same mode.
         likelihood: `"gaussian"`, of powers, or `"poisson"`, of counts.
         noise: Standard deviation of what is measured, above 0; not of counts, which tell theirs.
         limits: Smallest and largest voltage; None: 0 and `full_turn`.

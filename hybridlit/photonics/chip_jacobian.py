@@ -166,7 +166,7 @@ def _of_two(bunched: bool, a: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor, 
     return part * alone + overlap * by_overlap, slope, by_overlap, seen
 
 
-_SEEN = {
+_SEEN: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]] = {
     "intensities": _of_intensities,
     "coincidences": partial(_of_two, False),
     "full_counts": partial(_of_two, True),

@@ -58,14 +58,10 @@ class Simulation(torch.autograd.Function):
         ctx: Any, grad: Tensor | None, grad_kept: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         interferometers, data_phases, *saved = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a derivative of this derivative is wanted
-            return (
-                *_differentiably(ctx, interferometers, data_phases, grad, grad_kept),
-                None,
-                None,
-                None,
-            )
         refuse_batches(grad, grad_kept)
+        if torch.is_grad_enabled():  # a derivative of this derivative is wanted
+            found = _differentiably(ctx, interferometers, data_phases, grad, grad_kept)
+            return *found, None, None, None
         if grad is None:  # only the kept mass was used
             shape = (*data_phases.shape[:-3], data_phases.shape[-1], ctx.outcomes.size)
             grad = data_phases.new_zeros(1).expand(shape)

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybridlit.internals.torch import is_vectorized
 from hybridlit.photonics.amplitudes import amplitudes_from_columns
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels import compiled
+from hybridlit.photonics.kernels.choice import refuse_batches
 from hybridlit.photonics.propagation import circuit_columns, unusable
 
 __all__ = ["slope"]
@@ -71,10 +71,11 @@ class _Slope(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_meshes: Tensor | None, by_phases: Tensor | None) -> _Gradients:
         given = ctx.saved_tensors
-        if by_meshes is None and by_phases is None:
-            return None, None, None, None, None
-        if by_meshes is not None or by_phases is None or is_vectorized(by_phases):
+        refuse_batches(by_meshes, by_phases)
+        if by_meshes is not None:
             return *_pulled(_slope_in_torch, given, (by_meshes, by_phases), *ctx.how), None, None
+        if by_phases is None:
+            return (None,) * 5
         found: _Gradients = _Curvature.apply(*given, by_phases, *ctx.how)  # type: ignore[no-untyped-call]
         return *found, None, None
 
@@ -104,28 +105,22 @@ class _Curvature(torch.autograd.Function):
     def backward(
         ctx: Any, by_meshes: Tensor | None, by_phases: Tensor | None, by_values: Tensor | None
     ) -> _Gradients:
-        *given, direction = ctx.saved_tensors
-        interferometers, data_phases, grad = given
+        interferometers, data_phases, grad, direction = given = ctx.saved_tensors
+        circuit = interferometers, data_phases
         wanted = by_meshes, by_phases, by_values
-        if all(each is None for each in wanted):
-            return (None,) * 6
-        if (
-            by_meshes is not None
-            or torch.is_grad_enabled()
-            or any(each is not None and is_vectorized(each) for each in wanted)
-        ):
-            found = _pulled(_curvature_in_torch, (*given, direction), wanted, *ctx.how)
+        refuse_batches(*wanted)
+        values: Tensor | None
+        if by_meshes is not None or torch.is_grad_enabled():
+            found = _pulled(_curvature_in_torch, given, wanted, *ctx.how)
             return *found, None, None
-        if by_phases is None:
-            values, first, directions = None, by_values, (direction,)
-            _, meshes, phases = _along(
-                interferometers, data_phases, by_values, directions, None, *ctx.how
-            )
+        if by_phases is not None:
+            both = direction, by_phases
+            values, meshes, phases = _along(*circuit, grad, both, by_values, *ctx.how)
+        elif by_values is not None:
+            _, meshes, phases = _along(*circuit, by_values, (direction,), None, *ctx.how)
+            values = None
         else:
-            directions = direction, by_phases
-            values, meshes, phases = _along(
-                interferometers, data_phases, grad, directions, by_values, *ctx.how
-            )
+            return (None,) * 6
         return meshes, phases[0], values, phases[1], None, None
 
 
@@ -179,7 +174,8 @@ def _weights(
 ) -> Tensor:
     columns = circuit_columns(Lowered(interferometers, data_phases, inputs))
     found = amplitudes_from_columns(columns.flatten(2), inputs, space.space)
-    return (found.real.square() + found.imag.square()).unflatten(0, columns.shape[2:])
+    weights: Tensor = (found.real.square() + found.imag.square()).unflatten(0, columns.shape[2:])
+    return weights
 
 
 def _slope_in_torch(

@@ -1,7 +1,7 @@
 """The compiled CPU kernel: a whole circuit, its photons and their gradient in one call each way.
 
-`calls`, `steps`, `parts`, `columns`, `light` and `jets` are the way in for torch tensors; they deal out
-memory and `threads`. `plans` holds what the size of a circuit fixes, `layout` where it lies in
+`calls`, `steps`, `parts`, `columns`, `light` and `jets` are the way in for torch tensors; they deal
+out memory and `threads`. `plans` holds what the size of a circuit fixes, `layout` where it lies in
 memory.
 `source` is what numba compiles; `machine_code` keeps the outcome in files and runs it, so that
 numba is imported only to compile.

@@ -44,7 +44,9 @@ class _Jets(Layer):
         *inputs, unitaries_at, values_at, grad_angles_at, grad_phases_at = addresses
         children_at = plan.children_at or plan.build_children()
         # A square block, mesh and columns; then spare rows, and all rows and their gradients.
-        need = self._block + components * self._columns_scratch + max(plan.states, CHUNK) * 2 * width
+        need = (
+            self._block + components * self._columns_scratch + max(plan.states, CHUNK) * 2 * width
+        )
         need += components * (self._rows + self.tile_scalars)
         scratch, totals = (np.empty(size, f"f{self.itemsize}") for size in (need, self._totals))
         unusable = self._layer_forward(
@@ -97,9 +99,9 @@ def weights_along(
     if matrices:
         parts = torch.view_as_real(grad_meshes).view(circuits, depth + 1, modes, modes, 2)
         layer.fill(interferometers.reshape(circuits, depth + 1, modes, modes), unitaries)
-    along = data_phases.new_empty(circuits, order, depth, modes, batch)
-    for place, direction in enumerate(directions):
-        along[:, place] = direction.reshape(circuits, depth, modes, batch)
+    along = data_phases
+    if directions:
+        along = torch.stack([each.reshape(circuits, -1) for each in directions], 1)
     found = data_phases.new_empty(circuits, 2 if order else 1, depth, modes, batch)
     states = layer.plan.states
     values = data_phases.new_empty(*stack, batch, states)

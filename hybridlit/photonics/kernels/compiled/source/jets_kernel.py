@@ -1,10 +1,4 @@
-"""Compiled jets: the gradient of whole circuits in numbers of the form a + b e1 + c e2 + d e1 e2.
-
-With data phases p + e1 v + e2 w and e1^2 = e2^2 = 0 the arithmetic of a circuit gives, in front of
-e1 e2, derivatives along v and w exactly. A jet of order 0, 1 or 2 is 1, 2 or 4 complex numbers: its
-components, named by the bits of what stands behind them. Products of jets are those of components
-without a common bit, so that what `propagation` and `recursion` do to numbers, each linear in two
-things at most, is done to every such pair.
+"""The compiled gradient of whole circuits in the jets of `jets_forward`.
 
 Gradients are jets as well. If the gradient of component s of an output is component `top ^ s` of
 the seed, then component `top` of seed times output is what is differentiated, and the gradient of
@@ -23,8 +17,6 @@ from hybridlit.photonics.kernels.compiled.layout import (
     LAYER_START,
     LAYER_STATES,
     MODES,
-    PARENTS,
-    PHASE_BOUND,
     PHOTONS,
     STATES,
     UNBUNCHED,
@@ -38,11 +30,19 @@ from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     splat,
 )
 from hybridlit.photonics.kernels.compiled.source.backward_kernel import meshes_backward
-from hybridlit.photonics.kernels.compiled.source.blocks import seed_gradient, write_block
+from hybridlit.photonics.kernels.compiled.source.blocks import seed_gradient
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     build_meshes,
     entry,
     tile_sizes,
+)
+from hybridlit.photonics.kernels.compiled.source.jets_forward import (
+    add_rows,
+    clear,
+    jet_columns,
+    jet_factors,
+    jet_photons,
+    write_jet_values,
 )
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import (
@@ -51,152 +51,11 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
     load,
     pointer,
     shift,
-    vload,
-    vload_head,
-    vstore,
     vstore_head,
 )
 from hybridlit.photonics.kernels.compiled.source.mesh import padded
-from hybridlit.photonics.kernels.compiled.source.propagation import (
-    apply_factors,
-    apply_unitary,
-    first_columns,
-    phase_factors,
-    unitary_gradient,
-)
-from hybridlit.photonics.kernels.compiled.source.recursion import (
-    add_photon,
-    remove_photon,
-    remove_photon_fock,
-)
-
-
-@compiled
-def _clear(target: Pointer, size: int) -> None:
-    """Fill `target` (size,) with zeros."""
-    for i in range(0, size, lane_count(target)):
-        vstore(target, i, splat(0.0, target))
-
-
-@compiled
-def _add(target: Pointer, source: Pointer, size: int) -> None:
-    """Add `source` (size,) to `target`."""
-    for i in range(0, size, lane_count(target)):
-        vstore(target, i, vload(target, i) + vload(source, i))
-
-
-@compiled
-def _factors(
-    phases: Pointer, directions: Pointer, order: int, count: int, batch: int, sample: int,
-    samples: int, tile: Pointer, stride: int,
-) -> bool:  # fmt: skip
-    """Fill the factors (count, row) e^{i phase} of a tile; return whether an angle is unusable.
-
-    `directions` (order, count, batch) are what e1 and e2 stand before in the phases.
-    """
-    width = lane_count(tile)
-    unusable = phase_factors(phases, count, batch, sample, samples, PHASE_BOUND, tile)
-    for direction in range(order):
-        along = shift(directions, direction * count * batch)
-        bit = 1 << direction
-        for component in range(bit):
-            source, target = shift(tile, component * stride), shift(tile, (component | bit) * stride)
-            for i in range(count):
-                slope = vload_head(along, i * batch + sample, samples)
-                fr, fi = cload(source, i * 2 * width, width)
-                cstore(target, i * 2 * width, width, splat(0.0, tile) - slope * fi, slope * fr)
-    return unusable
-
-
-@compiled
-def _columns(
-    plan: Pointer, unitaries: Pointer, depth: int, top: int, tile: Pointer, stride: int,
-    spare: Pointer,
-) -> None:  # fmt: skip
-    """Fill a tile's layer inputs and final columns from its factors."""
-    width = lane_count(tile)
-    modes, columns = load(plan, MODES), load(plan, COLUMNS)
-    factors_size, inputs_size, size = tile_sizes(plan, depth, width)
-    mesh_size = modes * 2 * padded(modes, width)
-    inputs = shift(tile, factors_size)
-    final = shift(inputs, inputs_size)
-    for part in range(top + 1):
-        at = part * stride
-        first_columns(unitaries, columns, modes, shift(tile, at), shift(inputs, at))
-    for layer in range(1, depth + 1):
-        unitary = shift(unitaries, layer * mesh_size)
-        for part in range(top + 1):
-            source = shift(inputs, part * stride + (layer - 1) * size)
-            apply_unitary(unitary, columns, modes, source, shift(final, part * stride))
-        if layer == depth:
-            return
-        factors = shift(tile, layer * modes * 2 * width)
-        for whole in range(top + 1):
-            target = shift(inputs, whole * stride + layer * size)
-            apply_factors(
-                shift(factors, whole * stride), columns, modes, final, target
-            )
-            for part in range(1, whole + 1):
-                if part | whole == whole:
-                    other = shift(factors, (whole ^ part) * stride)
-                    apply_factors(other, columns, modes, shift(final, part * stride), spare)
-                    _add(target, spare, size)
-
-
-@compiled
-def _photons(
-    plan: Pointer, links: Pointer, top: int, columns: Pointer, rows: Pointer, stride: int,
-    spare: Pointer,
-) -> None:  # fmt: skip
-    """Fill all photon layers of a tile into `rows`."""
-    width = lane_count(rows)
-    modes, photons = load(plan, MODES), load(plan, PHOTONS)
-    for part in range(top + 1):
-        one = splat(1.0 if part == 0 else 0.0, rows)
-        cstore(rows, part * stride, width, one, splat(0.0, rows))
-    for k in range(1, photons + 1):
-        column = shift(columns, entry(plan, COLUMN_OF, k - 1) * modes * 2 * width)
-        previous = shift(rows, entry(plan, LAYER_START, k - 1) * 2 * width)
-        layer = shift(rows, entry(plan, LAYER_START, k) * 2 * width)
-        position, behind = entry(plan, PARENTS, k), 0
-        states = entry(plan, LAYER_STATES, k)
-        for first in range(0, states, CHUNK):
-            size = min(CHUNK, states - first) * 2 * width
-            for whole in range(top + 1):
-                target = shift(layer, whole * stride + first * 2 * width)
-                behind = add_photon(
-                    links, position, k, shift(column, whole * stride), previous, target
-                )
-                # The row of no photon is the number 1, which has no other components.
-                for part in range(1, whole + 1 if k > 1 else 1):
-                    if part | whole == whole:
-                        other = shift(column, (whole ^ part) * stride)
-                        source = shift(previous, part * stride)
-                        add_photon(links, position, k, other, source, spare)
-                        _add(target, spare, size)
-            position = behind
-
-
-@compiled
-def _values(
-    plan: Pointer, weights: Pointer, weight_step: int, top: int, last: Pointer, stride: int,
-    block: Pointer, out: Pointer, sample: int, samples: int,
-) -> None:  # fmt: skip
-    """Write component `top` of the weights |amplitude|^2 of one tile to `out` (batch, states)."""
-    width = lane_count(block)
-    states = load(plan, STATES)
-    for first in range(0, states, width):
-        for s in range(width):
-            value = splat(0.0, block)
-            if first + s < states:
-                place = (first + s) * 2 * width
-                for part in range(top + 1):
-                    ar, ai = cload(last, part * stride + place, width)
-                    br, bi = cload(last, (top ^ part) * stride + place, width)
-                    value = fma(ar, br, fma(ai, bi, value))
-                value = splat(load(weights, (first + s) * weight_step), block) * value
-            vstore(block, s * width, value)
-        write_block(block, out, states, first, states - first, sample, samples)
+from hybridlit.photonics.kernels.compiled.source.propagation import unitary_gradient
+from hybridlit.photonics.kernels.compiled.source.recursion import remove_photon, remove_photon_fock
 
 
 @compiled
@@ -208,7 +67,7 @@ def _photons_backward(
     width = lane_count(rows)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     unbunched = load(plan, UNBUNCHED) != 0
-    _clear(grad_columns, (top + 1) * columns_size)
+    clear(grad_columns, (top + 1) * columns_size)
     for k in range(photons, 0, -1):
         at = entry(plan, COLUMN_OF, k - 1) * modes * 2 * width
         below = entry(plan, LAYER_START, k - 1) * 2 * width
@@ -235,7 +94,7 @@ def _photons_backward(
                             found,
                         )  # fmt: skip
                     if part != 0:
-                        _add(target, spare, states * 2 * width)
+                        add_rows(target, spare, states * 2 * width)
 
 
 @compiled
@@ -284,7 +143,7 @@ def _undo_factors(
 ) -> None:  # fmt: skip
     """Compute component `whole` of `target = e^{-i phase} source`."""
     width = lane_count(factors)
-    _clear(target, columns_size)
+    clear(target, columns_size)
     for part in range(whole + 1):
         if part | whole == whole:
             other = shift(factors, (whole ^ part) * stride)
@@ -328,7 +187,7 @@ def _columns_backward(
         for whole in range(top + 1):
             target = shift(grads, whole * size)
             _undo_factors(columns, modes, whole, factors, stride, spare, size, target)
-    _add(totals, shift(grads, top * size), size)
+    add_rows(totals, shift(grads, top * size), size)
 
 
 @entry_point
@@ -375,34 +234,34 @@ def layer_jets(
     rows = shift(columns, columns_size)
     last, grads_last = shift(rows, last_at), shift(grads, last_at)
     one, zero = splat(1.0, block), splat(0.0, block)
-    strides = batch_stride, state_stride
     unusable = False
     if meshes:
         unusable = build_meshes(plan, unitaries, pointer(angles_at, like), depth)
-    _clear(totals, (depth + 1) * modes * modes * 2 * width)
+    clear(totals, (depth + 1) * modes * modes * 2 * width)
     for sample in range(0, batch, width):
         samples = min(width, batch - sample)
-        unusable |= _factors(
+        unusable |= jet_factors(
             phases, directions, order, depth * modes, batch, sample, samples, tile, stride
         )
-        _columns(plan, unitaries, depth, top, tile, stride, spare_columns)
-        _photons(plan, links, top, columns, rows, stride, spare)
+        jet_columns(plan, unitaries, depth, top, tile, stride, spare_columns)
+        jet_photons(plan, links, top, columns, rows, stride, spare)
         if values_at != 0:
-            _values(
+            write_jet_values(
                 plan, weights, weight_step, top, last, stride, block, values, sample, samples
             )
-        for part in range(top + 1):
+        for seed in range(top + 1 if second_at == 0 else top + 3):
+            # The first gradient with every component, then the second one with 0 and 1.
+            part = seed if seed <= top else seed - top - 1
+            source, strides = grad, (batch_stride, state_stride)
+            target = shift(grads_last, part * rows_size)
+            if seed > top:
+                source, strides, target = second, (states, 1), spare
             seed_gradient(
-                shift(last, part * stride), states, weights, weight_step, one, zero, block, grad,
-                strides, 0, sample, samples, shift(grads_last, part * rows_size),
+                shift(last, part * stride), states, weights, weight_step, one, zero, block, source,
+                strides, 0, sample, samples, target,
             )  # fmt: skip
-        if second_at != 0:
-            for part in range(2):
-                seed_gradient(
-                    shift(last, part * stride), states, weights, weight_step, one, zero, block,
-                    second, (states, 1), 0, sample, samples, spare,
-                )  # fmt: skip
-                _add(shift(grads_last, (2 | part) * rows_size), spare, states * 2 * width)
+            if seed > top:
+                add_rows(shift(grads_last, (2 | part) * rows_size), spare, states * 2 * width)
         _photons_backward(
             plan, child_links, top, columns, rows, stride, grads, rows_size, grad_columns,
             columns_size, spare,

@@ -311,3 +311,14 @@ def test_a_device_is_compared_before_it_is_timed(script, tmp_path, monkeypatch, 
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **how: None)
     assert device.main(small) == 1
     assert "torch.accelerator offers no device here" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_epoch_is_timed_in_each_arm(script, tmp_path, capsys):
+    arguments = ["--recipes", "iris_sequential", "--rounds", "1", "--epochs", "2"]
+    assert script("training").main([*arguments, "--out", str(tmp_path)]) == 0
+    (taken,) = json.loads((tmp_path / "training.json").read_text())["recipes"].values()
+    assert {"as it is", "bare loop", "MLP twin"} <= set(taken)
+    assert all(seconds > 0 for seconds in taken.values())
+    table = script("report").training(tmp_path)
+    assert "| recipe | as it is, ms | bare loop, ms | MLP twin, ms" in table

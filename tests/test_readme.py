@@ -21,6 +21,13 @@ TEXTS = [
     *sorted((ROOT / "hybridlit").rglob("*.md")),
 ]
 QUICKSTART = "accuracy on the test images"
+LONG = (
+    "hybridlit/photonics/noise/",
+    "hybridlit/photonics/STATES.md",
+    "hybridlit/templates/chip/",
+    "hybridlit/recipe/",
+)
+"""Texts whose code takes many seconds."""
 
 
 def blocks(path, language):
@@ -103,7 +110,7 @@ def test_files_are_found_in_commands():
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        case
+        pytest.param(*case.values, id=case.id, marks=[pytest.mark.slow] * case.id.startswith(LONG))
         for case in of_all(lambda path: blocks(path, "python"))
         # those are run by tests of their own
         if case.values[0].name != "CHIP.md"

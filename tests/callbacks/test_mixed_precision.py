@@ -349,6 +349,9 @@ class Leaky(SequentialHybrid):
                 probabilities, kept = simulate(inner, *rows)
                 return probabilities * (1 - inner.loss), kept
 
+            def _in_one_node(inner, rows):
+                return None  # whose probabilities are its own
+
         layer.__class__ = Losing
         layer.register_buffer("loss", torch.zeros(()), persistent=False)
         return layer

@@ -12,13 +12,19 @@ from torch import nn
 from torch.optim import LBFGS, Optimizer
 
 from hybridlit.checks import number
+from hybridlit.internals.lightning import attached_trainer
 from hybridlit.optimizers import (
     LARGEST_RATE,
     component_groups,
     learning_rate,
     trainable_parameters,
 )
-from hybridlit.templates.training.gradient_clipping import check_clipping, check_lbfgs, clip_limits
+from hybridlit.templates.training.gradient_clipping import (
+    check_clipping,
+    check_lbfgs,
+    clip_limits,
+    scales_gradients,
+)
 from hybridlit.templates.training.optimizer_choice import (
     check_optimizers,
     make_optimizer,
@@ -85,7 +91,9 @@ class Optimizing(LightningModule):
                 "photonic": given["quantum_weight_decay"],
             },
         )
-        return make_optimizer(optimizers_by_group(given), groups)
+        trainer = attached_trainer(self)
+        fused = trainer is None or not scales_gradients(trainer)
+        return make_optimizer(optimizers_by_group(given), groups, fused)
 
     def configure_gradient_clipping(
         self,

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import logging
 import os
 import signal
 
@@ -28,14 +29,24 @@ def pytest_collection():
 
 
 def pytest_collection_finish():
-    """Ten thousand tests and all that they import are not looked through again and again."""
+    """Ten thousand tests and all that they import are not looked through again and again.
+
+    Of torch's fifty loggers only the first keeps to itself: pytest adds its handlers to each that
+    does, and takes them away, six times a test.
+    """
     gc.freeze()
     gc.enable()
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("torch.") and isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 @pytest.fixture(autouse=True)
 def seeded():
-    torch.manual_seed(0)
+    # not of all devices: for those that are not there `torch.manual_seed` notes who has called it
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
 
 
 @pytest.fixture(scope="module")

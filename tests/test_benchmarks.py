@@ -195,6 +195,7 @@ def test_roofline_counts_operations_and_writes_shares(script, tmp_path):
     assert (tmp_path / "roofline.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_report_fills_the_readme(script, twin, tmp_path):
     arguments = ["--peers", "twin", "--points", "3,1,4", *QUICK, "--out", str(tmp_path)]
     script("layer_grid").main(arguments)
@@ -288,6 +289,7 @@ def test_noise_is_equal_to_merlins(script, tmp_path, capsys):
     assert "loss (3, 2, 4) gradients: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_noise_is_timed_without_merlin(script, tmp_path, monkeypatch):
     noise = script("noise")
     monkeypatch.setattr(noise, "find_spec", lambda name: None)

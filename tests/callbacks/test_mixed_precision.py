@@ -258,6 +258,7 @@ def test_circuits_made_too_late_must_be_cast_by_their_maker(data, make_model, ma
     make_trainer([MixedPrecision("float64")]).fit(model, data)
 
 
+@pytest.mark.slow
 def test_a_core_without_circuits_is_told(data, make_model, make_trainer):
     with pytest.warns(UserWarning, match="core='float64' changes nothing: the model has no"):
         make_trainer([MixedPrecision("float64")]).fit(make_model(quantum="mlp"), data)

@@ -80,6 +80,7 @@ def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     assert "| helps |" not in text and "| SVC |" in text and "| constant answer |" in text
 
 
+@pytest.mark.slow
 def test_a_report_says_with_what_it_was_made(trained, tmp_path, capsys):
     out = tmp_path / "a report.md"
     flags = ["--retrain=false", "--batches=2", "--margin=0.02", "--baselines=false"]

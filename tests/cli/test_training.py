@@ -239,6 +239,7 @@ def test_resume_from_a_folder_or_the_last_run(place, capsys, given):
         assert epochs_of_last(place, "runs/SequentialHybrid/version_0") == 4
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(place):
     def last(version):
         path = place / "runs/SequentialHybrid" / f"version_{version}" / "checkpoints/last.ckpt"
@@ -291,12 +292,14 @@ def test_last_looks_where_a_callback_saves(place):
     assert torch.load(place / "kept" / "last.ckpt", weights_only=True)["epoch"] == 2
 
 
+@pytest.mark.slow
 def test_last_is_no_run_that_logged_elsewhere(place):
     fit()
     with pytest.raises(SystemExit, match=r"a logger of their own, or none.*give a folder"):
         fit("--trainer.logger=false", "--ckpt=last")
 
 
+@pytest.mark.slow
 def test_copies_of_runs_are_passed_over(place):
     fit()
     shutil.copytree("runs/SequentialHybrid/version_0", "runs/SequentialHybrid/version_7_backup")
@@ -389,6 +392,7 @@ def test_without_photons_there_is_nothing_to_show(place):
     assert "hp/val_loss" in tags["scalars"]
 
 
+@pytest.mark.slow
 def test_callbacks_for_tensorboard_can_be_chosen(place):
     fit(
         "--trainer.callbacks=hybridlit.callbacks.PhotonicInspector",
@@ -456,7 +460,11 @@ def test_the_module_runs_and_an_interruption_is_clean(place):
         ("on_train_batch_end", signal.SIGINT, 130, "Resume: add --ckpt"),
         ("on_train_batch_end", signal.SIGTERM, 143, "Resume: add --ckpt"),
         ("on_test_batch_start", signal.SIGINT, 130, "Best checkpoint: runs/SequentialHybrid"),
-        ("on_test_batch_start", signal.SIGTERM, 143, "Best checkpoint: runs/SequentialHybrid"),
+        pytest.param(
+            *("on_test_batch_start", signal.SIGTERM, 143),
+            "Best checkpoint: runs/SequentialHybrid",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_exit_codes_of_interruptions(hook, number, code, says, capsys, signals_kept):
@@ -611,6 +619,7 @@ class WithModule(SequentialHybrid):
         return post
 
 
+@pytest.mark.slow
 def test_the_plain_record_of_a_module_is_what_a_checkpoint_holds(place, capsys):
     record = {"class_path": "torch.nn.LeakyReLU", "init_args": {"negative_slope": 0.3}}
     model = [f"--model={__name__}.WithModule", *MODEL[1:], f"--model.act={json.dumps(record)}"]

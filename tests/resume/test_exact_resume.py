@@ -373,8 +373,8 @@ PLAIN = dict(save_top_k=0, every_n_steps=None)  # so that an interruption leaves
     "options",
     [
         dict(),
-        dict(accumulate_grad_batches=2),
-        dict(val_check_interval=0.5),
+        pytest.param(dict(accumulate_grad_batches=2), marks=pytest.mark.slow),
+        pytest.param(dict(val_check_interval=0.5), marks=pytest.mark.slow),
         dict(model=lambda: StepwisePlateau("val/loss", normalized=False), val_check_interval=0.5),
     ],
 )

@@ -105,10 +105,11 @@ def test_steps_are_fused_unless_somebody_must_see_how_they_are_made(make_model, 
     assert fused(make_model(optimizer=adam(foreach=True))) == {None}
     assert fused(make_model(optimizer=adam(fused=False))) == {False}
     assert None in fused(make_model().half())
-    model, scaling = make_model(), MixedPrecision("16-mixed", "cpu")
-    trainer = make_trainer(max_steps=1, plugins=[scaling], gradient_clip_val=1.0)
-    trainer.fit(model, data)
-    assert {group["fused"] for group in trainer.optimizers[0].param_groups} == {None}
+    for precision in ("16-mixed", "bf16-mixed"):
+        mixed = MixedPrecision(precision, "cpu")
+        trainer = make_trainer(max_steps=1, plugins=[mixed], gradient_clip_val=1.0)
+        trainer.fit(make_model(), data)
+        assert {group["fused"] for group in trainer.optimizers[0].param_groups} == {None}
 
 
 def test_a_checkpoint_of_steps_that_are_not_fused_goes_on_as_it_was(make_model):

@@ -11,7 +11,7 @@ from hybridlit.checks import choice, number
 from hybridlit.components import COMPONENTS
 from hybridlit.internals.torch import takes_scaled_gradients
 
-__all__ = ["check_clipping", "check_lbfgs", "clip_limits", "scales_gradients"]
+__all__ = ["check_clipping", "check_lbfgs", "clip_limits"]
 
 
 def clip_limits(given: float | Mapping[str, float] | None) -> dict[str, float]:
@@ -48,7 +48,7 @@ def check_clipping(trainer: Trainer, automatic: bool) -> None:
             f"Trainer(gradient_clip_val={trainer.gradient_clip_val}) and gradient_clip of the "
             "template would clip gradients twice: leave one of them out"
         )
-    for optimizer in trainer.optimizers if scales_gradients(trainer) else ():
+    for optimizer in trainer.optimizers if _scales(trainer) else ():
         if takes_scaled_gradients(optimizer):
             raise ValueError(
                 "gradient_clip needs the gradients themselves, and "
@@ -72,7 +72,7 @@ def check_lbfgs(trainer: Trainer) -> None:
             accumulated += callback.scheduling.values()
     for found, setting, why in (
         (max(accumulated) > 1, "accumulate_grad_batches above 1", "at one batch alone"),
-        (scales_gradients(trainer), f"precision={trainer.precision!r}", "by a factor that stays"),
+        (_scales(trainer), f"precision={trainer.precision!r}", "by a factor that stays"),
         (trainer.gradient_clip_val, "gradient_clip_val", "as they are, for the curvature"),
     ):
         if found:
@@ -82,6 +82,5 @@ def check_lbfgs(trainer: Trainer) -> None:
             )
 
 
-def scales_gradients(trainer: Trainer) -> bool:
-    """Tell whether a Trainer has a gradient scaler, for float16."""
+def _scales(trainer: Trainer) -> bool:
     return getattr(trainer.precision_plugin, "scaler", None) is not None

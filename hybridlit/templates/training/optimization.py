@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
@@ -23,7 +24,6 @@ from hybridlit.templates.training.gradient_clipping import (
     check_clipping,
     check_lbfgs,
     clip_limits,
-    scales_gradients,
 )
 from hybridlit.templates.training.optimizer_choice import (
     check_optimizers,
@@ -92,7 +92,8 @@ class Optimizing(LightningModule):
             },
         )
         trainer = attached_trainer(self)
-        fused = trainer is None or not scales_gradients(trainer)
+        # under mixed precision Lightning clips no gradients of a fused one, scaled or not
+        fused = trainer is None or not isinstance(trainer.precision_plugin, MixedPrecision)
         return make_optimizer(optimizers_by_group(given), groups, fused)
 
     def configure_gradient_clipping(

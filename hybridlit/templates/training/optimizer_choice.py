@@ -156,7 +156,7 @@ def make_optimizer(
         choices: The choice for each group's name.
         groups: The groups, with their rates and weight decays.
         fused: Whether it may be a fused one. Such a one takes gradients as a gradient scaler made
-            them, so that nobody could clip or measure them.
+            them, so that nobody could clip or measure them under mixed precision.
 
     Raises:
         ValueError: If an optimizer refuses the parameters, or LBFGS were to train two components.

@@ -40,22 +40,27 @@ class _Jets(Layer):
         gradients of the unitaries instead of the angles, if given. Returns whether every angle and
         phase is finite and within its bound.
         """
-        plan, width, components = self.plan, self.width, 1 << order
+        plan, width, depth, components = self.plan, self.width, self.depth, 1 << order
         *inputs, unitaries_at, values_at, grad_angles_at, grad_phases_at = addresses
         children_at = plan.children_at or plan.build_children()
-        # A square block, mesh and columns; then spare rows, and all rows and their gradients.
-        need = (
-            self._block + components * self._columns_scratch + max(plan.states, CHUNK) * 2 * width
-        )
-        need += components * (self._rows + self.tile_scalars)
-        scratch, totals = (np.empty(size, f"f{self.itemsize}") for size in (need, self._totals))
+        modes, row = plan.modes, 2 * width
+        # A square block, one mesh and its gradient; columns twice; spare rows; all rows twice.
+        need = width * width + 4 * modes * (-(-modes // width) * width)
+        need += components * 2 * plan.columns * modes * row + max(plan.states, CHUNK) * row
+        need += components * (plan.rows * row + self.tile_scalars)
+        sizes = need, (depth + 1) * modes * modes * row
+        scratch, totals = (np.empty(size, f"f{self.itemsize}") for size in sizes)
         unusable = self._layer_forward(
             plan.layout_at, plan.parents_at, children_at, plan.weights_at, *inputs[:4], *strides,
             inputs[4], unitaries_at, scratch.ctypes.data, totals.ctypes.data, values_at,
-            grad_angles_at, grad_phases_at, order, self.depth, batch, matrices is None,
+            grad_angles_at, grad_phases_at, order, depth, batch, matrices is None,
         )  # fmt: skip
         if matrices is not None:
-            self._read_totals(totals, matrices)
+            sums = torch.from_numpy(totals).view(depth + 1, modes * modes, 2, width).sum(-1)
+            matrices[1:] = sums[1:].view(depth, modes, modes, 2)
+            matrices[0] = 0  # but for the columns that are followed
+            first = sums[0, : plan.columns * modes].view(plan.columns, modes, 2)
+            matrices[0][:, plan.inputs] = first.transpose(0, 1)
         return not unusable
 
 

@@ -438,7 +438,7 @@ def test_the_module_runs_and_an_interruption_is_clean(place):
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process = subprocess.Popen(command, env=os.environ, preexec_fn=handled, **pipes)
     last = place / "runs" / "SequentialHybrid" / "version_0" / "checkpoints" / "last.ckpt"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while not last.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     out = err = ""

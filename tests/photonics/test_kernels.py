@@ -291,16 +291,16 @@ def test_a_choice_of_kernel_belongs_to_its_thread():
     def work(index):
         before = chosen_kernel()
         with use_kernel(names[index]):
-            entered.wait(timeout=30)
+            entered.wait(timeout=300)
             seen[index] = before, chosen_kernel()
             if index:
-                left[index - 1].wait(timeout=30)
+                left[index - 1].wait(timeout=300)
         left[index].set()
 
     workers = [threading.Thread(target=work, args=(index,)) for index in range(4)]
     for worker in workers:
         worker.start()
-    entered.wait(timeout=30)
+    entered.wait(timeout=300)
     assert chosen_kernel() == "auto"
     for worker in workers:
         worker.join()

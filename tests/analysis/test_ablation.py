@@ -829,6 +829,7 @@ def test_a_figure_without_matplotlib(found, monkeypatch):
         found.figure()
 
 
+@pytest.mark.slow
 def test_lightning_is_quiet_and_the_bar_counts(capsys, caplog):
     with caplog.at_level(logging.INFO):
         study(make(SequentialHybrid), make_data(), retrained=["linear"], progress=True)
@@ -837,6 +838,7 @@ def test_lightning_is_quiet_and_the_bar_counts(capsys, caplog):
     assert not captured.out and "8/8" in captured.err
 
 
+@pytest.mark.slow
 def test_epochs_of_the_attached_trainer_are_the_default():
     model, data = make(SequentialHybrid), make_data()
     quiet(max_epochs=2).fit(model, data)

@@ -121,6 +121,7 @@ def test_fit_logs_keeps_checkpoints_and_tests_the_best(place, capsys):
     assert restored.quantum_layer.experiment.n_modes == 4
 
 
+@pytest.mark.slow
 def test_the_test_is_of_the_best_checkpoint_not_of_the_last(capsys, place):
     main(
         [
@@ -284,6 +285,7 @@ def test_last_is_found_whatever_callbacks_there_are(place):
     assert [e.step for e in events.Scalars("val/loss")] == [1, 3, 5]
 
 
+@pytest.mark.slow
 def test_last_looks_where_a_callback_saves(place):
     callback = ["--trainer.callbacks=hybridlit.callbacks.HybridCheckpoint"]
     callback += ["--trainer.callbacks.dirpath=kept", "--trainer.logger=false"]
@@ -404,6 +406,7 @@ def test_callbacks_for_tensorboard_can_be_chosen(place):
     assert [e.step for e in events.Images("photonics/quantum_layer/outcomes")] == [3]
 
 
+@pytest.mark.slow
 def test_without_tensorboard_no_pictures_are_saved(place):
     fit("--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logs")
     assert list(place.glob("logs/**/metrics.csv")) and not list(place.glob("**/*.png"))

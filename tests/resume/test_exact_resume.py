@@ -335,6 +335,7 @@ class Augmented(Dataset):
         return (self.x[index] + 0.1 * noise).float(), int(self.x[index, 0] > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("persistent", [False, True])
 def test_data_with_random_augmentation(workers, persistent, resumed_everywhere):
@@ -400,6 +401,7 @@ class CtrlC(Stop):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

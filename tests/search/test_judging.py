@@ -62,6 +62,7 @@ def test_a_front_is_of_what_nothing_beats_in_everything():
     assert search.best("hybrid").values[0] == max(t.values[0] for t in search.trials[::2])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_built_is_drawn_again(capsys):
     """In the unbunched space there are more modes than photons."""
     space = {

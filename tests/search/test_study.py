@@ -141,6 +141,7 @@ def test_settings_that_changed_are_refused_by_name():
         run_search(recipe() | {"trainer": {"accelerator": "cpu", "max_epochs": 5}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ValueError, TypeError])  # the latter in code of the user
 def test_a_trial_that_fails_counts_and_three_of_nothing_else_end_the_search(
     error, monkeypatch, capsys

@@ -129,7 +129,7 @@ def _peak_in_torch(
     if meshes_in_torch:  # all columns of cells, and products of pairs of them
         meshes = 4 * circuits * (columns + 1) * padded(modes) * modes**2 * item
     at_a_time = min(modes, max(1, CHUNK // max(1, lower * batch)))
-    terms = 2 * item * at_a_time * lower * batch
+    terms = 2 * item * at_a_time * lower * batch if photons > 1 else 0
     states = 2 * item * batch * (states_up_to(space, photons - 1) + lower)
     moments = [
         # the gradients of the squares

@@ -82,7 +82,8 @@ def weights_in_torch(circuit: Lowered, space: FockSpace) -> Tensor:
     """Return the squares of amplitudes of a space's states, not renormalised, (..., batch, D)."""
     columns = circuit_columns(circuit)
     result = amplitudes_from_columns(columns.flatten(2), circuit.inputs, space.space)
-    return squared(result).unflatten(0, columns.shape[2:])
+    weights: Tensor = squared(result).unflatten(0, columns.shape[2:])
+    return weights
 
 
 class LargePhasesError(ValueError):

@@ -14,7 +14,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lightning.pytorch import Trainer
+
 from hybridlit.recipe import read_recipe, train
+from hybridlit.recipe.building import trainer_arguments
 
 HERE = Path(__file__).parent
 FILE = HERE / "results" / "scores.json"
@@ -41,10 +44,17 @@ def scores(recipe: Path, seeds: int) -> dict[str, object]:
     """Train a recipe, from the folder above `recipes/`, with so many seeds."""
     for script in re.findall(r"^# +python (\S+\.py)$", recipe.read_text(), re.MULTILINE):
         subprocess.run([sys.executable, script], check=True, stdout=subprocess.DEVNULL)
-    found = [train(read_recipe(recipe), seed) for seed in range(seeds)]
+    settings = read_recipe(recipe)
+    found, tested = [], []
+    for seed in range(seeds):
+        found.append(train(settings, seed, test=False))
+        tester = Trainer(**trainer_arguments(settings))
+        (metrics,) = tester.test(found[-1].model, found[-1].data, verbose=False)
+        tested.append({k.removeprefix("test/"): v for k, v in metrics.items() if k != "test/loss"})
+    metric = next(iter(tested[0]))  # the first that the recipe names, or that its task has
     return {
-        "metric": found[0].metric,
-        "scores": [each.tested.mean for each in found],
+        "metric": metric,
+        "scores": [each[metric] for each in tested],
         "seconds": sum(each.training.seconds for each in found) / seeds,
     }
 

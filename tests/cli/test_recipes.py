@@ -1,6 +1,7 @@
 """Recipes that come with hybridlit: listed, found by name, copied with what they need."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -141,3 +142,15 @@ def test_what_is_not_there_is_one_line(name, message, capsys):
 def test_what_cannot_be_copied_is_one_line(words, message, capsys, place):
     assert message in refused(["recipes", *words], capsys)
     assert not any(place.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_recipe_that_is_not_compared_gets_its_score(place, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    scores = runpy.run_path(str(ROOT / "recipes" / "scores.py"))["main"]
+    for name in ("iris_circuit", "imbalanced_table"):
+        scores([name, "--seeds=1", f"--out={place / 'scores.json'}"])
+    found = json.loads((place / "scores.json").read_text())
+    assert [each["metric"] for each in found.values()] == ["balanced_accuracy", "acc"]
+    assert all(0.7 < each["scores"][0] <= 1 and each["seconds"] > 0 for each in found.values())

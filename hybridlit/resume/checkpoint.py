@@ -81,6 +81,11 @@ class HybridCheckpoint(BestCheckpoints):
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range, or nothing at all would be saved. At the start
             of a fit, if `dirpath` is another run's.
+
+    Example:
+        >>> kept = HybridCheckpoint("val/acc", mode="max", every_n_steps=500)
+        >>> kept.monitor, kept.every_n_steps, kept.keep
+        ('val/acc', 500, 3)
     """
 
     @checked

@@ -1,6 +1,6 @@
 """Model, data and Trainer of a recipe, in Python and without a word."""
 
-from __future__ import annotations
+# Without postponed annotations, which pdoc cannot read in a named tuple.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
 """One training of a recipe, and how good its best weights are."""
 
-from __future__ import annotations
+# Without postponed annotations, which pdoc cannot read in a named tuple.
 
 from collections.abc import Iterable, Mapping
 from tempfile import TemporaryDirectory

@@ -47,3 +47,11 @@ HIT = 3  # one photon more, unlike the others: weight sum of |u_j|^2 Q[t - e_j]
 LOSE = 4  # one photon less: factor sum of Q[t + e_j], for Q that have been multiplied by t!
 READ = 5  # probabilities that are given
 WRITE = 6  # those of the light, to column `TARGET` on
+
+# A team of threads that share tasks: these int64 numbers, then the arguments of the entry point,
+# then `CUT_FIELDS` numbers for each argument that tasks and workers change: which one, what each
+# task and each worker adds, and what it is at the most. Behind them is memory for arguments of each
+# worker, on cache lines of its own.
+WORKERS_SEEN, TASKS_TAKEN, FOUND, FAILED, TASKS, ENTRY, ARGUMENTS, CUTS, ARGUMENTS_FROM = range(9)
+CUT_FIELDS = 4
+TEAM_GAP = 8

@@ -139,6 +139,28 @@ def meshes_backward(
 
 
 @compiled
+def begin_sum(totals: Pointer, size: int, further: bool) -> Pointer:
+    """Return memory of zeros for a sum over a group of tiles, that behind `totals` if a further."""
+    width = lane_count(totals)
+    total = shift(totals, size if further else 0)
+    for i in range(0, size, width):
+        vstore(total, i, splat(0.0, totals))
+    return total
+
+
+@compiled
+def add_sums(totals: Pointer, size: int, sums: int) -> None:
+    """Add up `sums` arrays of so many numbers that lie behind one another, in this order."""
+    width = lane_count(totals)
+    if sums > 1:
+        for i in range(0, size, width):
+            total = vload(totals, i)
+            for place in range(size + i, sums * size, size):
+                total = total + vload(totals, place)
+            vstore(totals, i, total)
+
+
+@compiled
 def _seed_rows(
     plan: Pointer, links: Pointer, weights: Pointer, columns: Pointer, rows: Pointer,
     grads: Pointer, block: Pointer, grad_probs: Pointer, strides: tuple[int, int],
@@ -189,13 +211,14 @@ def layer_backward(
     grad_probs_at: int, batch_stride: int, state_stride: int, mass_at: int, grad_mass_at: int,
     unitaries_at: int, tiles_at: int, scratch_at: int, totals_at: int, grad_angles_at: int,
     grad_phases_at: int, depth: int, batch: int, tile_start: int, tile_stop: int, tile_stride: int,
-    recompute: bool, clear: bool, meshes: bool,
+    group: int, sums: int, recompute: bool, meshes: bool,
 ) -> None:  # fmt: skip
     """Compute gradients for the tiles in [tile_start, tile_stop).
 
-    The unitaries' gradients are added to `totals` (meshes, modes, modes, row); `clear` says
-    whether to zero it first, `meshes` whether to turn it into angle gradients at the end.
-    `grad_mass_at` may be 0.
+    The unitaries' gradients go to `totals` (meshes, modes, modes, row), summed over each `group`
+    of tiles first, of which another one has its memory behind; without tiles it holds `sums` of
+    such groups, which are added. `meshes` says whether to turn the sum into angle gradients at the
+    end. `grad_mass_at` may be 0.
     """
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     child_links = pointer(child_links_at, types.int32(0))
@@ -212,28 +235,31 @@ def layer_backward(
     spare_columns = shift(grad_columns, columns_size)
     mesh_scratch = shift(spare_columns, columns_size)
     spare_rows = shift(mesh_scratch, modes * 4 * padded(modes, width))
-    if clear:
-        for i in range(0, (depth + 1) * modes * modes * 2 * width, width):
-            vstore(totals, i, splat(0.0, block))
-    for index in range(tile_start, tile_stop):
-        tile = shift(pointer(tiles_at, like), index * tile_stride)
-        columns = shift(tile, factors_size + inputs_size)
-        rows = shift(columns, columns_size)
-        grads = rows if recompute else spare_rows
-        sample = index * width
-        samples = min(width, batch - sample)
-        if recompute:
-            columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
-            inner_layers(plan, links, columns, rows)
-        _seed_rows(
-            plan, links, weights, columns, rows, grads, block, grad_probs,
-            (batch_stride, state_stride), masses, sample, samples, recompute,
-        )  # fmt: skip
-        photons_backward(plan, child_links, columns, rows, grads, grad_columns)
-        columns_backward(
-            plan, unitaries, depth, batch, sample, samples, tile, grad_columns, spare_columns,
-            totals, grad_phases,
-        )  # fmt: skip
+    size = (depth + 1) * modes * modes * 2 * width
+    for first in range(tile_start, tile_stop, group):
+        total = begin_sum(totals, size, first > tile_start)
+        for index in range(first, min(first + group, tile_stop)):
+            tile = shift(pointer(tiles_at, like), index * tile_stride)
+            columns = shift(tile, factors_size + inputs_size)
+            rows = shift(columns, columns_size)
+            grads = rows if recompute else spare_rows
+            sample = index * width
+            samples = min(width, batch - sample)
+            if recompute:
+                columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
+                inner_layers(plan, links, columns, rows)
+            _seed_rows(
+                plan, links, weights, columns, rows, grads, block, grad_probs,
+                (batch_stride, state_stride), masses, sample, samples, recompute,
+            )  # fmt: skip
+            photons_backward(plan, child_links, columns, rows, grads, grad_columns)
+            columns_backward(
+                plan, unitaries, depth, batch, sample, samples, tile, grad_columns, spare_columns,
+                total, grad_phases,
+            )  # fmt: skip
+        if first > tile_start:
+            add_sums(totals, size, 2)
+    add_sums(totals, size, sums)
     if meshes:
         grad_angles = pointer(grad_angles_at, like)
         meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)

@@ -70,6 +70,9 @@ class Layer:
         self._layer_forward = entry_point(forward, itemsize)
         self._layer_backward = entry_point(backward, itemsize)
         self.work = plan.multiply_adds + depth * modes * modes * columns
+        # What adding up costs is to be some hundredth of what is added up.
+        added, each = 32 * (depth + 1) * modes**2, 2 * width * self.work
+        self._least_group = max(-(-added // self.work), -(-GROUP_WORK // each))
 
     def tiles(self, batch: int) -> int:
         """Return how many tiles a batch is split into."""
@@ -140,10 +143,13 @@ class Layer:
         need = base + (self._rows if keep else self.tile_scalars)
         children_at = plan.children_at or plan.build_children()
         tiles, threads = self.tiles(batch), torch.get_num_threads()
-        group = self._tiles_of_a_group(tiles)
-        workers = 1 if threads == 1 else worthwhile(2 * batch * self.work, tiles, threads)
-        if workers > -(-tiles // group):
-            group = -(-tiles // workers)  # sums of wide circuits, which differ by rounding
+        group = max(self._least_group, -(-tiles // MOST_GROUPS))
+        workers = 1
+        if threads > 1:
+            most = min(tiles, MOST_GROUPS)
+            workers = worthwhile(2 * batch * self.work, most, threads)
+            if workers > -(-tiles // group):
+                group = -(-tiles // workers)  # of wide circuits, whose sums differ by rounding
         groups = -(-tiles // group)
         # Sums of all groups, or of the first ones and of the next one.
         sums = min(groups, 2) if workers == 1 else groups
@@ -176,12 +182,6 @@ class Layer:
             self._layer_backward(*numbers(address, first_at, totals_at, 0, 0, groups, meshes))
         if matrices is not None:
             self._read_totals(held, totals_at, matrices)
-
-    def _tiles_of_a_group(self, tiles: int) -> int:
-        cells = (self.depth + 1) * self.plan.modes**2
-        # What adding up costs is to be some hundredth of what is added up.
-        least = max(-(-32 * cells // self.work), -(-GROUP_WORK // (2 * self.width * self.work)))
-        return max(least, -(-tiles // MOST_GROUPS))
 
     def fill(self, matrices: Tensor, unitaries: Tensor) -> None:
         """Put matrices (circuits, depth + 1, modes, modes) where `forward` finds unitaries."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from hybridlit.internals.openmp import parallel_regions
 from hybridlit.photonics.kernels.compiled.layout import TEAM_GAP
@@ -32,6 +33,7 @@ _local = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _lock = threading.Lock()
 _forked = False
+_parallel_regions = cache(parallel_regions)
 
 
 class Cut(NamedTuple):
@@ -54,6 +56,10 @@ def _after_fork() -> None:
     global _pool, _lock, _forked
     _pool, _lock = None, threading.Lock()  # the threads are the parent's
     _forked = True
+    if _parallel_regions.cache_info().currsize:
+        # torch's own operations would wait for threads of the parent for ever. Its workers that
+        # load data do the same.
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
@@ -132,9 +138,6 @@ def together(
     if team[3]:
         raise RuntimeError(f"{name} failed")
     return bool(team[2])
-
-
-_parallel_regions = cache(parallel_regions)
 
 
 def _in_pool(team_at: int, workers: int) -> None:

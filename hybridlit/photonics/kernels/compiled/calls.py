@@ -15,6 +15,7 @@ from torch import Tensor
 from hybridlit.photonics.kernels.compiled.layout import CHUNK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for, refuse_overflow
+from hybridlit.photonics.kernels.compiled.state_cuts import StateCuts, cuts_states
 from hybridlit.photonics.kernels.compiled.threads import Cut, scratch, together, worthwhile
 
 __all__ = [
@@ -62,8 +63,8 @@ class Layer:
         self._block = width * width
         self._forward_base = self._block + CHUNK * 2 * width
         self._forward_need = self._forward_base + self.tile_scalars - plan.states * 2 * width
-        self._rows = plan.rows * 2 * width
-        self._totals = (depth + 1) * modes * modes * 2 * width
+        self.rows = plan.rows * 2 * width
+        self.totals = (depth + 1) * modes * modes * 2 * width
         self._columns_scratch = 2 * final + 4 * modes * pitch
         # Both now, so that whatever has to be compiled is compiled at once.
         forward, backward = self.kernels
@@ -105,6 +106,9 @@ class Layer:
             )  # fmt: skip
 
         threads = torch.get_num_threads()
+        if threads > 1 and cuts_states(self, tiles, threads):
+            unusable = build and self._layer_forward(*numbers(0, 0, 0, 0, True))
+            return not (StateCuts(self, threads).forward(addresses, batch, tiles, keep) or unusable)
         workers = 1 if threads == 1 else worthwhile(batch * self.work, tiles, threads)
         _held, address = scratch(workers * need, itemsize, workers)
         base = self._forward_base * itemsize
@@ -140,20 +144,24 @@ class Layer:
         phases_at, grad_at, mass_at, grad_mass_at, unitaries_at, tiles_at, *results = addresses
         stride = self.tile_scalars if keep else 0
         base = self._block + self._columns_scratch
-        need = base + (self._rows if keep else self.tile_scalars)
+        need = base + (self.rows if keep else self.tile_scalars)
         children_at = plan.children_at or plan.build_children()
         tiles, threads = self.tiles(batch), torch.get_num_threads()
         group = max(self._least_group, -(-tiles // MOST_GROUPS))
-        workers = 1
-        if threads > 1:
+        workers, more, states = 1, 0, None
+        if threads > 1 and cuts_states(self, tiles, threads):
+            states = StateCuts(self, threads)
+            need, more = base, states.backward_need(keep)
+        elif threads > 1:
             most = min(tiles, MOST_GROUPS)
             workers = worthwhile(2 * batch * self.work, most, threads)
             if workers > -(-tiles // group):
                 group = -(-tiles // workers)  # of wide circuits, whose sums differ by rounding
         groups = -(-tiles // group)
         # Sums of all groups, or of the first ones and of the next one.
-        sums = min(groups, 2) if workers == 1 else groups
-        held, address = scratch(workers * need + sums * self._totals, itemsize, workers)
+        sums = min(groups, 2) if workers == 1 and states is None else groups
+        size = workers * need + sums * self.totals
+        held, address = scratch(size + more, itemsize, workers)
         totals_at = address + workers * need * itemsize
 
         def numbers(
@@ -169,13 +177,17 @@ class Layer:
 
         first_at = tiles_at if keep else address + base * itemsize
         meshes = matrices is None
-        if workers == 1:
+        if states is not None:
+            memory = address + self._block * itemsize, totals_at, address + size * itemsize
+            states.backward(addresses, strides, batch, keep, group, memory)
+            self._layer_backward(*numbers(address, first_at, totals_at, 0, 0, groups, meshes))
+        elif workers == 1:
             self._layer_backward(*numbers(address, first_at, totals_at, 0, tiles, 1, meshes))
         else:
             own = need * itemsize
             cuts = numbers(
                 Cut(address, worker=own), tiles_at if keep else Cut(first_at, worker=own),
-                Cut(totals_at, self._totals * itemsize), Cut(0, group),
+                Cut(totals_at, self.totals * itemsize), Cut(0, group),
                 Cut(group, group, most=tiles), 1, False,
             )  # fmt: skip
             together(self.kernels[1], itemsize, groups, workers, cuts)
@@ -199,7 +211,7 @@ class Layer:
         """Sum gradients over lanes: of the first unitary (columns, modes), else (modes, modes)."""
         modes, inputs = self.plan.modes, self.plan.inputs
         begin = totals_at - held.ctypes.data
-        totals = held[begin : begin + self._totals * self.itemsize].view(f"f{self.itemsize}")
+        totals = held[begin : begin + self.totals * self.itemsize].view(f"f{self.itemsize}")
         sums = torch.from_numpy(totals).view(self.depth + 1, modes * modes, 2, self.width).sum(-1)
         matrices[1:] = sums[1:].view(self.depth, modes, modes, 2)
         matrices[0] = 0

@@ -15,6 +15,9 @@ PLAN_ARRAYS = 6
 
 #: States handled together in the last layer; their rows stay in the first-level cache.
 CHUNK = 128
+#: States whose gradients are taken together; what they add to that of a column is added up in their
+#: order, so that any number of threads gives the same sum. Even, since states go in pairs.
+BLOCK = 1024
 #: Bits of a link that hold the mode.  A row of a tile is 128 bytes in either precision, so
 #: with 7 bits both halves of a link turn into byte offsets with one or two instructions.
 BITS = 7

@@ -72,7 +72,8 @@ class Amplitudes:
         self._forward_need = (
             width * width + CHUNK * 2 * width + columns + (plan.rows - plan.states) * 2 * width
         )
-        self._backward_need = width * width + 2 * columns + plan.rows * 2 * width
+        spare = plan.modes * 2 * width
+        self._backward_need = width * width + 2 * columns + spare + plan.rows * 2 * width
 
     def forward(self, columns_at: int, out_at: int, batch: int, threads: int = 1) -> None:
         """Fill out (2, batch, states) from columns (2, modes, photons, batch)."""

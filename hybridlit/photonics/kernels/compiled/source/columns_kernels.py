@@ -11,7 +11,7 @@ from numba import types
 from hybridlit.photonics.kernels.compiled.layout import COLUMNS, MODES
 from hybridlit.photonics.kernels.compiled.source.backward_kernel import (
     add_sums,
-    begin_sum,
+    clear,
     columns_backward,
     meshes_backward,
 )
@@ -84,7 +84,7 @@ def layer_backward(
     mesh_scratch = shift(spare, columns_size)
     size = (depth + 1) * modes * modes * 2 * width
     for first in range(tile_start, tile_stop, group):
-        total = begin_sum(totals, size, first > tile_start)
+        total = clear(shift(totals, size if first > tile_start else 0), size)
         for index in range(first, min(first + group, tile_stop)):
             sample = index * width
             samples = min(width, batch - sample)

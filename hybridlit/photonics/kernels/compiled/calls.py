@@ -34,6 +34,8 @@ KEEP_BYTES = 5 << 20
 #: many groups at the most, of so many multiply-adds at the least, forward and backward. Groups
 #: depend on sizes alone, so that any number of threads gives the same sum.
 MOST_GROUPS, GROUP_WORK = 32, 200_000
+#: Memory that such sums may take at once, or as much as that of one for each thread.
+SUMS_BYTES = 4 << 20
 
 
 class Layer:
@@ -158,8 +160,12 @@ class Layer:
             if workers > -(-tiles // group):
                 group = -(-tiles // workers)  # of wide circuits, whose sums differ by rounding
         groups = -(-tiles // group)
-        # Sums of all groups, or of the first ones and of the next one.
-        sums = min(groups, 2) if workers == 1 and states is None else groups
+        # Groups that have sums of their own at once: all, or as many as memory is little.
+        wave = groups
+        if states is None:
+            wave = min(groups, max(workers, SUMS_BYTES // (self.totals * itemsize)))
+        # Behind the sum of the first groups are those of the next ones.
+        sums = min(groups, 2) if workers == 1 and states is None else min(groups, wave + 1)
         size = workers * need + sums * self.totals
         held, address = scratch(size + more, itemsize, workers)
         totals_at = address + workers * need * itemsize
@@ -184,14 +190,20 @@ class Layer:
         elif workers == 1:
             self._layer_backward(*numbers(address, first_at, totals_at, 0, tiles, 1, meshes))
         else:
-            own = need * itemsize
-            cuts = numbers(
-                Cut(address, worker=own), tiles_at if keep else Cut(first_at, worker=own),
-                Cut(totals_at, self.totals * itemsize), Cut(0, group),
-                Cut(group, group, most=tiles), 1, False,
-            )  # fmt: skip
-            together(self.kernels[1], itemsize, groups, workers, cuts)
-            self._layer_backward(*numbers(address, first_at, totals_at, 0, 0, groups, meshes))
+            own, each = need * itemsize, self.totals * itemsize
+            for first in range(0, groups, wave):
+                count, before = min(wave, groups - first), int(first > 0)
+                start = first * group
+                cuts = numbers(
+                    Cut(address, worker=own), tiles_at if keep else Cut(first_at, worker=own),
+                    Cut(totals_at + before * each, each), Cut(start, group),
+                    Cut(start + group, group, most=tiles), 1, False,
+                )  # fmt: skip
+                together(self.kernels[1], itemsize, count, workers, cuts)
+                last = meshes and first + wave >= groups
+                self._layer_backward(
+                    *numbers(address, first_at, totals_at, 0, 0, before + count, last)
+                )
         if matrices is not None:
             self._read_totals(held, totals_at, matrices)
 

@@ -89,7 +89,7 @@ def compared(options: argparse.Namespace, device: int, rows: int) -> list[dict[s
     for name in [n for n in options.models if n != "network"] + [f"network x{n}" for n in sizes]:
         key = {
             "modes": options.modes, "device": device, "rows": rows, "model": name,
-            "batches": options.batches,
+            "batches": options.batches, "targets": options.targets,
         }  # fmt: skip
         row = known(options.out, key)
         if row is None:

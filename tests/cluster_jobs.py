@@ -83,7 +83,7 @@ def start_command(*command, folder, **options):
     )
 
 
-def ended(process, seconds=300):
+def ended(process, seconds=600):
     """Wait for a script, and return what it said; an error if it failed."""
     said, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, said[-6000:]
@@ -96,7 +96,7 @@ def kill(process):
     process.communicate()
 
 
-def wait_for(found, process, seconds=120):
+def wait_for(found, process, seconds=300):
     """Wait until there is something."""
     end = time.monotonic() + seconds
     while not found():

@@ -1,6 +1,8 @@
 """A tiny problem that every model can be trained on in a second, and what a logger kept of it."""
 
+import gc
 import importlib.util
+import logging
 import os
 import signal
 
@@ -21,9 +23,39 @@ from hybridlit.templates import SequentialHybrid
 collect_ignore = [] if importlib.util.find_spec("perceval") else ["fake_platform.py"]
 
 
+def pytest_collection():
+    """What is collected stays until the end: to look for garbage meanwhile is idle."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    """Ten thousand tests and all that they import are not looked through again and again.
+
+    Of torch's fifty loggers only the first keeps to itself: pytest adds its handlers to each that
+    does, and takes them away, six times a test.
+    """
+    gc.freeze()
+    gc.enable()
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("torch.") and isinstance(logger, logging.Logger):
+            logger.propagate = True
+
+
 @pytest.fixture(autouse=True)
 def seeded():
-    torch.manual_seed(0)
+    # not of all devices: for those that are not there `torch.manual_seed` notes who has called it
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
+
+
+@pytest.fixture(scope="module")
+def blank_pictures():
+    """Pictures of predictions are logged without being drawn, which takes half of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        blank = np.zeros((8, 8, 3), dtype=np.uint8)
+        patch.setattr("hybridlit.callbacks.evaluation_pictures.pixels", lambda figure: blank)
+        yield
 
 
 @pytest.fixture

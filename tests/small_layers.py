@@ -2,7 +2,7 @@
 
 import torch
 
-from hybridlit.photonics import CircuitType, Experiment, QuantumLayer
+from hybridlit.photonics import CircuitType, Experiment, Noise, QuantumLayer
 
 TYPES = [kind.value for kind in CircuitType]
 COMPONENTS = [
@@ -38,3 +38,29 @@ def make(features=3, outputs=4, circuit="series", modes=4, photons=2, mapping="l
 def jacobian(layer, rows=6):
     x = torch.rand(rows, layer.input_size, dtype=torch.float64)
     return torch.func.vmap(torch.func.jacrev(layer.double().probabilities))(x)
+
+
+PLAIN = dict(n_modes=5, n_photons=2)
+KINDS = {
+    "linear": (4, PLAIN, {}),
+    "all probabilities": (None, PLAIN, {}),
+    "unbunched": (None, dict(PLAIN, computation_space="unbunched"), {}),
+    "expectations": (None, PLAIN, dict(output_mapping_strategy="mode_expectations")),
+    "correlations": (None, PLAIN, dict(output_mapping_strategy="pair_correlations")),
+    "grouping": (4, PLAIN, dict(output_mapping_strategy="modgrouping")),
+    "post-selected": (None, dict(PLAIN, postselect="[0]<2"), {}),
+    "components": (None, dict(circuit=COMPONENTS, n_modes=4, input_state=[1, 0, 1, 0]), {}),
+    "superposition": (None, dict(n_modes=4, input_state={(1, 0, 1, 0): 1, (0, 2, 0, 0): 1j}), {}),
+    "bandwidths": (3, dict(PLAIN, use_bandwidth_tuning=True), {}),
+    "noise": (
+        None,
+        dict(PLAIN, noise=Noise(transmittance=0.4, indistinguishability=0.9, g2=0.02)),
+        {},
+    ),
+    "loss by mode, clicks": (
+        None,
+        dict(PLAIN, noise=Noise(transmittance=[0.4, 0.5, 0.6, 0.7, 0.8]), detectors="threshold"),
+        {},
+    ),
+}
+"""Names, outputs of 3 features, fields of an experiment and options: each way through a layer."""

@@ -37,14 +37,16 @@ def entries(text):
             yield entry[1], entry[2]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_docstrings_speak_one_dialect(path):
-    for name, text in docstrings(path):
-        prose = DOCTEST.sub("", text)
-        assert not NOT_MARKDOWN.search(prose), f"{name}: write names in `single backticks`"
-        for argument, words in entries(text):
-            plain = re.match(r"[a-z]+(?=[ ,;:.]|$)", words)
-            assert plain is None, f"{name}: {argument}: {words!r} must begin with a capital letter"
+def test_docstrings_speak_one_dialect():
+    wrong = []
+    for path in FILES:
+        for name, text in docstrings(path):
+            if NOT_MARKDOWN.search(DOCTEST.sub("", text)):
+                wrong.append(f"{path}: {name}: write names in `single backticks`")
+            for argument, words in entries(text):
+                if re.match(r"[a-z]+(?=[ ,;:.]|$)", words):
+                    wrong.append(f"{path}: {name}: {argument}: {words!r} must begin with a capital")
+    assert wrong == []
 
 
 @pytest.mark.slow

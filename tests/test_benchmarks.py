@@ -195,6 +195,7 @@ def test_roofline_counts_operations_and_writes_shares(script, tmp_path):
     assert (tmp_path / "roofline.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_report_fills_the_readme(script, twin, tmp_path):
     arguments = ["--peers", "twin", "--points", "3,1,4", *QUICK, "--out", str(tmp_path)]
     script("layer_grid").main(arguments)
@@ -298,6 +299,7 @@ def test_noise_is_equal_to_merlins(script, tmp_path, capsys):
     assert "loss (3, 2, 4) gradients: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_noise_is_timed_without_merlin(script, tmp_path, monkeypatch):
     noise = script("noise")
     monkeypatch.setattr(noise, "find_spec", lambda name: None)
@@ -306,3 +308,29 @@ def test_noise_is_timed_without_merlin(script, tmp_path, monkeypatch):
     table = script("report").noise(tmp_path)
     assert "| loss | 3, 2, 4 | forward, ideal | " in table
     assert "| loss | 3, 2, 4 | gradients, ideal | " in table
+
+
+def test_a_device_is_compared_before_it_is_timed(script, tmp_path, monkeypatch, capsys):
+    device = script("device")
+    small = ["--points", "3,2,4", "--repeats", "1", "--min-seconds", "0", "--out", str(tmp_path)]
+    assert device.main(["--device", "cpu", *small]) == 0
+    (row,) = json.loads((tmp_path / "device.json").read_text())["rows"]
+    assert row["differ_float64"] < 1e-12 and row["differ_float32"] < 1e-4
+    assert row["core_ms"] > 0 and row["device_ms"] > 0
+    monkeypatch.setattr(device, "difference", lambda *steps: float("nan"))
+    with pytest.raises(AssertionError, match="from the CPU"):
+        device.main(["--device", "cpu", *small])
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **how: None)
+    assert device.main(small) == 1
+    assert "torch.accelerator offers no device here" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_epoch_is_timed_in_each_arm(script, tmp_path, capsys):
+    arguments = ["--recipes", "iris_sequential", "--rounds", "1", "--epochs", "2"]
+    assert script("training").main([*arguments, "--out", str(tmp_path)]) == 0
+    (taken,) = json.loads((tmp_path / "training.json").read_text())["recipes"].values()
+    assert {"as it is", "bare loop", "MLP twin"} <= set(taken)
+    assert all(seconds > 0 for seconds in taken.values())
+    table = script("report").training(tmp_path)
+    assert "| recipe | as it is, ms | bare loop, ms | MLP twin, ms" in table

@@ -7,7 +7,7 @@ import os
 
 import pytest
 import torch
-from small_layers import COMPONENTS
+from small_layers import KINDS, PLAIN
 
 from hybridlit.callbacks import GradientImbalanceMonitor, PhotonicInspector
 from hybridlit.photonics import Experiment, Noise, QuantumLayer, QuantumLayerStack
@@ -23,35 +23,11 @@ pytestmark = pytest.mark.skipif(
     DEVICE == "cuda" and not torch.cuda.is_available(), reason="there is no GPU"
 )
 
-PLAIN = dict(n_modes=5, n_photons=2)
-LAYERS = {
-    "linear": (4, PLAIN, {}),
-    "all probabilities": (None, PLAIN, {}),
-    "unbunched": (None, dict(PLAIN, computation_space="unbunched"), {}),
-    "expectations": (None, PLAIN, dict(output_mapping_strategy="mode_expectations")),
-    "correlations": (None, PLAIN, dict(output_mapping_strategy="pair_correlations")),
-    "grouping": (4, PLAIN, dict(output_mapping_strategy="modgrouping")),
-    "post-selected": (None, dict(PLAIN, postselect="[0]<2"), {}),
-    "components": (None, dict(circuit=COMPONENTS, n_modes=4, input_state=[1, 0, 1, 0]), {}),
-    "superposition": (None, dict(n_modes=4, input_state={(1, 0, 1, 0): 1, (0, 2, 0, 0): 1j}), {}),
-    "bandwidths": (3, dict(PLAIN, use_bandwidth_tuning=True), {}),
-    "noise": (
-        None,
-        dict(PLAIN, noise=Noise(transmittance=0.4, indistinguishability=0.9, g2=0.02)),
-        {},
-    ),
-    "loss by mode, clicks": (
-        None,
-        dict(PLAIN, noise=Noise(transmittance=[0.4, 0.5, 0.6, 0.7, 0.8]), detectors="threshold"),
-        {},
-    ),
-}
-
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", KINDS)
 def test_values_and_gradients_are_those_of_the_cpu(name, dtype):
-    outputs, circuit, how = LAYERS[name]
+    outputs, circuit, how = KINDS[name]
     layer = QuantumLayer(3, outputs, dtype=dtype, **circuit, **how)
     other = QuantumLayer(3, outputs, dtype=dtype, device=DEVICE, **circuit, **how)
     other.load_state_dict(layer.state_dict())

@@ -15,10 +15,10 @@ def test_the_front_of_a_chain_is_named_and_not_what_follows_it():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", guilty_part.CASES)
-def test_the_right_one_is_named_in_most_of_five_seeds_and_nobody_else_ever(what):
-    found = guilty_part.who_is_named(what, range(5))
+def test_the_right_one_is_named_in_most_of_three_seeds_and_nobody_else_ever(what):
+    found = guilty_part.who_is_named(what, range(3))
     expected = guilty_part.CASES[what][1]
-    assert found[expected] >= (4 if what == "chain" else 5), found
+    assert found[expected] >= (2 if what == "chain" else 3), found
     assert set(found) <= {expected, "nobody", "silent"}, found
 
 

@@ -54,6 +54,7 @@ def test_a_script_runs_one_epoch(path, place):
     assert (place / "runs" / path.stem).is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SCRIPTS, ids=name)
 def test_a_script_says_what_its_recipe_says(path, place, capsys):
     """The same arguments give the same weights, hence the same metrics."""

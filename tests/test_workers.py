@@ -92,11 +92,11 @@ def test_no_process_outlives_the_first(how, tmp_path):
     start = time.monotonic()
     if how is signal.SIGINT:
         os.killpg(first.pid, how)
-        _, shown = first.communicate(timeout=30)
-        assert time.monotonic() - start < 10 and shown.count("KeyboardInterrupt") == 1
+        _, shown = first.communicate(timeout=300)
+        assert time.monotonic() - start < 60 and shown.count("KeyboardInterrupt") == 1
         assert not any(other.is_running() for other in others)
     else:
         first.kill()
         first.wait()
-        _, alive = psutil.wait_procs(others, timeout=10)
+        _, alive = psutil.wait_procs(others, timeout=300)
         assert not alive

@@ -121,7 +121,7 @@ class MixedPrecision(Callback):
                 "it, or set every_n_steps=None"
             )
         if self.core is not None and not circuits:
-            rank_zero_warn(f"core={self.core!r} changes nothing: the model has no photonic circuit")
+            rank_zero_warn(f"core={self.core!r} changes nothing: the model has no QuantumLayer")
         self.skipped_steps, self._told, self._measured = 0, set(), -1
         _explain(precision, circuits, trainer.strategy.root_device)
 
@@ -248,7 +248,7 @@ def _explain(precision: str, circuits: list[PhotonicCircuit], device: torch.devi
     if precision == "64-true" and circuits:
         kinds = {torch.float64}
     names = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
-    core = f"photonic circuits in {names}" if circuits else "there is no photonic circuit"
+    core = f"photonic circuits in {names}" if circuits else "there is no QuantumLayer"
     rank_zero_info(f"Precision {precision}: {PRECISIONS[precision].effect}; {core}.")
     if device.type == "cpu" and precision.endswith("-mixed"):
         rank_zero_warn(

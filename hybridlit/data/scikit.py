@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from hybridlit.checks import choice
 from hybridlit.data.arrays import ArrayDataModule
 from hybridlit.data.scaling import AUTO, AutoName, ScalingName
+from hybridlit.internals.sklearn import shipped_table
 
 __all__ = ["DATASETS", "DatasetName", "SklearnDataModule"]
 
@@ -78,6 +79,9 @@ class SklearnDataModule(ArrayDataModule):
 
 
 def _load(dataset: str) -> Any:
+    found = shipped_table(dataset)
+    if found is not None:
+        return found
     try:
         datasets = import_module("sklearn.datasets")
     except ImportError as error:

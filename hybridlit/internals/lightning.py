@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASS_PATH",
+    "HOOK_NAME",
     "INSTANTIATES",
     "INSTANTIATOR",
     "attached_data",
@@ -219,6 +220,9 @@ def stand_after(loops: dict[str, Any], batches: int) -> None:
 
 
 # --- models, loggers and the command line ---------------------------------------------------------
+
+HOOK_NAME = "_current_fx_name"
+"""Attribute of a module that notes which hook is called, 85 times a step. If it goes: no matter."""
 
 
 def attached_trainer(model: LightningModule) -> Trainer | None:

@@ -25,7 +25,6 @@ __all__ = [
     "applied",
     "constant_in_graphs",
     "contents",
-    "dispatching",
     "forward_mode",
     "hooked",
     "is_compiled",
@@ -72,7 +71,7 @@ If it goes, so have these batches, or they are those of `torch.func.vmap`: see `
 """
 
 
-dispatching: Callable[[], int] = _core._len_torch_dispatch_stack
+_dispatching: Callable[[], int] = _core._len_torch_dispatch_stack
 """How many modes see every operation: counters, fake tensors, whatever a `TorchDispatchMode` does.
 
 If it goes: `torch.utils._python_dispatch.is_in_torch_dispatch_mode()`.
@@ -96,7 +95,7 @@ def plainly_running() -> bool:
         or is_tracing()
         or transforming()
         or forward_ad._current_level >= 0
-        or dispatching()
+        or _dispatching()
     )
 
 

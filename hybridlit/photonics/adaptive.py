@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hybridlit.internals.torch import constant_in_graphs
+from hybridlit.photonics.amplitudes import squared
 from hybridlit.photonics.circuit.circuit import Circuit
-from hybridlit.photonics.evolution import Terms, evolved, squared
+from hybridlit.photonics.evolution import Terms, evolved
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.layer import QuantumLayer

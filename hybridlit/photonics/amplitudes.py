@@ -22,10 +22,16 @@ from hybridlit.argument_types import checked
 from hybridlit.checks import enum_member, integer
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled, reference
-from hybridlit.photonics.kernels.choice import chosen_kernel, forward_mode, kernel_for
+from hybridlit.photonics.kernels.choice import (
+    chosen_kernel,
+    forward_mode,
+    kernel_for,
+    transforming,
+)
+from hybridlit.photonics.tables import of_modes
 from hybridlit.photonics.tracing import recording, unrecorded
 
-__all__ = ["amplitudes", "amplitudes_from_columns", "occupied_modes"]
+__all__ = ["amplitudes", "amplitudes_from_columns", "occupied_modes", "squared"]
 
 
 @checked
@@ -69,7 +75,7 @@ def amplitudes(
     occupied = occupied_modes(state)
     batch = unitary.shape[:-2]
     rows = unitary.reshape(math.prod(batch), len(state), len(state))
-    columns = rows[..., occupied].permute(1, 2, 0)
+    columns = of_modes(rows, occupied).permute(1, 2, 0)
     return amplitudes_from_columns(columns, occupied, kind).reshape(*batch, outcomes.size)
 
 
@@ -112,6 +118,34 @@ def amplitudes_from_columns(
     return result
 
 
+def squared(amplitudes: Tensor) -> Tensor:
+    """Return the squares of absolute values."""
+    if recording() or transforming() or forward_mode():
+        return _squares(amplitudes)
+    result: Tensor = _Squared.apply(amplitudes)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _squares(amplitudes: Tensor) -> Tensor:
+    real, imaginary = torch.view_as_real(amplitudes.resolve_conj()).square().unbind(-1)
+    return real + imaginary
+
+
+class _Squared(torch.autograd.Function):
+    """One node, whose gradient is one product."""
+
+    @staticmethod
+    def forward(ctx: Any, amplitudes: Tensor) -> Tensor:
+        ctx.save_for_backward(amplitudes)
+        return _squares(amplitudes)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (amplitudes,) = ctx.saved_tensors
+        found: Tensor = amplitudes * (2 * grad)
+        return found
+
+
 # The same operator twice: as an autograd function for eager mode and torch.func, and in torch's
 # operator library for tracing, since functions registered there refuse torch.func's gradients.
 # `kernel` is what was chosen for the forward pass: the backward pass may run in another thread, or
@@ -124,7 +158,8 @@ def _forward(columns: Tensor, occupied: list[int], space: str, kernel: str = "au
     outcomes = FockSpace(len(columns), len(occupied), ComputationSpace(space))
     if kernel_for(outcomes, columns.real, kernel) == "compiled":
         return compiled.amplitudes_forward(columns, tuple(occupied), outcomes.unbunched)
-    return _in_torch(columns, occupied, space).contiguous()
+    # Of one photon it would otherwise be a view of what was given.
+    return _in_torch(columns, occupied, space).clone(memory_format=torch.contiguous_format)
 
 
 def _in_torch(columns: Tensor, occupied: list[int], space: str) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.circuit.lowered import Lowered
+from hybridlit.photonics.curvature import slope
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import refuse_batches
@@ -57,14 +58,10 @@ class Simulation(torch.autograd.Function):
         ctx: Any, grad: Tensor | None, grad_kept: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         interferometers, data_phases, *saved = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a derivative of this derivative is wanted
-            return (
-                *_differentiably(ctx, interferometers, data_phases, grad, grad_kept),
-                None,
-                None,
-                None,
-            )
         refuse_batches(grad, grad_kept)
+        if torch.is_grad_enabled():  # a derivative of this derivative is wanted
+            found = _differentiably(ctx, interferometers, data_phases, grad, grad_kept)
+            return *found, None, None, None
         if grad is None:  # only the kept mass was used
             shape = (*data_phases.shape[:-3], data_phases.shape[-1], ctx.outcomes.size)
             grad = data_phases.new_zeros(1).expand(shape)
@@ -80,23 +77,18 @@ def _differentiably(
     data_phases: Tensor,
     grad: Tensor | None,
     grad_kept: Tensor | None,
-) -> list[Tensor | None]:
-    tensors = interferometers, data_phases
-    wanted = [index for index in range(2) if ctx.needs_input_grad[index]]
-    outputs = probabilities_in_torch(Lowered(*tensors, ctx.inputs), ctx.outcomes)
-    pairs = zip(outputs, (grad, grad_kept), strict=True)
-    given = [(o, g) for o, g in pairs if o is not None and g is not None]
-    found = torch.autograd.grad(
-        [output for output, _ in given],
-        [tensors[index] for index in wanted],
-        [gradient for _, gradient in given],
-        create_graph=True,
-        allow_unused=True,
-    )
-    result: list[Tensor | None] = [None, None]
-    for index, value in zip(wanted, found, strict=True):
-        result[index] = value
-    return result
+) -> tuple[Tensor, Tensor]:
+    """Gradients with a graph of their own: of the weights of outcomes, behind those of `grad`."""
+    outcomes = ctx.outcomes
+    if outcomes.selected:
+        found, kept = Simulation.apply(interferometers, data_phases, ctx.inputs, outcomes, True)  # type: ignore[no-untyped-call]
+        by_weights = kept.new_zeros(()) if grad_kept is None else grad_kept[..., None]
+        if grad is not None:
+            mean = (grad * found).sum(-1, keepdim=True)
+            by_weights = by_weights + (grad - mean) / kept[..., None]
+        grad = by_weights.expand_as(found)
+    assert grad is not None
+    return slope(interferometers, data_phases, grad, ctx.inputs, outcomes.space)
 
 
 class TransformableSimulation(torch.autograd.Function):

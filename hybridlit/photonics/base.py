@@ -11,10 +11,10 @@ from typing_extensions import Self
 
 from hybridlit.argument_types import checked
 from hybridlit.checks import precision
-from hybridlit.photonics.amplitudes import occupied_modes
+from hybridlit.photonics.amplitudes import occupied_modes, squared
 from hybridlit.photonics.ansatz import Ansatz
 from hybridlit.photonics.description import description, imperfections
-from hybridlit.photonics.evolution import Terms, evolved, squared
+from hybridlit.photonics.evolution import Terms, evolved
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.kernels.choice import kernel_for

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.chip_layer import ChipLayer
+from hybridlit.photonics.chip_layer import ChipLayer, pairs_of
 
 __all__ = ["OWN", "ChipJacobian", "chip_jacobian"]
 
@@ -141,26 +142,32 @@ def _of_intensities(a: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor, Tensor,
     return found, slope, torch.zeros_like(found), torch.eye(a.shape[1]).to(found)
 
 
-def _of_coincidences(a: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Those of one photon in each of two modes i < j, see `ChipLayer`."""
+def _of_two(bunched: bool, a: Tensor, overlap: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Those of two photons in modes i and j, see `ChipLayer`."""
     modes = a.shape[1]
-    one, other = torch.triu_indices(modes, modes, 1, device=a.device)
+    one, other = pairs_of(modes, bunched).to(a.device)
     pairs = torch.arange(len(one), device=a.device)
+    part = torch.where(one == other, 0.5, 1.0).to(overlap)
     first, second = a.unbind(-1)
     straight, crossed = first[:, one] * second[:, other], first[:, other] * second[:, one]
-    to_straight = 2 * (straight + overlap * crossed).conj()
-    to_crossed = 2 * (crossed + overlap * straight).conj()
+    to_straight = 2 * part * (straight + overlap * crossed).conj()
+    to_crossed = 2 * part * (crossed + overlap * straight).conj()
     slope = torch.zeros(len(a), 2, len(pairs), modes, dtype=a.dtype, device=a.device)
-    slope[:, 0, pairs, one] = to_straight * second[:, other]
-    slope[:, 1, pairs, other] = to_straight * first[:, one]
-    slope[:, 0, pairs, other] = to_crossed * second[:, one]
-    slope[:, 1, pairs, one] = to_crossed * first[:, other]
-    by_overlap = 2 * (straight * crossed.conj()).real
+    slope[:, 0, pairs, one] += to_straight * second[:, other]
+    slope[:, 1, pairs, other] += to_straight * first[:, one]
+    slope[:, 0, pairs, other] += to_crossed * second[:, one]
+    slope[:, 1, pairs, one] += to_crossed * first[:, other]
+    by_overlap = 2 * part * (straight * crossed.conj()).real
     alone = straight.real.square() + straight.imag.square()
     alone = alone + crossed.real.square() + crossed.imag.square()
     seen = torch.zeros(len(pairs), modes, device=a.device).to(alone)
-    seen[pairs, one] = seen[pairs, other] = 1.0
-    return alone + overlap * by_overlap, slope, by_overlap, seen
+    seen[pairs, one] += 1.0
+    seen[pairs, other] += 1.0
+    return part * alone + overlap * by_overlap, slope, by_overlap, seen
 
 
-_SEEN = {"intensities": _of_intensities, "coincidences": _of_coincidences}
+_SEEN: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]] = {
+    "intensities": _of_intensities,
+    "coincidences": partial(_of_two, False),
+    "full_counts": partial(_of_two, True),
+}

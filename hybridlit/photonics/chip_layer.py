@@ -18,7 +18,7 @@ from hybridlit.photonics.circuit.lowering import lowering_of
 from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.parameters import CircuitParameters
 
-__all__ = ["MEASURED", "ChipLayer", "MeasuredName", "decibels"]
+__all__ = ["MEASURED", "ChipLayer", "MeasuredName", "decibels", "pairs_of"]
 
 
 def decibels(loss: Tensor) -> Tensor:
@@ -31,20 +31,35 @@ def _intensities(amplitudes: Tensor, overlap: Tensor) -> Tensor:
     return (amplitudes.real.square() + amplitudes.imag.square())[:, 0].mT
 
 
-def _coincidences(amplitudes: Tensor, overlap: Tensor) -> Tensor:
-    r"""Probability that both photons are seen, in modes i < j, shape (batch, pairs).
+def pairs_of(modes: int, bunched: bool) -> Tensor:
+    """Return pairs of modes i < j in their order; with bunched ones i <= j; shape (2, pairs)."""
+    return torch.triu_indices(modes, modes, 0 if bunched else 1)
+
+
+def _of_two(amplitudes: Tensor, overlap: Tensor, bunched: bool) -> Tensor:
+    r"""Probability that both photons are seen, in modes i and j, shape (batch, pairs).
 
     With amplitudes a and b of the two photons and the indistinguishability I,
-    :math:`|a_i b_j|^2 + |a_j b_i|^2 + 2 I \mathrm{Re}(a_i b_j a_j^* b_i^*)`.
+    :math:`|a_i b_j|^2 + |a_j b_i|^2 + 2 I \mathrm{Re}(a_i b_j a_j^* b_i^*)`, half of it if i = j.
     """
     first, second = amplitudes.movedim(-1, 0).unbind(-1)
-    modes = first.shape[-1]
-    one, other = torch.triu_indices(modes, modes, 1, device=first.device)
+    one, other = pairs_of(first.shape[-1], bunched).to(first.device)
     straight = first[:, one] * second[:, other]
     crossed = first[:, other] * second[:, one]
     alone = straight.real.square() + straight.imag.square()
     alone = alone + crossed.real.square() + crossed.imag.square()
-    return alone + 2 * overlap * (straight * crossed.conj()).real
+    found = alone + 2 * overlap * (straight * crossed.conj()).real
+    return torch.where(one == other, found / 2, found) if bunched else found
+
+
+def _coincidences(amplitudes: Tensor, overlap: Tensor) -> Tensor:
+    """Both photons in modes i < j."""
+    return _of_two(amplitudes, overlap, bunched=False)
+
+
+def _full_counts(amplitudes: Tensor, overlap: Tensor) -> Tensor:
+    """Both photons, also in the same mode."""
+    return _of_two(amplitudes, overlap, bunched=True)
 
 
 @dataclass(frozen=True)
@@ -59,8 +74,10 @@ class _Measured:
 MEASURED: dict[str, _Measured] = {
     "intensities": _Measured(1, lambda modes: modes, _intensities),
     "coincidences": _Measured(2, lambda modes: modes * (modes - 1) // 2, _coincidences),
+    "full_counts": _Measured(2, lambda modes: modes * (modes + 1) // 2, _full_counts),
 }
-"""What detectors measure, by name: powers of one input's light, or two photons in two modes."""
+"""What detectors measure, by name: powers of one input's light, or two photons: in two modes, or
+wherever they are, by detectors that resolve photon numbers."""
 
 if TYPE_CHECKING:
     MeasuredName: TypeAlias = str
@@ -87,7 +104,8 @@ class ChipLayer(CircuitParameters):
         circuit: The chip; features are its phases.
         measured: `"intensities"`: power at each output, of light of power P in one mode;
             `"coincidences"`: probabilities of finding one photon in mode i and one in mode j, for
-            all i < j, of two photons in two modes.
+            all i < j, of two photons in two modes; `"full_counts"`: those for all i <= j, where
+            both are in one mode if i = j.
         indistinguishability: Of two photons, in [0, 1], to begin with.
         device: Where parameters and buffers are; None: torch's default.
         dtype: `torch.float32` or `torch.float64`; None: torch's default.
@@ -148,11 +166,12 @@ class ChipLayer(CircuitParameters):
                 shape (batch, phases + modes).
 
         Returns:
-            Shape (batch, modes), or (batch, modes (modes - 1) / 2) of coincidences.
+            Shape (batch, modes); of coincidences (batch, modes (modes - 1) / 2), of full counts
+            (batch, modes (modes + 1) / 2).
 
         Raises:
             ValueError: On the CPU, if some row has light in another number of modes than one
-                (two for coincidences), or if something is not finite.
+                (two, of two photons), or if something is not finite.
         """
         phases, light = x.split([self.turned, self.modes], -1)
         what = MEASURED[self.measured]

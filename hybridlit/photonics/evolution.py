@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from hybridlit.internals.torch import constant_in_graphs
-from hybridlit.photonics.amplitudes import amplitudes_from_columns, occupied_modes
+from hybridlit.photonics.amplitudes import amplitudes_from_columns, occupied_modes, squared
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.finite import can_look_at, rows_in_words
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
@@ -35,10 +35,10 @@ from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.propagation import circuit_columns, meshes_and_shifts, unusable
 from hybridlit.photonics.shapes import shaped
 from hybridlit.photonics.state_sizes import MOST_NUMBERS, few_terms, require_state_memory
-from hybridlit.photonics.tables import occupations, on_device
+from hybridlit.photonics.tables import occupations, of_modes, on_device
 from hybridlit.photonics.tracing import recording
 
-__all__ = ["Terms", "evolved", "squared"]
+__all__ = ["Terms", "evolved"]
 
 _LARGE = 2**22
 """Amplitudes beyond which it is worth asking whether memory suffices."""
@@ -112,29 +112,6 @@ def evolved(
     return found, kept
 
 
-def squared(amplitudes: Tensor) -> Tensor:
-    """Return the squares of absolute values."""
-    if recording() or transforming() or forward_mode():
-        return amplitudes.real.square() + amplitudes.imag.square()
-    result: Tensor = _Squared.apply(amplitudes)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _Squared(torch.autograd.Function):
-    """One node, whose gradient is one product."""
-
-    @staticmethod
-    def forward(ctx: Any, amplitudes: Tensor) -> Tensor:
-        ctx.save_for_backward(amplitudes)
-        return amplitudes.real.square() + amplitudes.imag.square()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (amplitudes,) = ctx.saved_tensors
-        found: Tensor = amplitudes * (2 * grad)
-        return found
-
-
 def _shapes(circuit: Lowered, state: Tensor, outcomes: Outcomes) -> tuple[Tensor, Tensor | None]:
     """What `evolved` returns on the meta device."""
     *stack, _, _, batch = circuit.data_phases.shape
@@ -162,9 +139,7 @@ def _evolved(circuit: Lowered | Tensor, terms: Terms, state: Tensor, space: Fock
             raise unusable(circuit)
         samples = len(circuit) * state.shape[-2]
         _require_memory(state, samples, terms, space, 0)
-        every = len(terms.inputs) == circuit.shape[-1]
-        unitary = circuit if every else circuit[..., terms.inputs]
-        return _transformed(unitary[:, None], terms, state, space)
+        return _transformed(of_modes(circuit, terms.inputs)[:, None], terms, state, space)
     columns, modes, batch = circuit.data_phases.shape[1:]
     between = FockSpace(modes, space.photons)
     samples = len(circuit.data_phases) * max(batch, state.shape[-2])
@@ -177,7 +152,7 @@ def _evolved(circuit: Lowered | Tensor, terms: Terms, state: Tensor, space: Fock
     photons = occupations(modes, space.photons, between.space, *like)[0].mT
     for column in range(columns + 1):
         last = column == columns
-        unitary = meshes[:, column, None, :, terms.inputs]
+        unitary = of_modes(meshes[:, column, None], terms.inputs)
         state = _transformed(unitary, terms, state, space if last else between)
         if not last:
             angles = circuit.data_phases[:, column].mT @ photons

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from hybridlit.argument_types import checked
 from hybridlit.photonics.adaptive import AdaptiveCircuit
+from hybridlit.photonics.amplitudes import squared
 from hybridlit.photonics.ansatz import output_size_for, strategy_for
-from hybridlit.photonics.evolution import Terms, evolved, squared
+from hybridlit.photonics.evolution import Terms, evolved
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.machine import available_memory

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hybridlit.argument_types import checked
-from hybridlit.photonics.evolution import squared
+from hybridlit.photonics.amplitudes import squared
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.pure_light import require_amplitudes
 

@@ -13,6 +13,7 @@ state; a cell of the first mesh that only vacuum reaches has none.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -33,7 +34,7 @@ from hybridlit.photonics.shapes import shaped
 from hybridlit.photonics.tables import on_device
 from hybridlit.photonics.tracing import recording
 
-__all__ = ["cells", "haar_phases", "unitaries", "unitaries_in_torch"]
+__all__ = ["cells", "haar_phases", "padded", "unitaries", "unitaries_in_torch"]
 
 
 @lru_cache(maxsize=64)
@@ -117,33 +118,58 @@ def unitaries_in_torch(phases: Tensor) -> Tensor:
     """Return what `unitaries` does, as a differentiable torch expression."""
     *stack, meshes, count, _ = map(int, phases.shape)  # torch.jit.trace gives tensors
     modes = (1 + math.isqrt(1 + 8 * count)) // 2
-    inner, outer = torch.polar(torch.ones_like(phases), phases).unbind(-1)
-    straight, cross = (inner - 1) / 2, 0.5j * (inner + 1)
-    # The cell with b before its splitters is the transpose of the one with b behind.
-    behind = torch.stack([outer * straight, outer * cross, cross, -straight], dim=-1)
-    last = behind[..., -1:, :, :].unflatten(-1, (2, 2)).mT.flatten(-2)
-    blocks = torch.cat([behind[..., :-1, :, :], last], dim=-3)
-    places, identity = _layout(modes, phases.device)
+    circuits = math.prod(stack)
+    places, rest, factors, offset = _layout(meshes, modes, phases.dtype, phases.device)
+    angles = torch.cat([phases, phases.sum(-1, keepdim=True)], -1)
+    turned = torch.view_as_real(torch.exp(1j * angles)).reshape(circuits * meshes * count, 6)
+    cells = torch.view_as_complex(torch.addmm(offset, turned, factors).unflatten(-1, (4, 2)))
     # Not expanded: torch's inductor makes index_copy of one tensor write to all rows at once.
-    columns: Tensor = identity.to(blocks.dtype).repeat(math.prod(stack) * meshes, 1)
-    columns = columns.index_copy(1, places, blocks.flatten(-2).reshape(-1, len(places)))
-    columns = columns.view(-1, modes, modes, modes)
+    columns = rest if circuits == 1 else rest.repeat(circuits, 1)
+    columns = columns.index_copy(1, places, cells.view(circuits, len(places)))
+    columns = columns.view(circuits * meshes, -1, modes, modes)
     # Pairwise products keep the order and need log2(columns) batched products, not `columns`.
-    while columns.shape[1] > 1:
-        paired = columns[:, 1::2] @ columns[:, : columns.shape[1] // 2 * 2 : 2]
-        columns = torch.cat([paired, columns[:, paired.shape[1] * 2 :]], dim=1)
-    return columns.view(*stack, meshes, modes, modes)
+    while columns.shape[1] % 2 == 0:
+        earlier, later = columns.unflatten(1, (-1, 2)).unbind(2)
+        columns = later @ earlier
+    product, *others = columns.unbind(1)
+    for other in others:
+        product = other @ product
+    return product.view(*stack, meshes, modes, modes)
+
+
+def padded(modes: int) -> int:
+    """Return how many columns a mesh has with those that do nothing: one or three, doubled."""
+    return min(base << max(0, (-(-modes // base) - 1).bit_length()) for base in (1, 3))
 
 
 @constant_in_graphs
-def _layout(modes: int, device: torch.device) -> tuple[Tensor, ...]:
-    """Flat positions of all cells' entries in (column, out, in), and the columns without cells."""
+def _layout(meshes: int, modes: int, real: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    r"""Where cells are in columns of cells, and what they are made of.
 
-    def make() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    With a and b their phases, the entries of a cell are sums of 1,
+    :math:`e^{ia}`, :math:`e^{ib}` and :math:`e^{i(a+b)}`.
+
+    Returns:
+        Flat positions of all cells' entries in (mesh, column, out, in), of `padded` columns; what
+        is there without cells, shape (1, positions); the matrix from real and imaginary parts of
+        the exponentials to those of the entries, shape (6, 8), and the entries' parts of 1.
+    """
+    dtype = np.float64 if real == torch.float64 else np.float32
+
+    def make() -> Iterator[npt.NDArray[Any]]:
+        columns = padded(modes)
         column, upper = cells(modes).T
         out = upper[:, None] + np.array([0, 0, 1, 1])
         into = upper[:, None] + np.array([0, 1, 0, 1])
-        places = (column[:, None] * modes + out) * modes + into
-        return places.reshape(-1), np.tile(np.eye(modes, dtype=np.float32).reshape(-1), modes)
+        ends = np.array([[out, into]] * (meshes - 1) + [[into, out]])  # the last is a transpose
+        behind = np.arange(meshes)[:, None, None] * columns + column[:, None]
+        yield ((behind * modes + ends[:, 0]) * modes + ends[:, 1]).reshape(-1)
+        identity = np.eye(modes, dtype=np.result_type(dtype, np.complex64))
+        yield np.tile(identity.reshape(-1), meshes * columns)[None]
+        # Rows are exp(ia), exp(ib), exp(i(a + b)); the cell is that with b behind its splitters.
+        parts = np.array([[0, 0, 1j, -1], [-1, 1j, 0, 0], [1, 1j, 0, 0]]) / 2
+        real_and_imaginary = np.stack([parts, 1j * parts], 1).reshape(6, 4)
+        yield real_and_imaginary.view(np.float64).astype(dtype)
+        yield (np.array([0, 0, 1j, 1]) / 2).view(np.float64).astype(dtype)
 
-    return on_device(("mesh", modes), make, device)
+    return on_device(("mesh", meshes, modes, dtype), make, device)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from hybridlit.argument_types import checked
 from hybridlit.checks import integer
 from hybridlit.internals.torch import constant_in_graphs
+from hybridlit.photonics.amplitudes import squared
 from hybridlit.photonics.branches import Branches
-from hybridlit.photonics.evolution import squared
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.pure_light import require_amplitudes

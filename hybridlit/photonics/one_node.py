@@ -2,7 +2,7 @@
 
 The arithmetic of such a step is a few percent of it; what it costs is the way through Python and
 torch. This node is the short one, in machine code. Where it is not taken, or a derivative of its
-derivative is wanted, `simulation` does the same, operation by operation, to rounding errors.
+derivative is wanted, `simulation` does the same, in several nodes, to rounding errors.
 """
 
 from __future__ import annotations
@@ -183,10 +183,10 @@ class _Node(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *given, memory = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a derivative of this derivative is wanted
-            return *_differentiably(ctx, given, memory, grad), *_NONE
         if is_vectorized(grad):
             refuse_batches(grad)
+        if torch.is_grad_enabled():  # a derivative of this derivative is wanted
+            return *_differentiably(ctx, given, memory, grad), *_NONE
         found = ctx.step.backward(grad.resolve_neg(), *given, memory, ctx.needs_input_grad)
         return *found, *_NONE
 

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from hybridlit.photonics.circuit.data_phases import LinearMap, hides_terms, tuned, turned_back
+from hybridlit.photonics.circuit.data_phases import (
+    LinearMap,
+    hides_terms,
+    tuned,
+    turned_back,
+    without_turns,
+)
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.circuit.lowering import Lowering, Slots
 from hybridlit.photonics.circuit.matrices import Product, drawn
@@ -169,14 +175,19 @@ class CircuitParameters(nn.Module):
         settings = self._settings
         off = self._off() if off is None else off
         phases = self._turned(angles, off)
-        factors = tuned(encoding, bandwidth, self.tuned_by)
-        data_phases = factors @ rows.to(encoding.dtype).mT
-        half_turns, looks = self._half_turns, can_look_at(data_phases)
+        half_turns = self._half_turns
+        looks = can_look_at(rows) and (bandwidth is None or can_look_at(bandwidth))
         if not looks:
             refuse_onnx()
+        if looks or half_turns is None or rows.is_meta:
+            factors = tuned(encoding, bandwidth, self.tuned_by)
+            data_phases = factors @ rows.to(encoding.dtype).mT
+        else:
+            factors = tuned(half_turns, bandwidth, self.tuned_by)
+            data_phases = without_turns(factors, rows, encoding.dtype)
         try:
-            if half_turns is not None and not data_phases.is_meta:
-                turns = self._turns or not looks or settings is not None
+            if looks and half_turns is not None:
+                turns = self._turns or settings is not None
                 if not turns and self._widest and bandwidth is not None:
                     turns = hides_terms(rows, bandwidth, self._widest)
                 if not turns:

@@ -6,18 +6,16 @@ the whole matrix. All of it is differentiable, on any device and in any order of
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.internals.torch import constant_in_graphs
-from hybridlit.photonics.amplitudes import amplitudes_from_columns
+from hybridlit.photonics.amplitudes import amplitudes_from_columns, squared
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.finite import can_look_at
 from hybridlit.photonics.interferometer import unitaries
 from hybridlit.photonics.kernels.compiled import PHASE_BOUND
 from hybridlit.photonics.outcomes import Outcomes
-from hybridlit.photonics.tables import on_device
+from hybridlit.photonics.tables import of_modes
 
 __all__ = [
     "LargePhasesError",
@@ -42,18 +40,12 @@ def circuit_columns(circuit: Lowered) -> Tensor:
         ValueError: On the CPU, if a phase is not finite.
     """
     meshes, shifts = meshes_and_shifts(circuit)
-    (places,) = _places(circuit.inputs, meshes.device)
-    columns = meshes[..., 0, :, :].index_select(-1, places)[..., None]
-    for layer in range(shifts.shape[-3]):
-        shifted = columns * shifts[..., layer, :, None, :]
-        columns = (meshes[..., layer + 1, :, :] @ shifted.flatten(-2)).view_as(shifted)
+    first, *others = meshes.unbind(-3)
+    columns = of_modes(first, circuit.inputs)[..., None]
+    for mesh, shift in zip(others, shifts.unbind(-3), strict=True):
+        shifted = columns * shift[..., :, None, :]
+        columns = (mesh @ shifted.flatten(-2)).view_as(shifted)
     return columns.movedim((-3, -2), (0, 1))
-
-
-@constant_in_graphs
-def _places(inputs: tuple[int, ...], device: torch.device) -> tuple[Tensor, ...]:
-    """Input modes on a device: a list as an index would be copied there in each step."""
-    return on_device(("inputs", inputs), lambda: [np.array(inputs, dtype=np.int64)], device)
 
 
 def meshes_and_shifts(circuit: Lowered) -> tuple[Tensor, Tensor]:
@@ -76,15 +68,14 @@ def meshes_and_shifts(circuit: Lowered) -> tuple[Tensor, Tensor]:
         raise unusable(interferometers)
     matrices = interferometers.is_complex()
     meshes = interferometers if matrices else unitaries(interferometers)
-    return meshes, torch.polar(torch.ones_like(data_phases), data_phases)
+    return meshes, torch.exp(1j * data_phases)
 
 
 def probabilities_in_torch(circuit: Lowered, outcomes: Outcomes) -> tuple[Tensor, Tensor | None]:
     """Return what `simulation.probabilities` does, by torch operations alone."""
     columns = circuit_columns(circuit)
     result = amplitudes_from_columns(columns.flatten(2), circuit.inputs, outcomes.space.space)
-    weights = (result.real.square() + result.imag.square()).unflatten(0, columns.shape[2:])
-    return outcomes.conditional(weights)
+    return outcomes.conditional(squared(result).unflatten(0, columns.shape[2:]))
 
 
 class LargePhasesError(ValueError):

@@ -17,11 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.amplitudes import amplitudes_from_columns, occupied_modes
+from hybridlit.photonics.amplitudes import amplitudes_from_columns, occupied_modes, squared
 from hybridlit.photonics.circuit.angles import Data
 from hybridlit.photonics.circuit.circuit import Circuit
 from hybridlit.photonics.circuit.components import MatrixStep
-from hybridlit.photonics.evolution import squared
 from hybridlit.photonics.noise.simulation import shown_of_columns
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """A lowered circuit -> probabilities: the one seam behind which kernels are.
 
-On the CPU the compiled kernel does all of it as one node with a hand-written gradient; on other
-devices, for second derivatives and for those of forward mode, torch operations do the same.
+On the CPU the compiled kernel does all of it as one node with a hand-written gradient, which
+`curvature` differentiates further; on other devices and in forward mode torch operations do the
+same.
 """
 
 from __future__ import annotations

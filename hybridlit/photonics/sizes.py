@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.interferometer import padded
 from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
 from hybridlit.photonics.kernels.compiled import KEEP_BYTES
 from hybridlit.photonics.kernels.reference import CHUNK
@@ -126,15 +127,15 @@ def _peak_in_torch(
     kept = columns * (of_photons + 3 * phases)  # for the backward pass through the circuit
     meshes = 6 * circuits * (columns + 1) * modes**2 * item
     if meshes_in_torch:  # all columns of cells, and products of pairs of them
-        meshes = 4 * circuits * (columns + 1) * modes**3 * item
+        meshes = 4 * circuits * (columns + 1) * padded(modes) * modes**2 * item
     at_a_time = min(modes, max(1, CHUNK // max(1, lower * batch)))
-    terms = 2 * item * at_a_time * lower * batch
+    terms = 2 * item * at_a_time * lower * batch if photons > 1 else 0
     states = 2 * item * batch * (states_up_to(space, photons - 1) + lower)
     moments = [
-        # the gradients of the squares of real and imaginary parts
+        # the gradients of the squares
         (10 if space.unbunched else 9) * outcomes + kept + of_photons,
-        # the recursion read downwards, with two products at a time
-        4 * outcomes + states + 2 * terms + kept + 2 * of_photons + 4 * phases,
+        # the recursion read downwards from a conjugate, with two products at a time
+        6 * outcomes + states + 2 * terms + kept + 2 * of_photons + 4 * phases,
         # through the phases, with some products of each
         2 * outcomes + kept + 4 * of_photons + 8 * phases,
         # through the interferometers
@@ -154,9 +155,9 @@ def table_bytes(space: FockSpace) -> int:
 def transition_bytes(space: FockSpace, item: int) -> int:
     """Return the bytes of the tables of the recursion in torch operations, which layers share.
 
-    A target and a weight, of `item` bytes, for each mode and each state of fewer photons.
+    A target and a weight, of `item` bytes, for each mode and each state of fewer photons, but none.
     """
-    return space.modes * states_up_to(space, space.photons - 1) * (8 + item)
+    return space.modes * max(0, states_up_to(space, space.photons - 1) - 1) * (8 + item)
 
 
 def kept_bytes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hybridlit.internals.torch import constant_in_graphs, is_transformed
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.tracing import unrecorded
 
-__all__ = ["occupations", "on_device"]
+__all__ = ["occupations", "of_modes", "on_device"]
 
 _MOST = 256
 _kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
@@ -59,3 +59,23 @@ def occupations(
         yield FockSpace(modes, photons, space).states.astype(dtype)
 
     return on_device(("occupations", modes, photons, space, dtype), make, device)
+
+
+def of_modes(columns: Tensor, modes: Sequence[int]) -> Tensor:
+    """Return columns of matrices by their number: a list as an index would be copied in each step.
+
+    Args:
+        columns: Shape (..., columns).
+        modes: Which, in any order.
+
+    Returns:
+        Shape (..., modes).
+    """
+    if tuple(modes) == tuple(range(columns.shape[-1])):
+        return columns
+    return columns.index_select(-1, _places(tuple(modes), columns.device)[0])
+
+
+@constant_in_graphs
+def _places(modes: tuple[int, ...], device: torch.device) -> tuple[Tensor, ...]:
+    return on_device(("modes", modes), lambda: [np.array(modes, dtype=np.int64)], device)

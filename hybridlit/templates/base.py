@@ -16,6 +16,7 @@ from hybridlit.templates.class_weights import BALANCED, CLASS_WEIGHTS_KEY, Balan
 from hybridlit.templates.cost import ModelCost, cost_of
 from hybridlit.templates.foreign_names import name_of
 from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
+from hybridlit.templates.light_hooks import LightHooks, profile_nothing
 from hybridlit.templates.metrics import check_metrics
 from hybridlit.templates.normalizers import fit_normalizers
 from hybridlit.templates.predictions.calibration import CALIBRATION_KEY, Calibration
@@ -42,7 +43,7 @@ CLASS_KEY = "hybridlit_class"
 """Key of a checkpoint: the class of the model, with its module."""
 
 
-class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameters):
+class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameters, LightHooks):
     """Base class of the templates: everything about training except the network.
 
     A subclass builds its network in `__init__`, after `super().__init__()`, and defines `forward`
@@ -194,6 +195,7 @@ class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameter
     def setup(self, stage: str) -> None:
         """Refuse strategies that shard parameters; several processes evaluate each row once."""
         prepare_processes(self.trainer)
+        profile_nothing(self.trainer)
 
     def on_fit_start(self) -> None:
         """Take over what the data were prepared by, if they fit; fit the `NormalizationLayer`s."""

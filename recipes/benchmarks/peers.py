@@ -98,38 +98,47 @@ class MerLin(Peer):
 
     def build(self, task: Task) -> Simulation:
         """See :class:`Peer`."""
-        import merlin
-        import perceval as pcvl
-
         layer = task.layer
-        modes, space = layer.fock_space.modes, layer.fock_space.space.name
-        circuit = pcvl.Circuit(modes)
-        for kind, mode, index in elements(modes):
-            if kind == "splitter":
-                circuit.add(mode, pcvl.BS())
-            else:
-                name = f"phi{index}" if kind == "phase" else f"x{index}"
-                circuit.add(mode, pcvl.PS(pcvl.P(name)))
-        strategy = merlin.MeasurementStrategy.probs(merlin.ComputationSpace[space])
-        peer = merlin.QuantumLayer(
-            input_size=modes - 1,
-            circuit=circuit,
-            trainable_parameters=["phi"],
-            input_parameters=["x"],
-            input_state=list(layer.input_state),
-            measurement_strategy=strategy,
-            dtype=torch.float32,
-        )
-        # MerLin orders its parameters as the circuit does.
-        names = [p.name for p in circuit.get_parameters() if p.name.startswith("phi")]
-        order = [int(name.removeprefix("phi")) for name in names]
+        peer, order = merlin_layer(layer)
         (phases,) = peer.parameters()
-        with torch.no_grad():
-            phases.copy_(layer.phases.flatten()[order])
         states = np.array([tuple(key) for key in peer.output_keys])
         weights = task.weights[layer.fock_space.rank(states)]
         # MerLin takes phases in radians, hybridlit features in units of pi.
         return _in_torch(lambda x: peer(math.pi * x), [phases], task.x, weights, states, order)
+
+
+def merlin_layer(layer: Any) -> tuple[Any, list[int]]:
+    """Return MerLin's layer of the circuit and phases of ours, and where ours has its phases.
+
+    Its features are in radians, its outputs all probabilities in the order of its `output_keys`.
+    """
+    import merlin
+    import perceval as pcvl
+
+    modes, space = layer.fock_space.modes, layer.fock_space.space.name
+    circuit = pcvl.Circuit(modes)
+    for kind, mode, index in elements(modes):
+        if kind == "splitter":
+            circuit.add(mode, pcvl.BS())
+        else:
+            name = f"phi{index}" if kind == "phase" else f"x{index}"
+            circuit.add(mode, pcvl.PS(pcvl.P(name)))
+    peer = merlin.QuantumLayer(
+        input_size=modes - 1,
+        circuit=circuit,
+        trainable_parameters=["phi"],
+        input_parameters=["x"],
+        input_state=list(layer.input_state),
+        measurement_strategy=merlin.MeasurementStrategy.probs(merlin.ComputationSpace[space]),
+        dtype=torch.float32,
+    )
+    # MerLin orders its parameters as the circuit does.
+    names = [p.name for p in circuit.get_parameters() if p.name.startswith("phi")]
+    order = [int(name.removeprefix("phi")) for name in names]
+    (phases,) = peer.parameters()
+    with torch.no_grad():
+        phases.copy_(layer.phases.flatten()[order])
+    return peer, order
 
 
 class Perceval(Peer):

@@ -35,6 +35,8 @@ def main(folder: Path = HERE / "results", readme: Path = HERE / "README.md") -> 
         "layer_grid": layer_grid,
         "layer_step": layer_step,
         "threads": threads,
+        "training": training,
+        "device": device,
         "scaling": scaling,
         "roofline": roofline,
         "claims": claims,
@@ -165,6 +167,35 @@ def threads(folder: Path) -> str:
         return "Not measured.\n"
     table = table_of_threads(result["points"])
     return f"`{result['command']}`\\\n{_circumstances(result)}\n\n{table}"
+
+
+def training(folder: Path) -> str:
+    """Return the table of epochs of recipes as Markdown."""
+    result = _load(folder / "training.json")
+    if result is None:
+        return "Not measured.\n"
+    arms = list(dict.fromkeys(arm for taken in result["recipes"].values() for arm in taken))
+    lines = ["recipe | " + " | ".join(f"{arm}, ms" for arm in arms), "---" + " | ---" * len(arms)]
+    for recipe, taken in result["recipes"].items():
+        cells = [rounded(1e3 * taken[arm]) if arm in taken else "" for arm in arms]
+        lines.append(" | ".join([recipe, *cells]))
+    table = "".join(f"| {line} |\n" for line in lines)
+    return f"`{result['command']}`\\\n{_circumstances(result)}\n\n{table}"
+
+
+def device(folder: Path) -> str:
+    """Return the table of an accelerator beside a core as Markdown."""
+    result = _load(folder / "device.json")
+    if result is None:
+        return "Not measured.\n"
+    heads = ["core", "device", "device_graph"]
+    lines = ["modes, photons, batch | " + " | ".join(f"{head} ms" for head in heads)]
+    lines.append("---" + " | ---" * len(heads))
+    for row in result["rows"]:
+        cells = [rounded(row[f"{head}_ms"]) if f"{head}_ms" in row else "" for head in heads]
+        lines.append(" | ".join([_size(row), *cells]))
+    table = "".join(f"| {line} |\n" for line in lines)
+    return f"`{result['command']}`, {result['device']}\\\n{_circumstances(result)}\n\n{table}"
 
 
 def states(folder: Path) -> str:

@@ -365,6 +365,7 @@ def test_what_goes_around_the_photonic_layers_is_trained_at_both_rates():
     assert arm.verdict != "helps"
 
 
+@pytest.mark.slow
 def test_a_rate_at_which_a_training_diverges_is_no_candidate():
     data = make_data()
     rates = dict(classical_lr=0.01, quantum_lr=1e29)
@@ -410,6 +411,7 @@ def test_stand_ins_are_trained_once_where_there_is_nothing_to_choose(trained_as)
     assert "Without validations to choose" in found.conclusion
 
 
+@pytest.mark.slow
 def test_the_epoch_of_the_best_validation_is_told():
     """At a small rate, the validation loss falls to the end."""
     data = make_data(rows=200)
@@ -454,6 +456,7 @@ def test_the_arms_of_every_template(cls):
     )
 
 
+@pytest.mark.slow
 def test_a_layer_of_another_library():
     found = study(make(Foreign), make_data())
     assert [arm.name for arm in found.retrained] == [
@@ -488,6 +491,7 @@ def test_seeds_may_have_splits_of_their_own():
     assert not one.splits_vary and "not other training rows" in one.conclusion
 
 
+@pytest.mark.slow
 def test_intervals_over_splits_are_corrected_for_shared_rows():
     from hybridlit.analysis.statistics import interval
 
@@ -825,6 +829,7 @@ def test_a_figure_without_matplotlib(found, monkeypatch):
         found.figure()
 
 
+@pytest.mark.slow
 def test_lightning_is_quiet_and_the_bar_counts(capsys, caplog):
     with caplog.at_level(logging.INFO):
         study(make(SequentialHybrid), make_data(), retrained=["linear"], progress=True)
@@ -833,6 +838,7 @@ def test_lightning_is_quiet_and_the_bar_counts(capsys, caplog):
     assert not captured.out and "8/8" in captured.err
 
 
+@pytest.mark.slow
 def test_epochs_of_the_attached_trainer_are_the_default():
     model, data = make(SequentialHybrid), make_data()
     quiet(max_epochs=2).fit(model, data)

@@ -186,6 +186,7 @@ def test_a_diverged_model_has_no_temperature(trained):
     assert model.calibration is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
 def test_a_model_in_another_precision_than_its_data(make_trainer, precision):
     data = problem()
@@ -263,6 +264,7 @@ def test_intervals_are_in_units_and_doubts_of_values_come_from_paths(trained):
         assert risks[-1] == pytest.approx(1 - float(whole), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_several_labels_a_row_have_a_set_each(trained):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(400, 3))

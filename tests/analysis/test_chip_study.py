@@ -91,6 +91,7 @@ def test_offsets_are_compared_without_what_no_light_tells(mesh):
     assert np.allclose(found.learned - found.reference, expected.detach(), atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

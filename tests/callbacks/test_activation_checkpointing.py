@@ -15,7 +15,7 @@ from hybridlit.blocks import GradientScaledQuantumLayer, ModuleStack
 from hybridlit.callbacks import activation_checkpointing
 from hybridlit.callbacks.mixed_precision import MixedPrecision as Precision
 from hybridlit.components import mark_photonic
-from hybridlit.photonics import Experiment, QuantumLayer
+from hybridlit.photonics import Experiment, PhotonicCircuit, QuantumLayer
 from hybridlit.templates import (
     ParallelBankHybrid,
     ParallelHybrid,
@@ -38,18 +38,18 @@ class Runs(Callback):
 
     def on_train_start(self, trainer, pl_module):
         for name, module in pl_module.named_modules():
-            if hasattr(module, "_probabilities"):
+            if isinstance(module, PhotonicCircuit):
                 self._count(name, module)
 
     def _count(self, name, module):
-        simulate = module._probabilities
+        simulate = module._outputs
         self.counts[name] = 0
 
-        def counted(*rows):
+        def counted(*rows, **state):
             self.counts[name] += 1
-            return simulate(*rows)
+            return simulate(*rows, **state)
 
-        module._probabilities = counted
+        module._outputs = counted
 
 
 class Logged(Callback):

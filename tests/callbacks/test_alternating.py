@@ -86,7 +86,8 @@ def test_a_phase_leaves_the_other_component_bit_for_bit(options, data, make_mode
 def test_it_is_the_loop_of_the_guide(batches, make_model, make_trainer):
     """The guide has an Adam for each component and counts batches, here optimizer steps."""
     torch.manual_seed(3)
-    model = make_model(classical_lr=0.02, quantum_lr=0.05, dropout=0.0)
+    adam = {"class_path": "torch.optim.Adam", "init_args": {"fused": False}}  # as in the guide
+    model = make_model(classical_lr=0.02, quantum_lr=0.05, dropout=0.0, optimizer=adam)
     twin = make_model(dropout=0.0)
     twin.load_state_dict(model.state_dict())
     make_trainer([AlternatingTraining()], max_epochs=4).fit(model, batches)

@@ -60,6 +60,7 @@ def test_the_first_and_last_validation_and_a_test_are_shown(shown, make_model):
     assert len(np.unique(np.asarray(picture).reshape(-1, 3), axis=0)) > 20
 
 
+@pytest.mark.slow
 def test_every_n_epochs_are_shown_and_the_last(shown, make_model):
     images, rows = shown(make_model(), EvaluationPictures(every_n_epochs=2), max_epochs=4)
     assert [image.step // 4 for image in images["Score/roc_val"]] == [0, 2, 3]
@@ -84,6 +85,7 @@ def test_values_are_in_the_units_of_the_data(shown, make_model, generator):
     assert predictions.mean() == pytest.approx(1000, abs=200)
 
 
+@pytest.mark.slow
 def test_of_many_rows_the_first_are_shown_and_it_is_said(shown, make_model, data):
     images, ((_, targets, what),) = shown(make_model(), EvaluationPictures(1, max_rows=7))
     assert what == "of 12 validation rows, epoch 0"

@@ -96,6 +96,7 @@ def test_stages_begin_with_the_first_after_a_finder(run):
     assert seen.trained == [(0, {"classical"}), (1, {"photonic"}), (2, {"classical", "photonic"})]
 
 
+@pytest.mark.slow
 def test_worker_processes_after_a_finder(run):
     found, _, network = run("found", rate_finder(), data=problem(workers=1))
     plain, _, _ = run("plain", classical_lr=network.hparams["classical_lr"])
@@ -140,8 +141,15 @@ class SaveIn(Callback):
 
 
 @pytest.mark.parametrize("hook", ["on_fit_start", "on_sanity_check_end", "on_train_start"])
-@pytest.mark.parametrize("model", [dict(stages=STAGES), dict(schedule="cosine"), dict()])
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("model", "workers"),
+    [
+        (dict(stages=STAGES), 0),
+        pytest.param(dict(schedule="cosine"), 0, marks=pytest.mark.slow),
+        pytest.param(dict(schedule="cosine"), 1, marks=pytest.mark.slow),
+        pytest.param(dict(stages=STAGES), 1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_checkpoint_of_before_the_first_step_is_a_beginning(hook, model, workers, run, tmp_path):
     path = tmp_path / "start" / "a.pt"
     path.parent.mkdir()

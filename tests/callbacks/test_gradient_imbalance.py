@@ -316,11 +316,11 @@ def test_a_scaled_layer_is_diagnosed(factor, smaller, data, make_model, make_tra
             return GradientScaledQuantumLayer(super().build_quantum(), factor)
 
     right = 0
-    for seed in range(10):
+    for seed in range(4):
         torch.manual_seed(seed)
         _, monitor = watch(make_model(Scaled, output_mapping_strategy="none"), data, make_trainer)
         right += monitor.imbalance == smaller
-    assert right >= 9
+    assert right >= 3
 
 
 def test_the_warning_says_what_to_do(data, make_model, make_trainer):
@@ -637,6 +637,7 @@ def test_a_resumed_run_goes_on_exactly(last, action, tmp_path, batches, make_mod
     torch.load(path, weights_only=True)
 
 
+@pytest.mark.slow
 def test_another_fit_begins_anew(data, make_model, make_trainer):
     monitor = GradientImbalanceMonitor(every_n_steps=2)
     watch(scaled(make_model(), "photonic", 1e-3), data, make_trainer, monitor)
@@ -708,7 +709,7 @@ def test_bad_arguments_are_refused(arguments, error, message):
 def test_the_recipe_of_the_digits(component, factor, smaller, make_trainer):
     """The model of recipes/digits_sequential.yaml with default settings of the monitor."""
     right = 0
-    for seed in range(10):
+    for seed in range(5):
         torch.manual_seed(seed)
         model = SequentialHybrid(
             input_dim=64,
@@ -732,7 +733,7 @@ def test_the_recipe_of_the_digits(component, factor, smaller, make_trainer):
                 scaled(model, component, factor), data
             )
         right += monitor.imbalance == smaller and len(messages) == (smaller is not None)
-    assert right == 10 if smaller is None else right >= 9
+    assert right == 5 if smaller is None else right >= 4
 
 
 @pytest.mark.slow

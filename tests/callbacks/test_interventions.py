@@ -262,6 +262,7 @@ def test_overfitting_that_a_copy_does_not_show_names_nobody(make_trainer):
         make_trainer([detector], max_epochs=20).fit(Wide(), memorizing())
 
 
+@pytest.mark.slow
 def test_copies_that_die_by_chance_are_trained_again_in_another_order(make_trainer, monkeypatch):
     """And the model goes on from a copy of the order that did show something."""
     train = TrainedCopy.train

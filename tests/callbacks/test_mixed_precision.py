@@ -82,7 +82,7 @@ def test_every_precision_trains_and_is_measured(
     assert drift < (1e-14 if double else 3e-6)
     smallest, largest = {
         "32-true": (1e-9, 1e-5),
-        "64-true": (0.0, 0.0),
+        "64-true": (0.0, 1e-14),
         "bf16-mixed": (1e-4, 5e-2),
         "16-mixed": (1e-5, 5e-3),
         "bf16-true": (1e-4, 5e-2),
@@ -258,6 +258,7 @@ def test_circuits_made_too_late_must_be_cast_by_their_maker(data, make_model, ma
     make_trainer([MixedPrecision("float64")]).fit(model, data)
 
 
+@pytest.mark.slow
 def test_a_core_without_circuits_is_told(data, make_model, make_trainer):
     with pytest.warns(UserWarning, match="core='float64' changes nothing: the model has no"):
         make_trainer([MixedPrecision("float64")]).fit(make_model(quantum="mlp"), data)
@@ -347,6 +348,9 @@ class Leaky(SequentialHybrid):
             def _probabilities(inner, *rows):
                 probabilities, kept = simulate(inner, *rows)
                 return probabilities * (1 - inner.loss), kept
+
+            def _in_one_node(inner, rows):
+                return None  # whose probabilities are its own
 
         layer.__class__ = Losing
         layer.register_buffer("loss", torch.zeros(()), persistent=False)

@@ -176,7 +176,9 @@ def test_the_epochs_that_are_chosen(arguments, epochs):
     [
         (PhotonicInspector(), {"max_epochs": 5}, [3, 19]),
         (PhotonicInspector(every_n_epochs=3), {"max_epochs": 5}, [3, 15, 19]),
-        (PhotonicInspector(epochs=[1, 2]), {"max_epochs": 5}, [7, 11]),
+        pytest.param(
+            PhotonicInspector(epochs=[1, 2]), {"max_epochs": 5}, [7, 11], marks=pytest.mark.slow
+        ),
         (PhotonicInspector(), {"max_epochs": -1, "max_steps": 10}, [3, 9]),
     ],
 )

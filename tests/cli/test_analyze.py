@@ -61,6 +61,7 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     out = tmp_path / "report.md"
     flags = ["--retrain=false", f"--out={out}", "--batches=2", "--noise={transmittance: 0.3}"]
@@ -80,6 +81,7 @@ def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     assert "| helps |" not in text and "| SVC |" in text and "| constant answer |" in text
 
 
+@pytest.mark.slow
 def test_a_report_says_with_what_it_was_made(trained, tmp_path, capsys):
     out = tmp_path / "a report.md"
     flags = ["--retrain=false", "--batches=2", "--margin=0.02", "--baselines=false"]

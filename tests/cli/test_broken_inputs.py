@@ -540,7 +540,35 @@ def refused(arguments, words, capfd):
     return lines[0]
 
 
-@pytest.mark.parametrize("name", TABLES)
+OFTEN_TRIED = [
+    "a_wrong_target",
+    "text_in_numbers",
+    "a_missing_target",
+    "one_row",
+    "columns_of_the_same_name",
+    "a_suffix_that_nobody_knows",
+    "a_link_to_nowhere",
+    "a_truncated_parquet",
+    "arrays_without_the_target",
+    "weights_that_are_none",
+    "splits_of_unknown_words",
+    "one_group_for_all_rows",
+    "a_value_that_does_not_vary",
+    "a_task_for_two_classes_and_three_of_them",
+    "an_argument_of_another_name",
+    "an_argument_of_a_wrong_type",
+    "a_model_that_cannot_be",
+    "a_class_that_is_not_there",
+    "images_of_several_sizes",
+    "a_folder_where_a_table_is_wanted",
+]
+"""Those that `fit` refuses in places of their own; a refusal takes half a second."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in OFTEN_TRIED)) for name in TABLES],
+)
 def test_a_broken_table_is_refused_by_fit(name, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     words = TABLES[name]()

@@ -189,6 +189,7 @@ def test_several_checkpoints_are_an_ensemble(place, capsys):
     assert "of one task and the same targets" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_data_of_another_split_are_no_held_out_rows(place, capsys):
     path = last(place, "two")
     settings = path.parent.parent / "config.yaml"

@@ -20,6 +20,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_recipes_against_their_twins(place, capfd):
     main(["compare", IRIS, WINE, "--seeds=2", "--epochs=1", "--out=found"])
     shown = capfd.readouterr()

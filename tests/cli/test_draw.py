@@ -90,7 +90,13 @@ def test_a_recipe_is_drawn_on_the_terminal(recipe, capsys):
     assert "4 modes, 2 photons" in out and "4 outputs" in out
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] * (index % 4 != 0))
+        for index, path in enumerate(RECIPES)
+    ],
+)
 def test_all_recipes_can_be_drawn(path, place, monkeypatch, capsys):
     write_digits(path, place, monkeypatch)
     main(["draw", "--config", str(path)])

@@ -16,6 +16,7 @@ def path(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["option", "recipe"])
 def test_the_run_is_there_for_every_verb(path, capsys, scalars, where):
     if where == "recipe":

@@ -205,6 +205,7 @@ def test_a_run_that_fails_early_leaves_nothing(options, place, capsys):
     assert {path.name for path in place.iterdir()} == {"flowers.yaml"}
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_later_leaves_what_it_has(place, capsys):
     with pytest.raises(SystemExit, match="too late"):
         fit(f"--trainer.callbacks={__name__}.Late")

@@ -47,6 +47,7 @@ def test_the_separator_is_the_one_that_all_lines_share(write):
     assert read_table(write("alone\n1\n2\n")).columns.tolist() == ["alone"]
 
 
+@pytest.mark.slow
 def test_more_columns_than_fit_a_screen(write):
     names = [f"a long name of column {number}" for number in range(8000)]
     frame = read_table(write(",".join(names) + "\n" + ",".join("1" * 8000) + "\n"))

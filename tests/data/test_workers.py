@@ -47,7 +47,7 @@ def test_workers_end_if_their_parent_says_so(kind):
     time.sleep(0.2)
     assert [int(next(batches)) for _ in range(20)] == [worker] * 20
     os.kill(worker, signal.SIGTERM)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert multiprocessing.active_children() == []
@@ -72,7 +72,10 @@ class Slow(Callback):
     def on_after_backward(self, trainer, pl_module):
         if trainer.global_step == 3:
             Path(sys.argv[1], "begun").touch()
-            time.sleep(2)  # the signal comes in the midst of a step
+            end = time.monotonic() + 300
+            # the signal comes in the midst of a step
+            while not Path(sys.argv[1], "sent").exists() and time.monotonic() < end:
+                time.sleep(0.05)
 
 x = torch.randn(600, 5)
 trainer = Trainer(
@@ -92,11 +95,12 @@ def test_sigterm_to_all_processes_lets_the_step_be_finished(tmp_path):
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     process = subprocess.Popen(command, start_new_session=True, **pipes)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         terminate(-process.pid)
-        out, err = process.communicate(timeout=60)
+        (tmp_path / "sent").touch()
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
     assert "DataLoader worker" not in err and "Traceback" not in err, err

@@ -231,15 +231,12 @@ def named(folder):
     return MultiModalDataModule(arrays, target="y"), new, sizes
 
 
-@pytest.mark.parametrize(
-    "kinds",
-    [[table], pytest.param([images, columns, sequences, named], marks=pytest.mark.slow)],
-)
-def test_examples_run_as_they_stand(kinds, tmp_path):
+@pytest.mark.slow
+def test_examples_run_as_they_stand(tmp_path):
     """What a stranger does with a table, an image or sequences of his own."""
     torch.manual_seed(0)
     code, wanted = "import os\n", {}
-    for make in kinds:
+    for make in (table, images, columns, sequences, named):
         folder = tmp_path / make.__name__
         folder.mkdir()
         data, new, sizes = make(folder)

@@ -56,6 +56,7 @@ def test_rounds_of_one_plain_step_are_training_in_one_place(template):
     assert all((together.shared[name] - first[name]).abs().max() > least for name in phases)
 
 
+@pytest.mark.slow
 def test_the_same_settings_give_the_same_weights_and_leave_the_generators_alone():
     torch.manual_seed(3)
     before = torch.get_rng_state()
@@ -102,6 +103,7 @@ def test_a_client_that_dies_mid_round_is_done_without(monkeypatch):
     assert all(torch.allclose(found.shared[n], wanted[n], atol=1e-6) for n in wanted)
 
 
+@pytest.mark.slow
 def test_who_is_too_late_or_sends_no_numbers_is_done_without(monkeypatch):
     clock = iter(range(0, 10_000, 100))
     monkeypatch.setattr("hybridlit.federated.grid.time.monotonic", lambda: 0.0)
@@ -169,6 +171,7 @@ def test_fedprox_adds_its_gradient_and_nothing_at_first():
     assert torch.equal(trained(1, names)[1][names[0]], one[names[0]])
 
 
+@pytest.mark.slow
 def test_the_factor_of_fedprox_reaches_the_clients():
     short = recipe(federated={"rounds": 1, "clients": 2, "shares": None})
     free = run(short)
@@ -216,6 +219,7 @@ def test_classical_parts_never_leave_a_client(monkeypatch, tmp_path):
     assert set(warm_start(other, tmp_path / "shared.pt")) == photonic
 
 
+@pytest.mark.slow
 def test_clients_have_circuits_of_their_own_where_photons_stay_local(monkeypatch, tmp_path):
     wire = Wire(monkeypatch)
     changes = {

@@ -1,5 +1,6 @@
 """Clients whose photons are under noise of their own."""
 
+import pytest
 import torch
 from small_federations import recipe, run
 
@@ -9,6 +10,7 @@ from hybridlit.federated import client as client_module
 from hybridlit.photonics import Noise
 
 
+@pytest.mark.slow
 def test_each_client_trains_and_is_scored_under_its_own_noise(monkeypatch):
     seen = []
     fit, scored = client_module.fit_to_the_best, client_module.scores
@@ -46,6 +48,7 @@ def test_noise_of_a_client_changes_what_it_sends():
     )
 
 
+@pytest.mark.slow
 def test_what_a_noisy_client_keeps_is_a_model_of_the_recipe(tmp_path):
     federated = {"rounds": 1, "clients": 2, "shares": [2, 1], "local": "photonic"}
     run(recipe(federated={**federated, "noise": {0: "ascella"}}), folder=tmp_path)

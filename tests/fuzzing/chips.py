@@ -41,13 +41,14 @@ OWN = {
     "find_lr": real(1e-3, 0.5, (0.0, -1.0)),
     "starts": whole(1, 4, least=1),
 }
+_OF_TWO = [name for name, what in MEASURED.items() if what.lights == 2]
 
 
 def chip_twin(rng: Random) -> Case:
     """A twin with numbers of its own: light of a batch, the loss of some of it, its state dict."""
     given, wrong = drawn(rng, OWN, ("modes",), 0.2, 0.4)
     modes = int(given["modes"]) if wrong != "modes" else 2
-    lights = 2 if given.get("measured") == "coincidences" else 1
+    lights = 2 if given.get("measured") in _OF_TWO else 1
     rows = rng.randint(1, 4)
     order = torch.rand(rows, modes).argsort(1)
     light = (order < lights).float() * rng.uniform(0.5, 2.0)

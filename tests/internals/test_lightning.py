@@ -152,6 +152,21 @@ def test_what_an_epoch_has_logged_before(tmp_path):
     assert not internals.has_logged(Model(), "loss")
 
 
+def test_the_hook_under_way_is_noted_as_an_attribute(tmp_path):
+    class Noting(Model):
+        def __setattr__(self, name, value):
+            noted.append((name, value))
+            super().__setattr__(name, value)
+
+        def on_train_batch_end(self, *_):
+            seen.append(getattr(self, internals.HOOK_NAME))
+
+    noted, seen = [], []
+    fit(tmp_path, model=Noting(), max_epochs=1)
+    assert seen == ["on_train_batch_end"] * 4
+    assert noted.count((internals.HOOK_NAME, "training_step")) == 4
+
+
 def test_log_now_reaches_loggers_at_once(tmp_path):
     rows = []
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from permanents import all_states, modes_of, permanent
 from torch.func import functional_call, jacrev
 
 import hybridlit as ML
@@ -66,11 +67,12 @@ def rows(layer, count=7, lights=1):
         (mesh("triangular"), "coincidences"),
         (tied(), "intensities"),
         (tied(), "coincidences"),
+        (tied(), "full_counts"),
     ],
 )
 def test_the_jacobian_is_that_of_autograd(circuit, measured):
     layer = imperfect(circuit, measured)
-    phases, light = rows(layer, lights=1 + (measured == "coincidences"))
+    phases, light = rows(layer, lights=1 + (measured != "intensities"))
 
     def seen(parameters, phases):
         return functional_call(layer, parameters, (torch.cat([phases, light], 1),))
@@ -83,6 +85,25 @@ def test_the_jacobian_is_that_of_autograd(circuit, measured):
     torch.testing.assert_close(found.turned, expected, rtol=0, atol=1e-13)
     expected = torch.cat([own[name].reshape(*found.measured.shape, -1) for name in OWN], -1)
     torch.testing.assert_close(found.own, expected, rtol=0, atol=1e-13)
+
+
+def test_full_counts_are_those_of_permanents():
+    """In the order of Fock states; of photons that interfere in 0.9 of the cases, or not at all."""
+    layer = imperfect(mesh(), "full_counts")
+    phases, light = rows(layer, lights=2)
+    kept = layer.leaving().detach()[:, None]
+    through = layer.matrices(phases).detach()
+    found = layer(torch.cat([phases, light], 1)).detach().numpy()
+    for row, matrix in enumerate(through):
+        places, entering = layer.entering(light[row : row + 1])
+        scaled = (kept * matrix)[:, places[0]] * entering.detach()
+        for number, state in enumerate(all_states(layer.modes, 2)):
+            sub = scaled[modes_of(state)].numpy()
+            norm = math.prod(math.factorial(photons) for photons in state)
+            alike, apart = abs(permanent(sub)) ** 2, permanent(abs(sub) ** 2)
+            expected = (0.9 * alike + 0.1 * apart) / norm
+            assert found[row, number] == pytest.approx(expected, rel=1e-12)
+    assert number + 1 == layer.output_size == found.shape[1]
 
 
 @pytest.mark.parametrize("measured", ["intensities", "coincidences"])

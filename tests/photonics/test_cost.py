@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -32,43 +33,78 @@ from hybridlit.photonics.kernels.choice import kernel_for
 from hybridlit.photonics.speed import assume_speed
 
 MEASURE = """
-import ctypes
+import ctypes, json, os, sys, traceback
 PR_SET_THP_DISABLE = 41  # huge pages would count as resident where a few bytes are in use
 ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 import torch
 from pathlib import Path
 from hybridlit.photonics import Experiment, QuantumLayer, use_kernel
 
-torch.set_num_threads({threads})
-def step(modes, photons, batch, space, circuit="series"):
+def step(kernel, modes, photons, batch, space, dtype, circuit="series"):
     experiment = Experiment(circuit, modes, photons, computation_space=space)
-    with use_kernel("{kernel}"):
+    with use_kernel(kernel):
         layer = QuantumLayer(modes - 1, experiment=experiment, output_mapping_strategy="none")
-        layer = layer.to({dtype})
-        x = torch.rand(batch, modes - 1, dtype={dtype})
-        layer(x).backward(torch.ones(batch, layer.output_size, dtype={dtype}))
+        layer = layer.to(dtype)
+        x = torch.rand(batch, modes - 1, dtype=dtype)
+        layer(x).backward(torch.ones(batch, layer.output_size, dtype=dtype))
 
-# what is loaded, or compiled, once
-step(4, 2, 8, "fock"), step(4, 2, 8, "unbunched"), step(8, 2, 8, "fock")
-if "{kernel}" == "auto":
-    step(130, 1, 1, "fock")  # more modes than the compiled kernel serves
+def small_steps(kernel, dtype):
+    step(kernel, 4, 2, 8, "fock", dtype)
+    step(kernel, 4, 2, 8, "unbunched", dtype)
+    step(kernel, 8, 2, 8, "fock", dtype)
+    if kernel == "auto":
+        step(kernel, 130, 1, 1, "fock", dtype)  # more modes than the compiled kernel serves
+
 def resident(what):
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(what)))
 
-ctypes.CDLL(None).malloc_trim(0)  # what is free already would not show as growth
-Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
-before = resident("VmRSS")
-step({modes}, {photons}, {batch}, "{space}", "{circuit}")
-print(resident("VmHWM") - before)
+def measured(kernel, modes, photons, batch, space, dtype, circuit):
+    dtype = getattr(torch, dtype)
+    torch.set_num_threads(2)
+    small_steps(kernel, dtype)  # what is loaded, or compiled, once
+    ctypes.CDLL(None).malloc_trim(0)  # what is free already would not show as growth
+    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
+    before = resident("VmRSS")
+    step(kernel, modes, photons, batch, space, dtype, circuit)
+    return resident("VmHWM") - before
+
+torch.set_num_threads(1)  # one with more must not be forked
+small_steps("auto", torch.float32)
+for line in sys.stdin:
+    if os.fork() == 0:
+        try:
+            print(measured(*json.loads(line)), flush=True)
+        except BaseException:
+            print(traceback.format_exc().splitlines()[-1], flush=True)
+        os._exit(0)
+    os.wait()
 """
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Measures a step in a fork of a process that has imported what it takes: each is fresh."""
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # freed memory goes at once
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen([sys.executable, "-c", MEASURE], env=environment, **pipes) as process:
+
+        def measure(*case):
+            process.stdin.write(json.dumps(case) + "\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield measure
+        process.stdin.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     "kernel,modes,photons,batch,space,dtype,circuit",
     [
-        ("compiled", 12, 6, 512, "fock", torch.float32, "series"),
+        pytest.param(
+            "compiled", 12, 6, 512, "fock", torch.float32, "series", marks=pytest.mark.slow
+        ),
         ("compiled", 16, 8, 64, "fock", torch.float32, "series"),
         pytest.param(
             "compiled", 16, 8, 512, "unbunched", torch.float64, "series", marks=pytest.mark.slow
@@ -76,7 +112,9 @@ print(resident("VmHWM") - before)
         pytest.param(
             "compiled", 20, 10, 64, "unbunched", torch.float32, "series", marks=pytest.mark.slow
         ),
-        ("compiled", 128, 2, 512, "fock", torch.float32, "series"),  # the interferometers
+        pytest.param(
+            "compiled", 128, 2, 512, "fock", torch.float32, "series", marks=pytest.mark.slow
+        ),  # the interferometers
         ("compiled", 40, 1, 8192, "fock", torch.float32, "parallel"),  # the data phases
         pytest.param(
             "torch", 12, 6, 256, "fock", torch.float32, "series", marks=pytest.mark.slow
@@ -87,32 +125,19 @@ print(resident("VmHWM") - before)
         ),  # the states of fewer photons
         ("torch", 20, 3, 1024, "fock", torch.float32, "parallel_columns"),  # the columns of U(x)
         ("torch", 90, 2, 8, "fock", torch.float32, "series"),  # the interferometers
-        ("auto", 300, 2, 64, "fock", torch.float32, "series"),
+        pytest.param("auto", 300, 2, 64, "fock", torch.float32, "series", marks=pytest.mark.slow),
         pytest.param("auto", 500, 1, 4096, "fock", torch.float32, "series", marks=pytest.mark.slow),
         ("auto", 150, 3, 8, "unbunched", torch.float64, "series"),  # the outcomes
         pytest.param("auto", 500, 3, 1, "fock", torch.float32, "series", marks=pytest.mark.slow),
     ],
 )
 def test_peak_memory_is_what_a_step_takes(
-    monkeypatch, kernel, modes, photons, batch, space, dtype, circuit
+    measured, monkeypatch, kernel, modes, photons, batch, space, dtype, circuit
 ):
-    """Resident memory at its highest, measured in a fresh process of two threads."""
-    code = MEASURE.format(
-        kernel=kernel,
-        modes=modes,
-        photons=photons,
-        batch=batch,
-        space=space,
-        dtype=dtype,
-        circuit=circuit,
-        threads=2,
-    )
+    """Resident memory at its highest, of two threads."""
+    case = kernel, modes, photons, batch, space, str(dtype).removeprefix("torch."), circuit
+    taken = measured(*case)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # freed memory goes at once
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
-    measured = int(run.stdout)
     experiment = Experiment(circuit, modes, photons, computation_space=space)
     with use_kernel(kernel):
         chosen = kernel_for(experiment.fock_space, torch.zeros(1, dtype=dtype))
@@ -125,7 +150,7 @@ def test_peak_memory_is_what_a_step_takes(
         inputs=sum(map(bool, experiment.occupation)),
         meshes_in_torch=kernel == "torch",
     )
-    assert measured == pytest.approx(expected, rel=0.15)
+    assert taken == pytest.approx(expected, rel=0.15)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +321,7 @@ def test_huge_numbers_of_photons_are_refused_before_anything_is_made(modes, phot
         assert tracemalloc.get_traced_memory()[1] < 2**21
     finally:
         tracemalloc.stop()
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5  # 0.02 was seen
 
 
 def test_the_estimate_is_that_of_the_kernel_chosen(monkeypatch):

@@ -63,7 +63,7 @@ def simulate(kernel, seed, dtype=torch.float64, **options):
     return result.detach(), kept, phases.grad, data.grad
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize("seed", range(100))
 def test_compiled_kernel_is_the_reference(seed):
     compiled, reference = simulate("compiled", seed), simulate("torch", seed)
     for ours, theirs in zip(compiled, reference, strict=True):
@@ -71,7 +71,7 @@ def test_compiled_kernel_is_the_reference(seed):
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(15))
 def test_float32_is_close_to_float64(seed):
     single, double = simulate("compiled", seed, torch.float32), simulate("compiled", seed)
     torch.testing.assert_close(single[0].double(), double[0], rtol=0, atol=2e-5)
@@ -326,16 +326,16 @@ def test_a_choice_of_kernel_belongs_to_its_thread():
     def work(index):
         before = chosen_kernel()
         with use_kernel(names[index]):
-            entered.wait(timeout=30)
+            entered.wait(timeout=300)
             seen[index] = before, chosen_kernel()
             if index:
-                left[index - 1].wait(timeout=30)
+                left[index - 1].wait(timeout=300)
         left[index].set()
 
     workers = [threading.Thread(target=work, args=(index,)) for index in range(4)]
     for worker in workers:
         worker.start()
-    entered.wait(timeout=30)
+    entered.wait(timeout=300)
     assert chosen_kernel() == "auto"
     for worker in workers:
         worker.join()

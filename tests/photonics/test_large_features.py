@@ -74,6 +74,7 @@ def test_gradients_at_large_features(kernel):
         torch.testing.assert_close(parameter.grad, expected, rtol=0, atol=2e-5 * scale)
 
 
+@pytest.mark.slow
 def test_transforms_and_graphs_follow_large_features():
     layer = make()
     expected = exact(layer, LARGE)

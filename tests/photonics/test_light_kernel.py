@@ -80,7 +80,7 @@ def test_single_precision_is_close_to_double():
             torch.testing.assert_close(ours.to(theirs), theirs, rtol=0, atol=bound)
 
 
-@pytest.mark.parametrize("source", ["loss", "all"])
+@pytest.mark.parametrize("source", ["loss", pytest.param("all", marks=pytest.mark.slow)])
 def test_gradients(source):
     for space in ComputationSpace:
         program = program_for(SOURCES[source], (0, 1), 3, space)

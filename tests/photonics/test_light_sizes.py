@@ -102,6 +102,7 @@ def test_torch_operations_take_about_as_much_as_estimated(noise, modes, photons)
     assert counted.peak / 1.5 < estimated < 2 * counted.peak
 
 
+@pytest.mark.slow
 def test_estimates_grow_with_what_has_to_be_done():
     circuits = [
         Experiment("series", 6, 3, noise=noise)

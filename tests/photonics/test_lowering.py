@@ -27,6 +27,8 @@ SIMULATORS = {
     "propagation",
     "amplitudes",
     "autograd",
+    "curvature",
+    "one_node",
     "interferometer",
     "fock_transform",
 }

@@ -44,7 +44,7 @@ def python(code, **environment):
 
 def ends(process):
     """Whether the process, which has to succeed, imported numba."""
-    out, errors = process.communicate(timeout=120)
+    out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return out.strip() == "True"
 

@@ -109,6 +109,7 @@ def test_gradients_of_both_kernels_and_of_differences(space):
     torch.testing.assert_close(*found, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [pytest.param("fock", marks=pytest.mark.slow), "unbunched"])
 def test_transforms_and_graphs_compute_the_same(space):
     layer, x = make(space=space, mapping="linear", size=3), rows()

@@ -68,7 +68,7 @@ def random_layer(draw, mapping, explicit):
 @pytest.mark.parametrize("explicit", [False, True])
 def test_no_column_of_the_jacobian_is_zero(mapping, explicit):
     draw, built = np.random.default_rng(7), 0
-    for _ in range(80):
+    for _ in range(30):
         try:
             layer = random_layer(draw, mapping, explicit).double()
         except ValueError as error:
@@ -80,7 +80,7 @@ def test_no_column_of_the_jacobian_is_zero(mapping, explicit):
         (output * torch.randn_like(output)).sum().backward()
         reached = x.grad.abs().amax(0)
         assert (reached > 1e-9).all(), (layer, layer.experiment.encoding, reached)
-    assert built > 20
+    assert built > 7
 
 
 @pytest.mark.parametrize("photons", [1, 2])

@@ -335,6 +335,7 @@ class Augmented(Dataset):
         return (self.x[index] + 0.1 * noise).float(), int(self.x[index, 0] > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("persistent", [False, True])
 def test_data_with_random_augmentation(workers, persistent, resumed_everywhere):
@@ -373,8 +374,8 @@ PLAIN = dict(save_top_k=0, every_n_steps=None)  # so that an interruption leaves
     "options",
     [
         dict(),
-        dict(accumulate_grad_batches=2),
-        dict(val_check_interval=0.5),
+        pytest.param(dict(accumulate_grad_batches=2), marks=pytest.mark.slow),
+        pytest.param(dict(val_check_interval=0.5), marks=pytest.mark.slow),
         dict(model=lambda: StepwisePlateau("val/loss", normalized=False), val_check_interval=0.5),
     ],
 )
@@ -400,6 +401,7 @@ class CtrlC(Stop):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

@@ -159,7 +159,7 @@ def test_the_second_of_two_runs_at_once(given, tmp_path, make_trainer):
     folder, sign = tmp_path / "checkpoints", tmp_path / "begun"
     words = [str(folder), str(sign), "given" if given else "not"]
     first = subprocess.Popen([sys.executable, "-c", TRAIN, *words])
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while not sign.exists() and time.monotonic() < deadline:
         assert first.poll() is None
         time.sleep(0.05)

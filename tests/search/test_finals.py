@@ -38,6 +38,7 @@ def final():
         room.train = real
 
 
+@pytest.mark.slow
 def test_the_best_of_both_arms_are_trained(final):
     found, trained, told = final
     assert {arm: each.trial for arm, each in found.contenders.items()} == {

@@ -37,6 +37,7 @@ def test_a_layer_of_another_library_is_named():
         hardware_costs(mark_photonic(torch.nn.Linear(2, 2)))
 
 
+@pytest.mark.slow
 def test_trials_are_judged_by_what_they_take():
     judged = judge(objective=["score", "photons", "shots"], noise={"transmittance": 0.5})
     costs, refused = judged({"model.n_modes": 4, "model.n_photons": 2})

@@ -62,6 +62,7 @@ def test_a_front_is_of_what_nothing_beats_in_everything():
     assert search.best("hybrid").values[0] == max(t.values[0] for t in search.trials[::2])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_built_is_drawn_again(capsys):
     """In the unbunched space there are more modes than photons."""
     space = {
@@ -81,6 +82,7 @@ def test_what_cannot_be_built_is_drawn_again(capsys):
     assert "drawn again: it cannot be built" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_class_that_can_never_be_built_is_told_before_the_first_trial():
     space = {"model.class_path": ["SequentialHybrid", "fake_trials.Demanding"]}
     with pytest.raises(ValueError, match=r"no trial of fake_trials.Demanding .*needs wish"):
@@ -112,12 +114,14 @@ def test_a_recipe_that_is_wrong_begins_no_study_and_can_be_mended(section, wrong
     assert len(run_search(mended).trials) == 2
 
 
+@pytest.mark.slow
 def test_a_space_in_which_nothing_can_be_built_is_refused_with_the_reason():
     space = {"model.n_photons": [5], "model.n_modes": [4], "model.computation_space": ["unbunched"]}
     with pytest.raises(ValueError, match=r"no trial of SequentialHybrid can be built: .*photons"):
         run_search(recipe(space=space), trials=2)
 
 
+@pytest.mark.slow
 def test_no_trial_of_either_arm_is_over_the_budget(capsys):
     space = {"model.n_modes": {"low": 3, "high": 9}}
     search = run_search(recipe(space=space, budget="150 parameters"), trials=4)

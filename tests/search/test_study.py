@@ -71,6 +71,7 @@ def test_what_rates_of_photonic_parameters_are_is_not_searched_for_without_them(
     assert set(classical.user_attrs["changes"]) == {"model.quantum", "model.n_modes"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_more_trials_later_are_those_of_one_go(sampler):
     whole = run_search(recipe(sampler=sampler), trials=20)
@@ -82,6 +83,7 @@ def test_more_trials_later_are_those_of_one_go(sampler):
     assert len(drawn) == 20, "a sampler with one seed for every trial draws the same again"
 
 
+@pytest.mark.slow
 def test_a_trial_that_was_under_way_is_done_again_as_itself(monkeypatch):
     whole = run_search(recipe(sampler="tpe"), trials=16, storage="journal:///whole.log")
 
@@ -139,6 +141,7 @@ def test_settings_that_changed_are_refused_by_name():
         run_search(recipe() | {"trainer": {"accelerator": "cpu", "max_epochs": 5}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [ValueError, TypeError])  # the latter in code of the user
 def test_a_trial_that_fails_counts_and_three_of_nothing_else_end_the_search(
     error, monkeypatch, capsys

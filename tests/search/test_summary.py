@@ -45,6 +45,7 @@ def test_a_report_holds_everything_in_one_page(tmp_path):
     assert dict(matplotlib.rcParams) == settings and pyplot.get_fignums() == figures
 
 
+@pytest.mark.slow
 def test_several_objectives_have_a_front(captions):
     search = a_search(10, objective=["score", "parameters"])
     text = str(SearchSummary(search).report())

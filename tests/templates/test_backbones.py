@@ -192,6 +192,7 @@ def test_a_checkpoint_does_not_decide_what_is_imported(tmp_path, make_trainer, d
 # --- by YAML --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:LightningCLI's args parameter")
 def test_by_yaml_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

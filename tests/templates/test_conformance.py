@@ -75,6 +75,10 @@ TRAINED = {
 KINDS = ["sequential-cnn", "parallel-attention", "residual-gru", "bank-gated", "scales", "bank-sum"]
 FAMILIES = ["sequential", "parallel-gated", "residual-zero", "bank-concat"]
 PRECISIONS = ["32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"]
+OFTEN_TRIED = [
+    pytest.param(each, marks=[pytest.mark.slow] * (each not in ("64-true", "bf16-mixed")))
+    for each in PRECISIONS
+]
 
 
 class Case:
@@ -288,7 +292,7 @@ def loader(case, rows=16):
 
 
 @pytest.mark.filterwarnings("ignore:.*16-mixed.*:UserWarning")
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", OFTEN_TRIED)
 def test_every_precision_trains(kind, precision, make_trainer):
     model = kind.make()
     before = {name: value.clone() for name, value in model.named_parameters()}

@@ -68,6 +68,14 @@ def given(request):
     return GIVEN[request.param]
 
 
+# every circuit in one template, and every template with one circuit
+every_circuit_and_template = pytest.mark.parametrize(
+    ("make", "given"),
+    [pytest.param(MAKERS["sequential"], GIVEN[kind], id=kind) for kind in GIVEN]
+    + [pytest.param(MAKERS[name], STATE, id=name) for name in MAKERS if name != "sequential"],
+)
+
+
 def circuit(model):
     (found,) = photonic_modules(model).values()
     return found
@@ -87,6 +95,7 @@ def forms(given):
         yield without | {"circuit": whole.plain()}
 
 
+@every_circuit_and_template
 def test_every_form_gives_the_same_circuit(make, given):
     expected = Experiment(**given)
     for form in forms(given):
@@ -96,6 +105,7 @@ def test_every_form_gives_the_same_circuit(make, given):
         assert model(torch.randn(6, 4)).shape == (6, 2)
 
 
+@every_circuit_and_template
 def test_checkpoints_hold_plain_values_and_bring_it_back(make, given, tmp_path, make_trainer):
     torch.manual_seed(0)
     model = make(experiment=Experiment(**given))
@@ -129,6 +139,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(kind, tmp_path, make_trainer):
         assert torch.equal(value, resumed[name]), name
 
 
+@every_circuit_and_template
 def test_the_twin_has_as_many_parameters(make, given):
     sizes = {}
     for quantum in ("photonic", "mlp"):
@@ -244,7 +255,8 @@ def test_a_builder_may_ask_for_another_experiment():
     assert layer.experiment == Experiment(**STATE) and layer.output_size == 5
 
 
-@pytest.mark.parametrize("kind", [pytest.param("encoding", marks=pytest.mark.slow), "components"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["encoding", "components"])
 def test_arms_and_batch_sizes_keep_to_it(kind):
     torch.manual_seed(0)
     data = SklearnDataModule("iris")
@@ -300,6 +312,7 @@ def test_the_command_line(name, tmp_path, monkeypatch, capsys):
     main(["fit", f"--config={path}", *twin, "--trainer.max_epochs=1"])
 
 
+@pytest.mark.slow
 def test_a_field_of_it_can_be_changed_from_outside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = recipe(tmp_path / "recipe.yaml", GIVEN["unbunched"])

@@ -84,6 +84,7 @@ def test_a_table_tells_task_and_sizes(trained, frame):
     assert found["test/acc"] > 0.8
 
 
+@pytest.mark.slow
 def test_predictions_have_words_and_probabilities(trained, frame, tmp_path):
     model, data, _ = trained
     again = load(tmp_path / "model.ckpt")
@@ -137,6 +138,7 @@ def test_scores_and_card(trained):
     assert "most frequent value of each label" in text and "| label | share" in text
 
 
+@pytest.mark.slow
 def test_metrics_of_a_fit_are_in_the_card(frame, make_trainer):
     data = TableDataModule(frame, LABELS)
     model = ResidualHybrid(2, 3, task="multilabel", metrics=["f1", "exact_match"], **SMALL)

@@ -117,6 +117,7 @@ def test_runs_with_the_former_name_go_on(tmp_path, monkeypatch):
     main(["test", f"--config={path}", f"--ckpt_path={last}"])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:LightningCLI's args parameter", "ignore:.*logging interval.*")
 def test_a_run_does_not_note_a_former_name_that_was_not_given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

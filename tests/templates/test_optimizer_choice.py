@@ -89,9 +89,54 @@ def test_adamw_is_what_there_is_without_a_choice(make_model):
     model = make_model()
     optimizer = model.configure_optimizers()
     assert type(optimizer) is AdamW
-    assert all(group["fused"] is None and group["eps"] == 1e-8 for group in optimizer.param_groups)
+    assert all(group["fused"] and group["eps"] == 1e-8 for group in optimizer.param_groups)
     named = make_model(optimizer="torch.optim.AdamW").configure_optimizers()
     assert type(named) is AdamW
+
+
+def test_steps_are_fused_unless_somebody_must_see_how_they_are_made(make_model, make_trainer, data):
+    def fused(model):
+        return {group.get("fused") for group in model.configure_optimizers().param_groups}
+
+    def adam(**arguments):
+        return {"class_path": "torch.optim.Adam", "init_args": arguments}
+
+    assert fused(make_model(optimizer=adam(betas=[0.8, 0.9])).double()) == {True}
+    assert fused(make_model(optimizer=adam(foreach=True))) == {None}
+    assert fused(make_model(optimizer=adam(fused=False))) == {False}
+    assert None in fused(make_model().half())
+    for precision in ("16-mixed", "bf16-mixed"):
+        mixed = MixedPrecision(precision, "cpu")
+        trainer = make_trainer(max_steps=1, plugins=[mixed], gradient_clip_val=1.0)
+        trainer.fit(make_model(), data)
+        assert {group["fused"] for group in trainer.optimizers[0].param_groups} == {None}
+
+
+def test_a_checkpoint_of_steps_that_are_not_fused_goes_on_as_it_was(make_model):
+    """Bit for bit; and fused steps differ from them by rounding alone."""
+
+    def step(model, optimizer, steps):
+        torch.manual_seed(steps)
+        for _ in range(steps):
+            for parameter in model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+
+    former, resumed, fused = (make_model(weight_decay=0.3).double() for _ in range(3))
+    for model in (resumed, fused):
+        model.load_state_dict(former.state_dict())
+    before, after, at_once = (model.make_optimizer() for model in (former, resumed, fused))
+    for group in before.param_groups:
+        group["fused"] = None
+    step(former, before, 3)
+    step(fused, at_once, 3)
+    resumed.load_state_dict(former.state_dict())
+    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    for model, optimizer in ((former, before), (resumed, after), (fused, at_once)):
+        step(model, optimizer, 2)
+    for name, expected in former.named_parameters():
+        assert torch.equal(resumed.get_parameter(name), expected)
+        torch.testing.assert_close(fused.get_parameter(name), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_rates_and_decays_of_a_component_step_its_parameters(make_model, make_trainer, data):

@@ -174,6 +174,7 @@ def test_a_component_of_another_width_is_still_taken_over(tmp_path):
     assert names and not any(name.startswith("paths.") for name in names)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_can_do_without_a_path():
     model, x = seen("quantum_path"), torch.randn(4, 5)
     with model.without("quantum_path"):

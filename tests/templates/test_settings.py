@@ -121,7 +121,7 @@ def test_weight_decays_are_those_given(run):
     assert len(said) == 2 and "weight_decay: 0.1 in the checkpoint, 0.2 now; 0.2 is" in said[0]
 
 
-@pytest.mark.parametrize("step", [3, 4])
+@pytest.mark.parametrize("step", [3, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "model",
     [

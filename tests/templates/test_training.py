@@ -17,6 +17,7 @@ from hybridlit.templates import SequentialHybrid
 PRECISIONS = ["32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*16-mixed.*:UserWarning")
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_trains(precision, data, make_model, make_trainer):

@@ -18,7 +18,7 @@ from torch import Tensor
 from hybridlit.photonics.circuit.lowering import Lowering
 from hybridlit.photonics.kernels.compiled import PHASE_BOUND
 
-__all__ = ["LinearMap", "hides_terms", "tuned", "turned_back"]
+__all__ = ["LinearMap", "hides_terms", "tuned", "turned_back", "without_turns"]
 
 _REACH_BOUND = PHASE_BOUND * (1 + 2**-12)
 """For the terms of a sum: beyond rounding, so that one of them alone is above `PHASE_BOUND`."""
@@ -78,6 +78,22 @@ def hides_terms(rows: Tensor, bandwidth: Tensor, widest: float) -> bool:
     largest = torch.linalg.vector_norm
     features = largest(rows.detach(), math.inf).item()
     return bool(features * largest(bandwidth.detach(), math.inf).item() * widest >= PHASE_BOUND)
+
+
+def without_turns(half_turns: Tensor, rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the phases of features below two half turns each way, without looking at any.
+
+    Args:
+        half_turns: The encoding in units of pi and float64, tuned.
+        rows: Features, shape (..., batch, features).
+        dtype: Of the phases.
+
+    Returns:
+        In radians, shape (..., columns * modes, batch), differentiable; NaN where a feature is
+        infinite.
+    """
+    exact = half_turns @ rows.to(half_turns.dtype).mT
+    return (torch.fmod(exact, 2.0) * math.pi).to(dtype)
 
 
 def turned_back(phases: Tensor, encoding: Tensor, half_turns: Tensor, rows: Tensor) -> Tensor:

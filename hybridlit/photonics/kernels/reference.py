@@ -32,7 +32,9 @@ CHUNK = 2**24  # complex numbers gathered at a time: bounds the transient at 128
 
 
 def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) -> list[Tensor]:
-    """Return the states after 0, 1, ... n photons, each (D_k, batch), in differentiable operations.
+    """Return the states after 1, 2, ... photons, each (D_k, batch), in differentiable operations.
+
+    Without photons it is the vacuum alone.
 
     Args:
         columns: The occupied columns of each unitary, shape (modes, photons, batch), complex.
@@ -40,14 +42,16 @@ def layers(columns: Tensor, occupied: Sequence[int], space: ComputationSpace) ->
         space: Which states are kept.
     """
     modes, _, batch = columns.shape
-    states, real = [columns.new_ones(1, batch)], columns.dtype.to_real()
-    for photon in range(len(occupied)):
+    if not occupied:
+        return [columns.new_ones(1, batch)]
+    states, real = [columns[:, 0]], columns.dtype.to_real()
+    for photon in range(1, len(occupied)):
         target, weight = transitions(modes, photon, space, real, columns.device)
-        column = columns[:, photon] / _share(occupied, photon)
+        column = _shared(columns[:, photon], occupied, photon)
         state = columns.new_zeros(FockSpace(modes, photon + 1, space).size, batch)
         for part in _chunks(modes, states[-1]):
             terms = (column[part, None] * states[-1]).mul_(weight[part])
-            state = state.index_add(0, target[part].flatten(), terms.flatten(0, 1))
+            state.index_add_(0, target[part].flatten(), terms.flatten(0, 1))
         states.append(state)
     return states
 
@@ -57,29 +61,32 @@ def backward(
 ) -> Tensor:
     """Return the gradient of the columns from that of the last state: the recursion read downwards.
 
-    `grad` has shape (D, batch); other arguments as for `layers`.
+    `grad` has shape (D, batch); other arguments as for `layers`. Not differentiable.
     """
+    result = columns.new_empty(columns.shape)
+    if not occupied:
+        return result
     modes = columns.shape[0]
     states, real = layers(columns, occupied[:-1], space), columns.dtype.to_real()
-    result = columns.new_empty(columns.shape)
-    # Conjugates are computed, not marked: a compiled graph runs operators where marks do not count.
-    for photon in reversed(range(len(occupied))):
-        below = states.pop().conj_physical()
+    # The conjugate of everything, so that states and columns need none.
+    above = torch.conj_physical(grad, out=columns.new_empty(grad.shape))
+    for photon in reversed(range(1, len(occupied))):
+        below, above = states.pop(), _shared(above, occupied, photon)
         target, weight = transitions(modes, photon, space, real, columns.device)
-        column = (columns[:, photon] / _share(occupied, photon)).conj_physical()
-        grad_below = torch.zeros_like(below)
+        pulled = []
         for part in _chunks(modes, below):
-            above = grad[target[part]].mul_(weight[part])
-            result[part, photon] = (above * below).sum(1)
-            grad_below += above.mul_(column[part, None]).sum(0)
-        result[:, photon] /= _share(occupied, photon)
-        grad = grad_below
-    return result
+            lifted = above[target[part]].mul_(weight[part])
+            torch.sum(lifted * below, 1, out=result[part, photon])
+            pulled.append(lifted.mul_(columns[part, photon, None]).sum(0))
+        above = sum(pulled[1:], start=pulled[0])
+    result[:, 0] = above
+    return result.conj_physical_()
 
 
-def _share(occupied: Sequence[int], photon: int) -> float:
-    """Square root of the photons so far in a photon's input mode."""
-    return math.sqrt(list(occupied[: photon + 1]).count(occupied[photon]))
+def _shared(values: Tensor, occupied: Sequence[int], photon: int) -> Tensor:
+    """Divide by the square root of the photons so far in a photon's input mode."""
+    photons = list(occupied[: photon + 1]).count(occupied[photon])
+    return values if photons == 1 else values / math.sqrt(photons)
 
 
 def _chunks(modes: int, state: Tensor) -> list[slice]:

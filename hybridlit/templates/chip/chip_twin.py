@@ -25,6 +25,7 @@ from hybridlit.templates.chip.light_task import Light
 from hybridlit.templates.chip.likelihoods import LIKELIHOODS, LikelihoodName
 from hybridlit.templates.chip.meshes import MeshName, chip_circuit, places_of_phases
 from hybridlit.templates.chip.programming import Programmed, checked_limits, program
+from hybridlit.templates.chip.run_checks import check_run
 from hybridlit.templates.quantum import TWINS, QuantumName
 
 __all__ = ["ChipTwin"]
@@ -61,7 +62,8 @@ class ChipTwin(HybridModule):
             `"none"`.
         positions: Where each phase is on the chip, in pairs of numbers, for crosstalk by distance;
             None: its column and its mode.
-        measured: `"intensities"` of light in one mode, or `"coincidences"` of two photons.
+        measured: `"intensities"` of light in one mode, or of two photons `"coincidences"`, or
+            `"full_counts"` with those that are in the same mode.
         likelihood: `"gaussian"`, of powers, or `"poisson"`, of counts.
         noise: Standard deviation of what is measured, above 0; not of counts, which tell theirs.
         limits: Smallest and largest voltage; None: 0 and `full_turn`.
@@ -240,16 +242,8 @@ class ChipTwin(HybridModule):
             )
 
     def on_fit_start(self) -> None:
-        """Compare sizes with those of the data."""
-        data = getattr(self.trainer, "datamodule", None)
-        own = {"modes": self.hparams["modes"], "heaters": self.classical_pre.heaters}
-        there = {name: getattr(data, name, size) for name, size in own.items()}
-        if there != own:
-            words = [" and ".join(f"{n} {name}" for name, n in e.items()) for e in (own, there)]
-            raise ValueError(
-                f"the model has {words[0]}, and the data have {words[1]}: give the data's modes, "
-                "and as heaters a list of the phases that its heaters are on, or name other columns"
-            )
+        """Refuse data of other sizes, and callbacks that decide what is trained."""
+        check_run(self)
         super().on_fit_start()
         self._first_targets = None  # its advice is about values of any size
 

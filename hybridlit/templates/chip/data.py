@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hybridlit.checks import integer
+from hybridlit.checks import choice, integer
 from hybridlit.data.chip_inputs import ChipInputs
 from hybridlit.data.columns import Column, missing_in
 from hybridlit.data.files import as_frame
@@ -22,7 +22,7 @@ from hybridlit.data.splits import check_fractions
 from hybridlit.data.table_inputs import counted, names_of_rows
 from hybridlit.data.table_rows import split_table
 from hybridlit.data.targets import Targets
-from hybridlit.photonics.chip_layer import MEASURED
+from hybridlit.photonics.chip_layer import MEASURED, MeasuredName
 from hybridlit.templates.chip.simulated import SimulatedChip
 from hybridlit.words import meant, quoted
 
@@ -46,11 +46,14 @@ class ChipDataModule(RowsDataModule):
             dictionary of columns; None: measure a simulated chip.
         settings: Names of the columns of voltages.
         input: Name of the column of the mode that light enters; of two photons, of both columns.
-        outputs: Names of the columns of powers, counts or coincidences, a column for each output.
+        outputs: Names of the columns of what is measured: a column for each output; of two photons
+            for each pair of modes i < j, or of full counts i <= j, in the order 00, 01, ..., 11.
         power: Name of a column with the power, or the number of photons, that enters; None: 1.
         id: Names of columns that name rows: they are kept for predictions.
         split: Name of a column that says `train`, `val`, `test` or `calibration` of each row; what
             it does not name is split off the training rows.
+        measured: As for `ChipTwin`; None: `"intensities"` with one column of `input`, and
+            `"coincidences"` with two.
         first_mode: What the first mode is called in the table, 0 or 1.
         simulated: Arguments of `SimulatedChip` by name, such as `{modes: 8, seed: 1}`, with a path
             of None.
@@ -94,6 +97,7 @@ class ChipDataModule(RowsDataModule):
         power: str | None = None,
         id: str | Sequence[str] = (),
         split: str | None = None,
+        measured: MeasuredName | None = None,
         first_mode: Literal[0, 1] = 0,
         simulated: dict[str, Any] | None = None,
         rows: int = 2000,
@@ -125,6 +129,7 @@ class ChipDataModule(RowsDataModule):
         self.chip, table, powered = None, path, power
         if simulated is not None:
             self.chip = SimulatedChip(**simulated)
+            measured = self.chip.layer.measured
             drawn = torch.Generator().manual_seed(self.seed)
             table = self.chip.table(integer(rows, "rows", 1), noise, drawn, photons=photons)
             powered = None if photons is None else "power"
@@ -137,7 +142,7 @@ class ChipDataModule(RowsDataModule):
         given = [*found["settings"], *found["input"], *found["power"]]
         _refuse_gaps(frame, given)
         targets = _outputs(frame, found["outputs"])
-        self.modes = _modes(len(found["outputs"]), len(found["input"]))
+        self.modes = _modes(len(found["outputs"]), len(found["input"]), measured)
         self.heaters = len(found["settings"])
         parts = split_table(frame, roles, targets, False, fractions, self.seeds)
         inputs = ChipInputs.fit(
@@ -227,12 +232,17 @@ def _outputs(frame: DataFrame, names: Sequence[str]) -> Tensor:
     return measured
 
 
-def _modes(outputs: int, lights: int) -> int:
+def _modes(outputs: int, lights: int, measured: str | None) -> int:
     """Return how many modes have so many outputs, with light in one or two of them."""
+    if measured is None:
+        measured = "intensities" if lights == 1 else "coincidences"
+    choice(measured, "measured", MEASURED)
+    what = MEASURED[measured]
     for modes in range(2, outputs + 2):
-        if any((w.lights, w.size(modes)) == (lights, outputs) for w in MEASURED.values()):
+        if (what.lights, what.size(modes)) == (lights, outputs):
             return modes
     raise ValueError(
-        f"outputs must be one for each mode and input one column, or outputs one for each pair of "
-        f"modes and input two columns, got {outputs} outputs and {lights} columns of input"
+        "outputs must be one for each mode and input one column, or input two columns and outputs "
+        "one for each pair of modes (of full_counts also for each mode with itself), got "
+        f"{outputs} outputs and {lights} columns of input for measured={measured!r}"
     )

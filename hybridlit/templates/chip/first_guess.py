@@ -24,7 +24,7 @@ def first_losses(layer: ChipLayer, light: Tensor, measured: Tensor) -> None:
 
     Of a chip without losses the mean of :math:`|U_{jk}|^2`, over whatever settings, has sums of 1
     over inputs and over outputs; a matrix has one scale of each row and column that makes it so.
-    This needs no phases, and losses along the modes are taken as ends'. Of coincidences only the
+    This needs no phases, and losses along the modes are taken as ends'. Of two photons only the
     loss of all light is found, against random phases.
 
     Args:
@@ -71,7 +71,7 @@ def _decibels(kept: Tensor) -> Tensor:
 
 
 def _expected(layer: ChipLayer) -> float:
-    """Mean over random phases of coincidences without losses at the ends."""
+    """Mean over random phases of what is seen of two photons without losses at the ends."""
     like = layer.encoding
     generator = torch.Generator().manual_seed(0)  # the global one is for what is trained
     phases = torch.rand(_DRAWS, layer.turned, generator=generator, dtype=torch.float64)

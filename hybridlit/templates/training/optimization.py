@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 from torch.optim import LBFGS, Optimizer
 
 from hybridlit.checks import number
+from hybridlit.internals.lightning import attached_trainer
 from hybridlit.optimizers import (
     LARGEST_RATE,
     component_groups,
     learning_rate,
     trainable_parameters,
 )
-from hybridlit.templates.training.gradient_clipping import check_clipping, check_lbfgs, clip_limits
+from hybridlit.templates.training.gradient_clipping import (
+    check_clipping,
+    check_lbfgs,
+    clip_limits,
+)
 from hybridlit.templates.training.optimizer_choice import (
     check_optimizers,
     make_optimizer,
@@ -85,7 +91,10 @@ class Optimizing(LightningModule):
                 "photonic": given["quantum_weight_decay"],
             },
         )
-        return make_optimizer(optimizers_by_group(given), groups)
+        trainer = attached_trainer(self)
+        # under mixed precision Lightning clips no gradients of a fused one, scaled or not
+        fused = trainer is None or not isinstance(trainer.precision_plugin, MixedPrecision)
+        return make_optimizer(optimizers_by_group(given), groups, fused)
 
     def configure_gradient_clipping(
         self,

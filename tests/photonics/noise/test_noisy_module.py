@@ -116,6 +116,7 @@ def test_the_shift_rule_says_that_it_has_no_transforms(derivative):
         assert vmap(layer, randomness="different")(x.expand(2, 3)).shape == (2, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("traced", ["loss", pytest.param("g2", marks=pytest.mark.slow)])
 def test_one_graph_of_torch_compile(traced):
     layer = made(traced, detectors="threshold", dtype=torch.float64)

@@ -18,6 +18,7 @@ def known(chip):
     return twin
 
 
+@pytest.mark.slow
 def test_a_chip_helps():
     """Beside a classical block of its size, both behind heaters that are known."""
     torch.manual_seed(0)

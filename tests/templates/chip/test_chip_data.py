@@ -48,6 +48,18 @@ def test_two_photons_and_their_number():
     assert torch.allclose(light.sort(1).values, torch.tensor([0.0, 20.0, 20.0]))
 
 
+def test_full_counts_have_to_be_said():
+    """As many columns are coincidences of one mode more."""
+    full = table(measured="full_counts")
+    data = ChipDataModule(full, measured="full_counts", test_fraction=0)
+    assert data.modes == 3 and data.train[1].shape[1] == 6
+    assert ChipDataModule(full, test_fraction=0).modes == 4
+    own = ChipDataModule(simulated={"modes": 3, "measured": "full_counts"}, rows=20)
+    assert own.modes == 3
+    with pytest.raises(ValueError, match=r"got 6 outputs and 2 columns .* measured='intensities'"):
+        ChipDataModule(full, measured="intensities")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from hybridlit import ChipDataModule, ChipTwin, SimulatedChip, load, split_parameters
 from hybridlit.blocks import MatchedMLP
 from hybridlit.callbacks import ExactResume, HybridCheckpoint
+from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.components import is_photonic, model_parts
 from hybridlit.photonics.chip_layer import ChipLayer
 from hybridlit.templates.chip.course import Course
@@ -51,7 +52,11 @@ def test_it_finds_the_chip_and_ends_by_itself(make_trainer, tmp_path):
 
 @pytest.mark.parametrize(
     ("measured", "seed"),
-    [("intensities", 0), pytest.param("coincidences", 1, marks=pytest.mark.slow)],
+    [
+        ("intensities", 0),
+        pytest.param("coincidences", 1, marks=pytest.mark.slow),
+        pytest.param("full_counts", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_it_finds_a_chip_by_counts(measured, seed, make_trainer):
     """The search goes by squares, the steps by what counts spread by; of two photons, too."""
@@ -61,7 +66,7 @@ def test_it_finds_a_chip_by_counts(measured, seed, make_trainer):
     twin = ChipTwin(3, measured=measured, likelihood="poisson", starts=1, **FIT)
     make_trainer(max_epochs=60).fit(twin, data)
     assert 0.8 < float(twin.course.misfit) < 1.2
-    if measured == "coincidences":
+    if measured != "intensities":
         assert float(twin.quantum_layer.overlap) == pytest.approx(0.92, abs=0.01)
 
 
@@ -175,6 +180,12 @@ def test_without_a_chip_it_trains_as_others_do(make_trainer):
 def test_data_of_another_chip_are_refused(make_trainer):
     with pytest.raises(ValueError, match=r"4 modes and 12 heaters, and the data have 3 modes"):
         make_trainer().fit(ChipTwin(4), ChipDataModule(simulated=CHIP, rows=30))
+
+
+def test_callbacks_that_train_components_in_turn_are_refused(make_trainer):
+    trainer = make_trainer(callbacks=[AlternatingTraining()])
+    with pytest.raises(ValueError, match=r"ChipTwin decides itself .* got AlternatingTraining"):
+        trainer.fit(ChipTwin(3), ChipDataModule(simulated=CHIP, rows=30))
 
 
 def test_a_chip_draws_what_its_seed_says():

@@ -55,6 +55,7 @@ def test_what_is_chosen_tells_more_than_what_is_drawn(twin, measured):
     assert after(chosen) > max(drawn)
 
 
+@pytest.mark.slow
 def test_the_first_choice_is_nearly_the_best_of_all(twin):
     voltages, light = rows(30, 1)
     others, lit = rows(60, 2)

@@ -1,7 +1,7 @@
 """The compiled CPU kernel: a whole circuit, its photons and their gradient in one call each way.
 
-`calls`, `steps`, `parts`, `columns` and `light` are the way in for torch tensors; they deal out
-memory and `threads`. `plans` holds what the size of a circuit fixes, `layout` where it lies in
+`calls`, `steps`, `parts`, `columns`, `light` and `jets` are the way in for torch tensors; they deal
+out memory and `threads`. `plans` holds what the size of a circuit fixes, `layout` where it lies in
 memory.
 `source` is what numba compiles; `machine_code` keeps the outcome in files and runs it, so that
 numba is imported only to compile.
@@ -13,6 +13,7 @@ from hybridlit.photonics.kernels.compiled.calls import (
     probabilities_forward,
 )
 from hybridlit.photonics.kernels.compiled.columns import columns_backward, columns_forward
+from hybridlit.photonics.kernels.compiled.jets import weights_along
 from hybridlit.photonics.kernels.compiled.layout import PHASE_BOUND
 from hybridlit.photonics.kernels.compiled.parts import (
     amplitudes_backward,
@@ -49,4 +50,5 @@ __all__ = [
     "step_of",
     "unitaries_backward",
     "unitaries_forward",
+    "weights_along",
 ]

@@ -5,7 +5,7 @@
 
 A step is forward and backward of the circuit of `circuit.py`. Each number of threads runs in a
 process of its own; processes take turns, and each reports the fastest of its steps, by the clock on
-the wall. Outputs and gradients of all processes are the same to the last digit, or nothing is said.
+the wall. Whether outputs and gradients of all processes are the same to the last digit is said, too.
 Writes ``threads.json``.
 """
 
@@ -72,10 +72,8 @@ def compare(text: str, threads: int, rounds: int, min_seconds: float) -> dict[st
         min_seconds: length of the steps of a process.
 
     Returns:
-        Milliseconds of each process, the fastest of each number of threads and their ratio.
-
-    Raises:
-        AssertionError: if outputs or gradients differ in any digit.
+        Milliseconds of each process, the fastest of each number of threads, their ratio, and
+        whether outputs and gradients are the same to the last digit.
     """
     taken: dict[int, list[float]] = {1: [], threads: []}
     digests = set()
@@ -93,13 +91,13 @@ def compare(text: str, threads: int, rounds: int, min_seconds: float) -> dict[st
             found = json.loads(run.stdout)
             taken[count].append(found["ms"])
             digests.add(found["digest"])
-    assert len(digests) == 1, f"{text}: numbers depend on the number of threads"
     fastest = {count: min(times) for count, times in taken.items()}
     return {
         "ms": {str(count): times for count, times in taken.items()},
         "one_ms": fastest[1],
         "several_ms": fastest[threads],
         "ratio": fastest[1] / fastest[threads],
+        "same": len(digests) == 1,
         "median_ratio": statistics.median(
             a / b for a, b in zip(taken[1], taken[threads], strict=True)
         ),
@@ -134,12 +132,13 @@ def one(point: Point, threads: int, min_seconds: float) -> dict[str, Any]:
 def table(points: list[dict[str, Any]]) -> str:
     """Return the results as a table in Markdown."""
     lines = [
-        "| modes, photons, batch | one thread, ms | several, ms | ratio | median of the ratios |",
-        "|---|---|---|---|---|",
+        "| modes, photons, batch | one thread, ms | several, ms | ratio | median of the ratios | same |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {point['point']} | {rounded(point['one_ms'])} | {rounded(point['several_ms'])} | "
-        f"**{point['ratio']:.2f}** | {point['median_ratio']:.2f} |"
+        f"**{point['ratio']:.2f}** | {point['median_ratio']:.2f} | "
+        f"{'to the last digit' if point['same'] else 'to rounding errors'} |"
         for point in points
     ]
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@
 
 A step is forward and backward of the circuit of `circuit.py`. Each number of threads runs in a
 process of its own; processes take turns, and each reports the fastest of its steps, by the clock on
-the wall. Whether outputs and gradients of all processes are the same to the last digit is said, too.
+the wall, and whether outputs and gradients are the same to the last digit.
 Writes ``threads.json``.
 """
 
@@ -132,7 +132,7 @@ def one(point: Point, threads: int, min_seconds: float) -> dict[str, Any]:
 def table(points: list[dict[str, Any]]) -> str:
     """Return the results as a table in Markdown."""
     lines = [
-        "| modes, photons, batch | one thread, ms | several, ms | ratio | median of the ratios | same |",
+        "| modes, photons, batch | one thread, ms | several, ms | ratio | median | same |",
         "|---|---|---|---|---|---|",
     ]
     lines += [

@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import os
 import signal
+import sys
 
 # Files are tested side by side, and tensors are small: one thread for each process is fastest.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -47,6 +48,14 @@ def seeded():
     torch.default_generator.manual_seed(0)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(0)
+
+
+@pytest.fixture(autouse=True)
+def graphs_of_its_own():
+    """Of each function torch.compile keeps eight graphs: a test's are not the next one's."""
+    yield
+    if dynamo := sys.modules.get("torch._dynamo"):
+        dynamo.reset()
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import math
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -317,6 +318,8 @@ def test_a_device_is_compared_before_it_is_timed(script, tmp_path, monkeypatch, 
     (row,) = json.loads((tmp_path / "device.json").read_text())["rows"]
     assert row["differ_float64"] < 1e-12 and row["differ_float32"] < 1e-4
     assert row["core_ms"] > 0 and row["device_ms"] > 0
+    one, unknown = torch.ones(2), torch.tensor([1.0, torch.nan])
+    assert math.isnan(device.difference([one, one], [one, unknown]))
     monkeypatch.setattr(device, "difference", lambda *steps: float("nan"))
     with pytest.raises(AssertionError, match="from the CPU"):
         device.main(["--device", "cpu", *small])

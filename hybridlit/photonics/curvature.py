@@ -15,12 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hybridlit.photonics.amplitudes import amplitudes_from_columns
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import refuse_batches
-from hybridlit.photonics.propagation import circuit_columns, unusable
+from hybridlit.photonics.propagation import unusable, weights_in_torch
 
 __all__ = ["slope"]
 
@@ -169,20 +168,15 @@ def _pulled(
     return list(found)
 
 
-def _weights(
-    interferometers: Tensor, data_phases: Tensor, inputs: tuple[int, ...], space: FockSpace
-) -> Tensor:
-    columns = circuit_columns(Lowered(interferometers, data_phases, inputs))
-    found = amplitudes_from_columns(columns.flatten(2), inputs, space.space)
-    weights: Tensor = (found.real.square() + found.imag.square()).unflatten(0, columns.shape[2:])
-    return weights
-
-
 def _slope_in_torch(
-    interferometers: Tensor, data_phases: Tensor, grad: Tensor, *how: Any
+    interferometers: Tensor,
+    data_phases: Tensor,
+    grad: Tensor,
+    inputs: tuple[int, ...],
+    space: FockSpace,
 ) -> tuple[Tensor, ...]:
-    tensors = interferometers, data_phases
-    return torch.autograd.grad(_weights(*tensors, *how), tensors, grad, create_graph=True)
+    weights = weights_in_torch(Lowered(interferometers, data_phases, inputs), space)
+    return torch.autograd.grad(weights, (interferometers, data_phases), grad, create_graph=True)
 
 
 def _curvature_in_torch(

@@ -119,14 +119,15 @@ def unitaries_in_torch(phases: Tensor) -> Tensor:
     *stack, meshes, count, _ = map(int, phases.shape)  # torch.jit.trace gives tensors
     modes = (1 + math.isqrt(1 + 8 * count)) // 2
     circuits = math.prod(stack)
-    places, rest, factors, offset = _layout(meshes, modes, phases.dtype, phases.device)
+    slots = padded(modes)
+    places, identity, factors, offset = _layout(meshes, modes, phases.dtype, phases.device)
     angles = torch.cat([phases, phases.sum(-1, keepdim=True)], -1)
     turned = torch.view_as_real(torch.exp(1j * angles)).reshape(circuits * meshes * count, 6)
     cells = torch.view_as_complex(torch.addmm(offset, turned, factors).unflatten(-1, (4, 2)))
     # Not expanded: torch's inductor makes index_copy of one tensor write to all rows at once.
-    columns = rest if circuits == 1 else rest.repeat(circuits, 1)
+    columns = identity.repeat(circuits, meshes * slots)
     columns = columns.index_copy(1, places, cells.view(circuits, len(places)))
-    columns = columns.view(circuits * meshes, -1, modes, modes)
+    columns = columns.view(circuits * meshes, slots, modes, modes)
     # Pairwise products keep the order and need log2(columns) batched products, not `columns`.
     while columns.shape[1] % 2 == 0:
         earlier, later = columns.unflatten(1, (-1, 2)).unbind(2)
@@ -151,8 +152,8 @@ def _layout(meshes: int, modes: int, real: torch.dtype, device: torch.device) ->
 
     Returns:
         Flat positions of all cells' entries in (mesh, column, out, in), of `padded` columns; what
-        is there without cells, shape (1, positions); the matrix from real and imaginary parts of
-        the exponentials to those of the entries, shape (6, 8), and the entries' parts of 1.
+        is in a column without cells, shape (1, modes**2); the matrix from real and imaginary parts
+        of the exponentials to those of the entries, shape (6, 8), and the entries' parts of 1.
     """
     dtype = np.float64 if real == torch.float64 else np.float32
 
@@ -165,7 +166,7 @@ def _layout(meshes: int, modes: int, real: torch.dtype, device: torch.device) ->
         behind = np.arange(meshes)[:, None, None] * columns + column[:, None]
         yield ((behind * modes + ends[:, 0]) * modes + ends[:, 1]).reshape(-1)
         identity = np.eye(modes, dtype=np.result_type(dtype, np.complex64))
-        yield np.tile(identity.reshape(-1), meshes * columns)[None]
+        yield identity.reshape(1, -1)
         # Rows are exp(ia), exp(ib), exp(i(a + b)); the cell is that with b behind its splitters.
         parts = np.array([[0, 0, 1j, -1], [-1, 1j, 0, 0], [1, 1j, 0, 0]]) / 2
         real_and_imaginary = np.stack([parts, 1j * parts], 1).reshape(6, 4)

@@ -176,7 +176,7 @@ class CircuitParameters(nn.Module):
         off = self._off() if off is None else off
         phases = self._turned(angles, off)
         half_turns = self._half_turns
-        looks = can_look_at(rows) and (bandwidth is None or can_look_at(bandwidth))
+        looks = all(can_look_at(each) for each in (rows, encoding, bandwidth) if each is not None)
         if not looks:
             refuse_onnx()
         if looks or half_turns is None or rows.is_meta:

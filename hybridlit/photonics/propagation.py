@@ -12,6 +12,7 @@ from torch import Tensor
 from hybridlit.photonics.amplitudes import amplitudes_from_columns, squared
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.finite import can_look_at
+from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.interferometer import unitaries
 from hybridlit.photonics.kernels.compiled import PHASE_BOUND
 from hybridlit.photonics.outcomes import Outcomes
@@ -23,6 +24,7 @@ __all__ = [
     "meshes_and_shifts",
     "probabilities_in_torch",
     "unusable",
+    "weights_in_torch",
 ]
 
 
@@ -73,9 +75,15 @@ def meshes_and_shifts(circuit: Lowered) -> tuple[Tensor, Tensor]:
 
 def probabilities_in_torch(circuit: Lowered, outcomes: Outcomes) -> tuple[Tensor, Tensor | None]:
     """Return what `simulation.probabilities` does, by torch operations alone."""
+    return outcomes.conditional(weights_in_torch(circuit, outcomes.space))
+
+
+def weights_in_torch(circuit: Lowered, space: FockSpace) -> Tensor:
+    """Return the squares of amplitudes of a space's states, not renormalised, (..., batch, D)."""
     columns = circuit_columns(circuit)
-    result = amplitudes_from_columns(columns.flatten(2), circuit.inputs, outcomes.space.space)
-    return outcomes.conditional(squared(result).unflatten(0, columns.shape[2:]))
+    result = amplitudes_from_columns(columns.flatten(2), circuit.inputs, space.space)
+    weights: Tensor = squared(result).unflatten(0, columns.shape[2:])
+    return weights
 
 
 class LargePhasesError(ValueError):

@@ -137,7 +137,7 @@ def _peak_in_torch(
         # the recursion read downwards from a conjugate, with two products at a time
         6 * outcomes + states + 2 * terms + kept + 2 * of_photons + 4 * phases,
         # through the phases, with some products of each
-        2 * outcomes + kept + 4 * of_photons + 8 * phases,
+        2 * outcomes + kept + 3 * of_photons + 6 * phases,
         # through the interferometers
         meshes,
     ]

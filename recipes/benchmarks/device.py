@@ -1,6 +1,6 @@
 """A photonic layer's step on an accelerator beside the same on one core of its machine.
 
-    python recipes/benchmarks/device.py                 # on what torch.accelerator offers; 2 min
+    python recipes/benchmarks/device.py                 # on what torch.accelerator offers
     python recipes/benchmarks/device.py --device cpu    # a rehearsal of it without an accelerator
 
 Equal first: outputs and gradients in float64 (where the device has it) and in float32 agree with
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -35,7 +36,7 @@ TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3}
 Step = Callable[[], list[Tensor]]
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     found: dict[str, Any] = {
-        "command": "python recipes/benchmarks/device.py",
+        "command": shlex.join(["python", "recipes/benchmarks/device.py", *arguments]),
         "device": name if device.type != "cpu" else "none: a rehearsal by torch operations",
         "noise": NOISE.plain(),
         **circumstances(),
@@ -119,7 +120,8 @@ def step_of(layer: QuantumLayer, x: Tensor, weights: Tensor) -> Step:
 def difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
     """Return the largest relative difference of tensors, on the CPU."""
     pairs = zip(ours, (each.cpu() for each in theirs), strict=True)
-    return max(float((a - b).norm() / a.norm()) for a, b in pairs)
+    found = torch.stack([(a - b).norm() / a.norm() for a, b in pairs])
+    return float(found.max())  # NaN if one is, which Python's may pass over
 
 
 def elsewhere(step: Step, device: torch.device) -> Step:
@@ -163,4 +165,4 @@ def recorded(layer: QuantumLayer, x: Tensor, weights: Tensor) -> Callable[[], No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

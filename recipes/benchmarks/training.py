@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import statistics
 import sys
 import time
@@ -78,7 +79,7 @@ class Clock(Callback):
         self.seen.append(time.process_time())
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     known = find_spec("merlin") is not None
     with threads(1):
         found: dict[str, Any] = {
-            "command": "python recipes/benchmarks/training.py",
+            "command": shlex.join(["python", "recipes/benchmarks/training.py", *arguments]),
             **circumstances("lightning", *(MerLin.distributions if known else ())),
             "recipes": {},
         }
@@ -186,4 +187,4 @@ def put_merlin(built: Built) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

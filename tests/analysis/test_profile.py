@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import operator
 import sys
 import time
 
@@ -164,19 +165,26 @@ def test_planted_times_are_found(network, batch):
 
 
 def test_the_whole_of_it_on_planted_times(batch):
-    profile = profile_components(
-        Chain(), [batch], batches=5, warmup=1, loss=mean_square, progress=False
-    )
-    times = {part.name: (part.forward.median, part.backward.median) for part in profile.parts}
-    for name, forward, backward in [("first", 4, 8), ("frozen", 3, 6), ("last", 2, 4)]:
-        # a sleep lasts at least as long as asked for, and a busy machine makes it longer
-        assert forward <= times[name][0] < 1.5 * forward + 1
-        assert backward <= times[name][1] < 1.5 * backward + 1
-    planted = sum(map(sum, times.values())) - sum(times["other"])
-    assert planted <= profile.hooked.high
-    assert profile.step.median >= 27
-    assert sum(times["other"]) < 0.2 * profile.hooked.median
-    assert profile.parts[0].forward.low <= profile.parts[0].forward.median
+    planted = {"first": (4, 8), "frozen": (3, 6), "last": (2, 4)}
+    for _ in range(20):  # a sleep lasts at least as long as asked for, and longer if others compute
+        profile = profile_components(
+            Chain(), [batch], batches=5, warmup=1, loss=mean_square, progress=False
+        )
+        times = {part.name: (part.forward.median, part.backward.median) for part in profile.parts}
+        for name, least in planted.items():
+            assert all(map(operator.le, least, times[name]))
+        assert sum(map(sum, times.values())) - sum(times["other"]) <= profile.hooked.high
+        assert profile.step.median >= 27
+        assert profile.parts[0].forward.low <= profile.parts[0].forward.median
+        alone = all(
+            taken < 1.5 * least + 1
+            for name, leasts in planted.items()
+            for taken, least in zip(times[name], leasts, strict=True)
+        )
+        if alone and sum(times["other"]) < 0.2 * profile.hooked.median:
+            break
+    else:
+        pytest.fail(f"planted {planted} ms, found {times}")
     assert profile.parts[0].share == pytest.approx(12 / 27, abs=0.08)
 
 

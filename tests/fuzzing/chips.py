@@ -111,10 +111,12 @@ def by_matrices(twin: ChipTwin, x: np.ndarray) -> np.ndarray:
             found.append(np.abs(ends[:, lit[0]]) ** 2)
             continue
         a, b = ends[:, lit[0]], ends[:, lit[1]]
-        pairs = [(i, j) for i in range(len(a)) for j in range(i + 1, len(a))]
+        least = 0 if chip.measured == "full_counts" else 1
+        pairs = [(i, j) for i in range(len(a)) for j in range(i + least, len(a))]
         found.append(np.array([
-            abs(a[i] * b[j]) ** 2 + abs(a[j] * b[i]) ** 2
-            + 2 * values["overlap"] * (a[i] * b[j] * np.conj(a[j] * b[i])).real
+            (abs(a[i] * b[j]) ** 2 + abs(a[j] * b[i]) ** 2
+             + 2 * values["overlap"] * (a[i] * b[j] * np.conj(a[j] * b[i])).real)
+            / (2 if i == j else 1)
             for i, j in pairs
         ]))  # fmt: skip
     return np.stack(found)

@@ -375,6 +375,54 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "photonics/kernels/compiled/source/jets_kernel.py",
+        "photonics/test_curvature.py",
+        [
+            (
+                "other = shift(inputs, (top ^ part) * stride)",
+                "other = shift(inputs, part * stride)",
+                "gradients of unitaries take the wrong components",
+            ),
+            (
+                "add_rows(shift(grads_last, (2 | part) * rows_size), spare",
+                "add_rows(shift(grads_last, part * rows_size), spare",
+                "a second gradient is in front of the wrong direction",
+            ),
+            (
+                "grads = shift(spare, max(rows_size, CHUNK * 2 * width))",
+                "grads = shift(spare, max(states, CHUNK) * 2 * width)",
+                "larger layers of fewer photons write over what follows",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/curvature.py",
+        "photonics/test_curvature.py",
+        [
+            (
+                "return meshes, phases[0], values, phases[1], None, None",
+                "return meshes, phases[0], values, phases[0], None, None",
+                "a direction's gradient is that of the phases",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "photonics/circuit/data_phases.py",
+        "photonics/test_large_features.py",
+        [
+            (
+                "torch.fmod(exact, 2.0) * math.pi",
+                "torch.fmod(exact, 1.0) * math.pi",
+                "half turns are taken off as whole ones are",
+            ),
+            (
+                "return (torch.fmod(exact, 2.0) * math.pi).to(dtype)",
+                "return torch.fmod(exact.to(dtype), 2.0) * math.pi",
+                "turns are counted in the precision of the phases",
+            ),
+        ],
+    ),
+    *mutations_of(
         "photonics/kernels/compiled/threads.py",
         "photonics/test_kernels.py",
         [

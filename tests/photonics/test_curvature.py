@@ -31,6 +31,9 @@ LAYERS = {
     "unbunched": lambda: QuantumLayer(
         9, 2, n_modes=5, n_photons=2, computation_space="unbunched", use_bandwidth_tuning=True
     ),
+    "dense": lambda: QuantumLayer(  # layers of fewer photons have more states than the last
+        2, 2, n_modes=12, n_photons=10, computation_space="unbunched"
+    ),
     "matrices": with_matrices,
     "stack": lambda: QuantumLayerStack(2, 2, 3, experiment=Experiment("series", 4, 2)),
 }

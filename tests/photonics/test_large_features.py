@@ -14,6 +14,7 @@ from hybridlit.photonics import (
     QuantumLayerStack,
     use_kernel,
 )
+from hybridlit.photonics.circuit.data_phases import without_turns
 
 LARGE = torch.tensor([[1e6, -3e6, 2.5], [1e6 + 0.25, 7e5, -1e6], [-12345.5, 0.0, 8.0e6]])
 CLOSE = dict(rtol=0, atol=2e-5)
@@ -37,6 +38,19 @@ def test_float32_follows_large_features(circuit, mapping, kernel, tuning):
         torch.testing.assert_close(layer(LARGE), exact(layer, LARGE), **CLOSE)
         distinguishable = DistinguishableLayer.from_layer(layer)
         torch.testing.assert_close(distinguishable(LARGE), exact(distinguishable, LARGE), **CLOSE)
+
+
+def test_turns_are_counted_in_float64():
+    """What exported graphs and devices do, who look at no number: within a turn each way."""
+    half_turns = torch.tensor([[1.0, 0.0], [0.5, 2.0], [0.0, -1.0]], dtype=torch.float64)
+    rows = torch.tensor([[2.0**21 + 0.25, 3.5], [-(2.0**30), 0.25], [0.5, torch.inf]])
+    rows.requires_grad_()
+    found = without_turns(half_turns, rows, torch.float32)
+    nan = torch.nan  # 0 times infinity is none either
+    expected = torch.tensor([[0.25, 0.0, nan], [1.125, -1.5, nan], [-1.5, -0.25, nan]])
+    torch.testing.assert_close(found, expected * torch.pi, rtol=1e-6, atol=0, equal_nan=True)
+    (slope,) = torch.autograd.grad(found[:, :2].sum(), rows)
+    torch.testing.assert_close(slope[:2], torch.tensor([[1.5, 1.0]] * 2) * torch.pi)
 
 
 @pytest.mark.parametrize("whole", [1e6, -2e6, 2.0**40, 1e30])

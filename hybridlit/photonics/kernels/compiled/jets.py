@@ -44,9 +44,10 @@ class _Jets(Layer):
         *inputs, unitaries_at, values_at, grad_angles_at, grad_phases_at = addresses
         children_at = plan.children_at or plan.build_children()
         modes, row = plan.modes, 2 * width
-        # A square block, one mesh and its gradient; columns twice; spare rows; all rows twice.
+        # A square block, one mesh and its gradient; columns twice; spare rows of a layer, of which
+        # any may be the largest; all rows twice.
         need = width * width + 4 * modes * (-(-modes // width) * width)
-        need += components * 2 * plan.columns * modes * row + max(plan.states, CHUNK) * row
+        need += components * 2 * plan.columns * modes * row + max(plan.rows, CHUNK) * row
         need += components * (plan.rows * row + self.tile_scalars)
         sizes = need, (depth + 1) * modes * modes * row
         scratch, totals = (np.empty(size, f"f{self.itemsize}") for size in sizes)
@@ -56,11 +57,7 @@ class _Jets(Layer):
             grad_angles_at, grad_phases_at, order, depth, batch, matrices is None,
         )  # fmt: skip
         if matrices is not None:
-            sums = torch.from_numpy(totals).view(depth + 1, modes * modes, 2, width).sum(-1)
-            matrices[1:] = sums[1:].view(depth, modes, modes, 2)
-            matrices[0] = 0  # but for the columns that are followed
-            first = sums[0, : plan.columns * modes].view(plan.columns, modes, 2)
-            matrices[0][:, plan.inputs] = first.transpose(0, 1)
+            self._read_totals(totals, matrices)
         return not unusable
 
 
@@ -106,7 +103,8 @@ def weights_along(
         layer.fill(interferometers.reshape(circuits, depth + 1, modes, modes), unitaries)
     along = data_phases
     if directions:
-        along = torch.stack([each.reshape(circuits, -1) for each in directions], 1)
+        size = depth * modes * batch
+        along = torch.stack([each.reshape(circuits, size) for each in directions], 1)
     found = data_phases.new_empty(circuits, 2 if order else 1, depth, modes, batch)
     states = layer.plan.states
     values = data_phases.new_empty(*stack, batch, states)

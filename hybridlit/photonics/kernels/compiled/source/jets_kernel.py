@@ -228,7 +228,8 @@ def layer_jets(
     grad_columns = shift(mesh_scratch, modes * 4 * padded(modes, width))
     spare_columns = shift(grad_columns, (top + 1) * columns_size)
     spare = shift(spare_columns, (top + 1) * columns_size)
-    grads = shift(spare, max(states, CHUNK) * 2 * width)
+    # A layer of fewer photons may have more states than the last one.
+    grads = shift(spare, max(rows_size, CHUNK * 2 * width))
     tile = shift(grads, (top + 1) * rows_size)
     columns = shift(tile, factors_size + inputs_size)
     rows = shift(columns, columns_size)

@@ -75,6 +75,16 @@ class ChipStudy(Tabled):
         limits: The least and the largest voltage of `expected`.
         expected: Amplitude fidelity that the twin expects of each Haar-random unitary.
         delivered: What a simulated chip does at the same voltages; empty of others.
+
+    Example:
+        >>> phases, splitters = np.array([[0.0, 0.0]]), np.array([[0.5, 0.5]])
+        >>> study = ChipStudy(
+        ...     model="ChipTwin", numbers={}, places=Places(phases, np.array([0]), splitters),
+        ...     compared_with="design", misfit={"test": 1.02}, rows={"test": 50}, converged=True,
+        ...     gauges=2, blind=[], limits=(0.0, 10.0), expected=[], delivered=[],
+        ... )
+        >>> study.conclusion.partition(": ")[2]
+        'residuals are 1.02 on the 50 test rows, in standard deviations of the noise.'
     """
 
     model: str

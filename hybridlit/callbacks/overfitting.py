@@ -80,6 +80,11 @@ class OverfittingDetector(Callback):
             model's rows is unknown.
         ValueError: If an argument is out of range, or when a run starts, if it has no validation
             data.
+
+    Example:
+        >>> detector = OverfittingDetector(threshold=2.0, action="freeze")
+        >>> detector.blamed, detector.frozen
+        ([], [])
     """
 
     def __init__(

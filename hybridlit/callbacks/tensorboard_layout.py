@@ -43,6 +43,14 @@ class TensorBoardLayout(Callback):
 
     Nothing is written without a `TensorBoardLogger`, which should be made with
     `default_hp_metric=False`, since it writes `hp_metric` = -1 otherwise.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.loggers import TensorBoardLogger
+        >>> logger = TensorBoardLogger("runs", default_hp_metric=False)
+        >>> trainer = Trainer(logger=logger, accelerator="cpu", callbacks=[TensorBoardLayout()])
+        >>> "TensorBoardLayout" in [type(each).__name__ for each in trainer.callbacks]
+        True
     """
 
     def __init__(self) -> None:

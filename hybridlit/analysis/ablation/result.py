@@ -61,6 +61,15 @@ class AblationStudy:
         beats_constant: Whether the trained model is better, with 95 % confidence; None without
             post-hoc arms, or where that is not known.
         shared_rows: What was found about rows that are in two splits.
+
+    Example:
+        >>> study = AblationStudy(
+        ...     model="SequentialHybrid", metric="acc", margin=0.01, seeds=(), splits_vary=False,
+        ...     score=None, test_rows=36, posthoc=(), retrained=(), left_out={"mlp": "no time"},
+        ... )
+        >>> study.arm("mlp")
+        Traceback (most recent call last):
+        KeyError: "no retrained arm 'mlp': no time"
     """
 
     model: str

@@ -22,6 +22,7 @@ from hybridlit.callbacks import (
 )
 from hybridlit.recipe.classes import importable
 from hybridlit.recipe.reading import settings_of
+from hybridlit.recipe_files import recipe_file
 from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.templates import HybridModule
 from hybridlit.templates.sizes import Sizes
@@ -265,6 +266,7 @@ def _parser() -> ArgumentParser:
 
 def _section(path: Path, name: str) -> Any:
     """Build what a section of a recipe describes, a class with its arguments."""
+    path = recipe_file(path)
     content = settings_of(path)
     section = content.get(name) if isinstance(content, dict) else None
     if section is None:

@@ -191,8 +191,8 @@ def charts(tags: set[str]) -> dict[str, dict[str, str]]:
         A regular expression of tags, as TensorBoard matches them, by title of the chart, by group.
 
     Example:
-        >>> charts({"train/loss", "val/acc"})
-        {'Loss': {'loss': '(train|val)/loss$'}, 'Score': {'acc': '((train|val)/acc|Score/acc_constant)$'}}
+        >>> charts({"train/loss", "overfit/gap"})
+        {'Loss': {'loss': '(train|val)/loss$'}, 'Overfitting': {'gap': '(overfit/gap)$'}}
     """
     groups = {
         "Loss": {"loss": rf"{_OF_A_STAGE}loss$", "learning rates": r"lr-"},

@@ -52,7 +52,7 @@ _SETTINGS = (
 
 _NO_PHOTONS = (
     "This model holds no photonic layer, so there is no photonic part whose contribution could be "
-    "measured; this report is of its cost only."
+    "measured."
 )
 
 
@@ -74,7 +74,7 @@ def analyze(
 
     Arms are trained with the settings of the run's Trainer that change what is learned (gradient
     clipping and accumulation, precision, number of batches and steps), but without its callbacks,
-    which the report names. Of a model without photonic layers there is only the cost to report.
+    which the report names. A model without photonic layers is compared with nothing.
 
     Args:
         ckpt: Checkpoint that hybridlit fit has made: a file, last or best.

@@ -160,7 +160,7 @@ def _of_use(found: Found) -> Iterator[str]:
         if each.source == ALL and each.strength == 1 and each.shots is None
     ]
     if lost and lost[0] > 0:
-        yield "Train under noise, of which this model surely loses: give its `experiment` a `noise`."
+        yield "Train under noise, by which it surely loses: give its `experiment` a `noise`."
     yield (
         f"To use it: {_command('predict', found, '--input=rows.csv')}; what to tell others of it: "
         f"{_command('card', found)}"

@@ -48,9 +48,7 @@ class History:
         metrics: Sequence[str],
     ) -> None:
         self._scalars, self._texts = scalars, texts
-        logged = [
-            name for name in metrics if f"val/{name}" in scalars or f"train/{name}" in scalars
-        ]
+        logged = [n for n in metrics if {f"val/{n}", f"train/{n}"} & scalars.keys()]
         self._metric = logged[0] if logged else None
         ends: dict[float, int] = {}
         for step, epoch in scalars.get(LogKey.EPOCH(), ()):
@@ -117,14 +115,8 @@ class History:
         ratios = {"measured": LogKey.RATIO, "smoothed": LogKey.RATIO_SMOOTH}
         if of_ratio := self._curves({label: key() for label, key in ratios.items()}):
             title = f"gradients: photonic {self._last(LogKey.RATIO_SMOOTH()):.2g} x classical"
-            found["gradients"] = partial(
-                curves_figure,
-                of_ratio,
-                title,
-                "photonic / classical",
-                levels={"equal": 1},
-                log=True,
-            )
+            words, levels = (title, "photonic / classical"), {"equal": 1.0}
+            found["gradients"] = partial(curves_figure, of_ratio, *words, levels=levels, log=True)
         if parts := self._parts():
             title = f"{self._worst()[0]} raised the validation loss most"
             if self._worst()[1] <= 0:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from hybridlit.analysis.pictures.style import pixels
@@ -69,13 +70,14 @@ class TensorBoardLayout(FirstLoader):
         self._best: dict[str, float] = {}
         self._drawn: set[str] = set()
         self._tags: set[str] = set()
-        self._in_table = False
+        self._in_table = self._watched = False
         self._constant = ConstantAnswer()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run; one that is resumed brings its best scores afterwards."""
         if stage == "fit":
-            self._best, self._drawn, self._tags, self._in_table = {}, set(), set(), False
+            self._best, self._drawn, self._tags = {}, set(), set()
+            self._in_table = self._watched = False
             self._constant = ConstantAnswer()
 
     def on_train_batch_end(
@@ -141,8 +143,12 @@ class TensorBoardLayout(FirstLoader):
             self._lay_out(trainer)
         with training_goes_on("TensorBoardLayout's page HParams"):
             self._write_hyperparameters(trainer, pl_module)
+        self._watched = bool(_WATCHED & trainer.callback_metrics.keys())
         with training_goes_on("the story of this run in TensorBoard"):
-            _tell(trainer, pl_module)
+            for board, history in _histories(trainer, pl_module) if self._watched else ():
+                words = "\n".join(f"- {sentence}" for sentence in history.words())
+                board.experiment.add_text(LogKey.IN_SHORT(), words, last_step(trainer))
+                _draw(board, history, _STORY, last_step(trainer))
 
     def _write_hyperparameters(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
@@ -168,7 +174,9 @@ class TensorBoardLayout(FirstLoader):
             _show_first(trainer, scores)
             if self._in_table:
                 self._log_table(trainer, scores)
-                _tell(trainer, pl_module, ["curves"])
+        with training_goes_on("the story of this run in TensorBoard"):
+            for board, history in _histories(trainer, pl_module) if self._watched else ():
+                _draw(board, history, ["curves"], last_step(trainer))  # with the score of the test
 
     def _log_table(self, trainer: Trainer, scores: dict[str, float]) -> None:
         for board in boards(trainer):
@@ -248,22 +256,22 @@ def _show_first(trainer: Trainer, scores: dict[str, float]) -> None:
         board.log_metrics(values, last_step(trainer))
 
 
-def _tell(trainer: Trainer, model: LightningModule, names: Sequence[str] = _STORY) -> None:
-    """Tell in pictures, and in words, how a run went that was watched."""
-    found = boards(trainer)
-    if not found or not trainer.is_global_zero or not _WATCHED & trainer.callback_metrics.keys():
-        return
+def _histories(
+    trainer: Trainer, model: LightningModule
+) -> Iterator[tuple[TensorBoardLogger, History]]:
+    """What each board has of this run, where one process writes."""
     metrics = _metrics(set(trainer.callback_metrics))
     if isinstance(model, HybridModule):
         metrics = [*model.build_metrics()]
-    for board in found:
+    for board in boards(trainer) if trainer.is_global_zero else ():
         board.experiment.flush()
-        history = History.read(Path(board.log_dir), metrics)
-        words = "\n".join(f"- {sentence}" for sentence in history.words())
-        board.experiment.add_text(LogKey.IN_SHORT(), words, last_step(trainer))
-        for name, draw in history.pictures().items():
-            if name in names:
-                show_picture(board, LogKey.STORY(name), pixels(draw()), last_step(trainer))
+        yield board, History.read(Path(board.log_dir), metrics)
+
+
+def _draw(board: TensorBoardLogger, history: History, names: Sequence[str], step: int) -> None:
+    for name, draw in history.pictures().items():
+        if name in names:
+            show_picture(board, LogKey.STORY(name), pixels(draw()), step)
 
 
 def _arguments(module: LightningModule | LightningDataModule) -> dict[str, str | float]:

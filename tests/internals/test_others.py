@@ -27,7 +27,7 @@ from hybridlit.internals.numba import (
     signature,
 )
 from hybridlit.internals.numpy import global_generator_is_at
-from hybridlit.internals.tensorboard import add_hyperparameters, add_png
+from hybridlit.internals.tensorboard import add_hyperparameters, add_png, read_log
 from hybridlit.internals.torchmetrics import R2Sums, r2_sums, set_update_count
 
 
@@ -184,3 +184,23 @@ def test_a_function_is_declared_once():
     first = insert_function(module, kind, "f")
     assert insert_function(module, kind, "f") is first
     assert str(module).count("declare") == 1
+
+
+def test_a_log_is_read_as_it_was_written(tmp_path):
+    assert read_log(tmp_path) == ({}, {})
+    board = TensorBoardLogger(tmp_path, name="", version="", default_hp_metric=False)
+    for step, value in ((0, 1.0), (5, 0.5)):
+        board.log_metrics({"val/loss": value}, step)
+    board.experiment.add_text("found", "what *is* found", 5)
+    board.experiment.add_image("picture", np.zeros((3, 2, 2)), 5)
+    board.experiment.flush()
+    assert read_log(tmp_path) == (
+        {"val/loss": [(0, 1.0), (5, 0.5)]},
+        {"found": ["what *is* found"]},
+    )
+    resumed = TensorBoardLogger(
+        tmp_path, name="", version="", default_hp_metric=False, purge_step=3
+    )
+    resumed.log_metrics({"val/loss": 0.25}, 4)
+    resumed.experiment.flush()
+    assert read_log(tmp_path)[0] == {"val/loss": [(0, 1.0), (4, 0.25)]}

@@ -38,7 +38,8 @@ def data_tables(
         told["source"] = code(facts["source"])
     rows = facts.get("rows") or {}
     if datamodule is not None:
-        told["read by"] = code(type(datamodule).__name__)
+        if facts.get("source") != type(datamodule).__name__:
+            told["read by"] = code(type(datamodule).__name__)
         rows = {split: count_rows(datamodule, split) for split in SPLITS}
     if facts.get("rows_left_out"):
         told["rows left out, with values missing"] = f"{facts['rows_left_out']:,}"

@@ -10,8 +10,9 @@ __all__ = ["page"]
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What a browser may load or run: pictures and style of the page itself, and nothing else."""
 
-# In the dark, pictures are turned from dark on light to light on dark: hues stay, and white becomes
-# the colour of the page. Paper is light, and hides nothing that a screen would scroll to.
+# In the dark, figures are turned from dark on light to light on dark: hues stay, and white becomes
+# the colour of the page. Pictures whose colours are values (class "map") stay as they are. Paper is
+# light, and hides nothing that a screen would scroll to.
 _STYLE = """
 :root { --ink: #1b1f24; --paper: #fff; --faint: #57606a; --line: #d0d7de; --shade: #f3f5f7;
         --link: #0969da; }
@@ -19,6 +20,7 @@ _STYLE = """
   :root { color-scheme: dark; --ink: #e6e6e6; --paper: #1a1a1a; --faint: #9aa4af; --line: #3d434a;
           --shade: #26292e; --link: #6cb6ff; }
   img { filter: invert(0.9) hue-rotate(180deg); }
+  img.map { filter: brightness(0.9); }
 }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 0 auto; padding: 1rem;
@@ -27,18 +29,20 @@ h1 { font-size: 1.7rem; line-height: 1.25; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
 a { color: var(--link); }
 header p, header li { font-size: 1.1rem; }
+header code { display: inline-block; font-size: 0.85em; }
 nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; padding: 0.7rem 0;
       border: solid var(--line); border-width: 1px 0; }
-table { display: block; overflow-x: auto; border-collapse: collapse; margin: 1rem 0;
-        font-size: 0.8rem; overflow-wrap: normal; }
+table { display: inline-block; max-width: 100%; overflow-x: auto; vertical-align: top;
+        border-collapse: collapse; margin: 0.5rem 1.5rem 0.5rem 0; font-size: 0.8rem;
+        overflow-wrap: normal; }
 th, td { border: 1px solid var(--line); padding: 0.25rem 0.5rem; white-space: nowrap; }
 th { background: var(--shade); text-align: left; }
-th:empty { display: none; }
+thead:has(th:empty) { display: none; }
 pre { background: var(--shade); padding: 0.8rem; line-height: 1.4; white-space: pre-wrap; }
 figure { display: inline-block; max-width: 100%; margin: 0.5rem 1.5rem 1rem 0;
          vertical-align: top; }
 img { display: block; max-width: 100%; height: auto; object-fit: contain; }
-figcaption { color: var(--faint); font-size: 0.9rem; max-width: 34rem; }
+figcaption { color: var(--faint); font-size: 0.9rem; }
 @media print {
   @page { margin: 1.5cm; }
   body { font-size: 10pt; max-width: none; padding: 0; }

@@ -43,14 +43,18 @@ _MARKUP_OF_PYTHON_MARKDOWN = (
 _DENSITY = 1.5
 """Pixels of a figure for each of a plain screen, since phones and printers have more."""
 
+_NARROW = 300
+"""Width of the caption of a picture that is narrower than this."""
+
 
 @dataclass(frozen=True)
 class _Picture:
-    """A PNG file, what it shows, and its width and height on a plain screen."""
+    """A PNG file, what it shows, its width and height on a plain screen, and its class."""
 
     data: bytes
     caption: str
     size: tuple[int, int]
+    kind: str
 
 
 def code(text: object) -> str:
@@ -137,7 +141,7 @@ class Report:
             return
         file = BytesIO()
         figure.savefig(file, format="png", dpi=96 * _DENSITY, bbox_inches="tight")
-        self._add(file.getvalue(), caption, _DENSITY)
+        self._add(file.getvalue(), caption, "figure", _DENSITY)
 
     def picture(self, pixels: npt.NDArray[np.uint8], caption: str) -> None:
         """Add a picture that is an array.
@@ -148,7 +152,7 @@ class Report:
         """
         file = BytesIO()
         Image.fromarray(pixels).save(file, format="PNG")
-        self._add(file.getvalue(), caption)
+        self._add(file.getvalue(), caption, "map")
 
     def extend(self, other: Report) -> None:
         """Add all that another report holds, without its heading."""
@@ -183,7 +187,8 @@ class Report:
                 data, caption = base64.b64encode(piece.data).decode(), escape(piece.caption)
                 width, height = piece.size
                 body.append(
-                    f'<figure><img alt="{caption}" width="{width}" height="{height}" '
+                    f'<figure style="width: {max(width, _NARROW)}px"><img class="{piece.kind}" '
+                    f'alt="{caption}" width="{width}" height="{height}" '
                     f'src="data:image/png;base64,{data}">'
                     f"<figcaption>{caption}</figcaption></figure>"
                 )
@@ -227,10 +232,10 @@ class Report:
     def _pictures(self) -> list[_Picture]:
         return [piece for piece in self._pieces if isinstance(piece, _Picture)]
 
-    def _add(self, png: bytes, caption: str, density: float = 1.0) -> None:
+    def _add(self, png: bytes, caption: str, kind: str, density: float = 1.0) -> None:
         with Image.open(BytesIO(png)) as image:
             width, height = (round(pixels / density) for pixels in image.size)
-        self._pieces.append(_Picture(png, caption, (width, height)))
+        self._pieces.append(_Picture(png, caption, (width, height), kind))
 
     def _left_out(self, how: str, what: str, error: Exception) -> None:
         """Say what could not be added, and why."""

@@ -176,7 +176,8 @@ class TensorBoardLayout(FirstLoader):
                 self._log_table(trainer, scores)
         with training_goes_on("the story of this run in TensorBoard"):
             for board, history in _histories(trainer, pl_module) if self._watched else ():
-                _draw(board, history, ["curves"], last_step(trainer))  # with the score of the test
+                # with the score of the test, a step later, since boards show one picture a step
+                _draw(board, history, ["curves"], trainer.global_step)
 
     def _log_table(self, trainer: Trainer, scores: dict[str, float]) -> None:
         for board in boards(trainer):

@@ -161,10 +161,8 @@ def _of_use(found: Found) -> Iterator[str]:
     ]
     if lost and lost[0] > 0:
         yield "Train under noise, by which it surely loses: give its `experiment` a `noise`."
-    yield (
-        f"To use it: {_command('predict', found, '--input=rows.csv')}; what to tell others of it: "
-        f"{_command('card', found)}"
-    )
+    yield f"Use it: {_command('predict', found, '--input=rows.csv')}"
+    yield f"Tell others what it is: {_command('card', found)}"
 
 
 def _command(verb: str, found: Found, *options: str) -> str:

@@ -14,8 +14,8 @@ MUTATIONS = [
                 "::test_a_section_that_fails_takes_nothing_from_the_others",
             ),
             (
-                "self._add(file.getvalue(), caption, _DENSITY)",
-                "self._add(file.getvalue(), caption)",
+                '"figure", _DENSITY)',
+                '"figure")',
                 "letters in figures are larger than those beside them",
                 "::test_a_figure_has_the_size_that_it_has_on_paper",
             ),

@@ -63,7 +63,8 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     assert page.count("data:image/png") >= 12
     for name in ("logistic regression", "SVC", "MLP grid", "constant answer"):
         assert name in page
-    given = page.partition(f"hybridlit analyze --ckpt={trained} ")[2].partition("</code>")[0]
+    made = page.rpartition("How this was made")[2]
+    given = made.partition(f"hybridlit analyze --ckpt={trained} ")[2].partition("</code>")[0]
     assert "--seeds=2" in given and "linear" in given and "untrained" in given
     after = torch.load(trained, weights_only=True)["state_dict"]
     assert all(torch.equal(before[name], after[name]) for name in before)

@@ -198,13 +198,10 @@ class ChipStudy(Tabled):
 
 
 def add_chip(report: Report, study: ChipStudy) -> None:
-    """Add what a study says to a report, and its pictures if matplotlib is installed."""
-    report.text(f"## The chip\n\n{study.to_markdown()}")
-    try:
-        for name, draw in study.figures().items():
-            report.figure(draw(), CHIP_PICTURES[name])
-    except ImportError as error:
-        report.text(f"No pictures: {error}.")
+    """Add what a study says to a report, and its pictures."""
+    report.text(study.to_markdown())
+    for name, draw in study.figures().items():
+        report.figure(draw, CHIP_PICTURES[name])
 
 
 def _span(values: npt.NDArray[np.float64]) -> str:

@@ -31,7 +31,7 @@ from hybridlit.internals.numba import (
 )
 from hybridlit.internals.numpy import global_generator_is_at
 from hybridlit.internals.openmp import parallel_regions
-from hybridlit.internals.tensorboard import add_hyperparameters, add_png
+from hybridlit.internals.tensorboard import add_hyperparameters, add_png, read_log
 from hybridlit.internals.torchmetrics import R2Sums, r2_sums, set_update_count
 
 
@@ -212,3 +212,23 @@ def test_the_threads_of_torch_call_a_function():
     assert [given for given, _ in seen] == [12345] * 2
     assert len({thread for _, thread in seen}) == 2
     assert running() == expected
+
+
+def test_a_log_is_read_as_it_was_written(tmp_path):
+    assert read_log(tmp_path) == ({}, {})
+    board = TensorBoardLogger(tmp_path, name="", version="", default_hp_metric=False)
+    for step, value in ((0, 1.0), (5, 0.5)):
+        board.log_metrics({"val/loss": value}, step)
+    board.experiment.add_text("found", "what *is* found", 5)
+    board.experiment.add_image("picture", np.zeros((3, 2, 2)), 5)
+    board.experiment.flush()
+    assert read_log(tmp_path) == (
+        {"val/loss": [(0, 1.0), (5, 0.5)]},
+        {"found": ["what *is* found"]},
+    )
+    resumed = TensorBoardLogger(
+        tmp_path, name="", version="", default_hp_metric=False, purge_step=3
+    )
+    resumed.log_metrics({"val/loss": 0.25}, 4)
+    resumed.experiment.flush()
+    assert read_log(tmp_path)[0] == {"val/loss": [(0, 1.0), (4, 0.25)]}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hybridlit.analysis.ablation.baselines import Baseline
-from hybridlit.analysis.ablation.conclusion import conclusion
+from hybridlit.analysis.ablation.conclusion import conclusion, verdict
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.ablation.tables import effort, plain_values, report
@@ -91,6 +91,11 @@ class AblationStudy:
     def conclusion(self) -> str:
         """What follows: a sentence, or several as a list in Markdown."""
         return conclusion(self)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the photonic part was found to help, in one sentence."""
+        return verdict(self)
 
     def arm(self, name: str) -> RetrainedArm:
         """Return a retrained arm, a key of `ARMS`.

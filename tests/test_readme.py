@@ -2,13 +2,12 @@
 
 import re
 import runpy
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from pages import ROOT, blocks, broken_links, names_of_files
 
-ROOT = Path(__file__).parents[1]
 ROOMS = sorted(path.parent for path in (ROOT / "hybridlit").glob("*/__init__.py"))
 TEXTS = [
     ROOT / "README.md",
@@ -30,11 +29,6 @@ LONG = (
 """Texts whose code takes many seconds."""
 
 
-def blocks(path, language):
-    text = path.read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
-
-
 def of_all(find):
     """What there is to check, each with the name of its file."""
     return [
@@ -42,16 +36,6 @@ def of_all(find):
         for path in TEXTS
         for number, found in enumerate(find(path))
     ]
-
-
-def links(path):
-    return sorted(set(re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))))
-
-
-def anchors(path):
-    """The anchors of a file's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def run(code, tmp_path, monkeypatch):
@@ -74,23 +58,7 @@ def test_so_have_the_others(folder):
 
 @pytest.mark.parametrize("path", TEXTS, ids=str)
 def test_links_lead_somewhere(path):
-    for link in links(path):
-        if link.startswith("https://"):
-            continue
-        file, _, anchor = link.partition("#")
-        target = path.parent / file if file else path
-        assert target.exists(), link
-        assert not anchor or anchor in anchors(target), link
-
-
-def names_of_files(path):
-    """Files that commands name, and files of the repository that texts name."""
-    text = path.read_text(encoding="utf-8")
-    named = re.findall(
-        r"(?:python|--config|--recipe|pytest(?: -[-\w]+(?: slow)?)*)[ =]([\w./]+\.\w+)", text
-    )
-    named += re.findall(r"`((?:hybridlit|tests|recipes|\.ci|\.github)/[\w./-]*)`", text)
-    return sorted(set(named) - {"recipe.yaml"})
+    assert broken_links(path) == []
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=str)

@@ -31,7 +31,7 @@ def recipes(
     """List the recipes that come with hybridlit, or copy one.
 
     Args:
-        action: list, or copy.
+        action: `list` or `copy`.
         name: Of copy: name of the recipe.
         to: Of copy: folder for it, made if it is not there; what it needs is written there too.
         force: Of copy: overwrite files that differ.

@@ -26,7 +26,15 @@ OTHER_SECTIONS = ("search", "federated")
 
 
 def settings_of(recipe: str | Path) -> Any:
-    """Return what a recipe, by file or name, or the `config.yaml` of a run, says."""
+    """Return what a recipe, by file or name, or the `config.yaml` of a run, says.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "small.yaml").write_text("model: {class_path: SequentialHybrid}")
+        ...     settings_of(f"{folder}/small.yaml")
+        {'model': {'class_path': 'SequentialHybrid'}}
+    """
     path = recipe_file(recipe)
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -44,6 +52,13 @@ def read_recipe(path: str | Path) -> Settings:
     Raises:
         FileNotFoundError: If there is no such file and no such recipe.
         ValueError: If it is no YAML file, or lacks one of the two sections.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "small.yaml").write_text("{model: SequentialHybrid, data: Mine}")
+        ...     read_recipe(f"{folder}/small.yaml")["data"]
+        'Mine'
     """
     path = recipe_file(path)
     content = settings_of(path)
@@ -66,6 +81,10 @@ def changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings
 
     Raises:
         ValueError: If a name begins with no section, or leads into what has no fields.
+
+    Example:
+        >>> changed({"model": "SequentialHybrid"}, {"model.n_photons": 3})["model"]
+        {'class_path': 'SequentialHybrid', 'init_args': {'n_photons': 3}}
     """
     result = copy.deepcopy(dict(settings))
     for name, value in changes.items():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+from pages import blocks
 
 from hybridlit.cli import main
 from hybridlit.templates.chip.steering import amplitude_fidelity
@@ -16,9 +17,8 @@ PAGE = Path(__file__).parents[3] / "recipes" / "CHIP.md"
 @pytest.mark.filterwarnings("ignore")
 def test_the_page_does_what_it_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pieces = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     said = {}
-    for piece in pieces:
+    for piece in blocks(PAGE, "python"):
         exec(piece, said)
         if "trainer.test" in piece:
             twin = said["twin"]
@@ -39,7 +39,7 @@ def test_its_command_reads_its_table(tmp_path, monkeypatch, capsys):
     (command,) = re.findall(r"^hybridlit (fit .*)$", page, re.MULTILINE)
     (tmp_path / "recipes").symlink_to(PAGE.parent)
     monkeypatch.chdir(tmp_path)
-    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], {})
+    exec(blocks(PAGE, "python")[0], {})
     main([*command.split(), "--trainer.fast_dev_run=2", "--trainer.enable_progress_bar=false"])
     # of three modes: 6 offsets, 12 responses, 36 of crosstalk
     assert re.search(r"HeaterResponse\W+54\b", capsys.readouterr().out)

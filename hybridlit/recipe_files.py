@@ -53,8 +53,8 @@ def recipe_file(given: str | Path) -> Path:
         return path
     known = carried_recipes()
     if path.name != str(given) or path.suffix:
-        copies = f"; hybridlit recipes copy {path.stem} writes a recipe of that name here"
-        raise FileNotFoundError(f"no file {path}{copies if path.stem in known else ''}")
+        named = f"; the name alone, {path.stem}, is a recipe that comes with hybridlit"
+        raise FileNotFoundError(f"no file {path}{named if path.stem in known else ''}")
     for own in (Path(f"{given}.yaml"), Path("recipes", f"{given}.yaml")):
         if own.is_file():
             return own

@@ -120,7 +120,7 @@ def test_a_name_is_a_recipe():
     [
         ("iris_sequental", "no recipe of that name (did you mean 'iris_sequential'?); hybridlit r"),
         ("wine_table", "needs recipes/tables/wine.csv in the working folder: hybridlit recipes co"),
-        ("recipes/wine_table.yaml", "no file recipes/wine_table.yaml; hybridlit recipes copy wine"),
+        ("recipes/wine_table.yaml", "no file recipes/wine_table.yaml; the name alone, wine_table"),
     ],
 )
 def test_what_is_not_there_is_one_line(name, message, capsys):

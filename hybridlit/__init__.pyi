@@ -1,4 +1,7 @@
-"""The public names and where they live: the one list of them."""
+"""Hybrid classical and photonic-quantum models: Lightning templates over one simulation core.
+
+The one list of the public names, each beside the room where it lives.
+"""
 
 from .analysis import (
     AblationStudy as AblationStudy,

@@ -49,6 +49,11 @@ def mark_photonic(module: Module) -> Module:
 
     Returns:
         The same module, so that the call can wrap an expression.
+
+    Example:
+        >>> layer = mark_photonic(nn.Linear(3, 2))
+        >>> list(photonic_modules(nn.Sequential(nn.Linear(4, 3), layer)))
+        ['1']
     """
     is_photonic(module)  # or it raises
     setattr(module, _MARK, True)
@@ -61,6 +66,11 @@ def is_photonic(module: nn.Module) -> bool:
     Returns:
         True for a `QuantumLayer`, a `QuantumLayerStack`, a `ChipLayer` or a subclass, and for
         modules given to `mark_photonic`.
+
+    Example:
+        >>> from hybridlit.photonics import QuantumLayer
+        >>> is_photonic(QuantumLayer(2, 3, n_modes=4, n_photons=2)), is_photonic(nn.Linear(2, 3))
+        (True, False)
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be an nn.Module, got {type(module).__name__} {module!r}")
@@ -86,6 +96,11 @@ def photonic_modules(model: nn.Module) -> dict[str, nn.Module]:
         The photonic modules by qualified name, in the order of registration; `""` names the model
         itself. A photonic module inside another one is not listed, and a module registered under
         several names is listed under the first.
+
+    Example:
+        >>> from hybridlit import SequentialHybrid
+        >>> list(photonic_modules(SequentialHybrid(input_dim=5, quantum_dim=2, output_dim=3)))
+        ['quantum_layer']
     """
     found: dict[str, nn.Module] = {}
     inside: set[int] = set()
@@ -110,6 +125,13 @@ def split_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     Raises:
         ValueError: If one parameter is shared between a classical and a photonic module, since no
             group could then own it.
+
+    Example:
+        >>> from hybridlit.photonics import QuantumLayer
+        >>> model = nn.Sequential(nn.Linear(4, 2), QuantumLayer(2, 3, n_modes=4, n_photons=2))
+        >>> split = split_parameters(model)
+        >>> list(split["photonic"]), len(split["classical"])
+        (['1.phases'], 4)
     """
     groups: dict[str, dict[str, nn.Parameter]] = {"classical": {}, "photonic": {}}
     owner: dict[int, tuple[str, str]] = {}
@@ -163,6 +185,12 @@ def part_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
         without parameters are left out. Every parameter occurs exactly once, a shared one in the
         first part that holds it. Parameters of no part, which modules that were looked into hold
         themselves, stand under `"other"`.
+
+    Example:
+        >>> from hybridlit import SequentialHybrid
+        >>> found = part_parameters(SequentialHybrid(input_dim=5, quantum_dim=2, output_dim=3))
+        >>> list(found), sum(each.numel() for each in found["classical_post"].values())
+        (['classical_pre', 'quantum_layer', 'classical_post'], 51)
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     split: dict[str, dict[str, nn.Parameter]] = {}

@@ -246,6 +246,16 @@ def test_steps_of_two_source_trees_are_timed_in_three_conditions(script, tmp_pat
     assert "| hot | " in script("report").layer_step(tmp_path)
 
 
+def test_steps_on_several_threads_are_timed_against_one(script, tmp_path, capsys):
+    arguments = ["--points", "3,2,4", "--rounds", "1", "--min-seconds", "0", "--out", str(tmp_path)]
+    assert script("threads").main(arguments) == 0
+    (point,) = json.loads((tmp_path / "threads.json").read_text())["points"]
+    assert set(point["ms"]) == {"1", "2"}
+    assert point["ratio"] == pytest.approx(point["one_ms"] / point["several_ms"])
+    assert "| (3, 2, 4) | " in capsys.readouterr().out
+    assert "| (3, 2, 4) | " in script("report").threads(tmp_path)
+
+
 def test_shots_are_timed_against_those_of_merlin(script, tmp_path, capsys):
     pytest.importorskip("merlin")
     arguments = ["--points", "3,2,4", "--shots", "200", *QUICK, "--out", str(tmp_path)]

@@ -33,6 +33,7 @@ ORDER = [
     "export",
     "callbacks",
     "unwrapping",
+    "recipe_files",
     "recipe",
     "search",
     "federated",

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import hybridlit
 
@@ -93,3 +94,14 @@ def test_everything_imported_is_declared():
                 imported.add(node.module.partition(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"hybridlit"} - OPTIONAL
     assert {DISTRIBUTIONS.get(name, name) for name in foreign} <= declared
+
+
+def test_the_citation_says_what_the_package_says():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = yaml.safe_load((ROOT / ".github" / "CITATION.cff").read_text())
+    assert cited["cff-version"] == "1.2.0" and cited["type"] == "software" and cited["message"]
+    assert cited["title"] == f"{project['name']}: {project['description']}"
+    assert cited["authors"] == project["authors"] and cited["license"] == project["license"]
+    assert cited["keywords"] == project["keywords"]
+    assert "version" not in {*cited, *project}  # it is in one place, `hybridlit/__init__.py`

@@ -7,7 +7,6 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,21 @@ from lightning.pytorch import LightningDataModule
 
 from hybridlit import __version__
 from hybridlit.analysis.chip_study import chip_study, chip_twin_of
+from hybridlit.analysis.facts import data_tables, listed, score_table, short_table
 from hybridlit.analysis.pictures.evaluation_pictures import add_evaluation
 from hybridlit.analysis.pictures.optical_circuit import optical_circuit
 from hybridlit.analysis.report import Report, code
-from hybridlit.analysis.scores import COVERAGE, class_shares, scores
-from hybridlit.analysis.splits import batches_of, count_rows, prepared
+from hybridlit.analysis.scores import scores
+from hybridlit.analysis.splits import batches_of, prepared
 from hybridlit.analysis.uncertain_rows import uncertainty
 from hybridlit.argument_types import checked
 from hybridlit.components import layer_in_words, photonic_modules, split_parameters
-from hybridlit.data.splits import SPLITS
 from hybridlit.photonics import PhotonicCircuit
 from hybridlit.templates import HybridModule
-from hybridlit.templates.predictions.predicting import class_labels
 from hybridlit.templates.tasks import NoScoreError
-from hybridlit.words import in_bytes, in_digits, piped, plural
+from hybridlit.words import in_bytes, in_digits, plural
 
 __all__ = ["given_settings", "model_card"]
-
-_MANY = 60
-"""Columns, classes or settings that are listed at most; how many more there are is said."""
 
 
 @checked
@@ -72,15 +67,15 @@ def model_card(
     pictures = Report("")
     twin = chip_twin_of(model)
     if datamodule is None:
-        data, found, doubts = _data(model, None), without_data, without_data
+        data, found, doubts = data_tables(model, None), without_data, without_data
     else:
         with prepared(datamodule):
             doubts = _doubts(model, datamodule)
-            data, found = _data(model, datamodule), _scores(model, datamodule, pictures)
+            data, found = data_tables(model, datamodule), _scores(model, datamodule, pictures)
     report.text(f"## What it is for\n\n{_purpose(model)}")
     report.text("## Data\n\n" + "\n\n".join(data))
     report.text(f"## Model\n\n{_model(model, checkpoint)}")
-    told = "nothing is known of it" if not training else _listed(training)
+    told = "nothing is known of it" if not training else listed(training)
     report.text(f"## Training\n\n{told}")
     report.text(f"## Scores on the test rows\n\n{found}")
     report.extend(pictures)
@@ -119,38 +114,6 @@ def _purpose(model: HybridModule) -> str:
     return f"It predicts {targets}, one of {count}, of raw rows."
 
 
-def _data(model: HybridModule, datamodule: LightningDataModule | None) -> list[str]:
-    """Paragraphs and tables on the training data."""
-    known, told = model.preprocessing, dict[str, str]()
-    facts = {} if known is None else known.facts
-    if "source" in facts:
-        told["source"] = code(facts["source"])
-    rows = facts.get("rows") or {}
-    if datamodule is not None:
-        told["read by"] = code(type(datamodule).__name__)
-        rows = {split: count_rows(datamodule, split) for split in SPLITS}
-    if facts.get("rows_left_out"):
-        told["rows left out, with values missing"] = f"{facts['rows_left_out']:,}"
-    for split, count in rows.items():
-        if count or split != "calibration":
-            told[f"{SPLITS[split]} rows"] = f"{count:,}"
-    parts = [_listed(told)] if told else ["Nothing is known of them."]
-    if known is not None:
-        seen = [(code(name), kind, words) for name, kind, words in known.inputs.seen()]
-        if seen:
-            parts.append(_table(("column", "kind", "seen in training"), seen))
-        else:
-            parts.append(f"Inputs: {known.inputs.kind}, rows of shape {known.inputs.shape}.")
-    if model.task.classifies:
-        names = [code(name) for name in class_labels(model)]
-        shares = [] if datamodule is None else class_shares(model, datamodule)
-        columns = [names, [f"{share:.1%}" for share in shares]] if shares else [names]
-        what = "class" if model.task.one_class else "label"
-        head = (what, "share of the training rows")[: len(columns)]
-        parts.append(_table(head, zip(*columns, strict=True)))
-    return parts
-
-
 def _model(model: HybridModule, checkpoint: str | os.PathLike[str] | None) -> str:
     kind = type(model)
     told = {"class": code(f"{kind.__module__}.{kind.__qualname__}"), "task": model.task.name}
@@ -168,8 +131,8 @@ def _model(model: HybridModule, checkpoint: str | os.PathLike[str] | None) -> st
         told["checkpoint"] = f"{code(path.name)}, {in_bytes(path.stat().st_size)} on disk"
     given = given_settings(type(model), model.own_arguments)
     changed = [(code(name), code(value)) for name, value in given.items()]
-    settings = _table(("setting that is not as by default", "value"), changed)
-    return _listed(told) + (f"\n\n{settings}" if changed else "")
+    settings = short_table(("setting that is not as by default", "value"), changed)
+    return listed(told) + (f"\n\n{settings}" if changed else "")
 
 
 def _circuit(module: Any) -> str:
@@ -198,33 +161,8 @@ def _scores(model: HybridModule, datamodule: LightningDataModule, pictures: Repo
         found = scores(model, datamodule)
     except NoScoreError as error:
         return f"not measured: {error}"
-    rows = [
-        (
-            code(score.name),
-            f"{score.found.mean:.4g}",
-            "" if isnan(score.found.low) else f"{score.found.low:.4g} to {score.found.high:.4g}",
-            f"{score.rows:,}",
-            "" if score.constant is None else f"{score.constant:.4g}",
-        )
-        for score in found
-    ]
-    head = ("score", "value", "95 % interval", "rows", "constant answer")
-    table = _table(head, rows)
-    main = found[0]
-    if main.constant is not None and main.found.low <= main.constant:
-        table += "\n\n**These rows do not show that the model is better than a constant answer.**"
-    try:
-        add_evaluation(pictures, model, batches_of(datamodule, "test"), "test rows")
-    except ImportError as error:
-        pictures.text(f"No pictures: {error}.")
-    what = "mean"
-    if model.task.classifies:
-        each = "class" if model.task.one_class else "value of each label"
-        what = f"most frequent {each}"
-    return (
-        f"{_warning(model, datamodule)}{table}\n\n"
-        f"The constant answer is the {what} of the training rows. {COVERAGE}"
-    )
+    add_evaluation(pictures, model, batches_of(datamodule, "test"), "test rows")
+    return score_table(model, datamodule, found)
 
 
 def _doubts(model: HybridModule, datamodule: LightningDataModule) -> str:
@@ -232,17 +170,6 @@ def _doubts(model: HybridModule, datamodule: LightningDataModule) -> str:
         return uncertainty(model, datamodule).to_markdown()
     except NoScoreError as error:  # no test rows, or outputs that are not finite
         return f"not measured: {error}"
-
-
-def _warning(model: HybridModule, datamodule: LightningDataModule) -> str:
-    """What is to be said before scores on data that have changed since the training."""
-    own, theirs = model.preprocessing, getattr(datamodule, "preprocessing", None)
-    if own is None or theirs is None or own.same_as(theirs):
-        return ""
-    return (
-        "**The data are not those of the training**: they, or how they are split, have changed "
-        "since, so that these rows may be rows that the model has learned from.\n\n"
-    )
 
 
 def _limits(model: HybridModule) -> Iterable[str]:
@@ -279,14 +206,3 @@ def _limits(model: HybridModule) -> Iterable[str]:
         "Nothing is known of fairness between groups of people, of causes, or of data that drift "
         "after the training: measure them before a decision rests on this model."
     )
-
-
-def _listed(values: Mapping[str, Any]) -> str:
-    return _table(("", ""), ((name, str(value)) for name, value in values.items()))
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = list(rows)
-    left_out = len(lines) - _MANY
-    more = f"\n\n... and {left_out:,} more." if left_out > 0 else ""
-    return piped(head, lines[:_MANY]) + more

@@ -86,6 +86,11 @@ class LearningRates:
     Attributes:
         steps: Optimizer steps of each training.
         curves: What was found, by component.
+
+    Example:
+        >>> curve = RateCurve("photonic", 0.01, 0, 1.1, [0.01, 0.1, 1.0], [0.9, 0.4, 0.8], 0.1)
+        >>> LearningRates(steps=50, curves={"photonic": curve}).suggestions
+        {'quantum_lr': 0.1}
     """
 
     steps: int
@@ -202,6 +207,13 @@ def find_learning_rates(
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range, nothing is trainable, the optimizer is LBFGS, or
             `configure_optimizers` is the model's own.
+
+    Example:
+        >>> from hybridlit import SequentialHybrid, SklearnDataModule
+        >>> model = SequentialHybrid(input_dim=4, quantum_dim=2, output_dim=3)
+        >>> found = find_learning_rates(model, SklearnDataModule("iris"), points=3, steps=1)
+        >>> len(found.curves["photonic"].losses)
+        3
     """
     learning_rate(low, "low")
     learning_rate(high, "high")

@@ -55,6 +55,14 @@ class NoiseStudy(Tabled):
         whole: Score of the model as it was trained.
         found: Each source at each strength, all of them together, and numbers of shots.
         left_out: What could not be measured, and why.
+
+    Example:
+        >>> score, loss = Interval(0.8, 0.7, 0.9), Interval(0.1, 0.02, 0.18)
+        >>> under = UnderNoise("transmittance", 1.0, None, score, loss, kept=0.25)
+        >>> noise, whole = {"transmittance": 0.5}, Interval(0.9, 0.8, 1.0)
+        >>> study = NoiseStudy("acc", 36, noise, whole, [under], left_out={})
+        >>> study.conclusion.rpartition(". ")[2]
+        '1,000 events that are kept take 4,000 shots of a row and circuit.'
     """
 
     metric: str

@@ -81,6 +81,14 @@ def noise_study(
         TypeError: If an argument has the wrong type, or the model no photonic layers for it.
         ValueError: If an argument is out of range, `noise` is none, or there are fewer than two
             test rows.
+
+    Example:
+        >>> from hybridlit import SequentialHybrid, SklearnDataModule
+        >>> model = SequentialHybrid(input_dim=4, quantum_dim=2, output_dim=3)
+        >>> noise = {"transmittance": 0.5, "indistinguishability": 0.9}
+        >>> study = noise_study(model, SklearnDataModule("iris"), noise, strengths=[1], shots=[])
+        >>> [each.source for each in study.found]
+        ['transmittance', 'indistinguishability', 'all together']
     """
     whole = Noise.of(noise)
     if whole is None or whole.ideal:

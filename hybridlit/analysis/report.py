@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +20,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+from hybridlit.analysis.page import page
 from hybridlit.argument_types import checked
 
 __all__ = ["Report", "code"]
@@ -36,18 +40,21 @@ _MARKUP_OF_PYTHON_MARKDOWN = (
     "short_image_ref",
 )
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem;
-       color: #1b1f24; background: #fff; }
-h1 { font-size: 1.8rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #d0d7de; }
-table { display: block; overflow-x: auto; border-collapse: collapse; margin: 1rem 0;
-        font-size: 0.8rem; }
-th, td { border: 1px solid #d0d7de; padding: 0.25rem 0.5rem; white-space: nowrap; }
-th { background: #f3f5f7; }
-pre { background: #f3f5f7; padding: 0.8rem; overflow-x: auto; line-height: 1.25; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
-figcaption { color: #57606a; font-size: 0.9rem; }
-"""
+_DENSITY = 1.5
+"""Pixels of a figure for each of a plain screen, since phones and printers have more."""
+
+_NARROW = 300
+"""Width of the caption of a picture that is narrower than this."""
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A PNG file, what it shows, its width and height on a plain screen, and its class."""
+
+    data: bytes
+    caption: str
+    size: tuple[int, int]
+    kind: str
 
 
 def code(text: object) -> str:
@@ -89,26 +96,52 @@ class Report:
     @checked
     def __init__(self, title: str) -> None:
         self.title = title
-        self._pieces: list[str | tuple[bytes, str]] = []
+        self._pieces: list[str | _Picture] = []
 
     def text(self, markdown: str) -> None:
-        """Add text.
+        """Add text; what comes before the first section is the head of the report.
 
         Args:
             markdown: Paragraphs, headings from `##` on, lists, tables and fenced code.
         """
         self._pieces.append(_inert(markdown))
 
-    def figure(self, figure: Figure, caption: str) -> None:
+    @contextmanager
+    def section(self, title: str) -> Iterator[None]:
+        """Add a heading above what is added in the block, if anything is.
+
+        What fails in the block is said in its place, and warned of: one section that cannot be made
+        takes nothing from the others.
+
+        Args:
+            title: The heading.
+        """
+        self.text(f"## {title}")
+        before = len(self._pieces)
+        try:
+            yield
+        except Exception as error:
+            self._left_out("Not made", f"the section {title!r}", error)
+        if len(self._pieces) == before:
+            self._pieces.pop()
+
+    def figure(self, figure: Figure | Callable[[], Figure], caption: str) -> None:
         """Add a figure of matplotlib.
 
         Args:
-            figure: The figure, drawn at once, so that it may be closed or changed afterwards.
+            figure: The figure, drawn at once, so that it may be closed or changed afterwards; or
+                what makes it: if that fails, the report says so and goes on.
             caption: What it shows, in a sentence.
         """
+        if callable(figure):
+            try:
+                self.figure(figure(), caption)
+            except Exception as error:
+                self._left_out("Not drawn", caption.rstrip("."), error)
+            return
         file = BytesIO()
-        figure.savefig(file, format="png", dpi=110, bbox_inches="tight")
-        self._pieces.append((file.getvalue(), caption))
+        figure.savefig(file, format="png", dpi=96 * _DENSITY, bbox_inches="tight")
+        self._add(file.getvalue(), caption, "figure", _DENSITY)
 
     def picture(self, pixels: npt.NDArray[np.uint8], caption: str) -> None:
         """Add a picture that is an array.
@@ -119,7 +152,7 @@ class Report:
         """
         file = BytesIO()
         Image.fromarray(pixels).save(file, format="PNG")
-        self._pieces.append((file.getvalue(), caption))
+        self._add(file.getvalue(), caption, "map")
 
     def extend(self, other: Report) -> None:
         """Add all that another report holds, without its heading."""
@@ -127,7 +160,7 @@ class Report:
 
     def __str__(self) -> str:
         """The report in Markdown, with captions for pictures."""
-        return self._markdown(f"*{caption}*" for _, caption in self._pictures)
+        return self._markdown(f"*{picture.caption}*" for picture in self._pictures)
 
     def html(self) -> str:
         """Return the report as one HTML page with its pictures inside.
@@ -151,18 +184,15 @@ class Report:
             if isinstance(piece, str):
                 body.append(parser.reset().convert(piece))
             else:
-                data, caption = base64.b64encode(piece[0]).decode(), escape(piece[1])
+                data, caption = base64.b64encode(piece.data).decode(), escape(piece.caption)
+                width, height = piece.size
                 body.append(
-                    f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
+                    f'<figure style="width: {max(width, _NARROW)}px"><img class="{piece.kind}" '
+                    f'alt="{caption}" width="{width}" height="{height}" '
+                    f'src="data:image/png;base64,{data}">'
                     f"<figcaption>{caption}</figcaption></figure>"
                 )
-        title = escape(self.title)
-        return (
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-            f"<style>{_STYLE}</style></head>\n<body><h1>{title}</h1>\n"
-            + "\n".join(body)
-            + "\n</body></html>\n"
-        )
+        return page(self.title, "\n".join(body))
 
     def write(self, path: str | Path) -> list[Path]:
         """Write the report.
@@ -187,18 +217,31 @@ class Report:
             return [path]
         names = [f"{path.stem}-{number + 1}.png" for number in range(len(self._pictures))]
         shown = [
-            f"![{caption}]({name})\n\n*{caption}*"
-            for name, (_, caption) in zip(names, self._pictures, strict=True)
+            f"![{picture.caption}]({name})\n\n*{picture.caption}*"
+            for name, picture in zip(names, self._pictures, strict=True)
         ]
         path.write_text(self._markdown(shown), encoding="utf-8")
         files = [path.with_name(name) for name in names]
-        for file, (data, _) in zip(files, self._pictures, strict=True):
-            file.write_bytes(data)
+        for file, picture in zip(files, self._pictures, strict=True):
+            file.write_bytes(picture.data)
         return [path, *files]
 
+    # --- inside -----------------------------------------------------------------------------------
+
     @property
-    def _pictures(self) -> list[tuple[bytes, str]]:
-        return [piece for piece in self._pieces if isinstance(piece, tuple)]
+    def _pictures(self) -> list[_Picture]:
+        return [piece for piece in self._pieces if isinstance(piece, _Picture)]
+
+    def _add(self, png: bytes, caption: str, kind: str, density: float = 1.0) -> None:
+        with Image.open(BytesIO(png)) as image:
+            width, height = (round(pixels / density) for pixels in image.size)
+        self._pieces.append(_Picture(png, caption, (width, height), kind))
+
+    def _left_out(self, how: str, what: str, error: Exception) -> None:
+        """Say what could not be added, and why."""
+        why = " ".join(str(error).split()) or type(error).__name__
+        warnings.warn(f"{how}: {what}: {type(error).__name__}: {why}", stacklevel=3)
+        self.text(f"{how}: {what} ({code(why)}).")
 
     def _markdown(self, pictures: Iterable[str]) -> str:
         """The text, with something in the place of each picture."""

@@ -59,6 +59,14 @@ class Robustness(Tabled):
         rows: Number of test rows.
         whole: Score of the model as it is.
         failures: Each path with each kind of failure.
+
+    Example:
+        >>> whole, noisy = Interval(0.9, 0.8, 1.0), Interval(0.8, 0.7, 0.9)
+        >>> lost = Failure("quantum_path", "noise 1", noisy, loss=Interval(0.1, 0.02, 0.18))
+        >>> print(Robustness("accuracy", 36, whole, [lost]))
+        path          fails    accuracy                lost by it
+        none                   0.900 (0.800 to 1.000)
+        quantum_path  noise 1  0.800 (0.700 to 0.900)  +0.100 (+0.020 to +0.180)
     """
 
     metric: str
@@ -126,6 +134,14 @@ def robustness(
         TypeError: If an argument has the wrong type.
         ValueError: If the model has no paths or has seen no training rows, a size of noise is not
             above 0, `earlier` is of another model, or there are fewer than two test rows.
+
+    Example:
+        >>> from hybridlit import ParallelHybrid, SklearnDataModule
+        >>> model = ParallelHybrid(input_dim=4, output_dim=3, quantum_dim=2)
+        >>> outputs = model(torch.randn(16, 4))  # a training keeps the means of the paths
+        >>> found = robustness(model, SklearnDataModule("iris"), noise=[1.0])
+        >>> [(each.path, each.how) for each in found.failures][:2]
+        [('classical_path', 'lost'), ('classical_path', 'noise 1')]
     """
     for size in noise:
         number(size, "each of noise", above=0.0)

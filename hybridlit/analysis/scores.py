@@ -35,6 +35,11 @@ class Score(NamedTuple):
     rows: int
     constant: float | None = None
 
+    @property
+    def beats_constant(self) -> bool | None:
+        """Whether it is surely better than a constant answer; None where that is not known."""
+        return None if self.constant is None else self.found.low > self.constant
+
 
 def scores(model: HybridModule, datamodule: LightningDataModule) -> list[Score]:
     """Score a model on the test rows of a data module that is set up.

@@ -80,6 +80,14 @@ class Uncertainty:
             the last of all; by what doubts are measured by.
         detection: Probability that a wrong row is doubted more than a right one (AUROC), by the
             same; empty for values, or where no row is wrong.
+
+    Example:
+        >>> found = Uncertainty(
+        ...     "SequentialHybrid", 4, (0.2, 0.1), 0.9, 0, [], "no rows were held out",
+        ...     risk="share of errors", risks={}, detection={},
+        ... )
+        >>> print(found.to_markdown().partition(" (")[0])
+        Expected calibration error of the 4 test rows: 0.200 as trained, 0.100 as calibrated
     """
 
     model: str
@@ -202,6 +210,13 @@ def uncertainty(
 
     Raises:
         ValueError: If there are no test rows, or outputs are not finite.
+
+    Example:
+        >>> from hybridlit import SequentialHybrid, SklearnDataModule
+        >>> model = SequentialHybrid(input_dim=4, quantum_dim=2, output_dim=3, dropout=0.1)
+        >>> found = uncertainty(model, SklearnDataModule("iris"), passes=2)
+        >>> found.rows, list(found.risks)
+        (30, ['probability', 'passes', 'the errors themselves'])
     """
     number(coverage, "coverage", above=0.0, below=1.0)
     integer(passes, "passes", 2)

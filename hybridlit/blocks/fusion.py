@@ -35,6 +35,13 @@ class Fusion(nn.Module):
     Attributes:
         weights: How much each component counted for each row of the last training batch, shape
             (batch, components), rows summing to 1; None where components have no such weights.
+
+    Example:
+        >>> class Sum(Fusion):
+        ...     def fuse(self, components):
+        ...         return sum(components)
+        >>> Sum([3, 3], output_dim=3)([torch.ones(5, 3), torch.ones(5, 3)]).unique()
+        tensor([2.])
     """
 
     projections: nn.ModuleList

@@ -54,6 +54,13 @@ class EvaluationPictures(FirstLoader):
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> pictures = EvaluationPictures(every_n_epochs=10)
+        >>> trainer = Trainer(accelerator="cpu", callbacks=[pictures])
+        >>> pictures.every_n_epochs, pictures.max_rows
+        (10, 10000)
     """
 
     @checked

@@ -13,7 +13,7 @@ from hybridlit.templates.metrics import METRICS
 __all__ = ["PLACES", "LogKey"]
 
 PLACES = {
-    "stage": "(train|val|test|best)",
+    "stage": "(train|val|test|best|constant)",
     "component": "(classical|photonic|other)",
     "metric": r"\w+",
     "score": f"({'|'.join(METRICS)})",
@@ -72,6 +72,7 @@ class LogKey(Enum):
     PART_VAL = "overfit/<part>_val", _DETECTOR, _OVERFITTING, _PARTS
     PART_VAL_LOW = "overfit/<part>_val_low", _DETECTOR
     PART_OGR = "overfit/<part>_ogr", _DETECTOR, _OVERFITTING, _OGR
+    FOUND = "overfit", _DETECTOR
 
     DRIFT = "precision/probability_drift", _PRECISION, "Precision", "drift of probabilities"
     SHADOW = "precision/shadow_error", _PRECISION, "Precision", "error against float64"
@@ -89,6 +90,8 @@ class LogKey(Enum):
 
     FIRST_LOSS = "Loss/<stage>", "TensorBoardLayout"
     FIRST_SCORE = "Score/<metric>_<stage>", "TensorBoardLayout"
+    STORY = "In short/<picture>", "TensorBoardLayout"
+    IN_SHORT = "In short", "TensorBoardLayout"
     EVALUATION = "Score/<picture>_<stage>", "EvaluationPictures"
     SCORE = "hp/<metric>", "TensorBoardLayout"
     CIRCUIT = "photonics/<module>", _INSPECTOR

@@ -49,7 +49,8 @@ class OverfittingDetector(Callback):
     `overfit/ratio`, which `EarlyStopping` and the like can monitor; each time that a stretch ends:
     `overfit/trend`, `overfit/alarm`, `overfit/<part>_train`, `overfit/<part>_val`,
     `overfit/<part>_val_low` (not for probes of fewer than 5 groups of rows), `overfit/<part>_ogr`
-    and, during an alarm, `overfit/<part>_gap_without`. README.md in `callbacks/` defines them.
+    and, during an alarm, `overfit/<part>_gap_without`. README.md in `callbacks/` defines them. What
+    was found of copies stands in TensorBoard as the text `overfit`.
 
     Args:
         threshold: Smallest ratio val / train at which a model can be said to overfit, at least 1.
@@ -80,6 +81,11 @@ class OverfittingDetector(Callback):
             model's rows is unknown.
         ValueError: If an argument is out of range, or when a run starts, if it has no validation
             data.
+
+    Example:
+        >>> detector = OverfittingDetector(threshold=2.0, action="freeze")
+        >>> detector.blamed, detector.frozen
+        ([], [])
     """
 
     def __init__(

@@ -72,6 +72,11 @@ class PhotonicInspector(FirstLoader):
         TypeError: If an argument has the wrong type; when training begins, if a batch is no pair of
             inputs and targets and the model has no method `unpack`.
         ValueError: If an argument is out of range, or both `epochs` and `every_n_epochs` are given.
+
+    Example:
+        >>> inspector = PhotonicInspector(every_n_epochs=10)
+        >>> [epoch for epoch in range(25) if inspector.shows(epoch)]
+        [0, 10, 20]
     """
 
     @checked

@@ -4,31 +4,52 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from hybridlit.analysis.pictures.style import pixels
 from hybridlit.callbacks.log_keys import LogKey
-from hybridlit.callbacks.measuring.reports import boards, last_step, training_goes_on
+from hybridlit.callbacks.measuring.constant_answer import ConstantAnswer
+from hybridlit.callbacks.measuring.first_loader import FirstLoader
+from hybridlit.callbacks.measuring.history import History
+from hybridlit.callbacks.measuring.reports import boards, last_step, show_picture, training_goes_on
 from hybridlit.internals.tensorboard import add_hyperparameters
+from hybridlit.templates import HybridModule
 
 __all__ = ["TensorBoardLayout"]
 
 _LOSS = LogKey.LOSS("val")
+
+_WATCHED = {LogKey.RATIO_SMOOTH(), LogKey.PROBE_VAL()}
+"""Some of these is logged by a run whose gradients or whose overfitting are watched."""
+
+_STORY = ("curves", "gradients", "overfitting")
+"""Pictures that tell how a run went; its losses stand beside them."""
 
 _STAGES = ("train", "val")
 _OF_A_STAGE = f"({'|'.join(_STAGES)})/"
 _OF_ANY = f"({'|'.join((*_STAGES, 'test'))})/"
 
 
-class TensorBoardLayout(Callback):
+class TensorBoardLayout(FirstLoader):
     """Arrange what TensorBoard shows: what stands first, and its pages Custom Scalars and HParams.
 
     The first page of TensorBoard sorts by key and opens the first two groups. Losses of training
     and validation, and all metrics, stand there once more, as `Loss/<stage>` and
-    `Score/<metric>_<stage>`: capitals come first. `val/loss` and its like are as they were.
+    `Score/<metric>_<stage>`: capitals come first. `val/loss` and its like are as they were. The
+    stage `constant` is what the best constant answer scores on the validation rows, where one
+    process trains.
+
+    Where a run was watched by `GradientImbalanceMonitor` or `OverfittingDetector`, its story stands
+    before them when training ends, as pictures `In short/<picture>`: the score against that of a
+    constant answer, the balance of gradients, what each part did to the validation loss; and in
+    words, with what was found, as the text `In short`. They need matplotlib (`hybridlit[plot]`).
 
     When training ends, those of the epoch with the lowest `val/loss` stand there as of the stage
     `best`, and as `hp/<metric>`: tags of their own, so that curves get no point more. Without
@@ -43,18 +64,45 @@ class TensorBoardLayout(Callback):
 
     Nothing is written without a `TensorBoardLogger`, which should be made with
     `default_hp_metric=False`, since it writes `hp_metric` = -1 otherwise.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from lightning.pytorch.loggers import TensorBoardLogger
+        >>> logger = TensorBoardLogger("runs", default_hp_metric=False)
+        >>> trainer = Trainer(logger=logger, accelerator="cpu", callbacks=[TensorBoardLayout()])
+        >>> "TensorBoardLayout" in [type(each).__name__ for each in trainer.callbacks]
+        True
     """
 
     def __init__(self) -> None:
         self._best: dict[str, float] = {}
         self._drawn: set[str] = set()
         self._tags: set[str] = set()
-        self._in_table = False
+        self._in_table = self._watched = False
+        self._constant = ConstantAnswer()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget an earlier run; one that is resumed brings its best scores afterwards."""
         if stage == "fit":
-            self._best, self._drawn, self._tags, self._in_table = {}, set(), set(), False
+            self._best, self._drawn, self._tags = {}, set(), set()
+            self._in_table = self._watched = False
+            self._constant = ConstantAnswer()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Keep the targets of the first epoch."""
+        self._keep(trainer, pl_module, "train", batch)
+
+    def _see(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any) -> None:
+        """Keep the targets of the first validation."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._keep(trainer, pl_module, "val", batch)
+
+    def _keep(self, trainer: Trainer, model: LightningModule, stage: str, batch: Any) -> None:
+        if self._constant.scores is None and boards(trainer) and trainer.world_size == 1:
+            with training_goes_on("what a constant answer scores"):
+                self._constant.see(stage, model, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the scores of the best epoch."""
@@ -66,6 +114,9 @@ class TensorBoardLayout(Callback):
             if _LOSS in scores and (scores[_LOSS] < best or math.isnan(best)):
                 self._best = scores
             _show_first(trainer, scores)
+        with training_goes_on("what a constant answer scores"):
+            constant = self._constant.score(pl_module)
+            _show_first(trainer, {f"constant/{name}": value for name, value in constant.items()})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the scores, and lay out the charts of what has been logged, if some are new."""
@@ -100,6 +151,12 @@ class TensorBoardLayout(Callback):
             self._lay_out(trainer)
         with training_goes_on("TensorBoardLayout's page HParams"):
             self._write_hyperparameters(trainer, pl_module)
+        self._watched = bool(_WATCHED & trainer.callback_metrics.keys())
+        with training_goes_on("the story of this run in TensorBoard"):
+            for board, history in _histories(trainer, pl_module) if self._watched else ():
+                words = "\n".join(f"- {sentence}" for sentence in history.words())
+                board.experiment.add_text(LogKey.IN_SHORT(), words, last_step(trainer))
+                _draw(board, history, _STORY, last_step(trainer))
 
     def _write_hyperparameters(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
@@ -125,6 +182,10 @@ class TensorBoardLayout(Callback):
             _show_first(trainer, scores)
             if self._in_table:
                 self._log_table(trainer, scores)
+        with training_goes_on("the story of this run in TensorBoard"):
+            for board, history in _histories(trainer, pl_module) if self._watched else ():
+                # with the score of the test, a step later, since boards show one picture a step
+                _draw(board, history, ["curves"], trainer.global_step)
 
     def _log_table(self, trainer: Trainer, scores: dict[str, float]) -> None:
         for board in boards(trainer):
@@ -147,12 +208,12 @@ def charts(tags: set[str]) -> dict[str, dict[str, str]]:
         A regular expression of tags, as TensorBoard matches them, by title of the chart, by group.
 
     Example:
-        >>> charts({"train/loss", "val/acc"})
-        {'Loss': {'loss': '(train|val)/loss$'}, 'Score': {'acc': '(train|val)/acc$'}}
+        >>> charts({"train/loss", "overfit/gap"})
+        {'Loss': {'loss': '(train|val)/loss$'}, 'Overfitting': {'gap': '(overfit/gap)$'}}
     """
     groups = {
         "Loss": {"loss": rf"{_OF_A_STAGE}loss$", "learning rates": r"lr-"},
-        "Score": {name: rf"{_OF_A_STAGE}{re.escape(name)}$" for name in _metrics(tags)},
+        "Score": {name: _pattern_of_score(name) for name in _metrics(tags)},
     }
     keys: dict[tuple[str, str], list[LogKey]] = {}
     for key in LogKey:
@@ -170,6 +231,11 @@ def charts(tags: set[str]) -> dict[str, dict[str, str]]:
         for group, members in groups.items()
     }
     return {group: members for group, members in found.items() if members}
+
+
+def _pattern_of_score(name: str) -> str:
+    constant = re.escape(LogKey.FIRST_SCORE(name, "constant"))
+    return rf"({_OF_A_STAGE}{re.escape(name)}|{constant})$"
 
 
 def _metrics(tags: set[str]) -> list[str]:
@@ -197,6 +263,24 @@ def _show_first(trainer: Trainer, scores: dict[str, float]) -> None:
             values[LogKey.FIRST_LOSS(stage)] = score
     for board in boards(trainer) if values else ():
         board.log_metrics(values, last_step(trainer))
+
+
+def _histories(
+    trainer: Trainer, model: LightningModule
+) -> Iterator[tuple[TensorBoardLogger, History]]:
+    """What each board has of this run, where one process writes."""
+    metrics = _metrics(set(trainer.callback_metrics))
+    if isinstance(model, HybridModule):
+        metrics = [*model.build_metrics()]
+    for board in boards(trainer) if trainer.is_global_zero else ():
+        board.experiment.flush()
+        yield board, History.read(Path(board.log_dir), metrics)
+
+
+def _draw(board: TensorBoardLogger, history: History, names: Sequence[str], step: int) -> None:
+    for name, draw in history.pictures().items():
+        if name in names:
+            show_picture(board, LogKey.STORY(name), pixels(draw()), step)
 
 
 def _arguments(module: LightningModule | LightningDataModule) -> dict[str, str | float]:

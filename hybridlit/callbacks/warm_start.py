@@ -39,6 +39,14 @@ def export_component(
 
     Raises:
         ValueError: If there is no such component, or it holds nothing, or the file is damaged.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from hybridlit.photonics import QuantumLayer
+        >>> layer = QuantumLayer(2, 3, n_modes=4, n_photons=2)
+        >>> with TemporaryDirectory() as folder:
+        ...     export_component(layer, "photonic", f"{folder}/photonic.pt")
+        ['phases']
     """
     if isinstance(source, nn.Module):
         names, state = _names_of(source, component), source.state_dict()
@@ -81,6 +89,15 @@ def warm_start(
         FileNotFoundError: If there is no such file.
         ValueError: If names, shapes or circuits differ; the model is then unchanged. Also if there
             is no such component, or the file is damaged.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from hybridlit import SequentialHybrid
+        >>> with TemporaryDirectory() as folder:
+        ...     file = f"{folder}/photonic.pt"
+        ...     saved = export_component(SequentialHybrid(5, 2, 3), "photonic", file)
+        ...     warm_start(SequentialHybrid(9, 2, 3), file) == saved
+        True
     """
     content = _load(path)
     state: dict[str, Tensor] = content["state_dict"]
@@ -129,6 +146,10 @@ class WarmStart(Callback):
     Raises:
         TypeError: If `components` is no dictionary of names and paths.
         ValueError: If it is empty.
+
+    Example:
+        >>> WarmStart({"photonic": "photonic.pt"}).components
+        {'photonic': 'photonic.pt'}
     """
 
     @checked

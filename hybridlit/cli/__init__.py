@@ -57,6 +57,7 @@ VERBS: dict[str, Verb] = {
     "lr-find": Verb("a learning rate for each component, by short trainings of copies"),
     "plan": Verb("states, memory and time of a circuit before it is built"),
     "program": Verb("voltages at which a chip does what is wanted, through its trained twin"),
+    "recipes": Verb("recipes that come with hybridlit: list them, or copy one to change it"),
     "run-on": Verb("predictions with the circuits run on a simulator or a quantum processor"),
     "search": Verb("the best settings of a recipe: many trials, hybrid and classical ones"),
 }

@@ -13,12 +13,14 @@ from typing import Any
 
 from hybridlit.recipe.classes import class_paths, importable
 from hybridlit.recipe.reading import settings_of
+from hybridlit.recipe_files import recipe_file
 from hybridlit.resume.folder import best_checkpoint, newest_checkpoint, undamaged
 from hybridlit.templates.foreign_names import unimported_name
 
 __all__ = [
     "CONFIG",
     "RUNS",
+    "SETTINGS",
     "SOURCE",
     "VERSION",
     "checkpoint_path",
@@ -30,6 +32,7 @@ __all__ = [
     "refuse_foreign",
     "run_of",
     "values_of",
+    "with_recipes",
     "with_settings",
 ]
 
@@ -46,6 +49,9 @@ CONFIG = re.compile(r"config(-\d+)?\.yaml")
 
 SOURCE = "recipe: "
 """Begins the line of comment in a `config.yaml` that names the recipe: classes are beside it."""
+
+SETTINGS = ("--config", "-c")
+"""Options that give the settings of a run."""
 
 _SOURCE = re.compile(rf"^# {SOURCE}(.*)$", re.MULTILINE)
 
@@ -143,6 +149,27 @@ def values_of(words: Sequence[str], options: Sequence[str]) -> list[str]:
     return found
 
 
+def with_recipes(words: Sequence[str]) -> list[str]:
+    """Put the file of a recipe in the place of its name, wherever words give one as settings.
+
+    Settings may also be given as a text of YAML, which stays.
+    """
+    found, of_option = list[str](), False
+    for word in words:
+        option, equals, value = word.partition("=")
+        if equals and option in SETTINGS and _names_file(value):
+            word = f"{option}={recipe_file(value)}"
+        elif of_option and _names_file(word):
+            word = str(recipe_file(word))
+        found.append(word)
+        of_option = word in SETTINGS
+    return found
+
+
+def _names_file(value: str) -> bool:
+    return value != "-" and not any(mark in value for mark in "{\n:")
+
+
 def with_settings(words: Sequence[str]) -> list[str]:
     """Add the settings of the run to the words of a verb that name a checkpoint and no settings.
 
@@ -155,7 +182,7 @@ def with_settings(words: Sequence[str]) -> list[str]:
         not given
         or not given[-1]
         or is_remote(given[-1])
-        or values_of(rest, ("--config", "-c", "--model"))
+        or values_of(rest, (*SETTINGS, "--model"))
     ):
         return [*words]
     path = checkpoint_path(given[-1], resume=verb == "fit")

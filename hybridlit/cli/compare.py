@@ -33,7 +33,7 @@ def compare(
     """Train recipes and their twins without photons over seeds, and say whether a layer helps.
 
     Args:
-        recipes: YAML files of models with photonic layers.
+        recipes: YAML files of models with photonic layers, or names of recipes of hybridlit.
         seeds: Runs of each arm, at least 2. A seed decides initial weights and split.
         jobs: Processes that train side by side, one thread each. Scores do not depend on it.
         arms: What is trained beside each recipe, such as linear, mlp, random_features, untrained,

@@ -29,7 +29,7 @@ def draw(
     """Draw the circuit of a model, with letters or as a figure.
 
     Args:
-        config: Recipe of the model, a YAML file.
+        config: Recipe of the model, a YAML file or a name.
         ckpt: Checkpoint of the model, instead of a recipe: a file, last or best.
         out: File to write, with the suffix .txt, .svg, .png or .pdf; if the model has several
             photonic modules, one file each, with their names added. Without it, the drawing with

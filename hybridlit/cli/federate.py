@@ -14,6 +14,7 @@ from hybridlit.federated.settings import LocalName, federated_settings
 from hybridlit.federated.simulation import run_federation
 from hybridlit.federated.strategies import StrategyName
 from hybridlit.recipe import changed, read_recipe
+from hybridlit.recipe_files import recipe_file
 
 __all__ = ["federate"]
 
@@ -31,7 +32,7 @@ def federate(
     """Train clients together in this process; what is not given is as the recipe says.
 
     Args:
-        config: A recipe with a section `federated:`.
+        config: A recipe with a section federated, by file or name.
         clients: Number of clients, whom the rows are dealt out to.
         rounds: Number of rounds.
         local_epochs: Epochs that a client trains in a round.
@@ -43,7 +44,8 @@ def federate(
     Returns:
         The checkpoint of the averaged weights.
     """
-    settings = read_recipe(config)
+    recipe = str(recipe_file(config))
+    settings = read_recipe(recipe)
     federated = federated_settings(
         settings,
         clients=clients,
@@ -58,14 +60,14 @@ def federate(
     if federated.seed is not None:  # the split whose test rows the checkpoint has not seen
         seeds = dict.fromkeys(("seed_everything", "data.seed"), federated.seed)
         settings = changed(settings, seeds)
-    name = name_of_run([config], "")
+    name = name_of_run([recipe], "")
     folder = Path(TensorBoardLogger(RUNS, name=name).log_dir)
     try:
         federation = run_federation(settings, folder=folder)
     finally:
         if folder.exists():
             said = yaml.safe_dump(settings, sort_keys=False)
-            (folder / "config.yaml").write_text(f"# {SOURCE}{config}\n{said}", encoding="utf-8")
+            (folder / "config.yaml").write_text(f"# {SOURCE}{recipe}\n{said}", encoding="utf-8")
     print(federation)
     print(f"TensorBoard: tensorboard --logdir {RUNS / name}")
     return [] if federation.checkpoint is None else [federation.checkpoint]

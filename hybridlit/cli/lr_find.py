@@ -29,7 +29,7 @@ def lr_find(
     """Find a learning rate for each component of a model, by short trainings of copies.
 
     Args:
-        config: Recipe of the model and its data, a YAML file.
+        config: Recipe of the model and its data, a YAML file or a name.
         ckpt: Checkpoint of a trained model, instead of a recipe: a file, last or best.
         out: File of the curves, with the suffix .png, .svg or .pdf.
         low: Smallest rate that is tried.

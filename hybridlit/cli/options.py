@@ -35,6 +35,8 @@ def run_function(verb: str, arguments: list[str], traceback: bool = False) -> No
             options: dict[str, Any] = {"action": "store_true"} if each in flags else {}
             if str(parameters[each].annotation).startswith("list"):
                 options["nargs"] = "+"
+            elif each in placed and parameters[each].default is not inspect.Parameter.empty:
+                options |= {"nargs": "?", "default": parameters[each].default}
             option = f"--{each}" if each in flags else each
             parser.add_argument(option, help=described and described[1], **options)
         given = parser.parse_args(arguments).as_dict()

@@ -47,7 +47,7 @@ def plan(
         min_detected_photons: Outcomes that show fewer are dropped.
         dtype: Precision of the simulation.
         budget: Plan the largest circuit within it, such as '2GiB, 20ms', 'ascella' or 'machine'.
-        config: Plan the circuits of a recipe instead, a YAML file, of which nothing is built.
+        config: Plan the circuits of a recipe instead, by file or name, of which nothing is built.
     """
     precision = CORES[dtype]
     if config is not None:

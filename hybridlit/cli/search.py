@@ -30,7 +30,7 @@ def search(
     command goes on where it was left.
 
     Args:
-        config: The recipe.
+        config: The recipe, by file or name.
         trials: Number of trials, those that are done included; that of the recipe, or 40, without.
         jobs: Processes that share the trials, or tasks of the cluster.
         storage: Where the study is, such as sqlite:///FILE, journal:///FILE, which machines may

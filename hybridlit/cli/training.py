@@ -30,10 +30,12 @@ from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 from hybridlit.cli.budget import add_budget, budget_named, choose_circuit
 from hybridlit.cli.checkpoints import (
     RUNS,
+    SETTINGS,
     checkpoint_path,
     is_remote,
     noted_recipes,
     values_of,
+    with_recipes,
     with_settings,
 )
 from hybridlit.cli.errors import OneLineParser
@@ -362,7 +364,8 @@ def run(args: ArgsType = None) -> None:
     every = LightningCLI.subcommands()
     HybridCLI.verbs = [args[0]] if isinstance(args, list) and args and args[0] in every else []
     if isinstance(args, list):
-        recipes = values_of(args, ("--config", "-c"))
+        args = with_recipes(args)
+        recipes = values_of(args, SETTINGS)
         noted = [each for file in recipes if Path(file).is_file() for each in noted_recipes(file)]
         importable(*recipes, *noted)
         args = with_settings(args) if HybridCLI.verbs else args

@@ -63,6 +63,18 @@ class ImageFolderDataModule(RowsDataModule):
         ValueError: If there are no images or fewer than two classes, a folder is empty, folders of
             splits stand beside others, an image cannot be read or has another size, or a split
             would be empty.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from PIL import Image
+        >>> with TemporaryDirectory() as folder:
+        ...     for kind in ("cat", "dog"):
+        ...         Path(folder, kind).mkdir()
+        ...         for n in range(5):
+        ...             Image.new("RGB", (8, 6), (n, 0, 99)).save(f"{folder}/{kind}/{n}.png")
+        ...     data = ImageFolderDataModule(folder)
+        >>> data.input_shape, data.num_classes, len(data.files["train"])
+        ((3, 6, 8), 2, 6)
     """
 
     _prepares_batches = True

@@ -31,6 +31,11 @@ class MnistDataModule(ArrayDataModule):
         shape: What one sample is: `"image"` of shape (1, 28, 28) for convolutions, `"rows"` of
             shape (28, 28), a sequence of 28 rows of pixels, or `"flat"` of shape (784,).
         val_fraction: As for `ArrayDataModule`, and so are all others.
+
+    Example:
+        >>> data = MnistDataModule(shape="rows")
+        >>> data.input_shape, data.num_classes
+        ((28, 28), 10)
     """
 
     def __init__(

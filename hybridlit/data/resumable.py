@@ -47,6 +47,16 @@ class EpochSeeded(Sampler[Any]):
     Raises:
         TypeError: If `seed` is no integer.
         ValueError: If `seed` is negative, or the sampler has a generator of its own.
+
+    Example:
+        >>> from torch.utils.data import RandomSampler
+        >>> order = EpochSeeded(RandomSampler(range(6)), seed=0)
+        >>> first = list(order)
+        >>> order.set_epoch(1)
+        >>> second = list(order)
+        >>> order.set_epoch(0)
+        >>> list(order) == first, second == first
+        (True, False)
     """
 
     def __init__(self, sampler: Sampler[Any], seed: int) -> None:

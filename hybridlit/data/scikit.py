@@ -42,6 +42,12 @@ class SklearnDataModule(ArrayDataModule):
         dataset: One of the names above.
         target_scaling: Scaling of the targets of `diabetes`.
         val_fraction: As for `ArrayDataModule`, and so are all others.
+
+    Example:
+        >>> data = SklearnDataModule("wine", batch_size=16)
+        >>> features, classes = next(iter(data.train_dataloader()))
+        >>> features.shape, data.num_classes
+        (torch.Size([16, 13]), 3)
     """
 
     def __init__(

@@ -59,6 +59,14 @@ def export_model(
             otherwise: by more than 1e-6 + 1e-5 |y| for an output y, a probability or the value of
             a scaled target before the scaling is undone; of a target that is not scaled, by more
             than 1e-5 of its largest value.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from hybridlit import SequentialHybrid
+        >>> with TemporaryDirectory() as folder:
+        ...     files = export_model(SequentialHybrid(4, 2, 3), f"{folder}/model.pt", "state")
+        >>> [file.name for file in files]
+        ['model.pt', 'model.pt.json']
     """
     form = FORMATS[format]
     form.require()

@@ -80,6 +80,11 @@ class Federation:
         rounds: What each round has brought, number 0 first.
         checkpoint: Where the model was saved, or the shared component for `warm_start`; None: it
             was not.
+
+    Example:
+        >>> last = Round(number=5, seconds=1.0, centre={"test/acc": 0.9})
+        >>> print(Federation(FederatedSettings(), None, shared={}, rounds=(last,)))
+        4 clients, 5 rounds of 1 epoch, fedavg. Scores of the clients, on average: test/acc 0.900.
     """
 
     settings: FederatedSettings

@@ -69,6 +69,10 @@ class FederatedSettings:
     Raises:
         TypeError: If a setting has the wrong type.
         ValueError: If one is out of its range, or contradicts another.
+
+    Example:
+        >>> print(FederatedSettings(clients=3, rounds=10, local="photonic"))
+        3 clients, 10 rounds of 1 epoch, fedavg, photonic parts stay local
     """
 
     clients: int = 4

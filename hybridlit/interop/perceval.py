@@ -105,6 +105,12 @@ def to_perceval(
         ImportError: If Perceval is missing.
         TypeError: If an argument has the wrong type.
         ValueError: If features or index do not fit the layer.
+
+    Example:
+        >>> from hybridlit.photonics import QuantumLayer
+        >>> layer = QuantumLayer(2, 3, n_modes=4, n_photons=2)  # doctest: +SKIP
+        >>> to_perceval(layer, [0.1, 0.2]).circuit_size  # doctest: +SKIP
+        4
     """
     if not isinstance(layer, PhotonicCircuit):
         raise TypeError(f"layer must be a photonic layer, got {type(layer).__name__}")

@@ -38,6 +38,13 @@ class Ansatz:
         ValueError: If a size is out of range or does not fit the strategy, or if no feature would
             reach the output: mode expectations of as many photons in each input mode, and pair
             correlations of one photon, are constant.
+
+    Example:
+        >>> from hybridlit.photonics import QuantumLayer
+        >>> experiment = Experiment("series", n_modes=4, n_photons=2)
+        >>> ansatz = Ansatz(experiment, input_size=3, output_size=2)
+        >>> QuantumLayer(3, ansatz=ansatz)(torch.rand(5, 3)).shape
+        torch.Size([5, 2])
     """
 
     experiment: Experiment
@@ -157,7 +164,13 @@ def strategy_for(
 
 
 class AnsatzFactory:
-    """Makes an `Ansatz`, with the call that MerLin's users know."""
+    """Makes an `Ansatz`, with the call that MerLin's users know.
+
+    Example:
+        >>> experiment = Experiment("parallel", n_modes=4, n_photons=2)
+        >>> AnsatzFactory.create(experiment, input_size=3, output_size=2).strategy
+        <OutputMappingStrategy.LINEAR: 'linear'>
+    """
 
     @staticmethod
     def create(

@@ -49,13 +49,15 @@ class PhotonicCircuit(OneNodeCircuit):
     Args:
         ansatz: Experiment and sizes.
         count: Number of circuits with phases of their own, or None for one without that dimension.
-        recompute: Simulate again for the gradient instead of keeping intermediate states: less
-            memory, up to a third more time. None keeps them up to 5 MiB, while that is faster.
-        shots: As for `QuantumLayer`, and so is `shot_gradient`.
+        recompute: As for `QuantumLayer`, and so are the others.
+        shots: How often each sample is measured.
         shot_gradient: Of frequencies.
-        device: Where parameters and buffers are; None: torch's default.
-        dtype: `torch.float32` or `torch.float64`; None: that of the ansatz, or torch's default if
-            it is one of them.
+        device: Where parameters and buffers are.
+        dtype: `torch.float32` or `torch.float64`.
+
+    Example:
+        >>> PhotonicCircuit(Ansatz(Experiment("series", 4, 2), 2, 3), 5)(torch.rand(7, 2)).shape
+        torch.Size([7, 5, 3])
     """
 
     photons: Tensor

@@ -21,6 +21,14 @@ class Branches(NamedTuple):
         states: The state of the other modes in each branch: amplitudes of norm 1 in the order of
             the branch's space, shape (..., D), complex; 0 where the outcome is impossible.
         spaces: The states of the other modes in each branch.
+
+    Example:
+        >>> import torch
+        >>> from hybridlit.photonics import PartialMeasurement, QuantumLayer
+        >>> layer = QuantumLayer(2, 1, n_modes=3, n_photons=2)
+        >>> branches = PartialMeasurement(layer, [0])(torch.rand(5, 2))
+        >>> branches.outcomes[1], list(branches.spaces[1])
+        ((1,), [(1, 0), (0, 1)])
     """
 
     outcomes: tuple[tuple[int, ...], ...]

@@ -83,7 +83,14 @@ class DistinguishableLayer(_Distinguishable, QuantumLayer):
 
 
 class DistinguishableLayerStack(_Distinguishable, QuantumLayerStack):
-    """A `QuantumLayerStack` whose photons do not interfere with one another."""
+    """A `QuantumLayerStack` whose photons do not interfere with one another.
+
+    Example:
+        >>> import torch
+        >>> stack = QuantumLayerStack(3, 2, 1, n_modes=4, n_photons=2)
+        >>> DistinguishableLayerStack.from_stack(stack)(torch.rand(5, 2)).shape
+        torch.Size([5, 3, 1])
+    """
 
     _one = DistinguishableLayer
 

@@ -30,6 +30,10 @@ class ComputationSpace(Vocabulary):
 
     Attributes:
         row: From numbers of modes and photons to how many there are.
+
+    Example:
+        >>> [space.row(6, 3) for space in ComputationSpace]
+        [56, 20]
     """
 
     row: Callable[[int, int], int]

@@ -2,7 +2,7 @@ r"""Phases of a rectangular mesh of Mach-Zehnder interferometers -> its unitary.
 
 The mesh (Clements et al., Optica 3, 1460 (2016)) has m columns of cells on neighbouring modes,
 m(m-1)/2 in all. A cell on modes (j, j+1) is two 50:50 beam splitters
-:math:`\tfrac{1}{\sqrt2}\begin{pmatrix}1&i\\i&1\end{pmatrix}` around a phase shifter a on mode j,
+:math:`\tfrac{1}{\sqrt2}\begin{pmatrix}1&i\cr i&1\end{pmatrix}` around a phase shifter a on mode j,
 and one more phase shifter b on mode j, either behind the splitters or before them. The first form
 reaches every unitary up to phases on its input, which a Fock state does not feel; the second every
 unitary up to phases on its output, which photon counting does not feel. A circuit uses the first

@@ -29,6 +29,10 @@ class StatePattern(Vocabulary):
 
     Attributes:
         row: From numbers of modes and of photons, fewer than these, to the modes that hold one.
+
+    Example:
+        >>> StatePattern("periodic").occupation(5, 2), StatePattern("sequential").occupation(5, 2)
+        ((1, 0, 1, 0, 0), (1, 1, 0, 0, 0))
     """
 
     row: Callable[[int, int], list[int]]

@@ -1,6 +1,6 @@
 """Model, data and Trainer of a recipe, in Python and without a word."""
 
-from __future__ import annotations
+# Without postponed annotations, which pdoc cannot read in a named tuple.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +22,7 @@ from hybridlit.callbacks import (
 )
 from hybridlit.recipe.classes import importable
 from hybridlit.recipe.reading import settings_of
+from hybridlit.recipe_files import recipe_file
 from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.templates import HybridModule
 from hybridlit.templates.sizes import Sizes
@@ -62,7 +63,12 @@ _OF_A_RUN = (
 
 
 class Built(NamedTuple):
-    """What a recipe describes."""
+    """What a recipe describes.
+
+    Example:
+        >>> Built._fields
+        ('model', 'data', 'trainer')
+    """
 
     model: HybridModule
     data: LightningDataModule
@@ -94,12 +100,30 @@ def build(
 
     Raises:
         ValueError: If the settings name what is not there, with the argument and what is meant.
+
+    Example:
+        >>> settings = {
+        ...     "model": {
+        ...         "class_path": "SequentialHybrid",
+        ...         "init_args": {"input_dim": 4, "quantum_dim": 2, "output_dim": 3},
+        ...     },
+        ...     "data": {"class_path": "SklearnDataModule", "init_args": {"dataset": "iris"}},
+        ... }
+        >>> model, data, trainer = build(settings, seed=1, max_epochs=2)
+        >>> model(data.train[0][:5]).shape, trainer.max_epochs
+        (torch.Size([5, 3]), 2)
     """
     return Parsed(settings, **options).build(seed, callbacks)
 
 
 def build_data(settings: Mapping[str, Any], seed: int | None = None) -> LightningDataModule:
-    """Build the data of a recipe alone, those that `build` makes with the same seed."""
+    """Build the data of a recipe alone, those that `build` makes with the same seed.
+
+    Example:
+        >>> data = {"class_path": "SklearnDataModule", "init_args": {"dataset": "iris"}}
+        >>> build_data({"data": data}).num_classes
+        3
+    """
     data: LightningDataModule = Parsed(settings, ("data",)).made(seed)["data"]
     return data
 
@@ -120,6 +144,12 @@ class Parsed:
 
     Raises:
         ValueError: As of `build`.
+
+    Example:
+        >>> data = {"class_path": "SklearnDataModule", "init_args": {"dataset": "iris"}}
+        >>> parsed = Parsed({"data": data}, sections=["data"])
+        >>> [parsed.made(seed)["data"].hparams.seed for seed in (1, 2)]
+        [1, 2]
     """
 
     def __init__(
@@ -181,13 +211,34 @@ def model_of_recipe(config: str | Path) -> HybridModule:
     """Build the model, with fresh weights, that a recipe or the `config.yaml` of a run describes.
 
     If sizes are `auto`, that is for the data that it describes.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     recipe = Path(folder, "small.yaml")
+        ...     _ = recipe.write_text(
+        ...         "model: {class_path: ResidualHybrid, init_args: {input_dim: 4, output_dim: 3}}"
+        ...     )
+        ...     model_of_recipe(recipe).hparams.output_dim
+        3
     """
     model: HybridModule = _section(Path(config), "model")
     return model if isinstance(model, HybridModule) else model.build(datamodule_of_recipe(config))
 
 
 def datamodule_of_recipe(config: str | Path) -> LightningDataModule:
-    """Build the data module that a recipe describes."""
+    """Build the data module that a recipe describes.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     recipe = Path(folder, "iris.yaml")
+        ...     _ = recipe.write_text(
+        ...         "data: {class_path: SklearnDataModule, init_args: {dataset: iris}}"
+        ...     )
+        ...     datamodule_of_recipe(recipe).num_features
+        4
+    """
     data: LightningDataModule = _section(Path(config), "data")
     return data
 
@@ -215,6 +266,7 @@ def _parser() -> ArgumentParser:
 
 def _section(path: Path, name: str) -> Any:
     """Build what a section of a recipe describes, a class with its arguments."""
+    path = recipe_file(path)
     content = settings_of(path)
     section = content.get(name) if isinstance(content, dict) else None
     if section is None:

@@ -34,6 +34,13 @@ def cost_of_model(
     Raises:
         TypeError: If a number is no integer.
         ValueError: If the section is wrong, or the cost of the model cannot be told.
+
+    Example:
+        >>> from hybridlit import SklearnDataModule
+        >>> section = {"class_path": "SequentialHybrid", "init_args": {"quantum_dim": 2}}
+        >>> section["init_args"] |= {"input_dim": "auto", "output_dim": "auto", "n_modes": 6}
+        >>> cost_of_model(section, SklearnDataModule("iris")).states
+        56
     """
     return cost_of(empty_model(section, sizes_of(sizes), dtype), batch_size)
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from hybridlit.recipe.classes import importable
+from hybridlit.recipe_files import recipe_file
 from hybridlit.words import meant
 
 __all__ = ["OTHER_SECTIONS", "SECTIONS", "Settings", "changed", "read_recipe", "settings_of"]
@@ -25,10 +26,16 @@ OTHER_SECTIONS = ("search", "federated")
 
 
 def settings_of(recipe: str | Path) -> Any:
-    """Return what a recipe, or the `config.yaml` of a run, says."""
-    path = Path(recipe)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+    """Return what a recipe, by file or name, or the `config.yaml` of a run, says.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "small.yaml").write_text("model: {class_path: SequentialHybrid}")
+        ...     settings_of(f"{folder}/small.yaml")
+        {'model': {'class_path': 'SequentialHybrid'}}
+    """
+    path = recipe_file(recipe)
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -39,12 +46,21 @@ def read_recipe(path: str | Path) -> Settings:
     """Return what a recipe says, whose classes of the user can be imported from then on.
 
     Args:
-        path: A YAML file with the sections `model` and `data`.
+        path: A YAML file with the sections `model` and `data`, or the name of a recipe that comes
+            with hybridlit, such as `"iris_sequential"`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file and no such recipe.
         ValueError: If it is no YAML file, or lacks one of the two sections.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "small.yaml").write_text("{model: SequentialHybrid, data: Mine}")
+        ...     read_recipe(f"{folder}/small.yaml")["data"]
+        'Mine'
     """
+    path = recipe_file(path)
     content = settings_of(path)
     for section in ("model", "data"):
         if not isinstance(content, dict) or content.get(section) is None:
@@ -65,6 +81,10 @@ def changed(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> Settings
 
     Raises:
         ValueError: If a name begins with no section, or leads into what has no fields.
+
+    Example:
+        >>> changed({"model": "SequentialHybrid"}, {"model.n_photons": 3})["model"]
+        {'class_path': 'SequentialHybrid', 'init_args': {'n_photons': 3}}
     """
     result = copy.deepcopy(dict(settings))
     for name, value in changes.items():

@@ -1,6 +1,6 @@
 """One training of a recipe, and how good its best weights are."""
 
-from __future__ import annotations
+# Without postponed annotations, which pdoc cannot read in a named tuple.
 
 from collections.abc import Iterable, Mapping
 from tempfile import TemporaryDirectory
@@ -32,6 +32,10 @@ class Trained(NamedTuple):
         parameters: Number of parameters that train.
         photonic_parameters: Those of them that are photonic.
         test_per_train: Test rows for each training row, which intervals over splits need.
+
+    Example:
+        >>> Trained._fields[:5]
+        ('model', 'data', 'training', 'metric', 'validation')
     """
 
     model: HybridModule
@@ -72,6 +76,18 @@ def train(
     Raises:
         ValueError: If the settings are wrong, or no validation loss was ever finite.
         NoScoreError: If the outputs of the model are not finite.
+
+    Example:
+        >>> settings = {
+        ...     "model": {
+        ...         "class_path": "SequentialHybrid",
+        ...         "init_args": {"input_dim": 4, "quantum_dim": 2, "output_dim": 3},
+        ...     },
+        ...     "data": {"class_path": "SklearnDataModule", "init_args": {"dataset": "iris"}},
+        ... }
+        >>> found = train(settings, seed=1, max_epochs=1)
+        >>> found.metric, found.parameters, found.photonic_parameters
+        ('acc', 380, 63)
     """
     with TemporaryDirectory() as folder:
         options = {"default_root_dir": folder, **options}

@@ -41,18 +41,19 @@ class HybridCheckpoint(BestCheckpoints):
     neither. With `ExactResume` beside it, a resumed run goes on as if it had not been interrupted.
 
     Files, in `dirpath`:
-        - `best-epoch<epoch>-step<step>.ckpt`: the `save_top_k` best by `monitor`; NaN is never
-          among them. Looked at after each validation; at the end of the epoch if the validation
-          ends it, or if there is none. A warning tells at the end if there was no value at all.
-        - `last.ckpt`: at the same occasions and at the end, unless saving it has taken more than
-          `last_share` of the run so far: where epochs take milliseconds, not after each of them.
-        - `step<step>.ckpt`: every `every_n_steps` optimizer steps, the newest `keep` of them.
-        - `interrupted.ckpt`: what an error, Ctrl-C or SIGTERM interrupted, if anything is new since
-          the last save; in runs of a single process. The first Ctrl-C waits for the end of the
-          step, or of a batch of validation, so that nothing is lost; the second does not. If data
-          come from worker processes, which it ends as well, Ctrl-C waits for nothing but a save.
-          The file can be less exact than the others (see `ExactResume`), so `newest_checkpoint`
-          takes it only where no other one has as many steps.
+
+    - `best-epoch<epoch>-step<step>.ckpt`: the `save_top_k` best by `monitor`; NaN is never
+      among them. Looked at after each validation; at the end of the epoch if the validation
+      ends it, or if there is none. A warning tells at the end if there was no value at all.
+    - `last.ckpt`: at the same occasions and at the end, unless saving it has taken more than
+      `last_share` of the run so far: where epochs take milliseconds, not after each of them.
+    - `step<step>.ckpt`: every `every_n_steps` optimizer steps, the newest `keep` of them.
+    - `interrupted.ckpt`: what an error, Ctrl-C or SIGTERM interrupted, if anything is new since
+      the last save; in runs of a single process. The first Ctrl-C waits for the end of the
+      step, or of a batch of validation, so that nothing is lost; the second does not. If data
+      come from worker processes, which it ends as well, Ctrl-C waits for nothing but a save.
+      The file can be less exact than the others (see `ExactResume`), so `newest_checkpoint`
+      takes it only where no other one has as many steps.
 
     Nothing is ever resumed unless `ckpt_path` says so. A new run never writes into a folder that
     holds checkpoints of another one, and no run into one that another run is writing into; one that
@@ -81,6 +82,11 @@ class HybridCheckpoint(BestCheckpoints):
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range, or nothing at all would be saved. At the start
             of a fit, if `dirpath` is another run's.
+
+    Example:
+        >>> kept = HybridCheckpoint("val/acc", mode="max", every_n_steps=500)
+        >>> kept.monitor, kept.every_n_steps, kept.keep
+        ('val/acc', 500, 3)
     """
 
     @checked

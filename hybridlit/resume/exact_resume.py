@@ -78,6 +78,13 @@ class ExactResume(Callback):
         - a finished run that is resumed for no further step: its weights stay, but Lightning's
           count of epochs, where `max_steps` ended it amid one, and the last step of a
           `ReduceLROnPlateau` may differ.
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> from hybridlit import HybridCheckpoint
+        >>> trainer = Trainer(accelerator="cpu", callbacks=[ExactResume(), HybridCheckpoint()])
+        >>> type(trainer.checkpoint_callback).__name__
+        'HybridCheckpoint'
     """
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ _STEP = re.compile(r"step(\d+)\.ckpt")
 
 @checked
 def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
-    """Find the checkpoint that a run is to be resumed from.
+    """Find the checkpoint that a run is to be resumed from, as `ckpt_path` of `Trainer.fit`.
 
     Args:
         folder: The folder of the checkpoints, or that of a run, with them in `checkpoints/`, or in
@@ -47,9 +47,12 @@ def newest_checkpoint(folder: str | os.PathLike[str]) -> Path:
         FileNotFoundError: If there is no undamaged checkpoint.
 
     Example:
-        ```
-        trainer.fit(model, data, ckpt_path=newest_checkpoint("runs/digits/version_3"))
-        ```
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     for step in (9, 10):
+        ...         torch.save({"global_step": step}, f"{folder}/step{step}.ckpt")
+        ...     newest_checkpoint(folder).name
+        'step10.ckpt'
     """
     path, faults = _newest(Path(folder))
     if faults:

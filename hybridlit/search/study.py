@@ -43,6 +43,13 @@ class Search:
         settings: The `search:` section.
         recipe: What trials change.
         task: What its workers were told.
+
+    Example:
+        >>> settings = SearchSettings.read({"space": {"model.n_photons": [1, 2]}})
+        >>> task = Task("wine", "sqlite:///wine.db", {}, settings, trials=40, seed=0, epochs=15)
+        >>> search = Search(optuna.create_study(direction="maximize"), settings, {}, task)
+        >>> search.trials, search.settings.objective
+        ([], ('score',))
     """
 
     study: optuna.Study
@@ -125,6 +132,21 @@ def run_search(
         ValueError: If the section is wrong, names what the classes do not take, or is not that
             with which the study was begun; or nothing is within its budget.
         RuntimeError: If all of the first three trials fail.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> recipe = {
+        ...     "model": {
+        ...         "class_path": "SequentialHybrid",
+        ...         "init_args": {"input_dim": 4, "quantum_dim": 2, "output_dim": 3},
+        ...     },
+        ...     "data": {"class_path": "SklearnDataModule", "init_args": {"dataset": "iris"}},
+        ...     "search": {"space": {"model.n_photons": [1, 2]}, "epochs": 1},
+        ... }
+        >>> with TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+        ...     search = run_search(recipe, trials=2, storage=f"journal:///{folder}/search.log")
+        trial 1 of 2  hybrid ...
+        trial 2 of 2  classical ...
     """
     integer(jobs, "jobs", 1)
     shared = cluster is not None

@@ -42,6 +42,18 @@ class SearchSummary:
         search: The search.
         finals: The final; None if there was none.
         why_no_finals: Why there was none.
+
+    Example:
+        >>> import optuna
+        >>> from hybridlit.search.settings import SearchSettings
+        >>> from hybridlit.search.worker import Task
+        >>> settings = SearchSettings.read({"space": {"model.n_photons": [1, 2]}})
+        >>> task = Task("wine", "sqlite:///wine.db", {}, settings, trials=40, seed=0, epochs=15)
+        >>> search = Search(optuna.create_study(direction="maximize"), settings, {}, task)
+        >>> print(SearchSummary(search))
+        - Nothing is decided: the best trials were not trained again with other seeds.
+        - Of 0 trials, 0 were hybrid and 0 classical.
+        - Fewer than 10 trials of an arm see little of a space: the best of either may be luck.
     """
 
     search: Search
@@ -131,6 +143,16 @@ def summarize_search(
     Raises:
         RuntimeError: If a training fails.
         ValueError: If an argument is out of range.
+
+    Example:
+        >>> import optuna
+        >>> from hybridlit.search.settings import SearchSettings
+        >>> from hybridlit.search.worker import Task
+        >>> settings = SearchSettings.read({"space": {"model.n_photons": [1, 2]}})
+        >>> task = Task("wine", "sqlite:///wine.db", {}, settings, trials=40, seed=0, epochs=15)
+        >>> search = Search(optuna.create_study(direction="maximize"), settings, {}, task)
+        >>> summarize_search(search).why_no_finals
+        'no hybrid trial was trained to its end, so that there is none to test'
     """
     run = spread(search.task.name, search.settings.slurm, jobs, cluster)
     try:

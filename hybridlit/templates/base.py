@@ -107,6 +107,19 @@ class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameter
             epochs, at least 1: what is trained in which part of the run, for instance
             `[["classical", 10], ["photonic", 5], ["both", 5]]`; see `StagedTraining`. The last
             stage goes on to the end of the run. None: both throughout.
+
+    Example:
+        >>> import torch
+        >>> class Linear(HybridModule):
+        ...     def __init__(self, input_dim, **training):
+        ...         super().__init__(**training)
+        ...         self.layer = torch.nn.Linear(input_dim, self.hparams.output_dim)
+        ...
+        ...     def forward(self, x):
+        ...         return self.layer(x)
+        >>> model = Linear(4, output_dim=3, classical_lr=0.1)
+        >>> model(torch.rand(5, 4)).shape, model.hparams.classical_lr
+        (torch.Size([5, 3]), 0.1)
     """
 
     def __init__(

@@ -54,6 +54,14 @@ class ModelCost:
             kernel does not serve, and for LBFGS. What a Trainer does besides (metrics, logging,
             callbacks) is not in it.
         batch_size: Rows of a batch.
+
+    Example:
+        >>> sizes = {"parameters": 150, "photonic_parameters": 30, "states": 56}
+        >>> print(ModelCost(**sizes, peak_bytes=2**20, seconds=None, batch_size=64))
+        parameters         150, 30 photonic
+        states             56
+        peak memory        1 MiB, estimated for a training step of 64 rows
+        time of a step     not known, estimated for one thread
     """
 
     parameters: int

@@ -124,6 +124,20 @@ class HybridNetwork(HavingPaths, Fronted):
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is out of range, unknown or contradicts another.
+
+    Example:
+        >>> class Bare(HybridNetwork):
+        ...     def __init__(self, input_dim, output_dim, **options):
+        ...         super().__init__(input_dim=input_dim, output_dim=output_dim, **options)
+        ...         self.quantum_layer = self.build_quantum()
+        ...
+        ...     def build_quantum(self):
+        ...         return self.make_quantum(self.feature_dim, self.hparams.output_dim)
+        ...
+        ...     def forward(self, x):
+        ...         return self.quantum_layer(self.front_features(x))
+        >>> Bare(3, 2, n_modes=4, n_photons=2)(torch.rand(5, 3)).shape
+        torch.Size([5, 2])
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from typing import Any
 
 from layer_step import table as table_of_steps
 from peers import PEERS
+from threads import table as table_of_threads
 from timing import rounded
 
 HERE = Path(__file__).parent
@@ -33,6 +34,7 @@ def main(folder: Path = HERE / "results", readme: Path = HERE / "README.md") -> 
     tables = {
         "layer_grid": layer_grid,
         "layer_step": layer_step,
+        "threads": threads,
         "training": training,
         "device": device,
         "scaling": scaling,
@@ -156,6 +158,15 @@ def layer_step(folder: Path) -> str:
     if result is None:
         return "Not measured.\n"
     return f"`{result['command']}`\\\n{_circumstances(result)}\n\n{table_of_steps(result)}"
+
+
+def threads(folder: Path) -> str:
+    """Return the table of a layer's step on one thread and on several as Markdown."""
+    result = _load(folder / "threads.json")
+    if result is None:
+        return "Not measured.\n"
+    table = table_of_threads(result["points"])
+    return f"`{result['command']}`\\\n{_circumstances(result)}\n\n{table}"
 
 
 def training(folder: Path) -> str:

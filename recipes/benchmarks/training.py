@@ -53,14 +53,15 @@ class MerLinLayer(nn.Module):
     def __init__(self, layer: QuantumLayer) -> None:
         super().__init__()
         self.circuit, _ = merlin_layer(layer)
-        self.readout = layer.readout
+        self.readout, self.bandwidth = layer.readout, layer.bandwidth
         states = np.array([tuple(key) for key in self.circuit.output_keys])
         order = np.argsort(layer.fock_space.rank(states))
         self.register_buffer("order", torch.from_numpy(order), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the layer of ours would."""
-        result: Tensor = self.readout(self.circuit(math.pi * x)[:, self.order])
+        radians = math.pi * x if self.bandwidth is None else math.pi * x * self.bandwidth
+        result: Tensor = self.readout(self.circuit(radians)[:, self.order])
         return result
 
 
@@ -174,7 +175,6 @@ def put_merlin(built: Built) -> bool:
         experiment = getattr(layer, "experiment", None)
         if (
             type(layer) is not QuantumLayer
-            or layer.bandwidth is not None
             or experiment.circuit_name != "series"
             or layer.input_size != experiment.n_modes - 1
         ):

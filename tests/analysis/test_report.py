@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from hybridlit.analysis.report import Report, code
-from hybridlit.cli.analyze import _left_out
+from hybridlit.cli.report_sections import _left_out
 
 markdown = pytest.importorskip("markdown", reason="analysis extra")
 figures = pytest.importorskip("matplotlib.figure", reason="analysis extra")
@@ -31,7 +31,7 @@ def test_html_is_one_page(report, tmp_path):
     assert "Time &amp; &quot;cost&quot;" in page
     picture = re.search(r'src="data:image/png;base64,([^"]+)"', page)
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
-    assert page.count("src=") == 1 and "http" not in page
+    assert page.count("src=") == 1 and not re.search("https?:", page)
 
 
 def test_markdown_has_pictures_beside_it(report, tmp_path):
@@ -39,6 +39,57 @@ def test_markdown_has_pictures_beside_it(report, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert text.read_text().startswith("# A < B\n\n## Costs")
     assert f"]({picture.name})" in text.read_text()
+
+
+def test_every_section_can_be_linked_to():
+    report = Report("Report")
+    report.text("In *short*.\n\n### Next")
+    for heading in ("One & `two`", "One two", "Überall", "---"):
+        report.text(f"## {heading}\n\nText.")
+    page = report.html()
+    names = re.findall(r'<h[2-4] id="([^"]+)">', page)
+    assert names == ["next", "one-two", "one-two-2", "berall", "section"]
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', page)
+    assert [name for name, _ in links] == names[1:] and links[0][1] == "One &amp; two"
+    assert page.index("<em>short</em>") < page.index("<nav") < page.index("<h2")
+
+
+def test_a_section_that_fails_takes_nothing_from_the_others():
+    report = Report("Report")
+    with report.section("Empty"):
+        pass
+    with report.section("Whole"):
+        report.text("All.")
+    with pytest.warns(UserWarning, match="Not made: the section 'Half'"), report.section("Half"):
+        report.text("Some.")
+        raise RuntimeError("no <more>")
+    assert str(report) == (
+        "# Report\n\n## Whole\n\nAll.\n\n## Half\n\nSome.\n\nNot made: the section 'Half' "
+        "(`no <more>`).\n"
+    )
+    with pytest.raises(KeyboardInterrupt), report.section("Stopped"):
+        raise KeyboardInterrupt
+
+
+def test_a_picture_that_fails_is_said_and_leaves_the_rest():
+    report = Report("Report")
+    with pytest.warns(UserWarning, match="Not drawn: A circle: ZeroDivisionError"):
+        report.figure(lambda: 1 / 0, "A circle.")
+    report.figure(lambda: figures.Figure(figsize=(2, 1)), "A square.")
+    assert "Not drawn: A circle (`division by zero`)." in str(report)
+    page = report.html()
+    assert page.count("<img") == 1 and 'alt="A square."' in page
+
+
+def test_a_figure_has_the_size_that_it_has_on_paper():
+    """So that text in it is as large as text beside it, on screens of any density."""
+    report = Report("Report")
+    figure = figures.Figure(figsize=(4, 2))
+    figure.add_axes((0, 0, 1, 1)).set_axis_off()
+    figure.text(0, 0, "a"), figure.text(1, 1, "b")
+    report.figure(figure, "A figure.")
+    width = int(re.search(r'width="(\d+)"', report.html())[1])
+    assert width == pytest.approx(4 * 96, abs=30)
 
 
 def test_another_suffix_is_refused(report, tmp_path):
@@ -80,10 +131,11 @@ def test_names_are_never_markup(name, place, tmp_path):
         return report
 
     allowed = {"p", "em", "h1", "h3", "code", "pre", "table", "thead", "tbody", "tr", "th", "td"}
-    allowed |= {"html", "head", "meta", "title", "style", "body"}
-    source = page(name).html()
-    tags = Tags(source)
-    assert set(tags.names) <= allowed and not tags.attributes
+    frame = Tags(Report("Report").html())
+    tags = Tags(page(name).html())
+    assert set(tags.names) <= allowed | set(frame.names)
+    assert [pair for pair in tags.attributes if pair[0] != "id"] == frame.attributes
+    assert all(re.fullmatch("[a-z0-9-]+", value) for key, value in tags.attributes if key == "id")
     text = page(name).write(tmp_path / "report.md")[0].read_text()
     # another renderer, one that lets HTML, links and images through
     tags = Tags(markdown.markdown(text, extensions=["tables", "fenced_code"]))

@@ -15,7 +15,15 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 
-from hybridlit import ParallelHybrid, SequentialHybrid, SklearnDataModule, StagedTraining
+from hybridlit import (
+    ArrayDataModule,
+    GradientImbalanceMonitor,
+    OverfittingDetector,
+    ParallelHybrid,
+    SequentialHybrid,
+    SklearnDataModule,
+    StagedTraining,
+)
 from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout, charts
 
 
@@ -75,7 +83,7 @@ def test_curves_are_in_groups(board, make_model):
     )
     assert layouts(events)[-1] == {
         "Loss": {"loss": ["(train|val)/loss$"], "learning rates": ["lr-"]},
-        "Score": {"acc": ["(train|val)/acc$"]},
+        "Score": {"acc": ["((train|val)/acc|Score/acc_constant)$"]},
         "Balance": {"what is trained": ["(train/stage|train/phase)$"]},
     }
     assert len(layouts(events)) == 1  # nothing new came in the second epoch
@@ -138,13 +146,60 @@ def test_losses_and_scores_stand_first(board, make_model, scalars):
     first = {tag for tag in found if tag.startswith(("Loss/", "Score/"))}
     names = {f"Score/acc_{stage}": f"{stage}/acc" for stage in ("train", "val", "test")}
     names |= {f"Loss/{stage}": f"{stage}/loss" for stage in ("train", "val")}
-    assert first == {*names, "Loss/best", "Score/acc_best"}
+    assert first == {*names, "Loss/best", "Score/acc_best", "Score/acc_constant"}
     for tag, name in names.items():
         later = name == "test/acc"  # which Lightning counts one further
         expected = [(step - later, pytest.approx(value)) for step, value in found[name]]
         assert found[tag] == expected
     assert [value for _, value in found["Loss/best"]] == [min(v for _, v in found["val/loss"])]
     assert [value for _, value in found["Score/acc_best"]] == [found["hp/val_acc"][0][1]]
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_a_constant_answer_is_what_a_score_must_beat(board, make_model, scalars, task):
+    x = torch.randn(60, 5)
+    y = (torch.arange(60) % 3 > 0).long() if task == "multiclass" else x[:, :1]
+    data = ArrayDataModule(x, y, batch_size=10)
+    model = make_model(task=task, output_dim=2 if task == "multiclass" else 1)
+    _, trainer = board(model, datamodule=data, max_epochs=3)
+    train, val = (
+        torch.cat([batch[1] for batch in loader])
+        for loader in (data.train_dataloader(), data.val_dataloader())
+    )
+    if task == "multiclass":
+        expected = {"acc": float((val == train.mode().values).double().mean())}
+    else:
+        off = float((val - train.mean()).square().mean())
+        spread = float(val.var(correction=0))
+        expected = {"r2": 1 - off / spread}
+    found = scalars(trainer.log_dir)
+    for name, value in expected.items():
+        shown = [value for _, value in found[f"Score/{name}_constant"]]
+        assert shown == pytest.approx([value] * 3, abs=1e-5)
+
+
+def test_the_story_of_a_watched_run_stands_first(board, make_model):
+    pytest.importorskip("matplotlib", reason="analysis extra")
+    watched = [GradientImbalanceMonitor(every_n_steps=1), OverfittingDetector(every_n_steps=3)]
+    _, trainer = board(make_model(), watched, max_epochs=3, log_every_n_steps=1)
+    trainer.test(trainer.model, trainer.datamodule, verbose=False)
+    events = EventAccumulator(trainer.log_dir, size_guidance={"images": 0, "tensors": 0}).Reload()
+    tags = events.Tags()
+    groups = sorted({tag.partition("/")[0] for tag in tags["scalars"] + tags["images"]})
+    assert groups[:2] == ["In short", "Loss"]
+    story = [tag for tag in tags["images"] if tag.startswith("In short/")]
+    assert sorted(story) == [f"In short/{name}" for name in ("curves", "gradients", "overfitting")]
+    assert len(events.Images("In short/curves")) == 2  # once more with the score of the test
+    assert len(events.Images("In short/gradients")) == 1
+    (text,) = events.Tensors("In short/text_summary")
+    words = text.tensor_proto.string_val[0].decode()
+    assert words.startswith("- The validation loss was lowest") and words.count("\n") >= 2
+
+
+def test_a_story_that_cannot_be_drawn_ends_nothing(board, make_model, monkeypatch):
+    monkeypatch.setattr("hybridlit.callbacks.tensorboard_layout.pixels", lambda figure: 1 / 0)
+    with pytest.warns(UserWarning, match="the story of this run in TensorBoard is left out"):
+        board(make_model(), [GradientImbalanceMonitor(every_n_steps=1)], log_every_n_steps=1)
 
 
 def test_the_table_holds_arguments_and_the_best_scores(board, make_model, scalars):
@@ -170,7 +225,8 @@ def test_tensorboard_shows_what_differs_between_runs_and_scores_of_the_test(
         trainer.test(model, data, verbose=False)
     arguments, scores = shown_table(tmp_path)
     assert arguments == ["batch_norm", "classical_lr", "metrics"]
-    assert scores[:5] == ["Loss/best", "Loss/train", "Loss/val", "Score/acc_best", "Score/acc_test"]
+    assert scores[:4] == ["Loss/best", "Loss/train", "Loss/val", "Score/acc_best"]
+    assert scores[4:6] == ["Score/acc_constant", "Score/acc_test"]
     assert {"Score/f1_test", "hp/test_acc", "hp/test_f1"} <= set(scores)
 
 

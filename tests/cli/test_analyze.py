@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from hybridlit.analysis.report import Report
-from hybridlit.cli import analyze, main
+from hybridlit.cli import analyze, main, report_sections
 from hybridlit.cli.loading import load_run
 
 pytest.importorskip("matplotlib", reason="analysis extra")
@@ -40,22 +40,31 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     assert path == trained.parents[1] / "report.html"
     page = path.read_text()
     for heading in (
-        "In short",
+        "What was found",
+        "The data",
+        "How it learned",
+        "How well it predicts",
         "The model",
         "What it costs",
         "When a path fails",
         "What it contributes",
         "What remains on hardware",
     ):
-        assert f"<h2>{heading}</h2>" in page
+        assert re.search(f"<h2 id=[^>]+>{heading}</h2>", page), heading
+    head = page.partition("<header>")[2].partition("</header>")[0]
+    assert "<strong>accuracy 0." in head and "What to do next" in head
+    assert f"hybridlit predict --ckpt={trained} --input=rows.csv" in head
+    assert "The validation loss was lowest" in page and "<code>val/loss</code>" not in page
+    assert "Not made" not in page and "Not drawn" not in page
     for word in ("quantum_layer", "linear", "untrained", "permutation", "reinitialised"):
         assert word in page
     assert page.count("Intervals cover") == 1 and "2 seeds, 1 epoch (one split)" in page
     assert "<th>data phase</th>" not in page and "took no part" not in page
-    assert page.count("data:image/png") >= 6
+    assert page.count("data:image/png") >= 12
     for name in ("logistic regression", "SVC", "MLP grid", "constant answer"):
         assert name in page
-    given = page.partition(f"hybridlit analyze --ckpt={trained} ")[2].partition("</code>")[0]
+    made = page.rpartition("How this was made")[2]
+    given = made.partition(f"hybridlit analyze --ckpt={trained} ")[2].partition("</code>")[0]
     assert "--seeds=2" in given and "linear" in given and "untrained" in given
     after = torch.load(trained, weights_only=True)["state_dict"]
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -203,7 +212,7 @@ def test_a_late_path_is_that_of_the_newest_earlier_checkpoint(trained, tmp_path)
         torch.save(content | {"global_step": step + change}, files[name])
     (tmp_path / "broken.ckpt").write_bytes(files["newer"].read_bytes()[:-100])
     report = Report("Iris")
-    analyze._add_robustness(report, model, data, files["last"])
+    report_sections.add_robustness(report, model, data, files["last"])
     (path, *_) = report.write(tmp_path / "report.md")
     text = path.read_text()
     assert f"that it had at step {step - 1}, not at step {step}" in text
@@ -216,6 +225,6 @@ def test_of_a_checkpoint_without_means_it_says_so(trained, tmp_path):
     model, data = load_run(trained)
     model.paths.count.zero_()
     report = Report("Iris")
-    analyze._add_robustness(report, model, data, trained)
+    report_sections.add_robustness(report, model, data, trained)
     (path, *_) = report.write(tmp_path / "report.md")
     assert "Not known: the checkpoint has no mean outputs" in path.read_text()

@@ -58,7 +58,7 @@ def refused(words, capsys):
         ("--trainer={a: [}", "trainer: Unable to load config '{a: [}'"),
         ("--model.input_dim=5", "input_dim=5, but a row of SklearnDataModule has 4 feat"),
         ("--ckpt=none.ckpt", "no file none.ckpt; give a checkpoint, such as runs/NAME"),
-        ("--config=none.yaml", "config: File does not exist"),
+        ("--config=none.yaml", "no file none.yaml"),
     ],
 )
 def test_mistakes_in_options(option, said, capsys):

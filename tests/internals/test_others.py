@@ -2,6 +2,9 @@
 
 import ctypes
 import io
+import os
+import sys
+import threading
 import warnings
 
 import numpy as np
@@ -27,7 +30,8 @@ from hybridlit.internals.numba import (
     signature,
 )
 from hybridlit.internals.numpy import global_generator_is_at
-from hybridlit.internals.tensorboard import add_hyperparameters, add_png
+from hybridlit.internals.openmp import parallel_regions
+from hybridlit.internals.tensorboard import add_hyperparameters, add_png, read_log
 from hybridlit.internals.torchmetrics import R2Sums, r2_sums, set_update_count
 
 
@@ -184,3 +188,47 @@ def test_a_function_is_declared_once():
     first = insert_function(module, kind, "f")
     assert insert_function(module, kind, "f") is first
     assert str(module).count("declare") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads of Python do the same")
+def test_the_threads_of_torch_call_a_function():
+    parallel, seen = parallel_regions(), []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    def function(given):
+        seen.append((given, threading.get_native_id()))
+
+    def running():
+        return set(map(int, os.listdir("/proc/self/task")))
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        torch.ones(1 << 20).sum()  # on two threads, of which the second one stays
+        expected = running()
+        parallel(ctypes.cast(function, ctypes.c_void_p).value, 12345, 2, 0)
+    finally:
+        torch.set_num_threads(before)
+    assert [given for given, _ in seen] == [12345] * 2
+    assert len({thread for _, thread in seen}) == 2
+    assert running() == expected
+
+
+def test_a_log_is_read_as_it_was_written(tmp_path):
+    assert read_log(tmp_path) == ({}, {})
+    board = TensorBoardLogger(tmp_path, name="", version="", default_hp_metric=False)
+    for step, value in ((0, 1.0), (5, 0.5)):
+        board.log_metrics({"val/loss": value}, step)
+    board.experiment.add_text("found", "what *is* found", 5)
+    board.experiment.add_image("picture", np.zeros((3, 2, 2)), 5)
+    board.experiment.flush()
+    assert read_log(tmp_path) == (
+        {"val/loss": [(0, 1.0), (5, 0.5)]},
+        {"found": ["what *is* found"]},
+    )
+    resumed = TensorBoardLogger(
+        tmp_path, name="", version="", default_hp_metric=False, purge_step=3
+    )
+    resumed.log_metrics({"val/loss": 0.25}, 4)
+    resumed.experiment.flush()
+    assert read_log(tmp_path)[0] == {"val/loss": [(0, 1.0), (4, 0.25)]}

@@ -4,6 +4,48 @@ from mutations import mutations_of
 
 MUTATIONS = [
     *mutations_of(
+        "analysis/report.py",
+        "analysis/test_report.py",
+        [
+            (
+                "if len(self._pieces) == before:",
+                "if False:",
+                "headings stand above nothing",
+                "::test_a_section_that_fails_takes_nothing_from_the_others",
+            ),
+            (
+                '"figure", _DENSITY)',
+                '"figure")',
+                "letters in figures are larger than those beside them",
+                "::test_a_figure_has_the_size_that_it_has_on_paper",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/page.py",
+        "analysis/test_report.py",
+        [
+            (
+                "while name in taken:",
+                "while False:",
+                "two sections have one name",
+                "::test_every_section_can_be_linked_to",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/ablation/conclusion.py",
+        "cli/test_next_steps.py",
+        [
+            (
+                'if arm.verdict in ("neutral", "hurts")]\n    if needless',
+                'if arm.verdict in ("hurts",)]\n    if needless',
+                "a twin that does as well is not told",
+                "::test_the_verdict_is_a_sentence",
+            ),
+        ],
+    ),
+    *mutations_of(
         "analysis/learning_rates.py",
         "analysis/test_learning_rates.py",
         [

@@ -248,6 +248,34 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "callbacks/measuring/history.py",
+        "callbacks/test_history.py",
+        [
+            (
+                "found.epochs[np.nanargmin(found.values)]",
+                "found.epochs[np.argmin(found.values)]",
+                "a loss that is no number is the lowest",
+            ),
+            (
+                "self._steps = [-1, *sorted(ends.values())]",
+                "self._steps = [0, *sorted(ends.values())]",
+                "curves are shifted against epochs",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "callbacks/measuring/constant_answer.py",
+        "callbacks/test_tensorboard_layout.py",
+        [
+            (
+                "model.task.constant(train)",
+                "model.task.constant(val)",
+                "the constant answer knows the rows that it is scored on",
+                "::test_a_constant_answer_is_what_a_score_must_beat",
+            ),
+        ],
+    ),
+    *mutations_of(
         "callbacks/measuring/first_loader.py",
         "callbacks/test_evaluation_pictures.py",
         [

@@ -427,9 +427,9 @@ MUTATIONS = [
         "photonics/test_kernels.py",
         [
             (
-                "pool.submit(call, i, cuts[i], cuts[i + 1])",
-                "pool.submit(call, i, cuts[i], cuts[i + 1] - 1)",
-                "with several threads, samples are left out",
+                "cuts += place, *argument[1:]",
+                "cuts += place, argument.task, 0, argument.most",
+                "all threads work in the same scratch memory",
             ),
         ],
     ),

@@ -1,6 +1,8 @@
 import math
+import subprocess
 import sys
 import threading
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from hybridlit.photonics import (
 from hybridlit.photonics.circuit.lowered import Lowered
 from hybridlit.photonics.kernels import compiled
 from hybridlit.photonics.kernels.choice import chosen_kernel, kernel_for
+from hybridlit.photonics.kernels.compiled import calls, threads
 from hybridlit.photonics.outcomes import Outcomes
 from hybridlit.photonics.simulation import probabilities
 
@@ -123,26 +126,58 @@ def test_the_gradient_layouts_a_consumer_may_produce():
     )
 
 
-def test_several_torch_threads_give_the_same():
+@pytest.mark.parametrize("library", [True, False], ids=["of torch", "of Python"])
+@pytest.mark.parametrize("recompute", [True, False], ids=["recomputed", "kept"])
+def test_any_number_of_threads_gives_the_same(monkeypatch, library, recompute):
+    """To the last digit."""
+    if not library:
+        monkeypatch.setattr(threads, "_parallel_regions", lambda: None)
     layer = QuantumLayer(
-        7, experiment=Experiment("series", 8, 4), output_mapping_strategy="none"
-    ).double()
-    rows = 3000  # fewer are not worth a second thread
+        7, experiment=Experiment("series", 8, 4), output_mapping_strategy="none",
+        recompute=recompute,
+    ).double()  # fmt: skip
+    rows = 2003  # fewer are not worth a third thread
     x = torch.rand(rows, 7, dtype=torch.float64, requires_grad=True)
     weights = torch.rand(rows, 330, dtype=torch.float64)
     before = torch.get_num_threads()
     found = []
     try:
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
             output = layer(x)
-            loss = (output * weights).sum()
-            found.append([output, *torch.autograd.grad(loss, (x, layer.phases))])
+            with mock.patch.object(threads, "together", wraps=threads.together) as shared:
+                monkeypatch.setattr(calls, "together", shared)
+                grads = torch.autograd.grad(output, (x, layer.phases), weights)
+            assert shared.call_count == (count > 1)
+            found.append([output, *grads])
     finally:
         torch.set_num_threads(before)
     for other in found[1:]:
         for first, second in zip(found[0], other, strict=True):
-            torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
+            assert torch.equal(first, second)
+
+
+FORKED = """
+import os, sys, torch
+from hybridlit.photonics import Experiment, QuantumLayer
+torch.set_num_threads(2)
+layer = QuantumLayer(7, experiment=Experiment("series", 8, 4), output_mapping_strategy="none")
+x = torch.rand(1024, 7)
+expected = layer(x).detach()  # on the threads of torch, which a child does not have
+child = os.fork()
+if child == 0:
+    same = [torch.equal(layer(x), expected)]
+    torch.set_num_threads(2)
+    same.append((layer(x).detach().numpy() == expected.numpy()).all())
+    os._exit(0 if all(same) else 3)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert torch.equal(layer(x), expected)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_threads_after_a_fork():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=120)
 
 
 def test_python_threads_share_the_kernel():

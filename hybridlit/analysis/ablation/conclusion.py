@@ -19,7 +19,10 @@ from hybridlit.words import plural
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
 
-__all__ = ["conclusion", "signed"]
+__all__ = ["conclusion", "signed", "verdict"]
+
+_OF_THE_WHOLE = Question.NONLINEARITY, Question.BESIDE
+"""What is asked of the photonic part as a whole, and not of one of its properties."""
 
 _OFTEN = 0.25
 """Share of runs whose last epoch was the best from which on the training was too short."""
@@ -65,6 +68,24 @@ def conclusion(study: AblationStudy) -> str:
     if len(sentences) > 1:
         return "\n".join(f"- {sentence}" for sentence in sentences)
     return sentences[0] if sentences else "Nothing was compared."
+
+
+def verdict(study: AblationStudy) -> str:
+    """Say in one sentence whether the photonic part was found to help, the conclusion has why."""
+    arms = [arm for arm in study.retrained if arm.verdict is not None]
+    asked = [arm for arm in arms if ARMS[arm.name].question in _OF_THE_WHOLE]
+    if not asked:
+        return "Whether the photonic part helps was not asked: nothing was trained without it."
+    if all(arm.beats_constant is False for arm in study.retrained):
+        return "Nothing can be said of the photonic part, since no model has learned anything."
+    needless = [arm.name for arm in asked if arm.verdict in ("neutral", "hurts")]
+    if needless:
+        return f"No need for the photonic part was found: {_and(needless)} did no worse without it."
+    if not all(arm.verdict == "helps" for arm in asked):
+        return "Whether the photonic part helps is open: these runs cannot tell."
+    rivals = [each.name for each in study.baselines if each.verdict != "model better"]
+    beaten = f"The photonic part helps: the model is better than {_and([a.name for a in asked])}"
+    return f"{beaten}{f', but not surely than {_and(rivals)}' if rivals else ''}."
 
 
 def signed(value: float, digits: int = 3) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hybridlit.analysis.ablation.baselines import Baseline
-from hybridlit.analysis.ablation.conclusion import conclusion
+from hybridlit.analysis.ablation.conclusion import conclusion, verdict
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.ablation.tables import effort, plain_values, report
@@ -61,6 +61,15 @@ class AblationStudy:
         beats_constant: Whether the trained model is better, with 95 % confidence; None without
             post-hoc arms, or where that is not known.
         shared_rows: What was found about rows that are in two splits.
+
+    Example:
+        >>> study = AblationStudy(
+        ...     model="SequentialHybrid", metric="acc", margin=0.01, seeds=(), splits_vary=False,
+        ...     score=None, test_rows=36, posthoc=(), retrained=(), left_out={"mlp": "no time"},
+        ... )
+        >>> study.arm("mlp")
+        Traceback (most recent call last):
+        KeyError: "no retrained arm 'mlp': no time"
     """
 
     model: str
@@ -82,6 +91,11 @@ class AblationStudy:
     def conclusion(self) -> str:
         """What follows: a sentence, or several as a list in Markdown."""
         return conclusion(self)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the photonic part was found to help, in one sentence."""
+        return verdict(self)
 
     def arm(self, name: str) -> RetrainedArm:
         """Return a retrained arm, a key of `ARMS`.

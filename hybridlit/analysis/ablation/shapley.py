@@ -43,6 +43,18 @@ class Shapley:
         scores: Score by set of parts that are active, the names joined with " + "; "" for none.
         intervals: The values with 95 % intervals over the test rows, see `row_errors`; each of them
             by itself, not corrected for the number of parts.
+
+    Example:
+        >>> both = Interval(0.2, 0.1, 0.3)
+        >>> found = Shapley(
+        ...     "accuracy",
+        ...     values={"a": 0.25, "b": 0.25},
+        ...     marginal={"a": 0.25, "b": 0.25},
+        ...     scores={"": 0.25, "a": 0.5, "b": 0.5, "a + b": 0.75},
+        ...     intervals={"a": both, "b": both},
+        ... )
+        >>> found.interaction
+        0.0
     """
 
     metric: str

@@ -42,6 +42,20 @@ class BatchSize:
         held_bytes: Part of the peak that does not depend on the batch: parameters, buffers,
             gradients, optimizer state.
         samples_per_second: Rows a second by batch size, measured with `"throughput"`.
+
+    Example:
+        >>> found = BatchSize(
+        ...     size=512,
+        ...     mode="memory",
+        ...     limited_by="max_batch",
+        ...     predicted_bytes=2**30,
+        ...     measured_bytes=None,
+        ...     budget_bytes=2**32,
+        ...     safety=0.9,
+        ...     held_bytes=2**20,
+        ... )
+        >>> str(found).partition(":")[0]
+        'Use batches of 512'
     """
 
     size: int
@@ -209,6 +223,13 @@ def predict_memory(
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If an argument is unknown, or `sample` has fewer than 2 rows.
+
+    Example:
+        >>> from hybridlit import SequentialHybrid
+        >>> model = SequentialHybrid(input_dim=5, quantum_dim=2, output_dim=3)
+        >>> memory = predict_memory(model, (torch.randn(4, 5), torch.tensor([0, 1, 2, 0])))
+        >>> memory.held < memory.peak(64) < memory.peak(1024)
+        True
     """
     with trial_steps(model, sample, optimizer, loss) as run:
         return run.memory(_free(run.device) + held_bytes(model))

@@ -74,6 +74,12 @@ def draw_circuit(
         TypeError: If `source` cannot be drawn.
         ValueError: If an argument is out of range, there is not exactly one circuit, or `mesh` is
             asked for a circuit that is too large for it.
+
+    Example:
+        >>> from hybridlit import Experiment
+        >>> figure = draw_circuit(Experiment("series", n_modes=3, n_photons=2), input_size=1)
+        >>> len(figure.axes)
+        1
     """
     try:
         from matplotlib.figure import Figure

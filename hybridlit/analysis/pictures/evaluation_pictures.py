@@ -119,7 +119,6 @@ def add_evaluation(report: Report, model: HybridModule, batches: list[Any], rows
     """Run a model, which is left as it was, on batches, and add the pictures to a report.
 
     Raises:
-        ImportError: If matplotlib is not installed.
         ValueError: If there is no row with a prediction.
     """
     with undisturbed(model, evaluation=True, silent=True, whole=True):
@@ -129,4 +128,4 @@ def add_evaluation(report: Report, model: HybridModule, batches: list[Any], rows
             before = model.predictions(outputs)
     targets = model.in_units(targets)
     for picture in evaluation_pictures(model, predictions, targets, rows, before):
-        report.figure(picture.draw(), EVALUATION_PICTURES[picture.name])
+        report.figure(picture.draw, EVALUATION_PICTURES[picture.name])

@@ -104,6 +104,15 @@ class ComponentProfile:
         spans: The step with hooks whose time is nearest to the median, cut into pieces.
         waiting: Share of the steps with hooks in which the process was given no processor, since
             others had it; 0 on accelerators, where waiting is what the process does.
+
+    Example:
+        >>> import torch
+        >>> from hybridlit import SequentialHybrid, profile_components
+        >>> model = SequentialHybrid(input_dim=4, quantum_dim=2, output_dim=3)
+        >>> batches = [(torch.randn(8, 4), torch.zeros(8, dtype=torch.long))]
+        >>> profile = profile_components(model, batches, progress=False)
+        >>> list(profile.shares), profile.rows
+        (['classical', 'photonic', 'other'], 8)
     """
 
     model: str

@@ -12,8 +12,9 @@ from torch import nn
 from hybridlit.analysis.loss_change.intervention import Verdict
 from hybridlit.analysis.loss_change.owners import OWNERS, By
 from hybridlit.blocks import Fusion
+from hybridlit.callbacks.log_keys import LogKey
 from hybridlit.callbacks.measuring.interventions import Interventions
-from hybridlit.callbacks.measuring.reports import named, training_goes_on
+from hybridlit.callbacks.measuring.reports import boards, last_step, named, training_goes_on
 from hybridlit.components import split_parameters
 
 __all__ = ["Action", "Naming"]
@@ -78,6 +79,10 @@ class Naming:
             if found not in self.said:
                 self.said.append(found)
                 rank_zero_warn(f"{found}.")
+                with training_goes_on("what TensorBoard gets of this"):
+                    for board in boards(trainer):
+                        step = last_step(trainer)
+                        board.experiment.add_text(LogKey.FOUND(), f"{found}.", step)
 
     def go_back(self, trainer: Trainer, model: LightningModule) -> bool:
         """Let the model go on from a copy, if that is due; tell whether it was."""

@@ -176,9 +176,12 @@ def on_processor(
         ValueError: If the model has no photonic layer, or one that runs in simulation alone.
 
     Example:
+        >>> from hybridlit import SequentialHybrid
+        >>> model = SequentialHybrid(4, 2, 3, n_modes=4, n_photons=2).eval()
         >>> handle = on_processor(model, "SLOS", shots=1000)  # doctest: +SKIP
         >>> with handle.measured():  # doctest: +SKIP
-        ...     table = model.predict("new.csv")
+        ...     model(torch.rand(2, 4)).shape
+        torch.Size([2, 3])
     """
     layers = {}
     for name, module in model.named_modules():

@@ -38,6 +38,10 @@ class Fixed:
     Raises:
         TypeError: If it is no number.
         ValueError: If it is not finite.
+
+    Example:
+        >>> str(Fixed(math.pi / 2))
+        '0.5π'
     """
 
     value: float
@@ -62,6 +66,10 @@ class Trainable:
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If a number is not finite, the name is empty or the scale is 0.
+
+    Example:
+        >>> str(Trainable("theta", scale=2.0, offset=0.5))
+        '2 theta + 0.5'
     """
 
     name: str | None = None

@@ -79,6 +79,10 @@ class CircuitType(Vocabulary):
     Attributes:
         row: From numbers of features and modes to phases in units of pi for each unit of a
             feature, shape (columns, modes, features).
+
+    Example:
+        >>> CircuitType("parallel_columns").encoding(features=2, modes=3)[0, :, 0].tolist()
+        [1.0, 2.0, 3.0]
     """
 
     row: Callable[[int, int], Encoding]

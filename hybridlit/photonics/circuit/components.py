@@ -135,6 +135,10 @@ class PhaseShifter(Component):
     Raises:
         TypeError: If it is none of these.
         ValueError: If a number is not finite.
+
+    Example:
+        >>> str(PhaseShifter(math.pi / 2)), str(PhaseShifter("phi"))
+        ('PS(0.5π)', 'PS(phi)')
     """
 
     phi: AngleLike = _OWN
@@ -179,9 +183,9 @@ class BeamSplitter(Component):
     With :math:`c = \cos(\theta/2)`, :math:`s = \sin(\theta/2)` it is, between phases
     `phi_tl`, `phi_bl` on its inputs and `phi_tr`, `phi_br` on its outputs,
 
-    .. math:: R_x = \begin{pmatrix}c&is\\is&c\end{pmatrix},\;
-              R_y = \begin{pmatrix}c&-s\\s&c\end{pmatrix},\;
-              H = \begin{pmatrix}c&s\\s&-c\end{pmatrix}
+    .. math:: R_x = \begin{pmatrix}c&is\cr is&c\end{pmatrix},\;
+              R_y = \begin{pmatrix}c&-s\cr s&c\end{pmatrix},\;
+              H = \begin{pmatrix}c&s\cr s&-c\end{pmatrix}
 
     so that light stays in its mode with the probability :math:`\cos^2(\theta/2)`.
 
@@ -196,6 +200,10 @@ class BeamSplitter(Component):
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If a number is not finite or the convention unknown.
+
+    Example:
+        >>> str(BeamSplitter()), str(BeamSplitter("theta", convention="h"))
+        ('BS()', 'BS.H(theta)')
     """
 
     theta: AngleLike = _HALF
@@ -262,6 +270,10 @@ class Permutation(Component):
     Raises:
         TypeError: If an entry is no integer.
         ValueError: If it is no permutation.
+
+    Example:
+        >>> str(Permutation([2, 0, 1]))
+        'PERM([2, 0, 1])'
     """
 
     permutation: Sequence[int]
@@ -306,6 +318,10 @@ class FixedUnitary(Component):
     Raises:
         TypeError: If it holds no numbers.
         ValueError: If it is not square, not finite, or further than 1e-6 from unitary.
+
+    Example:
+        >>> FixedUnitary([[0.6, -0.8], [0.8, 0.6]]).width
+        2
     """
 
     matrix: npt.ArrayLike | Tensor | Mapping[str, npt.ArrayLike]

@@ -107,6 +107,13 @@ class Interferometer(Component):
     Raises:
         TypeError: If an argument has the wrong type.
         ValueError: If a size or a name is not one of those allowed.
+
+    Example:
+        >>> from hybridlit.photonics import Circuit
+        >>> Circuit(4).add(Interferometer()).add(Interferometer(2, shape="triangular"), 1)
+        Circuit(4)
+          0-3  Interferometer()
+          1-2  Interferometer(triangular)
     """
 
     n_modes: int | None = None

@@ -14,6 +14,10 @@ class OutputMappingStrategy(Vocabulary):
 
     LINEAR, GROUPING (the same as LEXGROUPING), MODGROUPING and NONE read the probabilities of all
     outcomes; MODE_EXPECTATIONS and PAIR_CORRELATIONS need none of them and stay cheap at any size.
+
+    Example:
+        >>> OutputMappingStrategy("mode_expectations").readout.words
+        'mean photon numbers'
     """
 
     row: Readout

@@ -44,6 +44,12 @@ class Calibration:
             shape (rows, targets) in float64: for classes 1 minus the probability of the true one,
             for values the absolute error in their own units. None: no rows were held out.
         facts: Where the rows are from, and how many there are, as plain values.
+
+    Example:
+        >>> Calibration(temperature=2.0).tempered(torch.tensor([4.0, 1.0]))
+        tensor([2.0000, 0.5000])
+        >>> Calibration(scores=torch.arange(1.0, 20.0)[:, None]).quantiles(0.9)
+        tensor([18.])
     """
 
     temperature: float | None = None

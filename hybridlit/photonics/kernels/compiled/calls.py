@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from hybridlit.photonics.kernels.compiled.layout import CHUNK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for, refuse_overflow
-from hybridlit.photonics.kernels.compiled.threads import run_tiles, scratch, worthwhile
+from hybridlit.photonics.kernels.compiled.state_cuts import StateCuts, cuts_states
+from hybridlit.photonics.kernels.compiled.threads import Cut, scratch, together, worthwhile
 
 __all__ = [
     "KEEP_BYTES",
@@ -31,6 +30,12 @@ __all__ = [
 #: Tile memory up to this many bytes is kept for the backward pass: reading it back costs less than
 #: computing it again, until it no longer comes from warm caches and pages.
 KEEP_BYTES = 5 << 20
+#: Gradients of unitaries are summed over groups of tiles, and these sums then in their order: so
+#: many groups at the most, of so many multiply-adds at the least, forward and backward. Groups
+#: depend on sizes alone, so that any number of threads gives the same sum.
+MOST_GROUPS, GROUP_WORK = 32, 200_000
+#: Memory that such sums may take at once, or as much as that of one for each thread.
+SUMS_BYTES = 4 << 20
 
 
 class Layer:
@@ -60,14 +65,17 @@ class Layer:
         self._block = width * width
         self._forward_base = self._block + CHUNK * 2 * width
         self._forward_need = self._forward_base + self.tile_scalars - plan.states * 2 * width
-        self._rows = plan.rows * 2 * width
-        self._totals = (depth + 1) * modes * modes * 2 * width
+        self.rows = plan.rows * 2 * width
+        self.totals = (depth + 1) * modes * modes * 2 * width
         self._columns_scratch = 2 * final + 4 * modes * pitch
         # Both now, so that whatever has to be compiled is compiled at once.
         forward, backward = self.kernels
         self._layer_forward = entry_point(forward, itemsize)
         self._layer_backward = entry_point(backward, itemsize)
         self.work = plan.multiply_adds + depth * modes * modes * columns
+        # What adding up costs is to be some hundredth of what is added up.
+        added, each = 32 * (depth + 1) * modes**2, 2 * width * self.work
+        self._least_group = max(-(-added // self.work), -(-GROUP_WORK // each))
 
     def tiles(self, batch: int) -> int:
         """Return how many tiles a batch is split into."""
@@ -86,25 +94,37 @@ class Layer:
         of tiles for the backward pass, used to `keep` them. Returns whether every angle and phase
         is finite and within its bound. `build` says whether angles make the unitaries.
         """
-        plan, itemsize, depth, run = self.plan, self.itemsize, self.depth, self._layer_forward
+        plan, itemsize, depth = self.plan, self.itemsize, self.depth
         *outer, tiles_at = addresses
         stride = self.tile_scalars if keep else 0
         need = self._forward_base if keep else self._forward_need
 
-        def call(worker: int, start: int, stop: int, meshes: bool = False) -> int:
-            _held, address = scratch(need, itemsize)
-            tiles = tiles_at if keep else address + self._forward_base * itemsize
-            return run(
-                plan.layout_at, plan.parents_at, plan.weights_at, *outer, tiles, address,
+        def numbers(
+            address: int | Cut, tiles_at: int | Cut, start: int | Cut, stop: int | Cut, meshes: bool
+        ) -> tuple[Any, ...]:
+            return (
+                plan.layout_at, plan.parents_at, plan.weights_at, *outer, tiles_at, address,
                 depth, batch, start, stop, stride, keep, meshes,
             )  # fmt: skip
 
         threads = torch.get_num_threads()
+        if threads > 1 and cuts_states(self, tiles, threads):
+            unusable = build and self._layer_forward(*numbers(0, 0, 0, 0, True))
+            return not (StateCuts(self, threads).forward(addresses, batch, tiles, keep) or unusable)
         workers = 1 if threads == 1 else worthwhile(batch * self.work, tiles, threads)
+        _held, address = scratch(workers * need, itemsize, workers)
+        base = self._forward_base * itemsize
+        first_at = tiles_at if keep else address + base
         if workers == 1:
-            return not call(0, 0, tiles, build)
-        unusable = build and call(0, 0, 0, True)
-        return not (any(run_tiles(call, tiles, workers)) or unusable)
+            return not self._layer_forward(*numbers(address, first_at, 0, tiles, build))
+        unusable = build and self._layer_forward(*numbers(address, first_at, 0, 0, True))
+        piece, own = max(1, tiles // (4 * workers)), need * itemsize
+        cuts = numbers(
+            Cut(address, worker=own), tiles_at if keep else Cut(first_at, worker=own),
+            Cut(0, piece), Cut(piece, piece, most=tiles), False,
+        )  # fmt: skip
+        name = self.kernels[0]
+        return not (together(name, itemsize, -(-tiles // piece), workers, cuts) or unusable)
 
     def backward(
         self,
@@ -122,46 +142,70 @@ class Layer:
         `matrices` (depth + 1, modes, modes, 2) gets the gradients of the unitaries instead of the
         angles, if given.
         """
-        plan, itemsize, depth, run = self.plan, self.itemsize, self.depth, self._layer_backward
+        plan, itemsize, depth = self.plan, self.itemsize, self.depth
         phases_at, grad_at, mass_at, grad_mass_at, unitaries_at, tiles_at, *results = addresses
         stride = self.tile_scalars if keep else 0
         base = self._block + self._columns_scratch
-        rows = self._rows if keep else self.tile_scalars
+        need = base + (self.rows if keep else self.tile_scalars)
         children_at = plan.children_at or plan.build_children()
         tiles, threads = self.tiles(batch), torch.get_num_threads()
-        workers = 1 if threads == 1 else worthwhile(2 * batch * self.work, tiles, threads)
-        # Each worker sums its own gradients of the unitaries.
-        shared = workers > 1 or matrices is not None
-        totals = np.zeros((workers, self._totals), dtype=f"f{itemsize}") if shared else None
+        group = max(self._least_group, -(-tiles // MOST_GROUPS))
+        workers, more, states = 1, 0, None
+        if threads > 1 and cuts_states(self, tiles, threads):
+            states = StateCuts(self, threads)
+            need, more = base, states.backward_need(keep)
+        elif threads > 1:
+            most = min(tiles, MOST_GROUPS)
+            workers = worthwhile(2 * batch * self.work, most, threads)
+            if workers > -(-tiles // group):
+                group = -(-tiles // workers)  # of wide circuits, whose sums differ by rounding
+        groups = -(-tiles // group)
+        # Groups that have sums of their own at once: all, or as many as memory is little.
+        wave = groups
+        if states is None:
+            wave = min(groups, max(workers, SUMS_BYTES // (self.totals * itemsize)))
+        # Behind the sum of the first groups are those of the next ones.
+        sums = min(groups, 2) if workers == 1 and states is None else min(groups, wave + 1)
+        size = workers * need + sums * self.totals
+        held, address = scratch(size + more, itemsize, workers)
+        totals_at = address + workers * need * itemsize
 
-        def call(
-            worker: int, start: int, stop: int, clear: bool = True, meshes: bool = False
-        ) -> None:
-            need = base + rows + (self._totals if totals is None else 0)
-            _held, address = scratch(need, itemsize)
-            totals_at = address + (base + rows) * itemsize
-            if totals is not None:
-                totals_at = totals[worker].ctypes.data
-            run(
+        def numbers(
+            address: int | Cut, tiles_at: int | Cut, totals_at: int | Cut, start: int | Cut,
+            stop: int | Cut, sums: int, meshes: bool,
+        ) -> tuple[Any, ...]:  # fmt: skip
+            return (
                 plan.layout_at, plan.parents_at, children_at, plan.weights_at,
                 phases_at, grad_at, *strides, mass_at, grad_mass_at, unitaries_at,
-                tiles_at if keep else address + base * itemsize, address, totals_at, *results,
-                depth, batch, start, stop, stride, not keep, clear, meshes,
+                tiles_at, address, totals_at, *results,
+                depth, batch, start, stop, stride, group, sums, not keep, meshes,
             )  # fmt: skip
 
-        if totals is None:
-            call(0, 0, tiles, True, True)
-            return
-        if workers == 1:
-            call(0, 0, tiles)
+        first_at = tiles_at if keep else address + base * itemsize
+        meshes = matrices is None
+        if states is not None:
+            memory = address + self._block * itemsize, totals_at, address + size * itemsize
+            states.backward(addresses, strides, batch, keep, group, memory)
+            self._layer_backward(*numbers(address, first_at, totals_at, 0, 0, groups, meshes))
+        elif workers == 1:
+            self._layer_backward(*numbers(address, first_at, totals_at, 0, tiles, 1, meshes))
         else:
-            run_tiles(call, tiles, workers)
-        for others in totals[1:]:
-            totals[0] += others
-        if matrices is None:
-            call(0, 0, 0, False, True)
-        else:
-            self._read_totals(totals[0], matrices)
+            own, each = need * itemsize, self.totals * itemsize
+            for first in range(0, groups, wave):
+                count, before = min(wave, groups - first), int(first > 0)
+                start = first * group
+                cuts = numbers(
+                    Cut(address, worker=own), tiles_at if keep else Cut(first_at, worker=own),
+                    Cut(totals_at + before * each, each), Cut(start, group),
+                    Cut(start + group, group, most=tiles), 1, False,
+                )  # fmt: skip
+                together(self.kernels[1], itemsize, count, workers, cuts)
+                last = meshes and first + wave >= groups
+                self._layer_backward(
+                    *numbers(address, first_at, totals_at, 0, 0, before + count, last)
+                )
+        if matrices is not None:
+            self._read_totals(held, totals_at, matrices)
 
     def fill(self, matrices: Tensor, unitaries: Tensor) -> None:
         """Put matrices (circuits, depth + 1, modes, modes) where `forward` finds unitaries."""
@@ -175,9 +219,11 @@ class Layer:
         place = unitaries[:, size : (self.depth + 1) * size].view(-1, self.depth, modes, 2, pitch)
         place[..., :modes] = planes[:, 1:]
 
-    def _read_totals(self, totals: npt.NDArray[Any], matrices: Tensor) -> None:
+    def _read_totals(self, held: Any, totals_at: int, matrices: Tensor) -> None:
         """Sum gradients over lanes: of the first unitary (columns, modes), else (modes, modes)."""
         modes, inputs = self.plan.modes, self.plan.inputs
+        begin = totals_at - held.ctypes.data
+        totals = held[begin : begin + self.totals * self.itemsize].view(f"f{self.itemsize}")
         sums = torch.from_numpy(totals).view(self.depth + 1, modes * modes, 2, self.width).sum(-1)
         matrices[1:] = sums[1:].view(self.depth, modes, modes, 2)
         matrices[0] = 0

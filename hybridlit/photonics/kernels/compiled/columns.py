@@ -22,7 +22,7 @@ class _Route(Plan):
     def __init__(self, modes: int, inputs: tuple[int, ...]) -> None:
         self.modes, self.columns, self.inputs = modes, len(inputs), list(inputs)
         self.photons = self.states = self.rows = self.multiply_adds = 0
-        self.unbunched = False
+        self.unbunched, self.sizes = False, [0]
         arrays = np.zeros((layout.PLAN_ARRAYS, len(inputs) + 1), dtype=np.int64)
         arrays[layout.OCCUPIED, : len(inputs)] = inputs
         head = np.array([modes, len(inputs), len(inputs), 0, 0], dtype=np.int64)

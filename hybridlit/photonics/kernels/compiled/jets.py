@@ -57,7 +57,7 @@ class _Jets(Layer):
             grad_angles_at, grad_phases_at, order, depth, batch, matrices is None,
         )  # fmt: skip
         if matrices is not None:
-            self._read_totals(totals, matrices)
+            self._read_totals(totals.view(np.uint8), totals.ctypes.data, matrices)
         return not unusable
 
 

@@ -15,6 +15,9 @@ PLAN_ARRAYS = 6
 
 #: States handled together in the last layer; their rows stay in the first-level cache.
 CHUNK = 128
+#: States whose gradients are taken together; what they add to that of a column is added up in their
+#: order, so that any number of threads gives the same sum. Even, since states go in pairs.
+BLOCK = 1024
 #: Bits of a link that hold the mode.  A row of a tile is 128 bytes in either precision, so
 #: with 7 bits both halves of a link turn into byte offsets with one or two instructions.
 BITS = 7
@@ -47,3 +50,11 @@ HIT = 3  # one photon more, unlike the others: weight sum of |u_j|^2 Q[t - e_j]
 LOSE = 4  # one photon less: factor sum of Q[t + e_j], for Q that have been multiplied by t!
 READ = 5  # probabilities that are given
 WRITE = 6  # those of the light, to column `TARGET` on
+
+# A team of threads that share tasks: these int64 numbers, then the arguments of the entry point,
+# then `CUT_FIELDS` numbers for each argument that tasks and workers change: which one, what each
+# task and each worker adds, and what it is at the most. Behind them is memory for arguments of each
+# worker, on cache lines of its own.
+WORKERS_SEEN, TASKS_TAKEN, FOUND, FAILED, TASKS, ENTRY, ARGUMENTS, CUTS, ARGUMENTS_FROM = range(9)
+CUT_FIELDS = 4
+TEAM_GAP = 8

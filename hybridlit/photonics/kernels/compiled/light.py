@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from hybridlit.photonics.kernels.compiled import layout
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for
-from hybridlit.photonics.kernels.compiled.threads import run_tiles, scratch, worthwhile
+from hybridlit.photonics.kernels.compiled.threads import Cut, scratch, together, worthwhile
 
 __all__ = ["Table", "light_backward", "light_forward"]
 
@@ -114,20 +113,13 @@ def light_forward(table: Table, columns: Tensor, given: Tensor | None, weights: 
     item = columns.element_size()
     make = columns.new_zeros if table.gaps else columns.new_empty
     out = make(circuits, batch, table.size)
-    run = entry_point("light_forward.light_forward", item)
-    need = table.scratch(item, backward=False)
     source = _source(given)
     for of, result in zip(columns, out, strict=True):
-        ends = of.data_ptr(), result.data_ptr()
-
-        def call(worker: int, start: int, stop: int, ends: tuple[int, int] = ends) -> None:
-            _held, address = scratch(need, item)
-            run(
-                *table.addresses, ends[0], table.columns, *source, weights.data_ptr(), ends[1],
-                table.size, address, batch, start, stop,
-            )  # fmt: skip
-
-        _run(call, table, batch, item, 1)
+        before = (
+            *table.addresses, of.data_ptr(), table.columns, *source, weights.data_ptr(),
+            result.data_ptr(), table.size,
+        )  # fmt: skip
+        _run("forward", table, before, (), batch, item)
     return out
 
 
@@ -152,22 +144,15 @@ def light_backward(
     of_columns = torch.empty_like(columns)
     of_given = None if given is None else given.new_empty(given.shape)
     of_weights = weights.new_empty(circuits, -(-batch // (64 // item)), table.weights)
-    run = entry_point("light_backward.light_backward", item)
-    need = table.scratch(item, backward=True)
     source = _source(given)
     of_source = (0, 0) if of_given is None else (of_given.data_ptr(), table.given)
     for of, slope, *results in zip(columns, grad, of_columns, of_weights, strict=True):
-        ends = [of.data_ptr(), slope.data_ptr(), *(result.data_ptr() for result in results)]
-
-        def call(worker: int, start: int, stop: int, ends: list[int] = ends) -> None:
-            _held, address = scratch(need, item)
-            run(
-                *table.addresses, ends[0], table.columns, *source, weights.data_ptr(),
-                table.weights, ends[1], *grad.stride()[1:], ends[2], *of_source, ends[3], address,
-                table.places, batch, start, stop,
-            )  # fmt: skip
-
-        _run(call, table, batch, item, 3)
+        to_columns, to_weights = (result.data_ptr() for result in results)
+        before = (
+            *table.addresses, of.data_ptr(), table.columns, *source, weights.data_ptr(),
+            table.weights, slope.data_ptr(), *grad.stride()[1:], to_columns, *of_source, to_weights,
+        )  # fmt: skip
+        _run("backward", table, before, (table.places,), batch, item)
     # Summed tile by tile, so that the number of threads does not matter.
     return of_columns, of_given, of_weights.sum((0, 1))
 
@@ -178,9 +163,18 @@ def _source(given: Tensor | None) -> tuple[int, int, int]:
 
 
 def _run(
-    call: Callable[[int, int, int], None], table: Table, batch: int, item: int, passes: int
-) -> None:
-    tiles = -(-batch // (64 // item))
+    direction: str, table: Table, before: tuple[int, ...], behind: tuple[int, ...], batch: int,
+    item: int,
+) -> None:  # fmt: skip
+    """Call the kernel of a direction, with arguments before and behind that of scratch memory."""
+    name, backward = f"light_{direction}.light_{direction}", direction == "backward"
+    tiles, need = -(-batch // (64 // item)), table.scratch(item, backward)
     # A complex multiply-add, which `worthwhile` counts in, is four of real numbers.
-    work = passes * batch * table.multiply_adds // 4
-    run_tiles(call, tiles, worthwhile(work, tiles, torch.get_num_threads()))
+    work = (3 if backward else 1) * batch * table.multiply_adds // 4
+    workers = worthwhile(work, tiles, torch.get_num_threads())
+    _held, address = scratch(workers * need, item, workers)
+    if workers == 1:
+        entry_point(name, item)(*before, address, *behind, batch, 0, tiles)
+        return
+    own = Cut(address, worker=need * item)
+    together(name, item, tiles, workers, (*before, own, *behind, batch, Cut(0, 1), Cut(1, 1)))

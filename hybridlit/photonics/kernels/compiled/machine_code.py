@@ -30,7 +30,7 @@ from typing import Any
 
 from hybridlit.photonics.kernels.compiled import private_folder
 
-__all__ = ["CACHE_VARIABLE", "entry_point", "folders"]
+__all__ = ["CACHE_VARIABLE", "address_of", "entry_point", "folders"]
 
 #: Environment variable with the only folder to keep machine code in.
 CACHE_VARIABLE = "HYBRIDLIT_CACHE_DIR"
@@ -42,6 +42,7 @@ _COUNT = struct.Struct("<q")
 _Native = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)  # gives the GIL away while it runs
 
 _loaded: dict[tuple[str, int], Callable[..., int]] = {}
+_addresses: dict[tuple[str, int], int] = {}
 _engines: list[Any] = []  # own the memory of what is loaded
 _lock = threading.Lock()
 
@@ -70,6 +71,15 @@ def entry_point(name: str, itemsize: int = 8) -> Callable[..., int]:
     return found
 
 
+def address_of(name: str, itemsize: int = 8) -> int:
+    """Return where the machine code of an entry point is, for machine code to call.
+
+    It is an `int64_t (const int64_t *arguments)` and returns -1 if it failed.
+    """
+    entry_point(name, itemsize)
+    return _addresses[name, itemsize]
+
+
 def _callable(name: str, itemsize: int) -> Callable[..., int]:
     symbol = f"hybridlit_{name.replace('.', '_')}_{itemsize}"
     identity = f"{symbol} {_surroundings()}".encode()
@@ -78,7 +88,8 @@ def _callable(name: str, itemsize: int) -> Callable[..., int]:
     if content is None:
         content = _compile(name, itemsize, symbol)
         _keep(file, hashlib.sha256(identity + content).digest() + content)
-    native = _Native(_load(content[_COUNT.size :], symbol))
+    address = _addresses[name, itemsize] = _load(content[_COUNT.size :], symbol)
+    native = _Native(address)
     pack = struct.Struct(f"{_COUNT.unpack_from(content)[0]}q").pack
 
     # One packed argument costs a third of what ctypes takes to convert twenty integers.

@@ -10,7 +10,7 @@ from torch import Tensor
 from hybridlit.photonics.kernels.compiled.layout import CHUNK, mesh_scratch
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for, refuse_overflow
-from hybridlit.photonics.kernels.compiled.threads import aligned, run_tiles, scratch, worthwhile
+from hybridlit.photonics.kernels.compiled.threads import Cut, aligned, scratch, together, worthwhile
 
 __all__ = [
     "Amplitudes",
@@ -72,7 +72,8 @@ class Amplitudes:
         self._forward_need = (
             width * width + CHUNK * 2 * width + columns + (plan.rows - plan.states) * 2 * width
         )
-        self._backward_need = width * width + 2 * columns + plan.rows * 2 * width
+        spare = plan.modes * 2 * width
+        self._backward_need = width * width + 2 * columns + spare + plan.rows * 2 * width
 
     def forward(self, columns_at: int, out_at: int, batch: int, threads: int = 1) -> None:
         """Fill out (2, batch, states) from columns (2, modes, photons, batch)."""
@@ -92,14 +93,16 @@ class Amplitudes:
     def _run(
         self, direction: str, need: int, addresses: tuple[int, ...], batch: int, threads: int
     ) -> None:
-        run = entry_point(f"amplitude_kernels.amplitudes_{direction}", self.itemsize)
-
-        def call(worker: int, start: int, stop: int) -> None:
-            _held, address = scratch(need, self.itemsize)
-            run(*addresses, address, batch, int(not self.plan.unbunched), start, stop)
-
-        tiles = -(-batch // self.width)
-        run_tiles(call, tiles, worthwhile(batch * self.plan.multiply_adds, tiles, threads))
+        name, size = f"amplitude_kernels.amplitudes_{direction}", self.itemsize
+        tiles, bunched = -(-batch // self.width), int(not self.plan.unbunched)
+        workers = worthwhile(batch * self.plan.multiply_adds, tiles, threads)
+        _held, address = scratch(workers * need, size, workers)
+        if workers == 1:
+            entry_point(name, size)(*addresses, address, batch, bunched, 0, tiles)
+            return
+        own = Cut(address, worker=need * size)
+        tile = Cut(0, 1), Cut(1, 1)
+        together(name, size, tiles, workers, (*addresses, own, batch, bunched, *tile))
 
 
 def amplitudes_forward(columns: Tensor, occupied: tuple[int, ...], unbunched: bool) -> Tensor:

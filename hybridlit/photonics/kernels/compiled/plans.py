@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import comb, factorial
 from threading import Lock
 from typing import Any
@@ -27,9 +27,9 @@ LARGE_STATES = 300_000
 class Plan:
     """Sizes and link tables of one simulation; immutable once built, shared by threads.
 
-    `modes`, `photons`, `states` (of the output space), `multiply_adds` (complex
-    multiplications of the photon recursion a sample).  Photons that enter the same mode
-    share a column of U(x) unless `separate` gives every photon its own.
+    `modes`, `photons`, `states` (of the output space), `sizes` (those of 0, 1, ... photons),
+    `multiply_adds` (complex multiplications of the photon recursion a sample).  Photons that enter
+    the same mode share a column of U(x) unless `separate` gives every photon its own.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Plan:
         sizes = [
             comb(modes, k) if unbunched else comb(modes + k - 1, k) for k in range(photons + 1)
         ]
+        self.sizes = sizes
         self.states = sizes[photons]
         self.rows = sum(sizes)
         self.multiply_adds = sum(
@@ -72,7 +73,7 @@ class Plan:
         arrays[layout.CHILDREN, 1:] = np.cumsum(child_links)[:-1]
         head = [modes, photons, self.columns, unbunched, self.states]
         self.layout = np.concatenate((np.array(head, dtype=np.int64), arrays.reshape(-1)))
-        self._sizes, self._arrays = sizes, arrays
+        self._arrays = arrays
         self._parent_total = sum(parents[1:])
         self._child_total = sum(child_links[:-1])
         self._lock = Lock()
@@ -104,7 +105,7 @@ class Plan:
         for k in layers:
             fill_links(
                 self._rank_weights.ctypes.data, self.photons + 2, self.modes, k, step,
-                self.unbunched, self._sizes[k], links.ctypes.data + 4 * int(starts[k]),
+                self.unbunched, self.sizes[k], links.ctypes.data + 4 * int(starts[k]),
                 work.ctypes.data,
             )  # fmt: skip
         return links
@@ -123,6 +124,16 @@ class Plan:
         bunched = np.unique(self.occupied, return_counts=True)[1]
         weights /= np.prod(factorials[bunched])
         return weights
+
+    @cached_property
+    def chunks(self) -> list[npt.NDArray[np.int64]]:
+        """Where the links to parents of each chunk of states begin, for each number of photons."""
+        fill = entry_point("tables.chunk_positions")
+        found = [np.zeros(-(-size // CHUNK), dtype=np.int64) for size in self.sizes]
+        for k in range(1, self.photons + 1):
+            start = int(self._arrays[layout.PARENTS, k])
+            fill(self.parents_at, start, k, self.sizes[k], found[k].ctypes.data)
+        return found
 
     def build_children(self) -> int:
         """Build the child links, once, and return their address."""

@@ -15,7 +15,7 @@ from hybridlit.photonics.kernels.compiled.layout import (
     STATES,
 )
 from hybridlit.photonics.kernels.compiled.source.arithmetic import splat
-from hybridlit.photonics.kernels.compiled.source.backward_kernel import photons_backward
+from hybridlit.photonics.kernels.compiled.source.backward_kernel import clear, photons_backward
 from hybridlit.photonics.kernels.compiled.source.blocks import (
     read_block,
     read_columns,
@@ -89,7 +89,8 @@ def amplitudes_backward(
     modes, photons, states = load(plan, MODES), load(plan, PHOTONS), load(plan, STATES)
     columns = shift(block, width * width)
     grad_columns = shift(columns, photons * modes * 2 * width)
-    rows = shift(grad_columns, photons * modes * 2 * width)
+    spare = shift(grad_columns, photons * modes * 2 * width)
+    rows = shift(spare, modes * 2 * width)
     last = shift(rows, entry(plan, LAYER_START, photons) * 2 * width)
     for index in range(tile_start, tile_stop):
         sample = index * width
@@ -105,5 +106,8 @@ def amplitudes_backward(
                     weight = load(weights, (first + s) * weight_step)
                     value = splat(sqrt(weight), block) * vload(block, s * width)
                     vstore(last, (first + s) * 2 * width + part * width, value)
-        photons_backward(plan, child_links, columns, rows, rows, grad_columns)
+        clear(grad_columns, photons * modes * 2 * width)
+        photons_backward(
+            plan, child_links, columns, rows, rows, grad_columns, spare, photons
+        )  # fmt: skip
         write_columns(grad_columns, modes, photons, out, batch, sample, samples)

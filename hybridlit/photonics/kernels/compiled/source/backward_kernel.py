@@ -11,6 +11,7 @@ from __future__ import annotations
 from numba import types
 
 from hybridlit.photonics.kernels.compiled.layout import (
+    BLOCK,
     CHILDREN,
     CHUNK,
     COLUMN_OF,
@@ -35,6 +36,7 @@ from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
+    Vector,
     lane_count,
     load,
     pointer,
@@ -50,34 +52,74 @@ from hybridlit.photonics.kernels.compiled.source.recursion import remove_photon,
 
 
 @compiled
+def clear(target: Pointer, size: int) -> Pointer:
+    """Make so many numbers zero; return where they are."""
+    width = lane_count(target)
+    for i in range(0, size, width):
+        vstore(target, i, splat(0.0, target))
+    return target
+
+
+@compiled
+def remove_block(
+    plan: Pointer, links: Pointer, layer: int, block: int, columns: Pointer, rows: Pointer,
+    grads: Pointer, grad_column: Pointer,
+) -> None:  # fmt: skip
+    """Take `grads` of a photon layer to a block of the states of the one below.
+
+    Adds to `grad_column` (modes, row), the gradient of the photon's column.
+    """
+    width = lane_count(rows)
+    modes = load(plan, MODES)
+    column = shift(columns, entry(plan, COLUMN_OF, layer - 1) * modes * 2 * width)
+    first = block * BLOCK
+    states = min(BLOCK, entry(plan, LAYER_STATES, layer - 1) - first)
+    below = (entry(plan, LAYER_START, layer - 1) + first) * 2 * width
+    previous, grad_previous = shift(rows, below), shift(grads, below)
+    above = shift(grads, entry(plan, LAYER_START, layer) * 2 * width)
+    position = entry(plan, CHILDREN, layer - 1)
+    if load(plan, UNBUNCHED) != 0:
+        children = modes - layer + 1
+        remove_photon(
+            links, position + first * children, states, children, column, grad_column,
+            previous, above, grad_previous,
+        )  # fmt: skip
+    else:
+        remove_photon_fock(
+            links, position + first * modes, states, modes, column, grad_column,
+            previous, above, grad_previous,
+        )  # fmt: skip
+
+
+@compiled
+def add_row(source: Pointer, target: Pointer, size: int) -> None:
+    """Add so many numbers of `source` to those of `target`."""
+    width = lane_count(source)
+    for i in range(0, size, width):
+        vstore(target, i, vload(target, i) + vload(source, i))
+
+
+@compiled
 def photons_backward(
     plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer, grads: Pointer,
-    grad_columns: Pointer,
+    grad_columns: Pointer, spare: Pointer, first: int,
 ) -> None:  # fmt: skip
-    """Take `grads` of the last photon layer down to `grad_columns` (columns, modes, row)."""
-    width = lane_count(rows)
-    modes, photons = load(plan, MODES), load(plan, PHOTONS)
-    zero = splat(0.0, rows)
-    for i in range(0, load(plan, COLUMNS) * modes * 2 * width, width):
-        vstore(grad_columns, i, zero)
-    for k in range(photons, 0, -1):
-        column = entry(plan, COLUMN_OF, k - 1) * modes * 2 * width
-        below = entry(plan, LAYER_START, k - 1) * 2 * width
-        grad_column = shift(grad_columns, column)
-        previous, grad_previous = shift(rows, below), shift(grads, below)
-        layer = shift(grads, entry(plan, LAYER_START, k) * 2 * width)
-        position = entry(plan, CHILDREN, k - 1)
-        states = entry(plan, LAYER_STATES, k - 1)
-        if load(plan, UNBUNCHED) != 0:
-            remove_photon(
-                links, position, states, modes - k + 1, shift(columns, column), grad_column,
-                previous, layer, grad_previous,
-            )  # fmt: skip
+    """Take `grads` of photon layer `first` down to `grad_columns` (columns, modes, row).
+
+    Gradients of columns are added to what is there, block by block of states. `spare` is memory for
+    one column.
+    """
+    size = load(plan, MODES) * 2 * lane_count(rows)
+    for k in range(first, 0, -1):
+        grad_column = shift(grad_columns, entry(plan, COLUMN_OF, k - 1) * size)
+        blocks = (entry(plan, LAYER_STATES, k - 1) + BLOCK - 1) // BLOCK
+        if blocks == 1:
+            remove_block(plan, links, k, 0, columns, rows, grads, grad_column)
         else:
-            remove_photon_fock(
-                links, position, states, modes, shift(columns, column), grad_column,
-                previous, layer, grad_previous,
-            )  # fmt: skip
+            for block in range(blocks):
+                clear(spare, size)
+                remove_block(plan, links, k, block, columns, rows, grads, spare)
+                add_row(spare, grad_column, size)
 
 
 @compiled
@@ -139,6 +181,68 @@ def meshes_backward(
 
 
 @compiled
+def add_sums(totals: Pointer, size: int, sums: int) -> None:
+    """Add up `sums` arrays of so many numbers that lie behind one another, in this order."""
+    width = lane_count(totals)
+    if sums > 1:
+        for i in range(0, size, width):
+            total = vload(totals, i)
+            for place in range(size + i, sums * size, size):
+                total = total + vload(totals, place)
+            vstore(totals, i, total)
+
+
+@compiled
+def chunk_slope(
+    plan: Pointer, rows: Pointer, first: int, block: Pointer, grad_probs: Pointer,
+    strides: tuple[int, int], sample: int, samples: int,
+) -> Vector:  # fmt: skip
+    """Return the sum of gradient times |amplitude|^2 over the chunk of states from `first` on."""
+    width, photons = lane_count(block), load(plan, PHOTONS)
+    chunk = shift(rows, (entry(plan, LAYER_START, photons) + first) * 2 * width)
+    count = min(CHUNK, load(plan, STATES) - first)
+    source = shift(grad_probs, first * strides[1])
+    return kept_slope(chunk, count, block, source, strides, sample, samples)
+
+
+@compiled
+def mass_slopes(
+    weights: Pointer, slope: Vector, masses: tuple[Pointer, Pointer, bool, float], sample: int,
+    samples: int,
+) -> tuple[Vector, Vector]:  # fmt: skip
+    """Return factor and offset of the gradients of unbunched probabilities.
+
+    `slope` is the sum of `chunk_slope`. `masses` are the kept mass, its gradient, whether there is
+    one, and the least mass divided by.
+    """
+    mass, grad_mass, has_grad, least = masses
+    scale = reciprocal_above(vload_head(mass, sample, samples), least)
+    # In this order a small kept mass does not overflow.
+    offset = splat(0.0, mass) - scale * (scale * slope * splat(load(weights, 0), mass))
+    if has_grad:
+        offset = offset + vload_head(grad_mass, sample, samples)
+    return scale, offset
+
+
+@compiled
+def seed_chunk(
+    plan: Pointer, weights: Pointer, rows: Pointer, grads: Pointer, first: int, scale: Vector,
+    offset: Vector, block: Pointer, grad_probs: Pointer, strides: tuple[int, int], sample: int,
+    samples: int,
+) -> None:  # fmt: skip
+    """Fill `grads` of the chunk of last states from `first` on."""
+    width, photons = lane_count(block), load(plan, PHOTONS)
+    # The unbunched space has one weight for all states, 1 / s! of the input state s.
+    weight_step = 0 if load(plan, UNBUNCHED) != 0 else 1
+    place = (entry(plan, LAYER_START, photons) + first) * 2 * width
+    seed_gradient(
+        shift(rows, place), min(CHUNK, load(plan, STATES) - first),
+        shift(weights, first * weight_step), weight_step, scale, offset, block, grad_probs,
+        strides, first, sample, samples, shift(grads, place),
+    )  # fmt: skip
+
+
+@compiled
 def _seed_rows(
     plan: Pointer, links: Pointer, weights: Pointer, columns: Pointer, rows: Pointer,
     grads: Pointer, block: Pointer, grad_probs: Pointer, strides: tuple[int, int],
@@ -146,40 +250,32 @@ def _seed_rows(
 ) -> None:  # fmt: skip
     """Fill the last photon layer of `grads` from the gradients of probabilities and kept mass.
 
-    `masses` are the kept mass, its gradient, whether there is one, and the least mass divided by.
-    The rows of the last layer are computed first with `recompute`.
+    `masses` are those of `mass_slopes`. The rows of the last layer are computed first with
+    `recompute`.
     """
     width = lane_count(block)
     photons, states = load(plan, PHOTONS), load(plan, STATES)
     unbunched = load(plan, UNBUNCHED) != 0
-    # The unbunched space has one weight for all states, 1 / s! of the input state s.
-    weight_step = 0 if unbunched else 1
     last = entry(plan, LAYER_START, photons) * 2 * width
     position = entry(plan, PARENTS, photons)
-    zero = splat(0.0, block)
-    scale, offset = splat(1.0, block), zero
+    scale, offset = splat(1.0, block), splat(0.0, block)
     if unbunched:
-        if recompute:
-            for first in range(0, states, CHUNK):
+        slope = splat(0.0, block)
+        for first in range(0, states, CHUNK):
+            if recompute:
                 chunk = shift(rows, last + first * 2 * width)
                 position = last_chunk(plan, links, position, columns, rows, chunk)
-        mass, grad_mass, has_grad, least = masses
-        scale = reciprocal_above(vload_head(mass, sample, samples), least)
-        slope = kept_slope(
-            shift(rows, last), states, block, grad_probs, strides, sample, samples
-        )  # fmt: skip
-        # In this order a small kept mass does not overflow.
-        offset = zero - scale * (scale * slope * splat(load(weights, 0), block))
-        if has_grad:
-            offset = offset + vload_head(grad_mass, sample, samples)
+            slope = slope + chunk_slope(
+                plan, rows, first, block, grad_probs, strides, sample, samples
+            )  # fmt: skip
+        scale, offset = mass_slopes(weights, slope, masses, sample, samples)
     for first in range(0, states, CHUNK):
-        chunk = shift(rows, last + first * 2 * width)
         if recompute and not unbunched:
+            chunk = shift(rows, last + first * 2 * width)
             position = last_chunk(plan, links, position, columns, rows, chunk)
-        seed_gradient(
-            chunk, min(CHUNK, states - first), shift(weights, first * weight_step), weight_step,
-            scale, offset, block, grad_probs, strides, first, sample, samples,
-            shift(grads, last + first * 2 * width),
+        seed_chunk(
+            plan, weights, rows, grads, first, scale, offset, block, grad_probs, strides, sample,
+            samples,
         )  # fmt: skip
 
 
@@ -189,13 +285,14 @@ def layer_backward(
     grad_probs_at: int, batch_stride: int, state_stride: int, mass_at: int, grad_mass_at: int,
     unitaries_at: int, tiles_at: int, scratch_at: int, totals_at: int, grad_angles_at: int,
     grad_phases_at: int, depth: int, batch: int, tile_start: int, tile_stop: int, tile_stride: int,
-    recompute: bool, clear: bool, meshes: bool,
+    group: int, sums: int, recompute: bool, meshes: bool,
 ) -> None:  # fmt: skip
     """Compute gradients for the tiles in [tile_start, tile_stop).
 
-    The unitaries' gradients are added to `totals` (meshes, modes, modes, row); `clear` says
-    whether to zero it first, `meshes` whether to turn it into angle gradients at the end.
-    `grad_mass_at` may be 0.
+    The unitaries' gradients go to `totals` (meshes, modes, modes, row), summed over each `group`
+    of tiles first, of which another one has its memory behind; without tiles it holds `sums` of
+    such groups, which are added. `meshes` says whether to turn the sum into angle gradients at the
+    end. `grad_mass_at` may be 0.
     """
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     child_links = pointer(child_links_at, types.int32(0))
@@ -212,28 +309,35 @@ def layer_backward(
     spare_columns = shift(grad_columns, columns_size)
     mesh_scratch = shift(spare_columns, columns_size)
     spare_rows = shift(mesh_scratch, modes * 4 * padded(modes, width))
-    if clear:
-        for i in range(0, (depth + 1) * modes * modes * 2 * width, width):
-            vstore(totals, i, splat(0.0, block))
-    for index in range(tile_start, tile_stop):
-        tile = shift(pointer(tiles_at, like), index * tile_stride)
-        columns = shift(tile, factors_size + inputs_size)
-        rows = shift(columns, columns_size)
-        grads = rows if recompute else spare_rows
-        sample = index * width
-        samples = min(width, batch - sample)
-        if recompute:
-            columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
-            inner_layers(plan, links, columns, rows)
-        _seed_rows(
-            plan, links, weights, columns, rows, grads, block, grad_probs,
-            (batch_stride, state_stride), masses, sample, samples, recompute,
-        )  # fmt: skip
-        photons_backward(plan, child_links, columns, rows, grads, grad_columns)
-        columns_backward(
-            plan, unitaries, depth, batch, sample, samples, tile, grad_columns, spare_columns,
-            totals, grad_phases,
-        )  # fmt: skip
+    size = (depth + 1) * modes * modes * 2 * width
+    for first in range(tile_start, tile_stop, group):
+        total = clear(shift(totals, size if first > tile_start else 0), size)
+        for index in range(first, min(first + group, tile_stop)):
+            tile = shift(pointer(tiles_at, like), index * tile_stride)
+            columns = shift(tile, factors_size + inputs_size)
+            rows = shift(columns, columns_size)
+            grads = rows if recompute else spare_rows
+            sample = index * width
+            samples = min(width, batch - sample)
+            if recompute:
+                columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
+                inner_layers(plan, links, columns, rows)
+            _seed_rows(
+                plan, links, weights, columns, rows, grads, block, grad_probs,
+                (batch_stride, state_stride), masses, sample, samples, recompute,
+            )  # fmt: skip
+            clear(grad_columns, columns_size)
+            photons_backward(
+                plan, child_links, columns, rows, grads, grad_columns, spare_columns,
+                load(plan, PHOTONS),
+            )  # fmt: skip
+            columns_backward(
+                plan, unitaries, depth, batch, sample, samples, tile, grad_columns, spare_columns,
+                total, grad_phases,
+            )  # fmt: skip
+        if first > tile_start:
+            add_sums(totals, size, 2)
+    add_sums(totals, size, sums)
     if meshes:
         grad_angles = pointer(grad_angles_at, like)
         meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)

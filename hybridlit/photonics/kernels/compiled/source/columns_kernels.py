@@ -9,8 +9,9 @@ from __future__ import annotations
 from numba import types
 
 from hybridlit.photonics.kernels.compiled.layout import COLUMNS, MODES
-from hybridlit.photonics.kernels.compiled.source.arithmetic import splat
 from hybridlit.photonics.kernels.compiled.source.backward_kernel import (
+    add_sums,
+    clear,
     columns_backward,
     meshes_backward,
 )
@@ -26,7 +27,6 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
     load,
     pointer,
     shift,
-    vstore,
 )
 
 
@@ -65,11 +65,11 @@ def layer_backward(
     grad_columns_at: int, batch_stride: int, state_stride: int, mass_at: int, grad_mass_at: int,
     unitaries_at: int, tiles_at: int, scratch_at: int, totals_at: int, grad_angles_at: int,
     grad_phases_at: int, depth: int, batch: int, tile_start: int, tile_stop: int, tile_stride: int,
-    recompute: bool, clear: bool, meshes: bool,
+    group: int, sums: int, recompute: bool, meshes: bool,
 ) -> None:  # fmt: skip
     """Compute gradients for the tiles in [tile_start, tile_stop), each computed again first.
 
-    `clear` and `meshes` say what they do for whole layers.
+    `group`, `sums` and `meshes` say what they do for whole layers.
     """
     plan = pointer(plan_at, types.int64(0))
     phases, source = pointer(phases_at, like), pointer(grad_columns_at, like)
@@ -82,17 +82,21 @@ def layer_backward(
     grads = shift(block, width * width)
     spare = shift(grads, columns_size)
     mesh_scratch = shift(spare, columns_size)
-    if clear:
-        for i in range(0, (depth + 1) * modes * modes * 2 * width, width):
-            vstore(totals, i, splat(0.0, block))
-    for index in range(tile_start, tile_stop):
-        sample = index * width
-        samples = min(width, batch - sample)
-        columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
-        read_columns(source, modes, count, batch, sample, samples, grads)
-        columns_backward(
-            plan, unitaries, depth, batch, sample, samples, tile, grads, spare, totals, grad_phases
-        )
+    size = (depth + 1) * modes * modes * 2 * width
+    for first in range(tile_start, tile_stop, group):
+        total = clear(shift(totals, size if first > tile_start else 0), size)
+        for index in range(first, min(first + group, tile_stop)):
+            sample = index * width
+            samples = min(width, batch - sample)
+            columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
+            read_columns(source, modes, count, batch, sample, samples, grads)
+            columns_backward(
+                plan, unitaries, depth, batch, sample, samples, tile, grads, spare, total,
+                grad_phases,
+            )  # fmt: skip
+        if first > tile_start:
+            add_sums(totals, size, 2)
+    add_sums(totals, size, sums)
     if meshes:
         grad_angles = pointer(grad_angles_at, like)
         meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)

@@ -111,20 +111,34 @@ def columns_forward(
 
 
 @compiled
+def fill_chunks(
+    plan: Pointer, links: Pointer, layer: int, position: int, start: int, stop: int,
+    columns: Pointer, rows: Pointer,
+) -> None:  # fmt: skip
+    """Fill chunks [start, stop) of a photon layer, the links of which begin at a position."""
+    width = lane_count(rows)
+    column = shift(columns, entry(plan, COLUMN_OF, layer - 1) * load(plan, MODES) * 2 * width)
+    previous = shift(rows, entry(plan, LAYER_START, layer - 1) * 2 * width)
+    target = shift(rows, entry(plan, LAYER_START, layer) * 2 * width)
+    for chunk in range(start, stop):
+        place = shift(target, chunk * CHUNK * 2 * width)
+        position = add_photon(links, position, layer, column, previous, place)
+
+
+@compiled
+def first_layers(plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer, stop: int) -> None:
+    """Fill the photon layers below `stop` of a tile into `rows`."""
+    width = lane_count(rows)
+    cstore(rows, 0, width, splat(1.0, rows), splat(0.0, rows))
+    for k in range(1, stop):
+        chunks = (entry(plan, LAYER_STATES, k) + CHUNK - 1) // CHUNK
+        fill_chunks(plan, links, k, entry(plan, PARENTS, k), 0, chunks, columns, rows)
+
+
+@compiled
 def inner_layers(plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer) -> None:
     """Fill all photon layers but the last of a tile into `rows`."""
-    width = lane_count(rows)
-    modes, photons = load(plan, MODES), load(plan, PHOTONS)
-    cstore(rows, 0, width, splat(1.0, rows), splat(0.0, rows))
-    for k in range(1, photons):
-        column = shift(columns, entry(plan, COLUMN_OF, k - 1) * modes * 2 * width)
-        previous = shift(rows, entry(plan, LAYER_START, k - 1) * 2 * width)
-        target = shift(rows, entry(plan, LAYER_START, k) * 2 * width)
-        position = entry(plan, PARENTS, k)
-        states = entry(plan, LAYER_STATES, k)
-        for first in range(0, states, CHUNK):
-            chunk = shift(target, first * 2 * width)
-            position = add_photon(links, position, k, column, previous, chunk)
+    first_layers(plan, links, columns, rows, load(plan, PHOTONS))
 
 
 @compiled

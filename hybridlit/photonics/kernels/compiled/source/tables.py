@@ -123,6 +123,22 @@ def fill_links(
 
 
 @entry_point
+def chunk_positions(links_at: int, position: int, photons: int, states: int, out_at: int) -> None:
+    """Write where the links to parents of each chunk of `photons`-photon states begin.
+
+    Those of the first one begin at `position`; int64 numbers go to the memory at `out_at`.
+    """
+    links = pointer(links_at, types.int32(0))
+    out = pointer(out_at, types.int64(0))
+    for chunk in range((states + CHUNK - 1) // CHUNK):
+        store(out, chunk, position)
+        size = photons
+        for parents in range(1, photons + 1):
+            size += load(links, position + parents - 1) * (1 + parents)
+        position += size
+
+
+@entry_point
 def factorial_products(
     modes: int, photons: int, states: int, factorials_at: int, out_at: int, work_at: int
 ) -> None:

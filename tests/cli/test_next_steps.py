@@ -1,0 +1,154 @@
+"""The head of a report: the verdict, and what to do next, for findings made up for the purpose."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hybridlit.analysis.ablation.baselines import Baseline
+from hybridlit.analysis.ablation.result import AblationStudy
+from hybridlit.analysis.ablation.retrained import RetrainedArm
+from hybridlit.analysis.scores import Score
+from hybridlit.analysis.statistics import Interval
+from hybridlit.callbacks.measuring.history import History
+from hybridlit.cli.next_steps import Found, next_steps, verdict
+
+CHECKPOINT, RECIPE = Path("run/checkpoints/last.ckpt"), Path("run/config.yaml")
+
+
+def found(**changes):
+    model = SimpleNamespace(hparams={"class_weights": None})
+    return Found(model, None, CHECKPOINT, RECIPE, **changes)
+
+
+def arm(name, word, reason=None, **changes):
+    difference = None if word is None else Interval(0.1, 0.05, 0.15)
+    return RetrainedArm(
+        name,
+        (0.9, 0.9),
+        10,
+        2,
+        1.0,
+        20,
+        difference=difference,
+        verdict=word,
+        reason=reason,
+        **changes,
+    )
+
+
+def study(*arms, baselines=()):
+    hybrid = arm("hybrid", None, beats_constant=True)
+    return AblationStudy(
+        "Model", "acc", 0.01, (0, 1), False, 0.9, 100, (), (hybrid, *arms), {}, tuple(baselines)
+    )
+
+
+def rival(word):
+    return Baseline("SVC", (0.9,), ("a",), 1.0, Interval(-0.1, -0.2, 0.0), 0.1, word)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (study(), "was not asked: nothing was trained without it"),
+        (study(arm("untrained", "helps")), "was not asked"),
+        (study(arm("mlp", "helps"), arm("linear", "inconclusive")), "is open"),
+        (study(arm("mlp", "neutral"), arm("linear", "helps")), "mlp did no worse without it"),
+        (study(arm("mlp", "hurts"), arm("untrained", "helps")), "No need for the photonic part"),
+        (study(arm("mlp", "helps"), arm("linear", "helps")), "better than mlp and linear."),
+        (study(arm("mlp", "helps"), baselines=[rival("alike")]), "mlp, but not surely than SVC."),
+        (study(arm("mlp", "helps"), baselines=[rival("model better")]), "better than mlp."),
+    ],
+)
+def test_the_verdict_is_a_sentence(given, said):
+    assert said in given.verdict and given.verdict.count(".") == 1
+
+
+def test_nothing_learned_is_no_verdict():
+    nothing = replace(study(), retrained=(arm("hybrid", None, beats_constant=False),))
+    nothing = replace(
+        nothing, retrained=(*nothing.retrained, arm("mlp", "inconclusive", beats_constant=False))
+    )
+    assert "no model has learned anything" in nothing.verdict
+
+
+def test_the_score_stands_first():
+    score = Score("accuracy", Interval(0.9, 0.8, 0.95), 40, 0.25)
+    assert verdict(found(scores=[score])) == (
+        "**accuracy 0.900** on 40 test rows (95 % interval 0.800 to 0.950); a constant answer "
+        "0.250."
+    )
+    assert "no test rows" in verdict(found())
+
+
+def test_what_is_left_to_do_if_nothing_is_wrong():
+    use, tell = next_steps(found()).splitlines()
+    assert "`hybridlit predict --ckpt=run/checkpoints/last.ckpt --input=rows.csv`" in use
+    assert "`hybridlit card --ckpt=run/checkpoints/last.ckpt`" in tell
+
+
+def history(*losses):
+    steps = range(len(losses))
+    return History(
+        {
+            "val/loss": [*zip(steps, losses, strict=True)],
+            "epoch": [*zip(steps, steps, strict=True)],
+        },
+        {"overfit": ["The model overfits."]},
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"history": history(0.5, 0.4)},
+            "hybridlit fit --config=run/config.yaml --trainer.max_epochs=4",
+        ),
+        ({"history": history(0.4, 0.5)}, "The model overfits."),
+        (
+            {"scores": [Score("accuracy", Interval(0.3, 0.2, 0.4), 40, 0.25)]},
+            "hybridlit lr-find --ckpt=",
+        ),
+        ({"shares": {"a": 0.9, "b": 0.1}}, "Only 10.0% of the rows are of `b`"),
+        ({"study": study()}, "hybridlit analyze --ckpt=run/checkpoints/last.ckpt`"),
+        ({"study": study(arm("mlp", "inconclusive"))}, "--seeds=5`"),
+        ({"study": study(arm("mlp", "helps", improving=(True,)))}, "--max_epochs=40`"),
+        (
+            {"study": study(arm("mlp", "helps"), baselines=[rival("alike")])},
+            "Take SVC for this task",
+        ),
+        ({"study": replace(study(), shared_rows=("3 rows are shared",))}, "3 rows are shared."),
+        ({"doubts": SimpleNamespace(calibration_error=(0.2, 0.2))}, "hybridlit calibrate --ckpt="),
+    ],
+)
+def test_each_finding_has_its_step(changes, said, monkeypatch):
+    monkeypatch.setattr("hybridlit.cli.next_steps.read_checkpoint", lambda path: {"epoch": 0})
+    steps = next_steps(found(**changes))
+    assert said in steps and steps.endswith(next_steps(found()))
+    assert said not in next_steps(found())
+
+
+def test_the_best_checkpoint_is_named_if_this_one_is_later(monkeypatch):
+    for epoch, named in ((1, True), (0, False)):
+        monkeypatch.setattr(
+            "hybridlit.cli.next_steps.read_checkpoint", lambda path, done=epoch: {"epoch": done}
+        )
+        steps = next_steps(found(history=history(0.4, 0.5)))
+        assert ("Take the checkpoint of epoch 1" in steps) is named
+
+
+def test_what_holds_needs_no_step():
+    fine = [
+        {"shares": {"a": 0.6, "b": 0.4}},
+        {"doubts": SimpleNamespace(calibration_error=(0.2, 0.01))},
+        {"scores": [Score("R2", Interval(0.5, 0.4, 0.6), 9, 0.0)]},
+        {"scores": [Score("f1", Interval(0.5, math.nan, math.nan), 9)]},
+        {"study": study(arm("mlp", "helps"), baselines=[rival("model better")])},
+    ]
+    for changes in fine:
+        assert next_steps(found(**changes)) == next_steps(found())

@@ -153,7 +153,10 @@ def _value(found: Complaint, known: list[str]) -> str:
     if choices:
         words.insert(0, f"one of {choices}")
     said = f", got {value!r}" if 0 < len(value) <= 80 and "\n" not in value else ""
-    return f"{key} must be {' or '.join(words)}{said}{meant(value, map(str, choices))}"
+    said += meant(value, map(str, choices))
+    if value == "auto" and key in ("input_dim", "output_dim"):  # of a class that is not ours
+        said += f": let the class say that it takes it, {key}: int | Literal['auto']"
+    return f"{key} must be {' or '.join(words)}{said}"
 
 
 _TOLD: dict[str, Callable[[Complaint, list[str]], str]] = {

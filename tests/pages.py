@@ -130,6 +130,8 @@ def run_page(path, slow=True):
     finally:
         del sys.modules[path.stem]
         _forget(set(sys.modules) - before)
+        if pyplot := sys.modules.get("matplotlib.pyplot"):
+            pyplot.close("all")
     return ran, sorted(missing)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from hybridlit.checks import integer, number, tensor
 from hybridlit.data.preprocessing import Preprocessing
@@ -163,6 +163,15 @@ class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameter
         self._constructed_with = training_settings(self.hparams)
         size = integer(output_dim, "output_dim", 1)
         self.begin_steps(make_task(task, size, label_smoothing))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a module of a method's name could not be reached, and is refused."""
+        if isinstance(value, (nn.Module, nn.Parameter)) and callable(getattr(type(self), name, 0)):
+            raise ValueError(
+                f"{name!r} is a method of {type(self).__name__}, which a {type(value).__name__} of "
+                f"that name would not replace: override {name}(), or choose another name"
+            )
+        super().__setattr__(name, value)
 
     def check_features(self, x: Tensor) -> None:
         """Check dtype, shape (batch, input_dim) and, on the CPU, values of `forward`'s inputs."""

@@ -73,3 +73,19 @@ def test_a_recipe_is_drawn_and_analysed_with_the_sizes_of_its_data(recipe, capsy
     assert type(model) is ParallelHybrid and model.hparams["input_dim"] == 4
     main(["draw", "--config", recipe])
     assert "4 modes" in capsys.readouterr().out
+
+
+def test_a_class_of_ones_own_has_to_say_that_it_takes_auto(place, capsys):
+    model = {"class_path": "own_sizes.Own", "init_args": {"output_dim": "auto"}}
+    (place / "own.yaml").write_text(yaml.safe_dump(RECIPE | {"model": model}))
+    (place / "own_sizes.py").write_text(
+        "from hybridlit import HybridModule\n"
+        "class Own(HybridModule):\n"
+        "    def __init__(self, output_dim: int):\n"
+        "        super().__init__(output_dim=output_dim)\n"
+    )
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "own.yaml"])
+    assert "got 'auto': let the class say that it takes it, output_dim: int | Literal['auto']" in (
+        capsys.readouterr().err
+    )

@@ -9,6 +9,7 @@ import yaml
 from hybridlit.cli import main
 from hybridlit.recipe.building import model_of_recipe
 from hybridlit.templates import (
+    HybridModule,
     HybridNetwork,
     ParallelBankHybrid,
     ParallelHybrid,
@@ -135,3 +136,13 @@ def test_an_unknown_argument_in_yaml(command, tmp_path, capsys):
         main([command, f"--config={path}"])
     said = str(caught.value) + capsys.readouterr().err
     assert "ResidualHybrid has no argument 'n_mode' (did you mean 'n_modes'?)" in said
+
+
+@pytest.mark.parametrize("part", [torch.nn.L1Loss(), torch.nn.Parameter(torch.zeros(2))])
+def test_a_part_of_a_methods_name_is_refused(part):
+    """Python would find the method first: `self.loss = L1Loss()` changed no loss."""
+    model = HybridModule(output_dim=1, task="regression")
+    with pytest.raises(ValueError, match=r"'loss' is a method of .* override loss\(\)"):
+        model.loss = part
+    model.criterion = part
+    assert model.criterion is part

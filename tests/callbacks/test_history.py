@@ -37,7 +37,8 @@ def test_the_best_epoch_is_that_of_the_lowest_validation_loss():
     history = History(logged(), {}, ["acc"])
     assert (history.best_epoch, history.epochs, history.risen) == (2, 3, 1.5)
     assert history.words() == [
-        "The validation loss was lowest, 0.5, after epoch 2 of 3, and 0.75 at the end."
+        "acc was 0.625 on the validation rows at the end.",
+        "The validation loss was lowest, 0.5, after epoch 2 of 3, and 0.75 at the end.",
     ]
     assert list(history.pictures()) == ["curves", "loss"]
     falling = History({"val/loss": [(9, 1.0)], "epoch": [(9, 0)]}, {}, ["acc"])
@@ -53,7 +54,10 @@ def test_steps_between_the_ends_of_epochs_are_parts_of_epochs():
 
 def test_gradients_and_parts_are_told_in_words():
     texts = {"overfit": ["It is guilty.", "It is guilty."]}
-    _, gradients, overfitting, said = History(logged(**WATCHED), texts, ["acc"]).words()
+    scores = {"Score/acc_constant": [(9, 0.4), (29, 0.4)]}
+    told = History(logged(**WATCHED, **scores), texts, ["acc"]).words()
+    score, _, gradients, overfitting, said = told
+    assert score.endswith("at the end, where a constant answer has 0.400.")
     assert "were 4 times those of the classical ones at the end" in gradients
     assert "2 to 4 in the run" in gradients and "0.01 of their size" in gradients
     assert "3 times the training loss" in overfitting

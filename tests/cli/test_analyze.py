@@ -191,7 +191,9 @@ def test_only_the_batches_that_are_timed_are_held(trained, tmp_path, monkeypatch
 
 
 def test_a_model_without_photons_has_a_cost_only(tmp_path, monkeypatch, capsys):
+    """And a section that fails takes nothing from the others."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report_sections, "uncertainty", lambda *given: 1 / 0)
     recipe = f"--config={RECIPES / 'iris_sequential.yaml'}"
     main(["fit", recipe, "--trainer.max_epochs=1", "--model.quantum=mlp"])
     path = next(tmp_path.glob("runs/*/version_0/checkpoints/last.ckpt"))
@@ -200,6 +202,7 @@ def test_a_model_without_photons_has_a_cost_only(tmp_path, monkeypatch, capsys):
     text = out.read_text()
     assert "holds no photonic layer" in text and "## What it costs" in text
     assert "## What it contributes" not in text and "What the photons do" not in text
+    assert "Not made: the section 'When to trust it' (`division by zero`)." in text
     assert '"study": null' in out.with_suffix(".json").read_text()
 
 

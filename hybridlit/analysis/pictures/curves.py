@@ -45,7 +45,7 @@ def curves_figure(
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    figure = new_figure(4.0, 3.1)
+    figure = new_figure(4.0, 2.6)
     axes = figure.add_subplot()
     for (label, curve), colour in zip(curves.items(), colours(len(curves)), strict=True):
         mark = "o" if len(curve.values) < 3 else ""

@@ -86,7 +86,12 @@ class History:
 
     def words(self) -> list[str]:
         """Say how the run learned, a sentence for each thing that was logged."""
-        found = [self._of_loss(), self._of_gradients(), self._of_overfitting()]
+        found = [
+            self._of_score(),
+            self._of_loss(),
+            self._of_gradients(),
+            self._of_overfitting(),
+        ]
         return [each for each in found if each] + self.said()
 
     def said(self) -> list[str]:
@@ -156,6 +161,16 @@ class History:
         """The part that raised the validation loss most in the latest window, and by how much."""
         latest = {part: float(curve.values[-1]) for part, curve in self._parts().items()}
         return max(latest.items(), key=lambda each: each[1])
+
+    def _of_score(self) -> str:
+        if self._metric is None:
+            return ""
+        found = self._last(f"val/{self._metric}")
+        if math.isnan(found):
+            return ""
+        constant = self._last(LogKey.FIRST_SCORE(self._metric, "constant"))
+        beside = "" if math.isnan(constant) else f", where a constant answer has {constant:.3f}"
+        return f"{self._metric} was {found:.3f} on the validation rows at the end{beside}."
 
     def _of_loss(self) -> str:
         best, curve = self.best_epoch, self._curve(LogKey.LOSS("val"))

@@ -101,12 +101,14 @@ def peak_bytes(
     workers = min(torch.get_num_threads(), -(-of_each // width))
     pitch = -(-space.modes // width) * width
     meshes = 2 * circuits * (columns + 1) * space.modes * (2 * pitch + space.modes - 1)
+    sums = 128 * (columns + 1) * space.modes**2  # of gradients: one for each thread, and theirs
     return (
         2 * batch * space.size * item  # probabilities and their gradient
         + 2 * batch * columns * space.modes * item  # data phases and theirs
         + meshes * item
         + table_bytes(space)
         + workers * scratch_bytes(space, dtype, columns, inputs)
+        + (sums if workers > 1 else 0)
         + kept_bytes(space, of_each, dtype, columns, inputs, recompute, circuits)
     )
 
@@ -127,7 +129,7 @@ def _peak_in_torch(
     kept = columns * (of_photons + 3 * phases)  # for the backward pass through the circuit
     meshes = 6 * circuits * (columns + 1) * modes**2 * item
     if meshes_in_torch:  # all columns of cells, and products of pairs of them
-        meshes = 4 * circuits * (columns + 1) * padded(modes) * modes**2 * item
+        meshes = 3 * circuits * (columns + 1) * padded(modes) * modes**2 * item
     at_a_time = min(modes, max(1, CHUNK // max(1, lower * batch)))
     terms = 2 * item * at_a_time * lower * batch if photons > 1 else 0
     states = 2 * item * batch * (states_up_to(space, photons - 1) + lower)

@@ -189,7 +189,7 @@ def test_sizes_of_the_kernel(space, dtype):
     for rows in (1, 15, 16, 17, 100):
         kept = memory.kept_bytes(states, rows, dtype, layer.columns, inputs, False, circuits=3)
         assert kept == 3 * kernel.tiles(rows) * kernel.tile_scalars * item
-    least = (kernel._block + kernel._columns_scratch + kernel.tile_scalars + kernel._totals) * item
+    least = (kernel._block + kernel._columns_scratch + kernel.tile_scalars + kernel.totals) * item
     assert memory.scratch_bytes(states, dtype, layer.columns, inputs) == least
     assert memory.kept_bytes(states, 16, dtype, layer.columns, inputs, True) == 0
     large = 2 * memory.KEEP_BYTES // (kernel.tile_scalars * item) * kernel.width

@@ -39,6 +39,7 @@ ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 import torch
 from pathlib import Path
 from hybridlit.photonics import Experiment, QuantumLayer, use_kernel
+from hybridlit.photonics.kernels.compiled.machine_code import address_of
 
 def step(kernel, modes, photons, batch, space, dtype, circuit="series"):
     experiment = Experiment(circuit, modes, photons, computation_space=space)
@@ -52,6 +53,7 @@ def small_steps(kernel, dtype):
     step(kernel, 4, 2, 8, "fock", dtype)
     step(kernel, 4, 2, 8, "unbunched", dtype)
     step(kernel, 8, 2, 8, "fock", dtype)
+    address_of("team.share")  # with which several threads begin
     if kernel == "auto":
         step(kernel, 130, 1, 1, "fock", dtype)  # more modes than the compiled kernel serves
 

@@ -16,7 +16,7 @@ from hybridlit.photonics.kernels.compiled.layout import CHUNK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for, refuse_overflow
 from hybridlit.photonics.kernels.compiled.state_cuts import StateCuts, cuts_states
-from hybridlit.photonics.kernels.compiled.threads import Cut, scratch, together, worthwhile
+from hybridlit.photonics.kernels.compiled.threads import Cut, aligned, scratch, together, worthwhile
 
 __all__ = [
     "KEEP_BYTES",
@@ -159,16 +159,22 @@ class Layer:
             workers = worthwhile(2 * batch * self.work, most, threads)
             if workers > -(-tiles // group):
                 group = -(-tiles // workers)  # of wide circuits, whose sums differ by rounding
-        groups = -(-tiles // group)
+        groups = max(1, -(-tiles // group))
         # Groups that have sums of their own at once: all, or as many as memory is little.
         wave = groups
         if states is None:
             wave = min(groups, max(workers, SUMS_BYTES // (self.totals * itemsize)))
         # Behind the sum of the first groups are those of the next ones.
         sums = min(groups, 2) if workers == 1 and states is None else min(groups, wave + 1)
-        size = workers * need + sums * self.totals
-        held, address = scratch(size + more, itemsize, workers)
-        totals_at = address + workers * need * itemsize
+        own = workers * need
+        if workers == 1 and states is None:
+            held, address = scratch(own + sums * self.totals, itemsize)
+            totals_at = address + own * itemsize
+        else:  # many sums are not worth being kept between calls
+            _kept, address = scratch(own + more, itemsize, workers)
+            held, totals_at = aligned(sums * self.totals, itemsize)
+        if not tiles:
+            held.fill(0)  # the sum of nothing, which no tile clears
 
         def numbers(
             address: int | Cut, tiles_at: int | Cut, totals_at: int | Cut, start: int | Cut,
@@ -184,18 +190,18 @@ class Layer:
         first_at = tiles_at if keep else address + base * itemsize
         meshes = matrices is None
         if states is not None:
-            memory = address + self._block * itemsize, totals_at, address + size * itemsize
+            memory = address + self._block * itemsize, totals_at, address + own * itemsize
             states.backward(addresses, strides, batch, keep, group, memory)
             self._layer_backward(*numbers(address, first_at, totals_at, 0, 0, groups, meshes))
         elif workers == 1:
             self._layer_backward(*numbers(address, first_at, totals_at, 0, tiles, 1, meshes))
         else:
-            own, each = need * itemsize, self.totals * itemsize
+            apart, each = need * itemsize, self.totals * itemsize
             for first in range(0, groups, wave):
                 count, before = min(wave, groups - first), int(first > 0)
                 start = first * group
                 cuts = numbers(
-                    Cut(address, worker=own), tiles_at if keep else Cut(first_at, worker=own),
+                    Cut(address, worker=apart), tiles_at if keep else Cut(first_at, worker=apart),
                     Cut(totals_at + before * each, each), Cut(start, group),
                     Cut(start + group, group, most=tiles), 1, False,
                 )  # fmt: skip

@@ -49,7 +49,7 @@ def recipe_file(given: str | Path) -> Path:
         FileNotFoundError: If there is none, or if it is carried and needs files that are not here.
     """
     path = Path(given)
-    if path.is_file():
+    if path.exists() and not path.is_dir():  # a pipe is no file
         return path
     known = carried_recipes()
     if path.name != str(given) or path.suffix:

@@ -98,12 +98,19 @@ class Report:
         self.title = title
         self._pieces: list[str | _Picture] = []
 
-    def text(self, markdown: str) -> None:
+    def text(self, markdown: str | Callable[[], str]) -> None:
         """Add text; what comes before the first section is the head of the report.
 
         Args:
-            markdown: Paragraphs, headings from `##` on, lists, tables and fenced code.
+            markdown: Paragraphs, headings from `##` on, lists, tables and fenced code; or what
+                makes them: if that fails, the report says so and goes on.
         """
+        if callable(markdown):
+            try:
+                markdown = markdown()
+            except Exception as error:
+                self._left_out("Not said", "some of this part", error)
+                return
         self._pieces.append(_inert(markdown))
 
     @contextmanager

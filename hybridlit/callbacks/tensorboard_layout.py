@@ -120,6 +120,7 @@ class TensorBoardLayout(FirstLoader):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the scores, and lay out the charts of what has been logged, if some are new."""
+        self._constant.end_epoch()
         with training_goes_on("what TensorBoardLayout shows of this epoch"):
             _show_first(trainer, _scores(trainer, "train"))
         with training_goes_on("TensorBoardLayout's page Custom Scalars"):

@@ -146,7 +146,8 @@ def analyze(
         if found.study is not None and twin is None:  # which has pictures of its own
             add_pictures(body, model, test)
     report = Report(f"{type(model).__name__}: what its parts cost and contribute")
-    report.text(f"{verdict(found)}\n\n### What to do next\n\n{next_steps(found)}")
+    report.text(lambda: verdict(found))
+    report.text(lambda: f"### What to do next\n\n{next_steps(found)}")
     why = _NO_PHOTONS if found.study is None else found.study.conclusion
     report.text(f"## What was found\n\n{why}\n\n{time_of_step(profile)}")
     report.extend(body)

@@ -92,8 +92,10 @@ def _read(file: Path) -> dict[str, Any]:
 def _copies(recipe: Path, folder: Path) -> dict[Path, bytes]:
     """Return the files of a copy, itself first; `recipes/` in it reads as the folder."""
     place = "" if folder == Path() else f"{folder.as_posix()}/"
-    if not _plain(f"{place}x"):
-        raise ValueError(f"to must be a folder that YAML takes without quotes, got {str(folder)!r}")
+    if not _plain(f"{place}x") or " " in place:
+        raise ValueError(
+            f"to must be a folder that YAML and shells take without quotes, got {str(folder)!r}"
+        )
     text = re.sub(r"\brecipes/(?=\w)", lambda _: place, recipe.read_text(encoding="utf-8"))
     others = {folder / each: (recipe.parent / each).read_bytes() for each in needed_files(recipe)}
     return {folder / recipe.name: text.encode(), **others}

@@ -75,6 +75,9 @@ def test_a_picture_that_fails_is_said_and_leaves_the_rest():
     report = Report("Report")
     with pytest.warns(UserWarning, match="Not drawn: A circle: ZeroDivisionError"):
         report.figure(lambda: 1 / 0, "A circle.")
+    with pytest.warns(UserWarning, match="Not said: some of this part: ZeroDivisionError"):
+        report.text(lambda: str(1 / 0))
+    report.text(lambda: "Said.")
     report.figure(lambda: figures.Figure(figsize=(2, 1)), "A square.")
     assert "Not drawn: A circle (`division by zero`)." in str(report)
     page = report.html()

@@ -136,7 +136,7 @@ def test_what_is_not_there_is_one_line(name, message, capsys):
         (["list", "iris_sequential"], "hybridlit recipes copy iris_sequential"),
         (["copy"], "copy takes the name of a recipe; hybridlit recipes lists them"),
         (["copy", "iris_sequental"], "got 'iris_sequental' (did you mean 'iris_sequential'?)"),
-        (["copy", "wine_table", "--to=a: b"], "YAML takes without quotes, got 'a: b'"),
+        (["copy", "wine_table", "--to=a: b"], "YAML and shells take without quotes, got 'a: b'"),
     ],
 )
 def test_what_cannot_be_copied_is_one_line(words, message, capsys, place):

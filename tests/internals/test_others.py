@@ -211,7 +211,7 @@ def test_the_threads_of_torch_call_a_function():
         torch.set_num_threads(before)
     assert [given for given, _ in seen] == [12345] * 2
     assert len({thread for _, thread in seen}) == 2
-    assert running() == expected
+    assert running() <= expected
 
 
 def test_a_log_is_read_as_it_was_written(tmp_path):

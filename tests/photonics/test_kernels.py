@@ -180,7 +180,10 @@ def test_threads_after_a_fork():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED], check=True, timeout=120)
 
 
-def test_python_threads_share_the_kernel():
+@pytest.mark.parametrize("count", [1, 2])
+def test_python_threads_share_the_kernel(count, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    monkeypatch.setattr(threads, "THREAD_WORK", 1)
     layer = QuantumLayer(4, 6, experiment=Experiment("series", 6, 3)).double()
     inputs = [torch.rand(50, 4, dtype=torch.float64) for _ in range(8)]
     expected = [layer(x).detach() for x in inputs]
@@ -197,6 +200,22 @@ def test_python_threads_share_the_kernel():
         worker.join()
     for got, wanted in zip(results, expected, strict=True):
         torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("kind", ["meshes", "matrices", "stack"])
+def test_the_gradient_of_no_rows_is_zero(kind, count, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    experiment = Experiment("series", 4, 2)
+    layer = QuantumLayer(2, 3, experiment=experiment)
+    if kind == "matrices":
+        layer.set_unitary(0, torch.eye(4) + 0j)
+    if kind == "stack":
+        layer = QuantumLayerStack(2, 2, 3, experiment=experiment)
+    x = torch.rand(0, 2, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad.shape == x.shape
+    assert not any(parameter.grad.any() for parameter in layer.parameters())
 
 
 def test_choice_is_visible_and_can_be_forced():

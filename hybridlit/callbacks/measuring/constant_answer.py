@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from hybridlit.templates import HybridModule
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["ConstantAnswer"]
 
@@ -26,14 +27,21 @@ class ConstantAnswer:
     def __init__(self) -> None:
         self.scores: dict[str, float] | None = None
         self._kept: dict[str, list[Tensor]] = {"train": [], "val": []}
+        self._left = {"train": _ROWS, "val": _ROWS}
 
     def see(self, stage: str, model: LightningModule, batch: Any) -> None:
         """Keep the targets of a batch of a template, until there are scores."""
         if self.scores is not None or not isinstance(model, HybridModule):
             return
-        kept = self._kept[stage]
-        if sum(map(len, kept)) < _ROWS:
-            kept.append(model.unpack(batch)[1].detach().cpu())
+        if self._left[stage] > 0:
+            with undisturbed():  # a method of the user, called once more
+                targets = model.unpack(batch)[1].detach().cpu()
+            self._kept[stage].append(targets)
+            self._left[stage] -= len(targets)
+
+    def end_epoch(self) -> None:
+        """Keep no more targets of training rows: all have passed."""
+        self._left["train"] = 0
 
     def score(self, model: LightningModule) -> dict[str, float]:
         """Return the constant answer's metrics on the validation rows, by name, found once."""

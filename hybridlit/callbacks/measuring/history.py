@@ -67,7 +67,7 @@ class History:
         found = self._curve(LogKey.LOSS("val"))
         if found is None or not np.isfinite(found.values).any():
             return None
-        return round(float(found.epochs[np.nanargmin(found.values)]))
+        return max(1, round(float(found.epochs[np.nanargmin(found.values)])))
 
     @property
     def epochs(self) -> int:

@@ -158,7 +158,9 @@ class Layer:
             most = min(tiles, MOST_GROUPS)
             workers = worthwhile(2 * batch * self.work, most, threads)
             if workers > -(-tiles // group):
-                group = -(-tiles // workers)  # of wide circuits, whose sums differ by rounding
+                group = max(
+                    1, -(-tiles // workers)
+                )  # of wide circuits, whose sums differ by rounding
         groups = max(1, -(-tiles // group))
         # Groups that have sums of their own at once: all, or as many as memory is little.
         wave = groups

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import comb, factorial
 from threading import Lock
 from typing import Any
@@ -77,6 +77,7 @@ class Plan:
         self._parent_total = sum(parents[1:])
         self._child_total = sum(child_links[:-1])
         self._lock = Lock()
+        self._chunks: list[npt.NDArray[np.int64]] = []
         #: Kernel calls made for this plan, by depth and bytes of a number.
         self.layers: dict[tuple[int, int], Any] = {}
         #: The address of the child links once a backward pass has needed them, until then 0.
@@ -125,15 +126,21 @@ class Plan:
         weights /= np.prod(factorials[bunched])
         return weights
 
-    @cached_property
+    @property
     def chunks(self) -> list[npt.NDArray[np.int64]]:
-        """Where the links to parents of each chunk of states begin, for each number of photons."""
-        fill = entry_point("tables.chunk_positions")
-        found = [np.zeros(-(-size // CHUNK), dtype=np.int64) for size in self.sizes]
-        for k in range(1, self.photons + 1):
-            start = int(self._arrays[layout.PARENTS, k])
-            fill(self.parents_at, start, k, self.sizes[k], found[k].ctypes.data)
-        return found
+        """Where the links to parents of each chunk of states begin, for each number of photons.
+
+        Built once: threads hold addresses in them.
+        """
+        with self._lock:
+            if not self._chunks:
+                fill = entry_point("tables.chunk_positions")
+                found = [np.zeros(-(-size // CHUNK), dtype=np.int64) for size in self.sizes]
+                for k in range(1, self.photons + 1):
+                    start = int(self._arrays[layout.PARENTS, k])
+                    fill(self.parents_at, start, k, self.sizes[k], found[k].ctypes.data)
+                self._chunks = found
+        return self._chunks
 
     def build_children(self) -> int:
         """Build the child links, once, and return their address."""

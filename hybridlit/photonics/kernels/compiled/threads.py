@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from array import array
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -143,13 +143,14 @@ def together(
 def _in_pool(team_at: int, workers: int) -> None:
     call = entry_point("team.share")
     pool = _executor()
-    rest = [pool.submit(call, team_at) for _ in range(1, workers)]
+    rest: list[Future[Any]] = []
     try:
+        for _ in range(1, workers):
+            rest.append(pool.submit(call, team_at))
         call(team_at)
     finally:
         # The others write to the caller's memory: never leave before they have ended.
-        for future in rest:
-            future.exception()
+        wait(rest)
     for future in rest:
         future.result()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ _RARE = 0.25
 
 _DISHONEST = 0.05
 """Expected calibration error from which on probabilities should not be taken at their word."""
+
+_BY_CHANCE = 1.2
+"""Times the root of the number of rows, what nine of ten honest models stay below in 15 bins."""
 
 _RISEN = 1.1
 """How many times the lowest validation loss the last one is where training went on too long."""
@@ -149,7 +153,8 @@ def _of_use(found: Found) -> Iterator[str]:
     doubts, noise = found.doubts, found.noise
     if doubts is not None and doubts.calibration_error is not None:
         before, after = doubts.calibration_error
-        if before == after and after > _DISHONEST:
+        chance = _BY_CHANCE / math.sqrt(found.scores[0].rows) if found.scores else 0.0
+        if before == after and after > max(_DISHONEST, chance):
             yield (
                 f"Calibrate its probabilities, which are {after:.3f} off in the mean: "
                 f"{_command('calibrate', found)}"

@@ -37,7 +37,8 @@ class SequentialHybrid(HybridNetwork):
             outputs unless `quantum_output_dim` says otherwise.
         output_dim: Number of outputs.
         hidden_dim: Width of the hidden layer of `classical_pre`; None: twice `quantum_dim`.
-        head_dim: Width of the hidden layer of `classical_post`; None: twice `output_dim`.
+        head_dim: Width of the hidden layer of `classical_post`; None: twice `output_dim`. Few units
+            may all die, after which every row gets the same answer; 16 or more rarely do.
         normalization: How `classical_pre` ends in [0, 1]: `"sigmoid"`, `"tanh"`, `"minmax"` or
             `"standard"`; see `NormalizationLayer`.
         batch_norm: Use batch normalization in `classical_pre`. A training batch of one row uses the

@@ -146,6 +146,10 @@ def test_what_holds_needs_no_step():
     fine = [
         {"shares": {"a": 0.6, "b": 0.4}},
         {"doubts": SimpleNamespace(calibration_error=(0.2, 0.01))},
+        {
+            "doubts": SimpleNamespace(calibration_error=(0.14, 0.14)),  # by chance, of 64 rows
+            "scores": [Score("accuracy", Interval(0.8, 0.7, 0.9), 64, 0.5)],
+        },
         {"scores": [Score("R2", Interval(0.5, 0.4, 0.6), 9, 0.0)]},
         {"scores": [Score("f1", Interval(0.5, math.nan, math.nan), 9)]},
         {"study": study(arm("mlp", "helps"), baselines=[rival("model better")])},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for
 from hybridlit.photonics.kernels.compiled.threads import Cut, scratch, together, worthwhile
 
 __all__ = ["Table", "light_backward", "light_forward"]
+
+
+_building = Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,8 @@ class Table:
     @cached_property
     def addresses(self) -> tuple[int, ...]:
         """Where the tables lie, which this object keeps alive."""
-        plan, (values, starts) = self.links, self.factorials
+        with _building:  # threads that meet here must find the same tables
+            plan, (values, starts) = self.links, self.factorials
         return (
             plan.layout_at, plan.parents_at, plan.children_at or plan.build_children(),
             values.ctypes.data, starts.ctypes.data, self.steps.ctypes.data, len(self.steps),

@@ -30,8 +30,10 @@ def on_device(
     they depend on, and whose they are.
     """
     place = (key, device)
-    found = _kept.get(place)
-    if found is None:
+    found = _kept.pop(place, None)
+    if found is not None:
+        _kept[place] = found  # the last one used, so that what a step needs is not what goes
+    else:
         with torch.inference_mode(False), unrecorded():  # whoever comes next needs them too
             found = tuple(torch.tensor(array, device=device) for array in make())
             # A tensor made while compiling or under torch.func means nothing outside of it.

@@ -1,0 +1,43 @@
+"""Tests of constant tables on a device."""
+
+import numpy as np
+import pytest
+import torch
+
+from hybridlit.photonics import tables
+from hybridlit.photonics.tables import of_modes, on_device
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    monkeypatch.setattr(tables, "_kept", type(tables._kept)())
+
+
+def test_what_a_step_needs_is_kept_while_others_come_and_go():
+    """A table made first is not the first to go: a recorded step could not make it again."""
+    made = []
+
+    def make():
+        made.append(1)
+        return [np.arange(3)]
+
+    for other in range(tables._MOST + 2):
+        on_device(("used", 3), make, CPU)
+        on_device(("other", other), lambda: [np.arange(1)], CPU)
+    assert len(made) == 1
+    assert len(tables._kept) == tables._MOST
+
+
+def test_what_nobody_asks_for_goes():
+    first = on_device(("other", -1), lambda: [np.arange(1)], CPU)[0]
+    for other in range(tables._MOST):
+        on_device(("other", other), lambda: [np.arange(1)], CPU)
+    assert on_device(("other", -1), lambda: [np.arange(1)], CPU)[0] is not first
+
+
+def test_columns_are_those_of_the_modes():
+    columns = torch.arange(8.0).view(2, 4)
+    assert of_modes(columns, [3, 1]).tolist() == [[3.0, 1.0], [7.0, 5.0]]
+    assert of_modes(columns, range(4)) is columns

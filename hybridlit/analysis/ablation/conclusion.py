@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hybridlit.analysis.ablation.arms import ARMS, Question
 from hybridlit.analysis.ablation.baselines import Baseline
@@ -14,12 +17,13 @@ from hybridlit.analysis.ablation.retrained import (
     REASONS,
     RetrainedArm,
 )
-from hybridlit.words import plural
+from hybridlit.analysis.statistics import Interval, ends, interval, verdict as word_for
+from hybridlit.words import plural, written
 
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
 
-__all__ = ["conclusion", "signed", "verdict"]
+__all__ = ["conclusion", "left_by_rows", "seeds_may_decide", "signed", "verdict"]
 
 _OF_THE_WHOLE = Question.NONLINEARITY, Question.BESIDE
 """What is asked of the photonic part as a whole, and not of one of its properties."""
@@ -36,11 +40,13 @@ def conclusion(study: AblationStudy) -> str:
     """
     arms = [arm for arm in study.retrained if arm.verdict is not None]
     sentences = [f"Beware: {found}." for found in study.shared_rows]
-    score = f"{study.metric} {study.constant:.3f}" if study.constant is not None else ""
+    score = (
+        f" ({study.metric} {written(study.constant, '.3f')})" if study.constant is not None else ""
+    )
     nothing = bool(arms) and all(arm.beats_constant is False for arm in study.retrained)
     if nothing:
         sentences.append(
-            f"Nothing was learned: no arm is surely better than a constant answer ({score}), so "
+            f"Nothing was learned: no arm is surely better than a constant answer{score}, so "
             "that these runs say nothing about their parts."
         )
     sentences += _too_short(arms)
@@ -51,7 +57,7 @@ def conclusion(study: AblationStudy) -> str:
     if arms and all(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
         sentences.append(_nothing_decided(arms, study))
     elif not nothing:
-        sentences += _answers(arms, study.margin)
+        sentences += _answers(arms, study)
     sentences += beside * (not prominent)
     if arms:
         sentences += _reservations(study.retrained)
@@ -62,7 +68,7 @@ def conclusion(study: AblationStudy) -> str:
         )
     if study.beats_constant is False:
         sentences.append(
-            f"The trained model itself is not surely better than a constant answer ({score})."
+            f"The trained model itself is not surely better than a constant answer{score}."
         )
     sentences += _reliance(study.posthoc, study.margin)
     if len(sentences) > 1:
@@ -88,9 +94,31 @@ def verdict(study: AblationStudy) -> str:
     return f"{beaten}{f', but not surely than {_and(rivals)}' if rivals else ''}."
 
 
-def signed(value: float, digits: int = 3) -> str:
+def signed(value: float) -> str:
     """Write a difference with its sign, such as `+0.012`; what rounds to 0 is +0."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"  # -0.0 + 0.0 is 0.0
+    return written(value, "+.3f")
+
+
+def left_by_rows(study: AblationStudy, arm: RetrainedArm) -> float | None:
+    """Return the half width of an arm's interval that its test rows leave, however many seeds.
+
+    It is infinite where these rows are too few for an interval, and None where each seed has a
+    split, so that more of them bring other test rows.
+    """
+    if study.splits_vary or arm.difference is None:
+        return None
+    of_seeds = interval(np.subtract(study.retrained[0].scores, arm.scores).tolist())
+    halves = [(found.high - found.low) / 2 for found in (arm.difference, of_seeds)]
+    return math.sqrt(max(0.0, halves[0] ** 2 - halves[1] ** 2))
+
+
+def seeds_may_decide(study: AblationStudy, arm: RetrainedArm) -> bool:
+    """Tell whether more seeds can tell an open arm from the model, or too few rows forbid it."""
+    left, found = left_by_rows(study, arm), arm.difference
+    if left is None or found is None:
+        return True
+    narrowest = Interval(found.mean, found.mean - left, found.mean + left)
+    return word_for(narrowest, study.margin) != "inconclusive"
 
 
 def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:
@@ -130,7 +158,7 @@ def _baselines(study: AblationStudy, rivals: Sequence[Baseline]) -> list[str]:
     needless = ": whatever a part is worth to this model, the task does not need the model"
     return [
         f"{best.name}, out of the box and tuned a little, {how} (model minus it: "
-        f"{signed(found.mean)}, {signed(found.low)} to {signed(found.high)})"
+        f"{signed(found.mean)}, {ends(found, '+.3f')})"
         f"{needless * (best.verdict != 'inconclusive')}."
     ]
 
@@ -138,15 +166,34 @@ def _baselines(study: AblationStudy, rivals: Sequence[Baseline]) -> list[str]:
 def _nothing_decided(arms: Sequence[RetrainedArm], study: AblationStudy) -> str:
     found = [arm.difference for arm in arms if arm.difference is not None]
     narrowest = min((each.high - each.low) / 2 for each in found)
+    width = f"the narrowest interval is ±{narrowest:.3f}, the margin {study.margin:g}"
+    if math.isinf(narrowest):
+        width = "intervals of so few rows have no end"
     epochs = plural(max(arm.epochs for arm in arms), "epoch")
+    more, why = _remedy(arms, study)
     return (
         f"These runs ({len(arms[0].scores)} seeds, {study.test_rows} test rows, {epochs}) decide "
-        "nothing: no arm can be told from the model; the narrowest interval is "
-        f"±{narrowest:.3f}, the margin {study.margin:g}. More seeds or test rows would narrow them."
+        f"nothing: no arm can be told from the model; {width}. {more[0].upper()}{more[1:]} would "
+        f"narrow them{why}."
     )
 
 
-def _answers(arms: Sequence[RetrainedArm], margin: float) -> list[str]:
+def _remedy(arms: Sequence[RetrainedArm], study: AblationStudy) -> tuple[str, str]:
+    """Say what tells more of open arms, and why not more seeds, if they do not."""
+    few = [arm for arm in arms if not seeds_may_decide(study, arm)]
+    if not few:
+        return "more seeds or test rows" if study.splits_vary else "more seeds", ""
+    left = min(left_by_rows(study, arm) or 0.0 for arm in few)
+    leave = "tell nothing" if math.isinf(left) else f"leave ±{left:.3f}"
+    why = f": {study.test_rows:,} alone {leave}, however many seeds"
+    names = [arm.name for arm in arms if arm not in few]
+    if not names:
+        return "more test rows", why
+    named = [_and(names), _and([arm.name for arm in few])]
+    return f"more seeds for {named[0]} and more test rows for {named[1]}", why
+
+
+def _answers(arms: Sequence[RetrainedArm], study: AblationStudy) -> list[str]:
     """One sentence a question, those that are decided first."""
     decided, undecided = [], []
     for question in Question:
@@ -154,11 +201,12 @@ def _answers(arms: Sequence[RetrainedArm], margin: float) -> list[str]:
         if any(arm.verdict in ("neutral", "hurts") for arm in asked) or (
             asked and all(arm.verdict == "helps" for arm in asked)
         ):
-            decided.append(_decided(question.value, asked, margin))
+            decided.append(_decided(question.value, asked, study.margin))
         elif asked:
             undecided.append(_open(question.value, asked))
-    if any(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
-        undecided.append("To tell what these runs cannot takes more seeds or test rows.")
+    if still := [arm for arm in arms if arm.verdict == "inconclusive" and arm.reason is None]:
+        more, why = _remedy(still, study)
+        undecided.append(f"To tell what these runs cannot takes {more}{why}.")
     return decided + undecided
 
 
@@ -225,6 +273,7 @@ def _reliance(arms: Sequence[PosthocArm], margin: float) -> list[str]:
             continue
         found = arm.difference
         change = f"its mean output changes the score by {signed(-found.mean)}"
+        reach = ends(Interval(-found.mean, -found.high, -found.low), "+.3f")
         sentences.append(
             {
                 "relies on": f"The trained model relies on {arm.part} ({change}), which does not "
@@ -233,7 +282,7 @@ def _reliance(arms: Sequence[PosthocArm], margin: float) -> list[str]:
                 "does not rely on": f"The trained model does not rely on what {arm.part} says "
                 f"about a row ({change}, and surely by less than {margin:g}).",
                 "inconclusive": f"Whether the trained model relies on {arm.part} is open "
-                f"({change}, between {signed(-found.high)} and {signed(-found.low)}).",
+                f"({change}; {reach}).",
             }[arm.verdict]
         )
     return sentences

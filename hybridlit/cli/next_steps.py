@@ -54,6 +54,7 @@ class Found:
         doubts: How far it can be trusted.
         noise: What remains of it on hardware.
         history: How it learned.
+        unscored: Why there are no scores, if there are none.
     """
 
     model: HybridModule
@@ -67,11 +68,12 @@ class Found:
     doubts: Uncertainty | None = None
     noise: NoiseStudy | None = None
     history: History | None = None
+    unscored: str = "there are no test rows"
 
 
 def verdict(found: Found) -> str:
     """Say what the model scores, and whether its photonic part was found to help."""
-    told = ["There are no test rows to score it on."]
+    told = [f"It was not scored: {found.unscored}."]
     if found.scores:
         main = found.scores[0]
         told = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from hybridlit.analysis.ablation.retrained import (
     REASONS,
     RetrainedArm,
 )
-from hybridlit.analysis.statistics import Interval, ends, interval, verdict as word_for
+from hybridlit.analysis.statistics import CONFIDENCE, Interval, ends, interval
 from hybridlit.words import plural, written
 
 if TYPE_CHECKING:
@@ -117,8 +118,10 @@ def seeds_may_decide(study: AblationStudy, arm: RetrainedArm) -> bool:
     left, found = left_by_rows(study, arm), arm.difference
     if left is None or found is None:
         return True
-    narrowest = Interval(found.mean, found.mean - left, found.mean + left)
-    return word_for(narrowest, study.margin) != "inconclusive"
+    chances = (1 - CONFIDENCE, (1 - CONFIDENCE) / max(1, len(study.retrained) - 1))
+    alone, corrected = (-NormalDist().inv_cdf(chance / 2) for chance in chances)
+    apart = abs(found.mean) > left * corrected / alone  # for all other arms, as `holm` may do
+    return apart or abs(found.mean) + left <= study.margin
 
 
 def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:

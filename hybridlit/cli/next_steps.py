@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lightning.pytorch import LightningDataModule
 
-from hybridlit.analysis.ablation.conclusion import left_by_rows, seeds_may_decide
+from hybridlit.analysis.ablation.open_arms import remedy
 from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.noise_result import ALL, NoiseStudy
@@ -169,21 +169,17 @@ def _of_study(found: Found) -> Iterator[str]:
 
 def _of_open(found: Found, study: AblationStudy, arms: list[RetrainedArm]) -> Iterator[str]:
     """Say what may tell arms from the model: more seeds, unless the test rows are too few."""
-    few = [arm for arm in arms if not seeds_may_decide(study, arm)]
-    others = [arm.name for arm in arms if arm not in few]
-    if others:
+    takes = remedy(study, arms)
+    if takes.seeds:
         yield (
-            f"Compare more seeds, to decide what is open of {quoted(others, quote=False)}: "
+            f"Compare more seeds, to decide what is open of {quoted(takes.seeds, quote=False)}: "
             f"{_again(found, seeds=max(5, 2 * len(study.seeds)))}"
         )
-    if few:
-        left = min(left_by_rows(study, arm) or 0.0 for arm in few)
-        leave = "tell nothing" if math.isinf(left) else f"leave ±{left:.3f}"
+    if takes.rows:
         yield (
-            f"Get more test rows, to decide what is open of "
-            f"{quoted([arm.name for arm in few], quote=False)}: these {study.test_rows:,} {leave}, "
-            "however many seeds are compared. Where they are drawn from all rows, other draws "
-            f"bring others: {code(_on_other_splits(found))}"
+            f"Get more test rows, to decide what is open of {quoted(takes.rows, quote=False)}: "
+            f"{takes.why}. Where they are drawn from all rows, each draw brings others: "
+            f"{code(_on_other_splits(found))}"
         )
 
 

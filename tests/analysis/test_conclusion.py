@@ -5,7 +5,8 @@ import math
 import pytest
 
 from hybridlit.analysis.ablation.baselines import Baseline
-from hybridlit.analysis.ablation.conclusion import seeds_may_decide, signed
+from hybridlit.analysis.ablation.conclusion import signed
+from hybridlit.analysis.ablation.open_arms import remedy
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.retrained import RetrainedArm
@@ -131,8 +132,8 @@ def test_what_an_open_arm_takes():
     ) in said(by_rows, by_seeds, arm("distinguishable", "neutral", 0.0))
     model = RetrainedArm("hybrid", (0.9, 0.9), 10, 5, 1.0, 3)
     apart = arm("linear", "inconclusive", 0.02, half=0.019)  # by its rows alone
-    assert seeds_may_decide(study((model, apart)), apart)
-    assert not seeds_may_decide(study((model, *[apart] * 6)), apart), "of six, one is so by chance"
+    assert remedy(study((model, apart)), [apart]).rows == []
+    assert remedy(study((model, *[apart] * 6)), [apart]).rows == ["linear"], "one of six, by chance"
 
 
 @pytest.mark.parametrize(("best", "count"), [((3, 3), 2), ((3, 1), 1), ((2, 1), 0)])

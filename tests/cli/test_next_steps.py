@@ -166,7 +166,7 @@ def test_each_finding_has_its_step(changes, said, monkeypatch):
     [
         # all of the interval of 0.5 to either side is of the seeds, as far as they differ
         ((0.9, 0.7), "Compare more seeds, to decide what is open of mlp: `{again} --seeds=5`"),
-        ((0.8, 0.8), "Get more test rows, to decide what is open of mlp: these 100 leave ±0.500,"),
+        ((0.8, 0.8), "Get more test rows, to decide what is open of mlp: 100 alone leave ±0.500,"),
     ],
 )
 def test_more_seeds_are_advised_only_where_they_can_decide(scores, said):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from hybridlit.analysis.ablation.arms import ARMS, Question
 from hybridlit.analysis.ablation.baselines import Baseline
+from hybridlit.analysis.ablation.open_arms import remedy
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import (
     ARM_IMPROVING,
@@ -18,13 +16,13 @@ from hybridlit.analysis.ablation.retrained import (
     REASONS,
     RetrainedArm,
 )
-from hybridlit.analysis.statistics import CONFIDENCE, Interval, ends, interval
+from hybridlit.analysis.statistics import Interval, ends
 from hybridlit.words import plural, written
 
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
 
-__all__ = ["conclusion", "left_by_rows", "seeds_may_decide", "signed", "verdict"]
+__all__ = ["conclusion", "signed", "verdict"]
 
 _OF_THE_WHOLE = Question.NONLINEARITY, Question.BESIDE
 """What is asked of the photonic part as a whole, and not of one of its properties."""
@@ -100,30 +98,6 @@ def signed(value: float) -> str:
     return written(value, "+.3f")
 
 
-def left_by_rows(study: AblationStudy, arm: RetrainedArm) -> float | None:
-    """Return the half width of an arm's interval that its test rows leave, however many seeds.
-
-    It is infinite where these rows are too few for an interval, and None where each seed has a
-    split, so that more of them bring other test rows.
-    """
-    if study.splits_vary or arm.difference is None:
-        return None
-    of_seeds = interval(np.subtract(study.retrained[0].scores, arm.scores).tolist())
-    halves = [(found.high - found.low) / 2 for found in (arm.difference, of_seeds)]
-    return math.sqrt(max(0.0, halves[0] ** 2 - halves[1] ** 2))
-
-
-def seeds_may_decide(study: AblationStudy, arm: RetrainedArm) -> bool:
-    """Tell whether more seeds can tell an open arm from the model, or too few rows forbid it."""
-    left, found = left_by_rows(study, arm), arm.difference
-    if left is None or found is None:
-        return True
-    chances = (1 - CONFIDENCE, (1 - CONFIDENCE) / max(1, len(study.retrained) - 1))
-    alone, corrected = (-NormalDist().inv_cdf(chance / 2) for chance in chances)
-    apart = abs(found.mean) > left * corrected / alone  # for all other arms, as `holm` may do
-    return apart or abs(found.mean) + left <= study.margin
-
-
 def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:
     """Say which verdicts were held back since a training was too short."""
     sentences = []
@@ -173,27 +147,17 @@ def _nothing_decided(arms: Sequence[RetrainedArm], study: AblationStudy) -> str:
     if math.isinf(narrowest):
         width = "intervals of so few rows have no end"
     epochs = plural(max(arm.epochs for arm in arms), "epoch")
-    more, why = _remedy(arms, study)
+    more = _more(arms, study, " would narrow them")
     return (
         f"These runs ({len(arms[0].scores)} seeds, {study.test_rows} test rows, {epochs}) decide "
-        f"nothing: no arm can be told from the model; {width}. {more[0].upper()}{more[1:]} would "
-        f"narrow them{why}."
+        f"nothing: no arm can be told from the model; {width}. {more[0].upper()}{more[1:]}"
     )
 
 
-def _remedy(arms: Sequence[RetrainedArm], study: AblationStudy) -> tuple[str, str]:
-    """Say what tells more of open arms, and why not more seeds, if they do not."""
-    few = [arm for arm in arms if not seeds_may_decide(study, arm)]
-    if not few:
-        return "more seeds or test rows" if study.splits_vary else "more seeds", ""
-    left = min(left_by_rows(study, arm) or 0.0 for arm in few)
-    leave = "tell nothing" if math.isinf(left) else f"leave ±{left:.3f}"
-    why = f": {study.test_rows:,} alone {leave}, however many seeds"
-    names = [arm.name for arm in arms if arm not in few]
-    if not names:
-        return "more test rows", why
-    named = [_and(names), _and([arm.name for arm in few])]
-    return f"more seeds for {named[0]} and more test rows for {named[1]}", why
+def _more(arms: Sequence[RetrainedArm], study: AblationStudy, does: str = "") -> str:
+    """Say what there should be more of, seeds or test rows, and why."""
+    found = remedy(study, arms)
+    return f"{found.words(study.splits_vary)}{does}{f': {found.why}' * bool(found.rows)}."
 
 
 def _answers(arms: Sequence[RetrainedArm], study: AblationStudy) -> list[str]:
@@ -208,8 +172,7 @@ def _answers(arms: Sequence[RetrainedArm], study: AblationStudy) -> list[str]:
         elif asked:
             undecided.append(_open(question.value, asked))
     if still := [arm for arm in arms if arm.verdict == "inconclusive" and arm.reason is None]:
-        more, why = _remedy(still, study)
-        undecided.append(f"To tell what these runs cannot takes {more}{why}.")
+        undecided.append(f"To tell what these runs cannot takes {_more(still, study)}")
     return decided + undecided
 
 

@@ -126,10 +126,11 @@ def _of_learning(found: Found) -> Iterator[str]:
     if history is not None and best is not None and history.risen > _RISEN:
         done = read_checkpoint(found.checkpoint).get("epoch", -1) + 1
         if done > best:
+            words = ["hybridlit", "analyze", "--ckpt=best", *found.options.values()]
             yield (
                 f"Take the checkpoint of epoch {best}: since then the validation loss has risen to "
                 f"{history.risen:.3g} times its lowest, and this one is of epoch {done}. "
-                "`hybridlit analyze --ckpt=best` is of the best one of the newest run."
+                f"{code(shlex.join(words))} is of the best one of the newest run."
             )
     yield from history.said() if history is not None else ()
     rarest = min(found.shares, key=found.shares.__getitem__, default="")

@@ -196,8 +196,9 @@ def test_the_best_checkpoint_is_named_if_this_one_is_later(monkeypatch):
         monkeypatch.setattr(
             "hybridlit.cli.next_steps.read_checkpoint", lambda path, done=epoch: {"epoch": done}
         )
-        steps = next_steps(found(history=history(0.4, 0.5)))
+        steps = next_steps(found(history=history(0.4, 0.5), options={"seeds": "--seeds=2"}))
         assert ("Take the checkpoint of epoch 1" in steps) is named
+        assert ("`hybridlit analyze --ckpt=best --seeds=2` is of the best" in steps) is named
 
 
 def test_what_holds_needs_no_step():

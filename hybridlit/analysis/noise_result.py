@@ -113,10 +113,12 @@ class NoiseStudy(Tabled):
 
 
 def _told(each: UnderNoise, what: str) -> str:
-    lost = each.loss.mean
+    lost, reach = each.loss.mean, f"{ends(each.loss, '+.3f')} lost"
+    if each.loss.tells_nothing:
+        reach = "of so few rows"
     surely = "" if each.loss.low > 0 or each.loss.high < 0 else ", which may be chance"
     return (
         f"Under {what} it scores {each.score.mean:.3f}, {abs(lost):.3f} "
-        f"{'less' if lost >= 0 else 'more'} than as trained ({ends(each.loss, '+.3f')} lost)"
+        f"{'less' if lost >= 0 else 'more'} than as trained ({reach})"
         f"{surely}."
     )

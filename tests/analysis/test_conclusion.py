@@ -189,12 +189,14 @@ def test_runs_that_learned_nothing_say_so_and_no_more():
     ]
     lines = said(*arms, beats=False, constant=0.9).splitlines()
     assert lines[0] == (
-        "- Nothing was learned: no arm is surely better than a constant answer (acc 0.900), so "
+        "- No arm is surely better than a constant answer (acc 0.900), so "
         "that these runs say nothing about their parts."
     )
     assert len(lines) == 2 and lines[1].startswith("- Intervals cover")
     half = said(arms[0], arm("mlp", "neutral", 0.0, beats_constant=True), beats=False)
-    assert "Nothing was learned" not in half and "cannot be judged, since neither it nor" in half
+    assert (
+        "No arm is surely better" not in half and "cannot be judged, since neither it nor" in half
+    )
 
 
 def test_a_baseline_that_is_not_beaten_comes_before_what_helps():

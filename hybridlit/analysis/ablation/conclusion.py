@@ -45,8 +45,8 @@ def conclusion(study: AblationStudy) -> str:
     nothing = bool(arms) and all(arm.beats_constant is False for arm in study.retrained)
     if nothing:
         sentences.append(
-            f"Nothing was learned: no arm is surely better than a constant answer{score}, so "
-            "that these runs say nothing about their parts."
+            f"No arm is surely better than a constant answer{score}, so that these runs say "
+            "nothing about their parts."
         )
     sentences += _too_short(arms)
     rivals = [each for each in study.baselines if each.verdict != "model better"]
@@ -82,7 +82,10 @@ def verdict(study: AblationStudy) -> str:
     if not asked:
         return "Whether the photonic part helps was not asked: nothing was trained without it."
     if all(arm.beats_constant is False for arm in study.retrained):
-        return "Nothing can be said of the photonic part, since no model has learned anything."
+        return (
+            "Nothing can be said of the photonic part: no model that was trained again is surely "
+            "better than a constant answer."
+        )
     needless = [arm.name for arm in asked if arm.verdict in ("neutral", "hurts")]
     if needless:
         return f"No need for the photonic part was found: {_and(needless)} did no worse without it."

@@ -7,6 +7,7 @@ from abc import ABC
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit import (

@@ -159,17 +159,17 @@ def _keep_older_head(module: nn.Module, state_dict: dict[str, Any], prefix: str,
     now = module.classical_post
     if not saved or given["head_dim"] is not None or _shapes(saved) == _shapes(now.state_dict()):
         return
-    given["head_dim"] = 2 * given["output_dim"]
+    width = given["head_dim"] = 2 * given["output_dim"]
     with undisturbed():
         older = module.build_classical_post()
+    given["head_dim"] = None  # as the checkpoint has it
     if _shapes(saved) != _shapes(older.state_dict()):
-        given["head_dim"] = None
         return
     for ours, theirs in zip(now.parameters(), older.parameters(), strict=True):
         theirs.requires_grad_(ours.requires_grad)
     module.classical_post = older.to(module.device, module.dtype).train(now.training)
     if "head_dim" in taken_arguments(type(module)):
-        module.own_arguments["head_dim"] = given["head_dim"]  # of another one like it
+        module.own_arguments["head_dim"] = width  # for whoever makes another one like it
 
 
 def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:

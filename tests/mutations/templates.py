@@ -420,8 +420,8 @@ MUTATIONS = [
                 "the dropout asked for is ignored",
             ),
             (
-                'given["head_dim"] = 2 * given["output_dim"]',
-                'given["head_dim"] = 16',
+                'width = given["head_dim"] = 2 * given["output_dim"]',
+                'width = given["head_dim"] = 16',
                 "checkpoints of older versions do not load",
             ),
         ],

@@ -167,7 +167,8 @@ def _keep_older_head(module: nn.Module, state_dict: dict[str, Any], prefix: str,
         return
     for ours, theirs in zip(now.parameters(), older.parameters(), strict=True):
         theirs.requires_grad_(ours.requires_grad)
-    module.classical_post = older.to(module.device, module.dtype).train(now.training)
+    older.to(module.device, module.dtype)  # type: ignore[arg-type]
+    module.classical_post = older.train(now.training)
     if "head_dim" in taken_arguments(type(module)):
         module.own_arguments["head_dim"] = width  # for whoever makes another one like it
 

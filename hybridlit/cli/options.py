@@ -13,7 +13,7 @@ from typing import Any
 from hybridlit.cli.errors import OneLineParser, in_one_line
 from hybridlit.cli.importing import unsearched
 
-__all__ = ["command_of", "run_function"]
+__all__ = ["command_of", "options_of", "run_function"]
 
 
 def run_function(
@@ -57,10 +57,15 @@ def command_of(verb: str, function: Callable[..., Any], given: Mapping[str, Any]
         function: Its function.
         given: The value of each argument, by name.
     """
-    words = ["hybridlit", verb]
+    return shlex.join(["hybridlit", verb, *options_of(function, given).values()])
+
+
+def options_of(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the words that give arguments of a verb, by name, but for what is so by default."""
+    words = {}
     for name, parameter in inspect.signature(function).parameters.items():
         value = given[name]
         if value != parameter.default:
             plain = value if isinstance(value, str) else json.dumps(value)
-            words.append(f"--{name}" if parameter.default is False else f"--{name}={plain}")
-    return shlex.join(words)
+            words[name] = f"--{name}" if parameter.default is False else f"--{name}={plain}"
+    return words

@@ -24,7 +24,13 @@ from hybridlit.photonics.kernels.compiled.layout import (
     STATES,
     UNBUNCHED,
 )
-from hybridlit.photonics.kernels.compiled.source.arithmetic import lane_sum, reciprocal_above, splat
+from hybridlit.photonics.kernels.compiled.source.arithmetic import (
+    add_rows,
+    clear,
+    lane_sum,
+    reciprocal_above,
+    splat,
+)
 from hybridlit.photonics.kernels.compiled.source.blocks import kept_slope, seed_gradient
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     columns_forward,
@@ -49,15 +55,6 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
 from hybridlit.photonics.kernels.compiled.source.mesh import angle_gradients, factor_planes, padded
 from hybridlit.photonics.kernels.compiled.source.propagation import phase_gradient, unitary_gradient
 from hybridlit.photonics.kernels.compiled.source.recursion import remove_photon, remove_photon_fock
-
-
-@compiled
-def clear(target: Pointer, size: int) -> Pointer:
-    """Make so many numbers zero; return where they are."""
-    width = lane_count(target)
-    for i in range(0, size, width):
-        vstore(target, i, splat(0.0, target))
-    return target
 
 
 @compiled
@@ -92,14 +89,6 @@ def remove_block(
 
 
 @compiled
-def add_row(source: Pointer, target: Pointer, size: int) -> None:
-    """Add so many numbers of `source` to those of `target`."""
-    width = lane_count(source)
-    for i in range(0, size, width):
-        vstore(target, i, vload(target, i) + vload(source, i))
-
-
-@compiled
 def photons_backward(
     plan: Pointer, links: Pointer, columns: Pointer, rows: Pointer, grads: Pointer,
     grad_columns: Pointer, spare: Pointer, first: int,
@@ -119,7 +108,7 @@ def photons_backward(
             for block in range(blocks):
                 clear(spare, size)
                 remove_block(plan, links, k, block, columns, rows, grads, spare)
-                add_row(spare, grad_column, size)
+                add_rows(grad_column, spare, size)
 
 
 @compiled

@@ -9,9 +9,9 @@ from __future__ import annotations
 from numba import types
 
 from hybridlit.photonics.kernels.compiled.layout import COLUMNS, MODES
+from hybridlit.photonics.kernels.compiled.source.arithmetic import clear
 from hybridlit.photonics.kernels.compiled.source.backward_kernel import (
     add_sums,
-    clear,
     columns_backward,
     meshes_backward,
 )

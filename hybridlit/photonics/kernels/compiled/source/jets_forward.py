@@ -21,7 +21,13 @@ from hybridlit.photonics.kernels.compiled.layout import (
     PHOTONS,
     STATES,
 )
-from hybridlit.photonics.kernels.compiled.source.arithmetic import cload, cstore, fma, splat
+from hybridlit.photonics.kernels.compiled.source.arithmetic import (
+    add_rows,
+    cload,
+    cstore,
+    fma,
+    splat,
+)
 from hybridlit.photonics.kernels.compiled.source.blocks import write_block
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import entry, tile_sizes
 from hybridlit.photonics.kernels.compiled.source.jit import compiled
@@ -30,7 +36,6 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
     lane_count,
     load,
     shift,
-    vload,
     vload_head,
     vstore,
 )
@@ -42,20 +47,6 @@ from hybridlit.photonics.kernels.compiled.source.propagation import (
     phase_factors,
 )
 from hybridlit.photonics.kernels.compiled.source.recursion import add_photon
-
-
-@compiled
-def clear(target: Pointer, size: int) -> None:
-    """Fill `target` (size,) with zeros."""
-    for i in range(0, size, lane_count(target)):
-        vstore(target, i, splat(0.0, target))
-
-
-@compiled
-def add_rows(target: Pointer, source: Pointer, size: int) -> None:
-    """Add `source` (size,) to `target`."""
-    for i in range(0, size, lane_count(target)):
-        vstore(target, i, vload(target, i) + vload(source, i))
 
 
 @compiled

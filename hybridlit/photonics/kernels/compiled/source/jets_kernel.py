@@ -22,6 +22,8 @@ from hybridlit.photonics.kernels.compiled.layout import (
     UNBUNCHED,
 )
 from hybridlit.photonics.kernels.compiled.source.arithmetic import (
+    add_rows,
+    clear,
     cload,
     csplat,
     cstore,
@@ -37,8 +39,6 @@ from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     tile_sizes,
 )
 from hybridlit.photonics.kernels.compiled.source.jets_forward import (
-    add_rows,
-    clear,
     jet_columns,
     jet_factors,
     jet_photons,

@@ -32,6 +32,7 @@ from hybridlit.photonics.kernels.compiled.layout import (
     WRITE,
 )
 from hybridlit.photonics.kernels.compiled.source.arithmetic import (
+    clear,
     cload,
     cstore,
     fma,
@@ -75,13 +76,6 @@ from hybridlit.photonics.kernels.compiled.source.particles import (
 
 
 @compiled
-def _clear(target: Pointer, vectors: int) -> None:
-    width = lane_count(target)
-    for i in range(vectors):
-        vstore(target, i * width, splat(0.0, target))
-
-
-@compiled
 def _children_of(plan: Pointer, photons: int) -> int:
     """Return how many links each state of `photons` photons has to those of one more."""
     modes: int = load(plan, MODES)
@@ -110,7 +104,7 @@ def _hit_gradients(
     width = lane_count(hits)
     modes, below = load(plan, MODES), load(step, NUMBER) - 1
     weight, slope = weight_of(step, weights), splat(0.0, hits)
-    _clear(products, modes)
+    clear(products, modes * width)
     sum_products(
         children, entry(plan, CHILDREN, below), entry(plan, LAYER_STATES, below),
         _children_of(plan, below), source, grads, products,
@@ -229,9 +223,9 @@ def light_backward(
             tables, steps, weights, count, memory, given,
             (given_batch_stride, given_state_stride), sample, samples,
         )  # fmt: skip
-        _clear(grad_columns, count * modes * 2)
-        _clear(grad_hits, count * modes)
-        _clear(slopes, weights_count)
+        clear(grad_columns, count * modes * 2 * width)
+        clear(grad_hits, count * modes * width)
+        clear(slopes, weights_count * width)
         _work_backward(
             tables, steps, weights, count, memory, grads, slopes, products, (grad, grad_given),
             (batch_stride, state_stride), grad_given_stride, sample, samples,

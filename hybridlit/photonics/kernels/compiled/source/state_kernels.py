@@ -19,11 +19,14 @@ from hybridlit.photonics.kernels.compiled.layout import (
     STATES,
     UNBUNCHED,
 )
-from hybridlit.photonics.kernels.compiled.source.arithmetic import reciprocal_above, splat
-from hybridlit.photonics.kernels.compiled.source.backward_kernel import (
-    add_row,
-    chunk_slope,
+from hybridlit.photonics.kernels.compiled.source.arithmetic import (
+    add_rows,
     clear,
+    reciprocal_above,
+    splat,
+)
+from hybridlit.photonics.kernels.compiled.source.backward_kernel import (
+    chunk_slope,
     columns_backward,
     mass_slopes,
     photons_backward,
@@ -253,7 +256,7 @@ def collect(
         clear(grad_columns, load(plan, COLUMNS) * size)
     column = shift(grad_columns, entry(plan, COLUMN_OF, layer - 1) * size)
     for block in range(blocks):
-        add_row(shift(sums, block * size), column, size)
+        add_rows(column, shift(sums, block * size), size)
 
 
 @entry_point

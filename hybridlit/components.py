@@ -190,7 +190,7 @@ def part_parameters(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
         >>> from hybridlit import SequentialHybrid
         >>> found = part_parameters(SequentialHybrid(input_dim=5, quantum_dim=2, output_dim=3))
         >>> list(found), sum(each.numel() for each in found["classical_post"].values())
-        (['classical_pre', 'quantum_layer', 'classical_post'], 51)
+        (['classical_pre', 'quantum_layer', 'classical_post'], 131)
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     split: dict[str, dict[str, nn.Parameter]] = {}

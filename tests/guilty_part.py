@@ -85,7 +85,7 @@ def noise(seed, features):
 
 
 def chain(seed):
-    return SequentialHybrid(8, 4, 2, hidden_dim=128, n_modes=5, n_photons=2), rows(
+    return SequentialHybrid(8, 4, 2, hidden_dim=128, head_dim=4, n_modes=5, n_photons=2), rows(
         seed, 8, train=60, val=400, batch_size=20
     )
 

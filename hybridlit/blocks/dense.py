@@ -10,7 +10,7 @@ from torch import nn
 from hybridlit.argument_types import checked
 from hybridlit.checks import integer, number
 
-__all__ = ["dense", "layer_widths"]
+__all__ = ["dense", "hidden_width", "layer_widths"]
 
 
 @checked
@@ -38,6 +38,14 @@ def dense(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
         if dropout:
             layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
+
+
+def hidden_width(outputs: int) -> int:
+    """Return the width of a hidden layer before so many outputs: twice as many, but at least 16.
+
+    A handful of ReLUs may all be dead, from the start or soon: then every row gets the same answer.
+    """
+    return max(2 * outputs, 16)
 
 
 def layer_widths(hidden_dims: Sequence[int] | None, default: list[int]) -> list[int]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hybridlit.argument_types import checked
+from hybridlit.blocks.dense import hidden_width
 from hybridlit.checks import choice, integer, tensor
 
 __all__ = [
@@ -55,7 +56,7 @@ class Fusion(nn.Module):
         if not self.widths:
             raise ValueError("widths must name at least one component, got []")
         self.output_dim = integer(output_dim, "output_dim", 1)
-        default = max(2 * self.output_dim, 16)
+        default = hidden_width(self.output_dim)
         self.hidden_dim = default if hidden_dim is None else integer(hidden_dim, "hidden_dim", 1)
         self.weights: Tensor | None = None
         self.build()

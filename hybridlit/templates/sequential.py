@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from hybridlit.blocks.dense import hidden_width
 from hybridlit.blocks.normalization import NormalizationLayer, NormalizationName, RowSafeBatchNorm1d
 from hybridlit.checks import integer, number
+from hybridlit.constructors import taken_arguments
 from hybridlit.templates.fronts import Inputs
 from hybridlit.templates.network import HybridNetwork
 from hybridlit.templates.quantum import output_size_of
+from hybridlit.templates.sizes import knows_sizes, sizes_of
 from hybridlit.templates.unbuilt import AutoInt
+from hybridlit.undisturbed import undisturbed
 
 __all__ = ["SequentialHybrid"]
 
@@ -37,8 +43,9 @@ class SequentialHybrid(HybridNetwork):
             outputs unless `quantum_output_dim` says otherwise.
         output_dim: Number of outputs.
         hidden_dim: Width of the hidden layer of `classical_pre`; None: twice `quantum_dim`.
-        head_dim: Width of the hidden layer of `classical_post`; None: twice `output_dim`. Few units
-            may all die, after which every row gets the same answer; 16 or more rarely do.
+        head_dim: Width of the hidden layer of `classical_post`; None: twice `output_dim`, but at
+            least 16, since few units may all die, after which every row gets the same answer. What
+            an older version has saved keeps its width, twice `output_dim`.
         normalization: How `classical_pre` ends in [0, 1]: `"sigmoid"`, `"tanh"`, `"minmax"` or
             `"standard"`; see `NormalizationLayer`.
         batch_norm: Use batch normalization in `classical_pre`. A training batch of one row uses the
@@ -78,6 +85,7 @@ class SequentialHybrid(HybridNetwork):
         if isinstance(outputs, int):  # a layer of another library need not tell
             self.add_paths({"quantum_layer": outputs})
         self.classical_post = self.build_classical_post()
+        self.register_load_state_dict_pre_hook(_keep_older_head)  # type: ignore[no-untyped-call]
 
     def build_classical_pre(self) -> nn.Module:
         """Build the module from (batch, feature_dim) to (batch, quantum_dim) in [0, 1]."""
@@ -103,7 +111,7 @@ class SequentialHybrid(HybridNetwork):
     def build_classical_post(self) -> nn.Module:
         """Build the module from the outputs of `quantum_layer` to (batch, output_dim)."""
         outputs = self.hparams["output_dim"]
-        hidden = self.hparams["head_dim"] or 2 * outputs
+        hidden = self.hparams["head_dim"] or hidden_width(outputs)
         return nn.Sequential(
             nn.Linear(output_size_of(self.quantum_layer), hidden),
             nn.ReLU(),
@@ -121,3 +129,49 @@ class SequentialHybrid(HybridNetwork):
         [quantum] = self.run_paths(self.run_quantum(self.quantum_layer, encoded))
         outputs: Tensor = self.classical_post(quantum)
         return outputs
+
+    # --- Lightning and torch ----------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Say so if `quantum_dim` and `output_dim`, often given by position, seem to be swapped."""
+        super().on_fit_start()
+        data, given = self.trainer.datamodule, self.hparams  # type: ignore[attr-defined]
+        classes = sizes_of(data).classes if knows_sizes(data) else None
+        if classes is None or given["task"] != "multiclass":
+            return
+        if given["quantum_dim"] == classes < given["output_dim"]:
+            rank_zero_warn(
+                f"output_dim={given['output_dim']} and quantum_dim={classes}, but the data have "
+                f"{classes} classes: by position the order is input_dim, quantum_dim, output_dim; "
+                "give them by name if two are swapped"
+            )
+
+
+def _keep_older_head(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give a model the head of the state that it is about to load, if that is one by default.
+
+    Before version 0.2 that had twice `output_dim` units, however few. Shapes tell, so that whatever
+    loads a state does it right; here only, and before there is an optimizer.
+    """
+    assert isinstance(module, SequentialHybrid)
+    place, given = f"{prefix}classical_post.", module.hparams
+    saved = {n.removeprefix(place): v for n, v in state_dict.items() if n.startswith(place)}
+    now = module.classical_post
+    if not saved or given["head_dim"] is not None or _shapes(saved) == _shapes(now.state_dict()):
+        return
+    width = given["head_dim"] = 2 * given["output_dim"]
+    with undisturbed():
+        older = module.build_classical_post()
+    given["head_dim"] = None  # as the checkpoint has it
+    if _shapes(saved) != _shapes(older.state_dict()):
+        return
+    for ours, theirs in zip(now.parameters(), older.parameters(), strict=True):
+        theirs.requires_grad_(ours.requires_grad)
+    older.to(module.device, module.dtype)  # type: ignore[arg-type]
+    module.classical_post = older.train(now.training)
+    if "head_dim" in taken_arguments(type(module)):
+        module.own_arguments["head_dim"] = width  # for whoever makes another one like it
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(value, "shape", None) for name, value in state.items()}

@@ -15,6 +15,7 @@ from hybridlit.data.preprocessing import Preprocessing
 from hybridlit.internals.lightning import attached_trainer
 from hybridlit.ranks import summed
 from hybridlit.templates.class_weights import BALANCED, counted_weights
+from hybridlit.templates.constant_answers import SayingConstant
 from hybridlit.templates.epoch_logging import EpochLogging
 from hybridlit.templates.metrics import make_metrics
 from hybridlit.templates.predictions.calibration import Calibration
@@ -23,7 +24,7 @@ from hybridlit.templates.tasks import FirstTargets, Task
 __all__ = ["Steps"]
 
 
-class Steps(EpochLogging):
+class Steps(SayingConstant, EpochLogging):
     """What is done with a batch: the part of `HybridModule` that a task decides on.
 
     Attributes:
@@ -274,6 +275,8 @@ class Steps(EpochLogging):
         targets = self.prepare_targets(outputs, targets)
         if stage == "train" and self._first_targets is not None:
             self._first_targets.add(targets)
+        if stage != "train" and self._answers is not None:
+            self._answers.add(outputs.detach())
         loss = self.loss_of(batch, outputs, targets)
         predictions = self.calibrated(outputs.detach())
         targets = self.in_units(targets)

@@ -48,7 +48,7 @@ class SizesWanted(ValueError):
             f"its base class, got {AUTO!r}: let {kind.__name__} take the argument and pass it on, "
             f"so that whoever constructs it may give {AUTO!r}"
         )
-        self.task = task
+        self.names, self.task = names, task
 
 
 class Buildable(LightningModule):
@@ -116,10 +116,17 @@ class Unbuilt(LightningModule):
         self.__class__ = kind  # type: ignore[assignment]
         try:
             self.__init__(*args, **kwargs)  # type: ignore[misc]
-        except BaseException:
+        except BaseException as error:
             self.__class__ = Unbuilt
             vars(self).clear()
             vars(self).update(before)
+            left = _automatic(kind, args, kwargs, sizes=False)
+            if left and isinstance(error, TypeError):
+                raise ValueError(
+                    f"{kind.__name__} cannot be made with the numbers that the data tell, {error}: "
+                    f"{left[0]}={AUTO!r} stays what it is, since only {', '.join(_SIZES)} become "
+                    "numbers; call the argument so if it is one of them"
+                ) from error
             raise
         finally:
             noted.reset(token)
@@ -191,6 +198,10 @@ class Unbuilt(LightningModule):
                 warnings.simplefilter("ignore")
                 model.__init__(*args, **kwargs)
         except SizesWanted as wanted:
+            given = _automatic(self._kind, *self._arguments)
+            fixed = [name for name in wanted.names if name not in given]
+            if fixed:  # by the class itself, whatever data tell
+                raise SizesWanted(self._kind, fixed, wanted.task) from None
             return wanted.task
         except Exception as error:
             if raised_in(error).startswith("hybridlit."):
@@ -261,9 +272,12 @@ def _positional(kind: type) -> list[str]:
     return names
 
 
-def _automatic(kind: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-    """Return which sizes are `"auto"`, given or by default."""
+def _automatic(
+    kind: type, args: tuple[Any, ...], kwargs: dict[str, Any], sizes: bool = True
+) -> list[str]:
+    """Return which sizes are `"auto"`, given or by default, or which other arguments."""
     outermost = next(_constructors(kind), [])
     given = {p.name: p.default for p in outermost}
     given |= dict(zip(_positional(kind), args, strict=False)) | kwargs
-    return [name for name in _SIZES if isinstance(given.get(name), str) and given[name] == AUTO]
+    names = _SIZES if sizes else [name for name in given if name not in _SIZES]
+    return [name for name in names if isinstance(given.get(name), str) and given[name] == AUTO]

@@ -419,6 +419,11 @@ MUTATIONS = [
                 "nn.Dropout(0.1)",
                 "the dropout asked for is ignored",
             ),
+            (
+                'width = given["head_dim"] = 2 * given["output_dim"]',
+                'width = given["head_dim"] = 16',
+                "checkpoints of older versions do not load",
+            ),
         ],
     ),
     *mutations_of(
@@ -434,6 +439,27 @@ MUTATIONS = [
                 "return wanted.task",
                 'return "multiclass"',
                 "a task that a subclass fixes does not decide about the outputs",
+            ),
+            (
+                "if fixed:",
+                "if False:",
+                "a size that a class leaves open itself is found missing when there are data",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "templates/constant_answers.py",
+        "templates/test_constant_answers.py",
+        [
+            (
+                "any(module.lost for",
+                "any(False and module.lost for",
+                "a model without a path is said to be dead",
+            ),
+            (
+                "self.rows < 2",
+                "self.rows < 1",
+                "one row is said to get the same answer as itself",
             ),
         ],
     ),

@@ -1,5 +1,6 @@
 import copy
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -22,7 +23,8 @@ def test_the_chain_and_its_default_widths():
     ]
     assert model.classical_pre[0].out_features == 6
     assert (model.quantum_layer.input_size, model.quantum_layer.output_size) == (3, 6)
-    assert model.classical_post[0].out_features == 8
+    assert model.classical_post[0].out_features == 16
+    assert SequentialHybrid(10, 3, 9).classical_post[0].out_features == 18
     assert model.quantum_layer.experiment.n_modes == 6
     assert model.quantum_layer.experiment.n_photons == 3
 
@@ -283,3 +285,61 @@ def test_checkpoints_of_subclasses_load(make, tmp_path, make_trainer):
     assert dict(restored.hparams) == dict(model.hparams)
     x = torch.randn(4, 6)
     assert torch.equal(model.eval()(x), restored.eval()(x))
+
+
+class Positive(Deep):
+    """Puts something behind the head."""
+
+    def build_classical_post(self):
+        return nn.Sequential(super().build_classical_post(), nn.Softplus())
+
+
+@pytest.mark.parametrize("kind", [SequentialHybrid, Positive])
+def test_a_checkpoint_of_an_older_version_keeps_its_head(kind, tmp_path, make_trainer):
+    """By default that had twice `output_dim` units; `test_old_checkpoints.py` trains one on."""
+    older, path = kind(6, 2, 3, head_dim=6).eval(), tmp_path / "model.ckpt"
+
+    def save(model):
+        trainer = make_trainer(enable_checkpointing=True)
+        trainer.strategy.connect(model)
+        trainer.save_checkpoint(path)
+        return torch.load(path, weights_only=True)
+
+    content = save(older)
+    del content["hyper_parameters"]["head_dim"]
+    x = torch.randn(4, 6)
+    for _ in range(2):
+        torch.save(content, path)
+        model = kind.load_from_checkpoint(path).eval()
+        assert torch.equal(model(x), older(x)) and model.hparams["head_dim"] is None
+        another = kind(**model.own_arguments).state_dict()
+        assert [v.shape for v in another.values()] == [v.shape for v in older.state_dict().values()]
+        content = save(model)
+        assert content["hyper_parameters"].get("head_dim") is None  # shapes tell
+
+
+def test_a_state_of_an_older_version_loads_wherever_the_model_is():
+    older, model = SequentialHybrid(6, 2, 3, head_dim=6), SequentialHybrid(6, 2, 3).double()
+    model.classical_post.requires_grad_(False)
+    state = torch.get_rng_state()
+    nn.ModuleList([model]).load_state_dict({f"0.{n}": v for n, v in older.state_dict().items()})
+    assert torch.equal(torch.get_rng_state(), state)
+    head = list(model.classical_post.parameters())
+    assert [p.dtype for p in head] == [torch.float64] * 4 and not any(p.requires_grad for p in head)
+    x = torch.randn(4, 6)
+    torch.testing.assert_close(model.eval()(x.double()).float(), older.eval()(x))
+    other = SequentialHybrid(6, 2, 3)
+    with pytest.raises(RuntimeError, match=r"copying a param with shape torch.Size\(\[7, "):
+        other.load_state_dict(SequentialHybrid(6, 2, 3, head_dim=7).state_dict())
+    assert other.hparams["head_dim"] is None and other.classical_post[0].out_features == 16
+
+
+def test_sizes_that_seem_to_be_swapped_are_named(data, make_model, make_trainer):
+    said = "output_dim=4 and quantum_dim=3, but the data have 3 classes: by position the order is"
+    with pytest.warns(UserWarning, match=said):
+        make_trainer().fit(make_model(quantum_dim=3, output_dim=4), data)
+    for quantum, outputs in ((3, 3), (2, 4)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            make_trainer().fit(make_model(quantum_dim=quantum, output_dim=outputs), data)
+        assert not [w for w in caught if "by position" in str(w.message)]

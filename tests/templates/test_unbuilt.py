@@ -7,6 +7,7 @@ from abc import ABC
 import pytest
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from hybridlit import (
@@ -184,6 +185,25 @@ def test_auto_inside_a_subclass_says_what_to_do():
 
     with pytest.raises(ValueError, match=r"input_dim must be numbers where Inside calls .* pass"):
         Inside()
+
+    class Half(SequentialHybrid):
+        def __init__(self, output_dim):
+            super().__init__("auto", 2, output_dim, **SMALL)
+
+    with pytest.raises(ValueError, match=r"^input_dim must be numbers where Half calls .* pass"):
+        Half("auto")  # and not when there are data
+
+
+def test_auto_for_an_argument_of_another_name_is_explained(data):
+    class Renamed(HybridModule):
+        def __init__(self, features, output_dim):
+            super().__init__(output_dim=output_dim)
+            self.layer = nn.Linear(features, output_dim)
+
+    model = Renamed("auto", "auto")
+    with pytest.raises(ValueError, match=r"features='auto' stays what it is, since only input_dim"):
+        model.build(data)
+    assert type(model) is Unbuilt
 
 
 def test_everything_else_is_checked_at_once():

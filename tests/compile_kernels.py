@@ -1,6 +1,6 @@
-"""Compile all machine code of the CPU kernels, which else the first tests to need a kernel wait for.
+"""Compile the machine code of the CPU kernels, for which the first tests that need it would wait.
 
-    python tests/compile_kernels.py
+python tests/compile_kernels.py
 """
 
 import re

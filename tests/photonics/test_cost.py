@@ -1,11 +1,13 @@
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
 import tracemalloc
 from collections import OrderedDict
 
+import psutil
 import pytest
 import torch
 
@@ -353,15 +355,19 @@ def test_available_memory_is_below_all_memory():
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems enforce no such limit")
 def test_available_memory_is_below_the_limit_of_the_process():
     """In a process of its own, since no limit can be raised again."""
-    code = (
-        "import psutil, resource\n"
-        "from hybridlit.photonics.sizes import available_memory\n"
-        "used = psutil.Process().memory_info().vms\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))\n"
-        "print(available_memory())\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 2**27 < int(run.stdout) <= 2**28
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            used = psutil.Process().memory_info().vms
+            resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))
+            os.write(writing, str(memory.available_memory()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(process, 0)
+    assert 2**27 < int(os.read(reading, 100)) <= 2**28
+    os.close(reading)
 
 
 @pytest.mark.parametrize("free,verdict", [(1.2, "fits"), (1.1, "may not fit"), (0.99, "does not")])

@@ -56,10 +56,11 @@ def graphs_of_its_own():
 
 @pytest.fixture(scope="module")
 def blank_pictures():
-    """Pictures of predictions are logged without being drawn, which takes half of a short run."""
+    """Pictures are made and logged, but not drawn, which takes half of a short run."""
+    blank = np.zeros((8, 8, 3), dtype=np.uint8)
     with pytest.MonkeyPatch.context() as patch:
-        blank = np.zeros((8, 8, 3), dtype=np.uint8)
-        patch.setattr("hybridlit.callbacks.evaluation_pictures.pixels", lambda figure: blank)
+        for module in ("evaluation_pictures", "photonic_inspector", "tensorboard_layout"):
+            patch.setattr(f"hybridlit.callbacks.{module}.pixels", lambda figure: blank)
         yield
 
 

@@ -1,4 +1,4 @@
-"""What processes of tests have in common: threads, garbage, and how they end; see `fixtures.py`."""
+"""What processes of tests have in common: threads, garbage, and how they end; see `common_fixtures.py`."""
 
 import atexit
 import gc
@@ -26,7 +26,7 @@ def pytest_configure(config):
         # that whatever else is to be done at the end comes before.
         atexit.register(os._exit, 0)
     if config.getoption("dist", "no") == "no" or config.getoption("collectonly"):
-        config.pluginmanager.import_plugin("fixtures")
+        config.pluginmanager.import_plugin("common_fixtures")
     config.option.loadscopereorder = False  # pytest-xdist takes files as they are sorted below
 
 

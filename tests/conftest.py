@@ -1,4 +1,4 @@
-"""What processes of tests share: threads, garbage, and an end; fixtures are in `common_fixtures.py`."""
+"""What processes of tests share: threads, garbage, an end; fixtures are in `common_fixtures.py`."""
 
 import atexit
 import gc

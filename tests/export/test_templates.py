@@ -5,10 +5,8 @@ import pytest
 import torch
 from small_layers import COMPONENTS
 from templates.test_conformance import KINDS, Case
-from torch import nn
 
-from hybridlit import Experiment, QuantumLayer, export_model
-from hybridlit.components import photonic_modules
+from hybridlit import Experiment, export_model
 from hybridlit.photonics import OutputMappingStrategy
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="export extra")
@@ -45,40 +43,17 @@ def test_templates(name, tmp_path):
     check(case.make(), case.inputs, tmp_path, formats)
 
 
-class SideBySide(nn.Module):
-    """A photonic layer of each readout, and one in the other space."""
-
-    def __init__(self, features):
-        super().__init__()
-        kinds = [(strategy, "fock") for strategy in OutputMappingStrategy]
-        self.layers = nn.ModuleList(
-            QuantumLayer(
-                features,
-                5 if strategy.readout.only_size is None else None,
-                n_modes=4,
-                n_photons=2,
-                computation_space=space,
-                output_mapping_strategy=strategy.value,
-                use_bandwidth_tuning=True,
-            )
-            for strategy, space in [*kinds, (OutputMappingStrategy.LINEAR, "unbunched")]
-        )
-        self.output_size = sum(layer.output_size for layer in self.layers)
-
-    def forward(self, x):
-        return torch.cat([layer(x) for layer in self.layers], -1)
-
-
 @pytest.mark.slow
-def test_readouts(tmp_path):
+@pytest.mark.parametrize(
+    "mapping,space",
+    [(strategy.value, "fock") for strategy in OutputMappingStrategy] + [("linear", "unbunched")],
+)
+def test_readouts(mapping, space, tmp_path):
     case = Case("parallel-gated")
-
-    class Mine(case.cls):
-        def build_quantum(self):
-            return SideBySide(self.encoded_dim)
-
-    model = case.make(Mine, normalization="minmax")
-    assert len(photonic_modules(model)) == len(OutputMappingStrategy) + 1
+    options = dict(output_mapping_strategy=mapping, computation_space=space)
+    if OutputMappingStrategy(mapping).readout.only_size is None:
+        options["quantum_output_dim"] = 5
+    model = case.make(**options, use_bandwidth_tuning=True, normalization="minmax")
     check(model, case.inputs, tmp_path, ["onnx"])
 
 

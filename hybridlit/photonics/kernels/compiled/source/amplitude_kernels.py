@@ -15,13 +15,14 @@ from hybridlit.photonics.kernels.compiled.layout import (
     STATES,
 )
 from hybridlit.photonics.kernels.compiled.source.arithmetic import splat
-from hybridlit.photonics.kernels.compiled.source.backward_kernel import clear, photons_backward
+from hybridlit.photonics.kernels.compiled.source.backward_kernel import photons_backward
 from hybridlit.photonics.kernels.compiled.source.blocks import (
     read_block,
     read_columns,
     write_block,
     write_columns,
 )
+from hybridlit.photonics.kernels.compiled.source.circuit_backward import clear
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     entry,
     inner_layers,

@@ -134,7 +134,7 @@ def meshes_backward(
                 store(gradient, entry_at, lane_sum(vload(totals, place)))
                 store(gradient, entry_at + pitch, lane_sum(vload(totals, place + width)))
         angle_gradients(
-            scratch, gradient, (2 * pitch, pitch, pitch, width), cosines, sines, modes,
+            scratch, gradient, (2 * pitch, pitch, pitch, width), mesh > 0, cosines, sines, modes,
             mesh * cells, mesh == depth, grad_angles, False,
         )  # fmt: skip
     if by_cells:

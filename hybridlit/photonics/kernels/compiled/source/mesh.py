@@ -12,7 +12,9 @@ Gradients of complex numbers are dL/dRe + i dL/dIm, as in torch.
 
 Cells act alike on the columns of a batch tile, whose vectors run along samples.  `Places` say where
 vectors are, in scalars: how far those of a mode lie behind those of the one before, and imaginary
-parts behind real ones, where those of a mode end, and how far they lie apart.
+parts behind real ones, where those of a mode end, and how far they lie apart.  A whole unitary is
+`spread` from the identity: a cell behind c columns of cells has light of input modes up to c beside
+it only, and vectors of others are 0 and left alone.
 """
 
 from __future__ import annotations
@@ -29,13 +31,12 @@ from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     lane_sum,
     splat,
 )
-from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.source.jit import compiled
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,
     load,
-    pointer,
     shift,
     store,
     vload_head,
@@ -114,16 +115,25 @@ def build_unitary(
     for c in range(count if count else modes):
         store(unitary, (load(inputs, c) if count else c) * 2 * pitch + c, 1.0)
     places = 2 * pitch, pitch, pitch, width
-    apply_cells(unitary, places, cosines, sines, modes, first_cell, last)
+    apply_cells(unitary, places, count == 0, cosines, sines, modes, first_cell, last)
+
+
+@compiled
+def _reached(places: Places, spread: bool, column: int, j: int) -> tuple[int, int]:
+    """Return where the vectors begin and end that a cell on modes (j, j + 1) changes."""
+    _, _, end, step = places
+    if spread:
+        return max(0, j - column) // step * step, min(end, j + column + 2)
+    return 0, end
 
 
 @compiled
 def apply_cells(
-    target: Pointer, places: Places, cosines: Pointer, sines: Pointer, modes: int, first_cell: int,
-    last: bool,
+    target: Pointer, places: Places, spread: bool, cosines: Pointer, sines: Pointer, modes: int,
+    first_cell: int, last: bool,
 ) -> None:  # fmt: skip
     """Multiply all cells of one mesh into the vectors of `target`."""
-    row, imaginary, end, step = places
+    row, imaginary, _, step = places
     cell = first_cell
     for column in range(modes):
         for j in range(column % 2, modes - 1, 2):
@@ -131,7 +141,8 @@ def apply_cells(
             cell += 1
             t00r, t00i, t01r, t01i, t10r, t10i, t11r, t11i = t
             upper, lower = j * row, (j + 1) * row
-            for v in range(0, end, step):
+            begin, end = _reached(places, spread, column, j)
+            for v in range(begin, end, step):
                 xr, xi = cload(target, upper + v, imaginary)
                 yr, yi = cload(target, lower + v, imaginary)
                 nr, ni = _combine(t00r, t00i, t01r, t01i, xr, xi, yr, yi)
@@ -156,14 +167,14 @@ def _half_internal(
 
 @compiled
 def angle_gradients(
-    unitary: Pointer, gradient: Pointer, places: Places, cosines: Pointer, sines: Pointer,
-    modes: int, first_cell: int, last: bool, grad_angles: Pointer, adds: bool,
+    unitary: Pointer, gradient: Pointer, places: Places, spread: bool, cosines: Pointer,
+    sines: Pointer, modes: int, first_cell: int, last: bool, grad_angles: Pointer, adds: bool,
 ) -> None:  # fmt: skip
     """Undo one mesh on the vectors of `unitary` and `gradient`, both overwritten.
 
     Writes dL/da, dL/db of its cells to `grad_angles` (all cells of the circuit, 2), or adds them.
     """
-    row, imaginary, end, step = places
+    row, imaginary, _, step = places
     zero = splat(0.0, unitary)
     cell = first_cell + modes * (modes - 1) // 2
     for column in range(modes - 1, -1, -1):
@@ -180,7 +191,8 @@ def angle_gradients(
                 fi = splat(load(sines, 2 * cell + 1), unitary)
             internal, external = zero, zero
             upper, lower = j * row, (j + 1) * row
-            for v in range(0, end, step):
+            begin, end = _reached(places, spread, column, j)
+            for v in range(begin, end, step):
                 u0r, u0i = cload(unitary, upper + v, imaginary)
                 u1r, u1i = cload(unitary, lower + v, imaginary)
                 g0r, g0i = cload(gradient, upper + v, imaginary)
@@ -214,83 +226,3 @@ def factor_planes(
     cosines = shift(buffer, unitaries)
     count = padded(meshes * modes * (modes - 1), lane_count(buffer))
     return cosines, shift(cosines, count)
-
-
-# --- interferometers alone ------------------------------------------------------------------------
-# Complex matrices come and go as torch holds them, real and imaginary parts interleaved.
-
-
-@compiled
-def _factors(angles: Pointer, count: int, work: Pointer) -> tuple[Pointer, Pointer]:
-    """Fill cosines, at `work`, and sines of all angles; return the sines and free memory."""
-    room = padded(count, lane_count(angles))
-    sines = shift(work, room)
-    angle_factors(angles, count, ANGLE_BOUND, work, sines)
-    return sines, shift(sines, room)
-
-
-@compiled
-def _split(source: Pointer, modes: int, planes: Pointer) -> None:
-    """Copy an interleaved matrix (modes, modes, 2) to planes (modes, 2, pitch), padded with 0."""
-    width = lane_count(planes)
-    pitch = padded(modes, width)
-    zero = splat(0.0, planes)
-    for i in range(0, modes * 2 * pitch, width):
-        vstore(planes, i, zero)
-    for row in range(modes):
-        for part in range(2):
-            for column in range(modes):
-                value = load(source, (row * modes + column) * 2 + part)
-                store(planes, (row * 2 + part) * pitch + column, value)
-
-
-@entry_point
-def build_unitaries(
-    like: float, angles_at: int, total: int, meshes: int, modes: int, out_at: int, work_at: int
-) -> None:
-    """Write `total` unitaries (modes, modes, 2); every `meshes`-th one is a circuit's last.
-
-    `work_at` is memory for `mesh_scratch` numbers.
-    """
-    angles, out = pointer(angles_at, like), pointer(out_at, like)
-    cells = modes * (modes - 1) // 2
-    cosines = pointer(work_at, like)
-    sines, unitary = _factors(angles, 2 * total * cells, cosines)
-    pitch = padded(modes, lane_count(unitary))
-    for mesh in range(total):
-        last = mesh % meshes == meshes - 1
-        first = mesh * cells
-        build_unitary(unitary, pitch, unitary, 0, cosines, sines, modes, first, last)
-        target = shift(out, mesh * modes * modes * 2)
-        for row in range(modes):
-            for part in range(2):
-                for column in range(modes):
-                    value = load(unitary, (row * 2 + part) * pitch + column)
-                    store(target, (row * modes + column) * 2 + part, value)
-
-
-@entry_point
-def unitaries_gradient(
-    like: float, angles_at: int, unitaries_at: int, grad_at: int, total: int, meshes: int,
-    modes: int, out_at: int, work_at: int,
-) -> None:  # fmt: skip
-    """Write the gradient of all angles (total, cells, 2) from that of the unitaries.
-
-    `work_at` is memory for `mesh_scratch` numbers.
-    """
-    angles, out = pointer(angles_at, like), pointer(out_at, like)
-    unitaries, grad = pointer(unitaries_at, like), pointer(grad_at, like)
-    cells = modes * (modes - 1) // 2
-    cosines = pointer(work_at, like)
-    sines, unitary = _factors(angles, 2 * total * cells, cosines)
-    width = lane_count(unitary)
-    pitch = padded(modes, width)
-    gradient = shift(unitary, modes * 2 * pitch)
-    for mesh in range(total):
-        last = mesh % meshes == meshes - 1
-        _split(shift(unitaries, mesh * modes * modes * 2), modes, unitary)
-        _split(shift(grad, mesh * modes * modes * 2), modes, gradient)
-        angle_gradients(
-            unitary, gradient, (2 * pitch, pitch, pitch, width), cosines, sines, modes,
-            mesh * cells, last, out, False,
-        )  # fmt: skip

@@ -220,7 +220,7 @@ def apply_mesh(
         vstore(target, i, vload(source, i))
     cells = modes * (modes - 1) // 2
     places = _places(columns, modes, width)
-    apply_cells(target, places, factors[0], factors[1], modes, mesh * cells, last)
+    apply_cells(target, places, False, factors[0], factors[1], modes, mesh * cells, last)
 
 
 @compiled
@@ -249,8 +249,9 @@ def mesh_gradient(
     cells = modes * (modes - 1) // 2
     places = _places(columns, modes, lane_count(light))
     angle_gradients(
-        light, grads, places, factors[0], factors[1], modes, mesh * cells, last, grad_angles, True
-    )
+        light, grads, places, False, factors[0], factors[1], modes, mesh * cells, last, grad_angles,
+        True,
+    )  # fmt: skip
 
 
 @compiled

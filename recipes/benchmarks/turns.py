@@ -58,7 +58,7 @@ def wide() -> dict[str, Any]:
         return lambda: layer(x).backward(gradient)
 
     torch.set_num_threads(1)
-    taken = {}
+    taken: dict[str, list[float]] = {}
     for larger, smaller in _PAIRS:
         pair = {str(point): (step(*point), times) for point, times in (larger, smaller)}
         taken |= _in_turns(pair)

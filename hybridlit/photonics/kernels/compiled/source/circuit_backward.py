@@ -59,7 +59,8 @@ def totals_size(plan: Pointer, depth: int, width: int, by_cells: bool) -> int:
     """
     modes: int = load(plan, MODES)
     if by_cells:
-        return load(plan, COLUMNS) * modes * 2 * width + padded(depth * modes * (modes - 1), width)
+        columns: int = load(plan, COLUMNS)
+        return columns * modes * 2 * width + padded(depth * modes * (modes - 1), width)
     return (depth + 1) * modes * modes * 2 * width
 
 

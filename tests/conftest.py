@@ -49,7 +49,6 @@ def pytest_collection_finish():
     does, and takes them away, six times a test.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)  # objects of tests are many, and few are garbage in cycles
     gc.enable()
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("torch.") and isinstance(logger, logging.Logger):

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from hybridlit.words import meant, quoted
 
-__all__ = ["carried_recipes", "needed_files", "recipe_file"]
+__all__ = ["carried_recipes", "needed_files", "recipe_file", "scripts_of"]
 
 _PACKAGE = Path(__file__).parent
 _PLACES = (_PACKAGE / "carried_recipes", _PACKAGE.parent / "recipes")
 
 _MENTIONED = re.compile(r"\brecipes/([\w./-]+\.\w+)")
+_SCRIPT = re.compile(r"^# +python (\S+\.py)$", re.MULTILINE)
 _MODULE = re.compile(r"\bclass_path: (\w+)\.\w")
 
 
@@ -36,6 +37,11 @@ def needed_files(recipe: Path) -> list[str]:
     named = [*_MENTIONED.findall(text), *(f"{name}.py" for name in _MODULE.findall(text))]
     known = {name for name in named if (recipe.parent / name).is_file()}
     return sorted(known - {recipe.name})
+
+
+def scripts_of(recipe: Path) -> list[str]:
+    """Return the scripts that a recipe says to run before it, since they write its data."""
+    return _SCRIPT.findall(recipe.read_text(encoding="utf-8"))
 
 
 def recipe_file(given: str | Path) -> Path:

@@ -17,6 +17,7 @@ __all__ = [
     "piped",
     "plural",
     "quoted",
+    "written",
 ]
 
 
@@ -49,6 +50,12 @@ def in_seconds(value: float) -> str:
         if value * factor >= 1:
             return f"{value * factor:.3g} {unit}"
     return f"{value * 1e6:.2g} us"
+
+
+def written(value: float, form: str) -> str:
+    """Return a number as `format` writes it, such as +0.012; what rounds to 0 has no minus."""
+    text = format(value, form)
+    return format(0.0, form) if float(text) == 0 else text
 
 
 def plural(number: int, word: str) -> str:

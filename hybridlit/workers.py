@@ -23,12 +23,15 @@ import torch
 from hybridlit.checks import integer
 from hybridlit.undisturbed import kept_environment
 
-__all__ = ["run_jobs"]
+__all__ = ["QUIET", "run_jobs"]
 
 Result = TypeVar("Result")
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Read once by the libraries below numpy and scipy, when a process loads them."""
+
+QUIET = "HYBRIDLIT_QUIET"
+"""Environment variable of processes that need not say why they take long: another one has."""
 
 _PATIENCE = 5.0
 """Seconds that a process has to end before it is killed."""
@@ -160,8 +163,10 @@ def _started(packed: bytes, workers: dict[Connection, BaseProcess]) -> Connectio
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, packed, torch.get_default_dtype()))
-    with kept_environment(_ONE_THREAD):
+    with kept_environment([*_ONE_THREAD, QUIET]):
         os.environ.update(_ONE_THREAD)
+        if workers:  # the first speaks for those beside it
+            os.environ[QUIET] = "1"
         process.start()
     theirs.close()  # so that the end of the process is the end of the connection
     workers[ours] = process

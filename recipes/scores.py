@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from lightning.pytorch import Trainer
 
 from hybridlit.recipe import read_recipe, train
 from hybridlit.recipe.building import trainer_arguments
+from hybridlit.recipe_files import scripts_of
 
 HERE = Path(__file__).parent
 FILE = HERE / "results" / "scores.json"
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def scores(recipe: Path, seeds: int) -> dict[str, object]:
     """Train a recipe, from the folder above `recipes/`, with so many seeds."""
-    for script in re.findall(r"^# +python (\S+\.py)$", recipe.read_text(), re.MULTILINE):
+    for script in scripts_of(recipe):
         subprocess.run([sys.executable, script], check=True, stdout=subprocess.DEVNULL)
     settings = read_recipe(recipe)
     found, tested = [], []

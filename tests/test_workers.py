@@ -13,12 +13,13 @@ import pytest
 import torch
 import worker_calls
 
-from hybridlit.workers import run_jobs
+from hybridlit.workers import QUIET, run_jobs
 
 
 @pytest.mark.slow
 def test_the_same_numbers_in_one_process_and_in_two(monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    monkeypatch.delenv(QUIET, raising=False)
     torch.set_default_dtype(torch.float64)
     threads = torch.get_num_threads()
     try:
@@ -29,10 +30,11 @@ def test_the_same_numbers_in_one_process_and_in_two(monkeypatch):
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.get_num_threads() == threads and os.environ["OPENBLAS_NUM_THREADS"] == "7"
-    for (ours, array, _), (theirs, other, _) in zip(one, two, strict=True):
+    for (ours, array, *_), (theirs, other, *_) in zip(one, two, strict=True):
         assert theirs.dtype == torch.float64 and torch.equal(ours, theirs)
         assert np.array_equal(array, other)
-    assert {count for *_, count in [*one, *two]} == {1}
+    assert {count for *_, count, _ in [*one, *two]} == {1}
+    assert {quiet for *_, quiet in one} == {False} and {quiet for *_, quiet in two} == {False, True}
     assert [index for index, _ in here] == [0, 1, 2] == sorted(index for index, _ in there)
     assert all(result is two[index] for index, result in there)
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import torch
 
-from hybridlit.workers import run_jobs
+from hybridlit.workers import QUIET, run_jobs
 
 
 class Secretive(Exception):
@@ -20,11 +20,14 @@ class Secretive(Exception):
 
 
 def drawn(seed, rows):
-    """Return numbers that depend on the seed, on threads by rounding, and on the default dtype."""
+    """Return numbers that depend on the seed, on threads by rounding, and on the default dtype.
+
+    Behind them are the number of threads, and whether another process has said why it takes long.
+    """
     torch.manual_seed(seed)
     matrix = torch.randn(rows, 64)
     array = np.random.default_rng(seed).normal(size=(300, 300))
-    return matrix @ matrix.T, array @ array, torch.get_num_threads()
+    return matrix @ matrix.T, array @ array, torch.get_num_threads(), QUIET in os.environ
 
 
 def fails(number):

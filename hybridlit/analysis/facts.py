@@ -11,10 +11,11 @@ from lightning.pytorch import LightningDataModule
 from hybridlit.analysis.report import code
 from hybridlit.analysis.scores import COVERAGE, Score, class_shares
 from hybridlit.analysis.splits import count_rows
+from hybridlit.analysis.statistics import ends
 from hybridlit.data.splits import SPLITS
 from hybridlit.templates import HybridModule
 from hybridlit.templates.predictions.predicting import class_labels
-from hybridlit.words import piped
+from hybridlit.words import piped, written
 
 __all__ = ["data_tables", "listed", "score_table", "short_table"]
 
@@ -76,10 +77,10 @@ def score_table(
     rows = [
         (
             code(score.name),
-            f"{score.found.mean:.4g}",
-            "" if isnan(score.found.low) else f"{score.found.low:.4g} to {score.found.high:.4g}",
+            written(score.found.mean, ".4g"),
+            "" if isnan(score.found.low) else ends(score.found, ".4g"),
             f"{score.rows:,}",
-            "" if score.constant is None else f"{score.constant:.4g}",
+            "" if score.constant is None else written(score.constant, ".4g"),
         )
         for score in found
     ]

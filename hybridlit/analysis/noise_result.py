@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hybridlit.analysis.pictures.noise_picture import draw_noise_study
-from hybridlit.analysis.statistics import Interval
-from hybridlit.analysis.tabled import Tabled, shown
+from hybridlit.analysis.statistics import Interval, ends, shown
+from hybridlit.analysis.tabled import Tabled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,16 +107,18 @@ class NoiseStudy(Tabled):
         for each in self.found:
             strength = f"{each.strength:g}" if each.source != NONE else ""
             shots = "any" if each.shots is None else f"{each.shots:,}"
-            cells = shown(each.score), shown(each.loss, "+"), f"{each.kept:.3g}"
+            cells = shown(each.score), shown(each.loss, "+.3f"), f"{each.kept:.3g}"
             rows.append([each.source, strength, shots, *cells])
         return head, rows
 
 
 def _told(each: UnderNoise, what: str) -> str:
-    lost, low, high = each.loss.mean, each.loss.low, each.loss.high
-    surely = "" if low > 0 or high < 0 else ", which may be chance"
+    lost, reach = each.loss.mean, f"{ends(each.loss, '+.3f')} lost"
+    if each.loss.tells_nothing:
+        reach = "of so few rows"
+    surely = "" if each.loss.low > 0 or each.loss.high < 0 else ", which may be chance"
     return (
         f"Under {what} it scores {each.score.mean:.3f}, {abs(lost):.3f} "
-        f"{'less' if lost >= 0 else 'more'} than as trained ({low:+.3f} to {high:+.3f} lost)"
+        f"{'less' if lost >= 0 else 'more'} than as trained ({reach})"
         f"{surely}."
     )

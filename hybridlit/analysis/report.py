@@ -98,20 +98,24 @@ class Report:
         self.title = title
         self._pieces: list[str | _Picture] = []
 
-    def text(self, markdown: str | Callable[[], str]) -> None:
+    def text(self, markdown: str | Callable[[], str]) -> str:
         """Add text; what comes before the first section is the head of the report.
 
         Args:
             markdown: Paragraphs, headings from `##` on, lists, tables and fenced code; or what
                 makes them: if that fails, the report says so and goes on.
+
+        Returns:
+            What was added, links and images among it made inert.
         """
         if callable(markdown):
             try:
                 markdown = markdown()
             except Exception as error:
-                self._left_out("Not said", "some of this part", error)
-                return
-        self._pieces.append(_inert(markdown))
+                return self._left_out("Not said", "some of this part", error)
+        added = _inert(markdown)
+        self._pieces.append(added)
+        return added
 
     @contextmanager
     def section(self, title: str) -> Iterator[None]:
@@ -244,11 +248,11 @@ class Report:
             width, height = (round(pixels / density) for pixels in image.size)
         self._pieces.append(_Picture(png, caption, (width, height), kind))
 
-    def _left_out(self, how: str, what: str, error: Exception) -> None:
-        """Say what could not be added, and why."""
+    def _left_out(self, how: str, what: str, error: Exception) -> str:
+        """Say what could not be added, and why; return the words."""
         why = " ".join(str(error).split()) or type(error).__name__
         warnings.warn(f"{how}: {what}: {type(error).__name__}: {why}", stacklevel=3)
-        self.text(f"{how}: {what} ({code(why)}).")
+        return self.text(f"{how}: {what} ({code(why)}).")
 
     def _markdown(self, pictures: Iterable[str]) -> str:
         """The text, with something in the place of each picture."""

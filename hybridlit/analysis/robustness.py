@@ -18,8 +18,8 @@ from hybridlit.analysis.ablation.measure import Measure
 from hybridlit.analysis.pictures.style import FAINT, colours, new_figure, tidy
 from hybridlit.analysis.recording import recorded, with_hooks
 from hybridlit.analysis.splits import batches_of, prepared
-from hybridlit.analysis.statistics import Interval, row_interval, share_interval
-from hybridlit.analysis.tabled import Tabled, shown
+from hybridlit.analysis.statistics import Interval, row_interval, share_interval, shown
+from hybridlit.analysis.tabled import Tabled
 from hybridlit.argument_types import checked
 from hybridlit.blocks.paths import Paths
 from hybridlit.checks import number, random_seed
@@ -95,7 +95,7 @@ class Robustness(Tabled):
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
         rows = [["none", "", shown(self.whole), ""]]
-        rows += [[f.path, f.how, shown(f.score), shown(f.loss, "+")] for f in self.failures]
+        rows += [[f.path, f.how, shown(f.score), shown(f.loss, "+.3f")] for f in self.failures]
         return ["path", "fails", self.metric, "lost by it"], rows
 
 

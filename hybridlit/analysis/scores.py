@@ -119,7 +119,7 @@ def _errors(model: HybridModule, predictions: Tensor, targets: Tensor) -> list[S
     found = []
     for name, column in zip(names, errors_of.T, strict=True):
         errors = column[~column.isnan()]  # of targets that may be missing
-        if not len(errors):
+        if len(errors) < 2:  # which have no spread
             continue
         mean = row_interval(errors.numpy(), shares=False)[0]
         ends = (math.sqrt(max(0.0, end)) for end in (mean.mean, mean.low, mean.high))

@@ -11,16 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hybridlit.analysis.row_errors import RowErrors, row_errors, student_quantile
+from hybridlit.words import written
 
 __all__ = [
     "CONFIDENCE",
     "Interval",
+    "ends",
     "holm",
     "interval",
     "mean_interval",
     "p_value",
     "row_interval",
     "share_interval",
+    "shown",
     "verdict",
 ]
 
@@ -37,6 +40,33 @@ class Interval:
     mean: float
     low: float
     high: float
+
+    @property
+    def tells_nothing(self) -> bool:
+        """Whether it has no end, as of rows that are too few."""
+        return math.isinf(self.low) and math.isinf(self.high)
+
+
+def ends(found: Interval, form: str = ".3f") -> str:
+    """Return the ends of an interval in words, each as `format` writes it.
+
+    Example:
+        >>> ends(Interval(0.1, 0.05, 0.15), "+.2f"), ends(Interval(0.1, -math.inf, 0.15))
+        ('+0.05 to +0.15', '0.150 or less')
+        >>> ends(Interval(0.1, -math.inf, math.inf))
+        'anything, of so few rows'
+    """
+    if found.tells_nothing:
+        return "anything, of so few rows"
+    low, high = written(found.low, form), written(found.high, form)
+    if math.isinf(found.low):
+        return f"{high} or less"
+    return f"{low} or more" if math.isinf(found.high) else f"{low} to {high}"
+
+
+def shown(found: Interval, form: str = ".3f") -> str:
+    """Return a mean with the ends of its interval in parentheses, numbers as `format` has them."""
+    return f"{written(found.mean, form)} ({ends(found, form)})"
 
 
 def interval(

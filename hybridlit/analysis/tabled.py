@@ -6,10 +6,9 @@ from abc import abstractmethod
 from typing import Any
 
 from hybridlit.analysis.ablation.tables import plain_values
-from hybridlit.analysis.statistics import Interval
 from hybridlit.words import aligned, piped
 
-__all__ = ["Tabled", "shown"]
+__all__ = ["Tabled"]
 
 
 class Tabled:
@@ -33,8 +32,3 @@ class Tabled:
     def _words(self) -> list[str]:
         """Return what is said below the table, a paragraph each."""
         return []
-
-
-def shown(found: Interval, sign: str = "") -> str:
-    """Return a mean with its interval in three digits, with a `sign` of `"+"` always signed."""
-    return f"{found.mean:{sign}.3f} ({found.low:{sign}.3f} to {found.high:{sign}.3f})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -226,22 +226,7 @@ def uncertainty(
         outputs, targets = measure.outputs(model, batches)
         losses = 1 - torch.from_numpy(measure.rows(model, outputs, targets))
         predictions = model.calibrated(outputs)
-        doubts: dict[str, Tensor] = {}
-        if model.task.classifies:
-            doubts["probability"] = 1 - label_probabilities(model, predictions).amax(2).mean(1)
-        for name in UNCERTAINTIES:
-            ways: list[Any] = []
-            with suppress(ValueError):  # no paths or no dropout: there is nothing to disagree
-                ways = variants(model, name, passes)
-            paths: Any = getattr(model, "paths", None)
-            if name == "paths" and ways and not paths.seen:  # as of an old checkpoint
-                continue
-            found = []
-            for way in ways:
-                with way():
-                    found.append(model.calibrated(collect(model, batches)[0]).double())
-            if found:
-                doubts[name] = disagreement(model, torch.stack(found), predictions).mean(1)
+        doubts = _doubts(model, batches, predictions, passes)
         truth = model.in_units(targets)
         covered, missing = list[Covered](), ""
         try:
@@ -283,6 +268,29 @@ def expected_calibration_error(model: HybridModule, predictions: Tensor, targets
     if not isinstance(model.task, Multiclass):
         targets = targets.reshape(len(targets), -1)
     return reliability(predictions, targets).error
+
+
+def _doubts(
+    model: HybridModule, batches: Sequence[Any], predictions: Tensor, passes: int
+) -> dict[str, Tensor]:
+    """Return how much each row is doubted, shape (rows,), by what there is to measure that by."""
+    doubts: dict[str, Tensor] = {}
+    if model.task.classifies:
+        doubts["probability"] = 1 - label_probabilities(model, predictions).amax(2).mean(1)
+    for name in UNCERTAINTIES:
+        ways: list[Any] = []
+        with suppress(ValueError):  # no paths or no dropout: there is nothing to disagree
+            ways = variants(model, name, passes)
+        paths: Any = getattr(model, "paths", None)
+        if name == "paths" and ways and not paths.seen:  # as of an old checkpoint
+            continue
+        found = []
+        for way in ways:
+            with way():
+                found.append(model.calibrated(collect(model, batches)[0]).double())
+        if found:
+            doubts[name] = disagreement(model, torch.stack(found), predictions).mean(1)
+    return doubts
 
 
 def _covered(

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hybridlit import __version__
+from hybridlit.cli.importing import unsearched
 from hybridlit.words import meant
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def main(args: ArgsType = None) -> None:
         args: Arguments as a list of strings, or for training a nested dictionary; None: those of
             the process.
     """
-    words = sys.argv[1:] if args is None else args
+    words, own = sys.argv[1:] if args is None else args, args is None
     if not isinstance(words, list):
-        _train(words, "", False)
+        _train(words, "", False, own)
         return
     traceback = "--traceback" in words
     words = [word for word in words if word != "--traceback"]
@@ -96,14 +97,14 @@ def main(args: ArgsType = None) -> None:
     elif first == "--version":
         print(f"hybridlit {__version__}")
     elif first.startswith("-"):  # settings of several verbs in one file
-        _train(words, "", traceback)
+        _train(words, "", traceback, own)
     elif first in VERBS:
         if VERBS[first].lightning and not _is_own(VERBS[first].own_with, words[1:]):
-            _train(words, first, traceback)
+            _train(words, first, traceback, own)
         else:
             from hybridlit.cli.options import run_function
 
-            run_function(first, words[1:], traceback)
+            run_function(first, words[1:], traceback, own)
     else:
         known = f"{meant(first, VERBS)}; hybridlit --help lists all verbs"
         print(f"hybridlit: there is no verb {first!r}{known}", file=sys.stderr)
@@ -118,9 +119,11 @@ def _is_own(options: tuple[str, ...], words: list[str]) -> bool:
     return near or bool(options and names <= {"-h", "--help"})
 
 
-def _train(args: Any, verb: str, traceback: bool) -> None:
+def _train(args: Any, verb: str, traceback: bool, own_process: bool) -> None:
     # imported for these verbs alone: Lightning takes seconds
     from hybridlit.cli.errors import in_one_line
 
     with in_one_line(verb, traceback):
-        import_module("hybridlit.cli.training").run(args)
+        with unsearched(own_process):
+            training = import_module("hybridlit.cli.training")
+        training.run(args)

@@ -13,6 +13,7 @@ from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.study import ablation_study
 from hybridlit.analysis.chip_result import add_chip
 from hybridlit.analysis.chip_study import chip_study, chip_twin_of
+from hybridlit.analysis.profiling.component_profile import ComponentProfile
 from hybridlit.analysis.profiling.profile import profile_components
 from hybridlit.analysis.report import Report, code
 from hybridlit.analysis.splits import first_batches, loader_of, prepared
@@ -21,7 +22,7 @@ from hybridlit.cli.card import leave_verdict
 from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
 from hybridlit.cli.loading import load_run
 from hybridlit.cli.next_steps import Found, command_of_run, next_steps, verdict
-from hybridlit.cli.options import command_of
+from hybridlit.cli.options import command_of, options_of
 from hybridlit.cli.report_sections import (
     add_contributions,
     add_costs,
@@ -96,8 +97,7 @@ def analyze(
     Returns:
         The files written, the report first; the last one, .json, is for hybridlit card.
     """
-    start = time.perf_counter()
-    command = command_of("analyze", analyze, dict(locals()))
+    start, given = time.perf_counter(), dict(locals())
     checkpoint = checkpoint_path(ckpt)
     recipe = recipe_of(checkpoint)
     path = recipe.with_name("report.html") if out is None else Path(out)
@@ -107,9 +107,11 @@ def analyze(
     Noise.of(noise)
     if arms is not None and not arms:
         raise ValueError(f"arms must name some of {list(ARMS)}, got none: or give --retrain=false")
+    given["ckpt"] = str(checkpoint)  # what last and best are may be another file tomorrow
+    command, options = command_of("analyze", analyze, given), options_of(analyze, given)
+    del options["ckpt"]
     model, data = load_run(checkpoint, template)
-    trainer, twin = _trainer_of(recipe), chip_twin_of(model)
-    found, body = Found(model, data, checkpoint, recipe), Report("")
+    found, trainer = Found(model, data, checkpoint, recipe, options), _trainer_of(recipe)
     with prepared(data):
         if photonic_modules(model):  # first, since it checks what was asked for
             found.study = ablation_study(
@@ -125,41 +127,52 @@ def analyze(
             )
         training = first_batches(data, "train", batches)
         profile = profile_components(model, training, batches=batches)
-        test = list(loader_of(data, "test"))
-        add_data(body, found)
-        add_history(body, found)
-        if test:
-            add_scores(body, found, test)
-            add_doubts(body, found)
-        if found.study is not None:
-            add_contributions(body, found.study, trainer.get("callbacks"))
-        if test:
-            add_robustness(body, model, data, checkpoint)
-            # By default, since on digits it is a sixth of a report without retraining, 3 s; once
-            # for an installation 28 s more, in which its kernels are compiled.
-            if noise is not None and photonic_modules(model) and twin is None:
-                add_hardware(body, found, noise)
-        if twin is not None:
-            with body.section("The chip"):
-                add_chip(body, chip_study(twin, data))
-        add_costs(body, model, profile)
-        if found.study is not None and twin is None:  # which has pictures of its own
-            add_pictures(body, model, test)
+        body = _body(found, profile, trainer.get("callbacks"), noise)
     report = Report(f"{type(model).__name__}: what its parts cost and contribute")
-    report.text(lambda: verdict(found))
+    said = report.text(lambda: verdict(found))
     report.text(lambda: f"### What to do next\n\n{next_steps(found)}")
     why = _NO_PHOTONS if found.study is None else found.study.conclusion
     report.text(f"## What was found\n\n{why}\n\n{time_of_step(profile)}")
     report.extend(body)
     seconds = time.perf_counter() - start
+    word = "" if ckpt == str(checkpoint) else f" {code(ckpt)} was {code(checkpoint)} then."
     report.text(
         f"## How this was made\n\n```\n{command}\n```\n\nhybridlit {__version__} with torch "
-        f"{torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s. The run is "
-        f"made again by {code(command_of_run(recipe))}."
+        f"{torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s.{word} The "
+        f"run is made again by {code(command_of_run(recipe))}."
     )
     files = report.write(path)
+    print(said.replace("**", ""))
     values = None if found.study is None else found.study.to_dict()
     return [*files, leave_verdict(path, checkpoint, command, why, values)]
+
+
+def _body(
+    found: Found, profile: ComponentProfile, callbacks: Any, noise: dict[str, Any] | str | None
+) -> Report:
+    """Return what stands below the head of the report, section by section."""
+    body, model, data = Report(""), found.model, found.data
+    twin, test = chip_twin_of(model), list(loader_of(data, "test"))
+    add_data(body, found)
+    add_history(body, found)
+    if test:
+        add_scores(body, found, test)
+        add_doubts(body, found)
+    if found.study is not None:
+        add_contributions(body, found.study, callbacks)
+    if test:
+        add_robustness(body, model, data, found.checkpoint)
+        # By default, since on digits it is a sixth of a report without retraining, 3 s; once for an
+        # installation 28 s more, in which its kernels are compiled.
+        if noise is not None and photonic_modules(model) and twin is None:
+            add_hardware(body, found, noise)
+    if twin is not None:
+        with body.section("The chip"):
+            add_chip(body, chip_study(twin, data))
+    add_costs(body, model, profile)
+    if found.study is not None and twin is None:  # which has pictures of its own
+        add_pictures(body, model, test)
+    return body
 
 
 def _trainer_of(recipe: Path) -> dict[str, Any]:

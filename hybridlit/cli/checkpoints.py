@@ -135,7 +135,10 @@ def newest_run(folder: Path) -> Path:
         if VERSION.fullmatch(file.parent.parent.name)
     }
     if not found:
-        raise FileNotFoundError(f"there is no run with a checkpoint under {folder}")
+        raise FileNotFoundError(
+            f"there is no run with a checkpoint under {folder} in {Path.cwd()}: go to the folder "
+            f"in which hybridlit fit was called, or give a checkpoint, {_EXAMPLE}"
+        )
     return found[max(found)]
 
 

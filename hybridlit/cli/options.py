@@ -11,11 +11,14 @@ from importlib import import_module
 from typing import Any
 
 from hybridlit.cli.errors import OneLineParser, in_one_line
+from hybridlit.cli.importing import unsearched
 
-__all__ = ["command_of", "run_function"]
+__all__ = ["command_of", "options_of", "run_function"]
 
 
-def run_function(verb: str, arguments: list[str], traceback: bool = False) -> None:
+def run_function(
+    verb: str, arguments: list[str], traceback: bool = False, own_process: bool = False
+) -> None:
     """Run the function of a verb, and print the files that it returns.
 
     What is False by default is a flag without a value; what is positional only has no option.
@@ -23,7 +26,8 @@ def run_function(verb: str, arguments: list[str], traceback: bool = False) -> No
     """
     with in_one_line(verb, traceback):
         name = verb.replace("-", "_")
-        function = getattr(import_module(f"hybridlit.cli.{name}"), name)
+        with unsearched(own_process):
+            function = getattr(import_module(f"hybridlit.cli.{name}"), name)
         text = inspect.getdoc(function) or ""
         parser = OneLineParser(prog=f"hybridlit {verb}", description=text.partition("\n")[0])
         parameters = inspect.signature(function).parameters
@@ -53,10 +57,15 @@ def command_of(verb: str, function: Callable[..., Any], given: Mapping[str, Any]
         function: Its function.
         given: The value of each argument, by name.
     """
-    words = ["hybridlit", verb]
+    return shlex.join(["hybridlit", verb, *options_of(function, given).values()])
+
+
+def options_of(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the words that give arguments of a verb, by name, but for what is so by default."""
+    words = {}
     for name, parameter in inspect.signature(function).parameters.items():
         value = given[name]
         if value != parameter.default:
             plain = value if isinstance(value, str) else json.dumps(value)
-            words.append(f"--{name}" if parameter.default is False else f"--{name}={plain}")
-    return shlex.join(words)
+            words[name] = f"--{name}" if parameter.default is False else f"--{name}={plain}"
+    return words

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hybridlit.recipe_files import carried_recipes, needed_files
+from hybridlit.recipe_files import carried_recipes, needed_files, scripts_of
 from hybridlit.words import aligned, in_seconds, meant
 
 __all__ = ["recipes"]
@@ -21,8 +21,6 @@ Score: of the test rows, at the weights of the best validation. Time: of one tra
 EPYC. Both are means over some seeds; - was not measured.
   hybridlit fit --config NAME     trains one
   hybridlit recipes copy NAME     writes one, and what it needs, into the working folder"""
-
-_SCRIPT = re.compile(r"^# +(python \S+\.py)$", re.MULTILINE)
 
 
 def recipes(
@@ -60,7 +58,7 @@ def recipes(
         path.write_bytes(content)
         print(path)
     copy = next(iter(files))
-    scripts = _SCRIPT.findall(copy.read_text(encoding="utf-8"))
+    scripts = (f"python {script}" for script in scripts_of(copy))
     commands = [*scripts, f"hybridlit fit --config {copy}"]
     print("\nNext:", *(f"  {each}" for each in commands), sep="\n")
 

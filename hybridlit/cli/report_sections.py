@@ -96,6 +96,7 @@ def add_scores(report: Report, found: Found, test: list[Any]) -> None:
             found.scores = scores(found.model, found.data)
             report.text(score_table(found.model, found.data, found.scores))
         except NoScoreError as error:
+            found.unscored = str(error)
             report.text(f"Not measured: {error}")
         add_evaluation(report, found.model, test, "test rows")
 

@@ -38,7 +38,7 @@ from hybridlit.cli.checkpoints import (
     with_recipes,
     with_settings,
 )
-from hybridlit.cli.errors import OneLineParser
+from hybridlit.cli.parser import TrainingParser
 from hybridlit.cli.progress import CalmProgressBar
 from hybridlit.cli.runs import SaveSettings, logger_of_run, name_of_run, no_empty_folder
 from hybridlit.components import photonic_modules
@@ -62,10 +62,6 @@ _HARMLESS = (
     ".*is smaller than the logging interval.*",  # losses and metrics are logged once an epoch
     ".*Using `DistributedSampler` with the dataloaders.*",  # which repeats no row of an evaluation
 )
-
-
-class _Parser(OneLineParser, LightningArgumentParser):
-    """Lightning's, with short errors."""
 
 
 class HybridCLI(LightningCLI):
@@ -381,7 +377,7 @@ def run(args: ArgsType = None) -> None:
                 seed_everything_default=0,
                 auto_configure_optimizers=False,  # the templates have their own
                 save_config_callback=SaveSettings,
-                parser_class=_Parser,
+                parser_class=TrainingParser,
                 parser_kwargs={"prog": "hybridlit", "version": __version__},
                 args=args,
             )

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Callback, LightningModule, Trainer
     from torch import Tensor
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "log_now",
     "logged_results",
     "noted_arguments",
+    "pass_over",
     "reopen_epoch",
     "resumed_behind_batch",
     "stand_after",
@@ -223,6 +224,14 @@ def stand_after(loops: dict[str, Any], batches: int) -> None:
 
 HOOK_NAME = "_current_fx_name"
 """Attribute of a module that notes which hook is called, 85 times a step. If it goes: no matter."""
+
+
+def pass_over(callback: Callback, hook: str) -> None:
+    """Let a Trainer pass over a hook of a callback, which it does if that cannot be called.
+
+    If it goes: do nothing; the Trainer calls the hook.
+    """
+    vars(callback)[hook] = None
 
 
 def attached_trainer(model: LightningModule) -> Trainer | None:

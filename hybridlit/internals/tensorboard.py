@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lightning.pytorch.loggers import TensorBoardLogger
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import hparams
 
@@ -62,6 +61,9 @@ def read_log(folder: Path) -> tuple[dict[str, list[tuple[int, float]]], dict[str
     Returns:
         Scalars, as steps and values, and texts, both by tag and in order.
     """
+    # as much again as what writes events, for the few who read any
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     files = EventAccumulator(
         str(folder), size_guidance={"scalars": 0, "tensors": 0, "images": 1, "histograms": 1}
     ).Reload()

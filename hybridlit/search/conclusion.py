@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hybridlit.analysis.ablation.conclusion import signed
 from hybridlit.analysis.ablation.retrained import ARM_IMPROVING, MODEL_IMPROVING, REASONS
+from hybridlit.analysis.statistics import ends
 from hybridlit.search.outcomes import Outcome, found_late
 from hybridlit.search.settings import ARMS
 from hybridlit.words import plural
@@ -54,7 +55,7 @@ def _verdict(finals: Finals) -> str:
         f"classical model ({counts[0]} and {counts[1]} parameters), "
         f"{plural(len(finals.seeds), 'seed')}, "
         f"{plural(finals.test_rows, 'test row')} (hybrid minus classical {signed(found.mean)}, "
-        f"{signed(found.low)} to {signed(found.high)})"
+        f"{ends(found, '+.3f')})"
     )
     word, reason = finals.classical.verdict, finals.classical.reason
     if word == "hurts":
@@ -104,7 +105,7 @@ def _baselines(finals: Finals) -> list[str]:
     return [
         f"Beside them, {best.name}, the best of {len(finals.baselines)} classical models of "
         f"scikit-learn tuned on the same rows, {words[best.verdict]} ({fmean(best.scores):.3f}; "
-        f"hybrid minus it {signed(found.mean)}, {signed(found.low)} to {signed(found.high)}; p "
+        f"hybrid minus it {signed(found.mean)}, {ends(found, '+.3f')}; p "
         f"{best.p_value:.2g}, corrected for {plural(len(finals.baselines), 'comparison')})."
     ]
 

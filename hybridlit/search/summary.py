@@ -8,8 +8,8 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
-from hybridlit.analysis.ablation.conclusion import signed
 from hybridlit.analysis.report import Report, code
+from hybridlit.analysis.statistics import shown
 from hybridlit.argument_types import checked
 from hybridlit.search.cluster import ClusterName, spread
 from hybridlit.search.conclusion import conclusion
@@ -167,13 +167,14 @@ def _final_table(finals: Finals) -> str:
     for arm in finals.arms:
         trial = str(finals.contenders[arm.name].trial)
         parameters = f"{arm.parameters:,} ({arm.photonic_parameters:,} photonic)"
-        difference = "" if arm.difference is None else _interval(arm.difference)
+        difference = "" if arm.difference is None else shown(arm.difference, "+.3f")
         verdict = "" if arm.verdict is None else _WORDS[arm.verdict]
         verdict += f": {arm.reason}" if arm.reason else ""
         row = arm.name, trial, _spread(arm.scores), difference, verdict, parameters
         rows.append((*row, f"{arm.seconds:.1f}"))
     for each in finals.baselines:
-        row = each.name, "", _spread(each.scores), _interval(each.difference), each.verdict, ""
+        difference = shown(each.difference, "+.3f")
+        row = each.name, "", _spread(each.scores), difference, each.verdict, ""
         rows.append((*row, f"{each.seconds:.1f}"))
     if finals.constant is not None:
         rows.append(("constant answer", "", f"{finals.constant:.3f}", "", "", "", ""))
@@ -184,10 +185,6 @@ def _final_table(finals: Finals) -> str:
         for arm, each in finals.contenders.items()
     ]
     return "\n\n".join([piped(head, rows), *changes, *left])
-
-
-def _interval(found: Any) -> str:
-    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def _spread(scores: Sequence[float]) -> str:

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from hybridlit.checks import integer, number, tensor
 from hybridlit.data.preprocessing import Preprocessing
-from hybridlit.internals.lightning import attached_trainer
+from hybridlit.internals.lightning import HOOK_NAME, attached_trainer
 from hybridlit.photonics.finite import require_finite
 from hybridlit.precisions import check_dtype
 from hybridlit.templates.class_weights import BALANCED, CLASS_WEIGHTS_KEY, BalancedName
 from hybridlit.templates.cost import ModelCost, cost_of
 from hybridlit.templates.foreign_names import name_of
 from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
-from hybridlit.templates.light_hooks import LightHooks, profile_nothing
+from hybridlit.templates.light_hooks import pass_over_idle, profile_nothing
 from hybridlit.templates.metrics import check_metrics
 from hybridlit.templates.normalizers import fit_normalizers
 from hybridlit.templates.predictions.calibration import CALIBRATION_KEY, Calibration
@@ -43,7 +43,7 @@ CLASS_KEY = "hybridlit_class"
 """Key of a checkpoint: the class of the model, with its module."""
 
 
-class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameters, LightHooks):
+class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameters):
     """Base class of the templates: everything about training except the network.
 
     A subclass builds its network in `__init__`, after `super().__init__()`, and defines `forward`
@@ -166,6 +166,9 @@ class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameter
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a module of a method's name could not be reached, and is refused."""
+        if name == HOOK_NAME:  # so often that to look for parameters of that name is noticed
+            self.__dict__[name] = value
+            return
         if isinstance(value, (nn.Module, nn.Parameter)) and callable(getattr(type(self), name, 0)):
             raise ValueError(
                 f"{name!r} is a method of {type(self).__name__}, which a {type(value).__name__} of "
@@ -218,6 +221,7 @@ class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameter
         """Refuse strategies that shard parameters; several processes evaluate each row once."""
         prepare_processes(self.trainer)
         profile_nothing(self.trainer)
+        pass_over_idle(self.trainer)
 
     def on_fit_start(self) -> None:
         """Take over what the data were prepared by, if they fit; fit the `NormalizationLayer`s."""

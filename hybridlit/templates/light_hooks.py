@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from hybridlit.internals.lightning import HOOK_NAME
+from hybridlit.internals.lightning import pass_over
 
-__all__ = ["LightHooks", "NoProfiler", "profile_nothing"]
+__all__ = ["NoProfiler", "pass_over_idle", "profile_nothing"]
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
+
+_KNOWN = ("hybridlit", "lightning")
+"""Packages whose callbacks call no hook that is not theirs."""
+
+_EACH_BATCH = (
+    *(f"on_{s}_batch_{at}" for s in ("train", "validation", "test") for at in ("start", "end")),
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
+"""Hooks of callbacks that come with each batch."""
 
 
 class NoProfiler(PassThroughProfiler):
@@ -32,12 +43,16 @@ def profile_nothing(trainer: Trainer) -> None:
         trainer.profiler = NoProfiler()  # type: ignore[attr-defined]
 
 
-class LightHooks(LightningModule):
-    """A module whose hooks Lightning can note without a search for parameters of that name."""
+def pass_over_idle(trainer: Trainer) -> None:
+    """Let a Trainer that profiles nothing pass over hooks of callbacks that are left empty.
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, as any module does."""
-        if name == HOOK_NAME:
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
+    It calls a dozen callbacks seven times a batch, most of which have nothing to do there.
+    """
+    if not isinstance(trainer.profiler, NoProfiler):  # type: ignore[attr-defined]
+        return
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        kind = type(callback)
+        if kind.__module__.partition(".")[0] in _KNOWN:
+            for hook in _EACH_BATCH:
+                if getattr(kind, hook) is getattr(Callback, hook) and hook not in vars(callback):
+                    pass_over(callback, hook)

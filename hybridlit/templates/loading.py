@@ -112,7 +112,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         which = f", such as {found[0]}" if found else ", and there is none below it"
         raise FileNotFoundError(f"{file} is a folder: give a checkpoint{which}")
     if not file.is_file():
-        raise FileNotFoundError(f"no file {file}")
+        raise FileNotFoundError(f"no file {file.absolute()}: {_instead_of(file.name)}")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except (EOFError, OSError, RuntimeError, UnpicklingError) as error:
@@ -121,6 +121,15 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(content, dict) or "state_dict" not in content:
         raise ValueError(f"{file} is no checkpoint of Lightning: it has no state_dict")
     return content
+
+
+def _instead_of(name: str) -> str:
+    """Say what to give instead of a file that is not there, one that is there if possible."""
+    runs = Path("runs").glob("*/version_*/checkpoints*/*.ckpt")
+    newest = max(runs, key=lambda each: each.stat().st_mtime_ns, default=None)
+    example = newest or "runs/NAME/version_0/checkpoints/last.ckpt, which hybridlit fit writes"
+    words = f"; {name} is a word of the command line alone" if name in ("last", "best") else ""
+    return f"give the path of a checkpoint, such as {example}{words}"
 
 
 def class_name_of(content: Mapping[str, Any]) -> str | None:

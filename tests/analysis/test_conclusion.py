@@ -1,18 +1,21 @@
 """Each pattern of verdicts gets the sentence that it deserves."""
 
+import math
+
 import pytest
 
 from hybridlit.analysis.ablation.baselines import Baseline
 from hybridlit.analysis.ablation.conclusion import signed
+from hybridlit.analysis.ablation.open_arms import remedy
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.retrained import RetrainedArm
 from hybridlit.analysis.statistics import Interval
 
 
-def arm(name, word, mean=0.05, half=0.01, best=(2, 2), rates=(), **more):
+def arm(name, word, mean=0.05, half=0.01, best=(2, 2), rates=(), scores=(0.9, 0.9), **more):
     found = Interval(mean, mean - half, mean + half)
-    return RetrainedArm(name, (0.9, 0.9), 10, 5, 1.0, 3, best, rates, found, 0.01, word, **more)
+    return RetrainedArm(name, scores, 10, 5, 1.0, 3, best, rates, found, 0.01, word, **more)
 
 
 def baseline(name, word, mean=0.05):
@@ -20,7 +23,7 @@ def baseline(name, word, mean=0.05):
     return Baseline(name, (0.9,), ("C=1",), 1.0, found, 0.01, word)
 
 
-def concluded(retrained=(), posthoc=(), splits_vary=False, **more):
+def study(retrained=(), posthoc=(), splits_vary=False, **more):
     given = dict(model="M", metric="acc", margin=0.01, seeds=(0, 1), score=0.9, test_rows=36)
     return AblationStudy(
         **given,
@@ -29,7 +32,11 @@ def concluded(retrained=(), posthoc=(), splits_vary=False, **more):
         retrained=tuple(retrained),
         left_out={},
         **more,
-    ).conclusion
+    )
+
+
+def concluded(*given, **more):
+    return study(*given, **more).conclusion
 
 
 def said(*arms, best=(2, 2), beats=None, **more):
@@ -37,7 +44,7 @@ def said(*arms, best=(2, 2), beats=None, **more):
     return concluded((reference, *arms), **more)
 
 
-MORE = "- To tell what these runs cannot takes more seeds or test rows."
+MORE = "- To tell what these runs cannot takes more seeds."
 
 
 @pytest.mark.parametrize(
@@ -105,10 +112,28 @@ def test_runs_that_decide_nothing_get_one_sentence():
     first, *rest = said(*arms).splitlines()
     assert first == (
         "- These runs (2 seeds, 36 test rows, 3 epochs) decide nothing: no arm can be told from "
-        "the model; the narrowest interval is ±0.110, the margin 0.01. More seeds or test "
-        "rows would narrow them."
+        "the model; the narrowest interval is ±0.110, the margin 0.01. More test rows would narrow "
+        "them: 36 alone leave ±0.110, however many seeds."
     )
     assert len(rest) == 1 and "Whether" not in said(*arms)
+    assert "More seeds or test rows would narrow them." in said(*arms, splits_vary=True)
+    few = said(*[arm("linear", "inconclusive", half=math.inf)] * 2)
+    assert "intervals of so few rows have no end. More test rows" in few and "inf" not in few
+
+
+def test_what_an_open_arm_takes():
+    """Of two seeds whose differences are 0.05 apart, Student's interval is 0.318 to either side."""
+    of_rows = math.hypot(0.3177, 0.2)
+    by_rows = arm("linear", "inconclusive", 0.02, half=of_rows, scores=(0.9, 0.85))
+    by_seeds = arm("untrained", "inconclusive", 0.02, half=0.3177, scores=(0.9, 0.85))
+    assert (
+        "- To tell what these runs cannot takes more seeds for untrained and more test rows for "
+        "linear: 36 alone leave ±0.200, however many seeds."
+    ) in said(by_rows, by_seeds, arm("distinguishable", "neutral", 0.0))
+    model = RetrainedArm("hybrid", (0.9, 0.9), 10, 5, 1.0, 3)
+    apart = arm("linear", "inconclusive", 0.02, half=0.019)  # by its rows alone
+    assert remedy(study((model, apart)), [apart]).rows == []
+    assert remedy(study((model, *[apart] * 6)), [apart]).rows == ["linear"], "one of six, by chance"
 
 
 @pytest.mark.parametrize(("best", "count"), [((3, 3), 2), ((3, 1), 1), ((2, 1), 0)])
@@ -164,12 +189,14 @@ def test_runs_that_learned_nothing_say_so_and_no_more():
     ]
     lines = said(*arms, beats=False, constant=0.9).splitlines()
     assert lines[0] == (
-        "- Nothing was learned: no arm is surely better than a constant answer (acc 0.900), so "
+        "- No arm is surely better than a constant answer (acc 0.900), so "
         "that these runs say nothing about their parts."
     )
     assert len(lines) == 2 and lines[1].startswith("- Intervals cover")
     half = said(arms[0], arm("mlp", "neutral", 0.0, beats_constant=True), beats=False)
-    assert "Nothing was learned" not in half and "cannot be judged, since neither it nor" in half
+    assert (
+        "No arm is surely better" not in half and "cannot be judged, since neither it nor" in half
+    )
 
 
 def test_a_baseline_that_is_not_beaten_comes_before_what_helps():

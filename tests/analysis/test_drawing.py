@@ -328,6 +328,20 @@ def test_the_summary_lists_components():
     assert "| ... | 6 more components |" in summarize_circuit(odd(), 16, max_rows=2)
 
 
+def test_a_circuit_is_drawn_before_its_light_is_chosen():
+    circuit = odd().circuit.copy()  # one that may still change
+    _, *lines, _, caption = describe_circuit(circuit).split("\n")
+    assert [f"{line[5:]}D" for line in lines] == [line[8:] for line in LETTERS.split("\n")[1:5]]
+    assert caption == (
+        "4 modes, 8 trainable angles, 3 features as 2 data angles, its photons are still to be "
+        "chosen"
+    )
+    drawn = words(draw_circuit(circuit))
+    assert "BS ry t" in drawn and not any("⟩" in each or "states" in each for each in drawn)
+    with pytest.raises(TypeError, match=r"depends on its light: give Experiment\(circuit=circuit"):
+        summarize_circuit(circuit, 8)
+
+
 def test_circuits_without_data_or_components_are_drawn():
     nothing = Experiment(circuit=Circuit(3), n_photons=2)
     assert "no data" in describe_circuit(nothing) and draw_circuit(nothing)

@@ -10,11 +10,13 @@ from scipy.stats import t as student
 from hybridlit.analysis.row_errors import row_errors
 from hybridlit.analysis.statistics import (
     Interval,
+    ends,
     holm,
     interval,
     mean_interval,
     p_value,
     row_interval,
+    shown,
     verdict,
 )
 
@@ -188,3 +190,23 @@ def test_the_interval_of_groups_is_students(rows):
 def test_few_values_say_nothing():
     found = mean_interval(torch.tensor([1.0, 1.0, 1.0, 1.0]))
     assert (found.low, found.mean, found.high) == (-math.inf, 1.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.0004, 0.25, "+0.000 to +0.250"),
+        (-math.inf, 0.25, "+0.250 or less"),
+        (-0.25, math.inf, "-0.250 or more"),
+        (-math.inf, math.inf, "anything, of so few rows"),
+    ],
+)
+def test_ends_in_words(low, high, said):
+    found = Interval(-0.0001, low, high)
+    assert ends(found, "+.3f") == said and shown(found, "+.3f") == f"+0.000 ({said})"
+    assert found.tells_nothing == ("anything" in said)
+
+
+def test_three_rows_tell_nothing():
+    found, _ = row_interval([0.1, 0.5, 0.3], shares=False)
+    assert found.tells_nothing

@@ -57,7 +57,7 @@ def test_gradients_and_parts_are_told_in_words():
     scores = {"Score/acc_constant": [(9, 0.4), (29, 0.4)]}
     told = History(logged(**WATCHED, **scores), texts, ["acc"]).words()
     score, _, gradients, overfitting, said = told
-    assert score.endswith("at the end, where a constant answer has 0.400.")
+    assert score.endswith("at the end; a constant answer scores 0.400.")
     assert "were 4 times those of the classical ones at the end" in gradients
     assert "2 to 4 in the run" in gradients and "0.01 of their size" in gradients
     assert "3 times the training loss" in overfitting

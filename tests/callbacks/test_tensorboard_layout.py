@@ -193,7 +193,7 @@ def test_the_story_of_a_watched_run_stands_first(board, make_model):
     assert len(events.Images("In short/gradients")) == 1
     (text,) = events.Tensors("In short/text_summary")
     words = text.tensor_proto.string_val[0].decode()
-    assert words.startswith("- acc was ") and "a constant answer has " in words
+    assert words.startswith("- acc was ") and "a constant answer scores " in words
     assert "Gradients of the photonic parameters" in words and "On the probes" in words
 
 

@@ -35,8 +35,10 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     before = torch.load(trained, weights_only=True)["state_dict"]
     flags = ["--seeds=2", "--arms=[linear,untrained]", "--noise=demo"]
     main(["analyze", f"--ckpt={trained}", *flags])
-    path, verdict = (Path(line) for line in capsys.readouterr().out.split())
+    said, *files = capsys.readouterr().out.splitlines()
+    path, verdict = map(Path, files)
     assert verdict == path.with_suffix(".json") and verdict.is_file()
+    assert re.match(r"accuracy 0\.\d+ on 30 test rows \(95 % interval .*; a constant answer ", said)
     assert path == trained.parents[1] / "report.html"
     page = path.read_text()
     for heading in (
@@ -66,6 +68,7 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     made = page.rpartition("How this was made")[2]
     given = made.partition(f"hybridlit analyze --ckpt={trained} ")[2].partition("</code>")[0]
     assert "--seeds=2" in given and "linear" in given and "untrained" in given
+    assert said.split(". ")[1] in head.replace("</strong>", "")  # whether the photons help
     after = torch.load(trained, weights_only=True)["state_dict"]
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -75,7 +78,7 @@ def test_without_retraining_as_markdown(trained, tmp_path, capsys):
     out = tmp_path / "report.md"
     flags = ["--retrain=false", f"--out={out}", "--batches=2", "--noise={transmittance: 0.3}"]
     main(["analyze", f"--ckpt={trained}", *flags])
-    files = [Path(line) for line in capsys.readouterr().out.split()]
+    files = [Path(line) for line in capsys.readouterr().out.splitlines()[1:]]
     assert files[0] == out and all(file.is_file() for file in files)
     text = out.read_text()
     assert "as trained" in text and "trained again" not in text
@@ -198,8 +201,12 @@ def test_a_model_without_photons_has_a_cost_only(tmp_path, monkeypatch, capsys):
     main(["fit", recipe, "--trainer.max_epochs=1", "--model.quantum=mlp"])
     path = next(tmp_path.glob("runs/*/version_0/checkpoints/last.ckpt"))
     out = tmp_path / "report.md"
-    main(["analyze", f"--ckpt={path}", f"--out={out}", "--batches=2"])
+    main(["analyze", "--ckpt=last", f"--out={out}", "--batches=2"])
     text = out.read_text()
+    file = path.relative_to(tmp_path)
+    made = text.partition("## How this was made")[2]
+    assert f"hybridlit analyze --ckpt={file} --out=" in made
+    assert f"`last` was `{file}` then." in made
     assert "holds no photonic layer" in text and "## What it costs" in text
     assert "## What it contributes" not in text and "What the photons do" not in text
     assert "Not made: the section 'When to trust it' (`division by zero`)." in text

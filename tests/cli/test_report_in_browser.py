@@ -46,6 +46,35 @@ document.getElementById("frame").onload = (event) => {{
 </script>"""
 
 
+def unread(browser, folder):
+    """Why a browser shows no page of a folder, or nothing if it does."""
+    page = folder / "trial.html"
+    page.write_text("<p>It is read.</p>")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'trial'}"]
+    command = [browser, *flags, "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if "<p>It is read.</p>" in done.stdout:
+        return ""
+    return (
+        f"{browser} ends with {done.returncode} and shows no page of {folder}; one that snap has "
+        "installed reads neither /tmp nor hidden folders"
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def browser_that_reads(tmp_path_factory):
+    """Skip where the browser cannot see what tests write."""
+    if why := unread(BROWSER, tmp_path_factory.mktemp("trial")):
+        pytest.skip(why)
+
+
+def test_a_browser_that_cannot_read_is_told_from_a_page_that_is_wrong(tmp_path):
+    blind = tmp_path / "chromium"
+    blind.write_text("#!/bin/sh\necho '<html>ERR_FILE_NOT_FOUND</html>'\n")
+    blind.chmod(0o755)
+    assert "shows no page" in unread(str(blind), tmp_path) and not unread(BROWSER, tmp_path)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """The report of a run of three epochs that was watched."""

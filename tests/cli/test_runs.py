@@ -133,7 +133,8 @@ def test_a_run_that_goes_back_is_a_run_of_its_own(place, capsys):
 
 
 def test_last_and_best_are_of_the_run_that_was_written_to_last(place, capsys):
-    with pytest.raises(FileNotFoundError, match="there is no run with a checkpoint under runs"):
+    message = f"there is no run with a checkpoint under runs in {place}: go to .* or give a"
+    with pytest.raises(FileNotFoundError, match=message):
         checkpoint_path("last")
     two = ["--trainer.callbacks=HybridCheckpoint", "--trainer.callbacks.save_top_k=2"]
     fit("--trainer.max_epochs=3", *two)

@@ -46,6 +46,33 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "analysis/ablation/open_arms.py",
+        "analysis/test_conclusion.py::test_what_an_open_arm_takes",
+        [
+            (
+                "whole**2 - part**2",
+                "whole**2",
+                "test rows are asked for where seeds would do",
+            ),
+            (
+                "half * corrected / alone",
+                "half",
+                "seeds are asked for where the correction forbids them to decide",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "cli/next_steps.py",
+        "cli/test_next_steps.py",
+        [
+            (
+                "words = {**found.options, **{",
+                "words = {**{",
+                "commands that are advised lose what the user gave",
+            ),
+        ],
+    ),
+    *mutations_of(
         "analysis/learning_rates.py",
         "analysis/test_learning_rates.py",
         [

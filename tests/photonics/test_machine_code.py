@@ -10,6 +10,7 @@ import pytest
 
 from hybridlit.photonics.kernels.compiled import machine_code
 from hybridlit.photonics.kernels.compiled.machine_code import CACHE_VARIABLE, folders
+from hybridlit.workers import QUIET
 
 SMALLEST = "tables.factorial_products"
 USE = """
@@ -318,6 +319,13 @@ def test_folders(monkeypatch, tmp_path):
 def test_a_warm_start_does_without_numba():
     ends(python(FIRST_CALL))  # compiles if need be
     assert not ends(python(FIRST_CALL))
+
+
+def test_that_it_is_compiling_is_said_once(monkeypatch, capsys):
+    """Processes that are started from then on have the variable as well."""
+    monkeypatch.setattr(os, "environ", {})
+    machine_code._announce(), machine_code._announce()
+    assert capsys.readouterr().err.count("compiling") == 1 and QUIET in os.environ
 
 
 def test_wrong_numbers_of_arguments_are_refused():

@@ -1,8 +1,10 @@
 """Hooks of a template cost little: nobody who looks at them sees a difference."""
 
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.profilers import PassThroughProfiler, SimpleProfiler
 
+from hybridlit import GradientImbalanceMonitor
 from hybridlit.internals.lightning import HOOK_NAME
 from hybridlit.templates.light_hooks import NoProfiler
 
@@ -30,6 +32,29 @@ def test_hooks_are_noted_and_nothing_is_profiled(make_model, make_trainer, data)
 
 
 def test_a_profiler_of_the_user_sees_every_hook(make_model, make_trainer, data):
-    trainer = make_trainer(max_steps=2, profiler=SimpleProfiler())
+    watched = GradientImbalanceMonitor()
+    trainer = make_trainer([watched], max_steps=2, profiler=SimpleProfiler())
     trainer.fit(make_model(), data)
     assert len(trainer.profiler.recorded_durations["run_training_batch"]) == 2
+    assert watched.on_before_zero_grad is not None
+
+
+def test_empty_hooks_of_known_callbacks_are_passed_over(make_model, make_trainer, data):
+    """Not those of a user, who may call them, nor any that has something to do."""
+    ours, theirs, noting = (
+        GradientImbalanceMonitor(every_n_steps=1),
+        LearningRateMonitor(),
+        Noting(),
+    )
+    trainer = make_trainer([ours, theirs, noting], max_steps=2, logger=True)
+    trainer.fit(make_model(), data)
+    assert ours.ratio is not None and noting.seen == ["on_train_batch_end"] * 2
+    assert theirs.lrs  # noted in one of its hooks
+    empty = [
+        {n for n, each in vars(c).items() if each is None and n[:3] == "on_"}
+        for c in trainer.callbacks
+    ]
+    by_kind = dict(zip(map(type, trainer.callbacks), empty, strict=True))
+    assert "on_before_zero_grad" in by_kind[GradientImbalanceMonitor] & by_kind[LearningRateMonitor]
+    assert "on_train_batch_end" not in by_kind[GradientImbalanceMonitor]
+    assert by_kind[Noting] == set()

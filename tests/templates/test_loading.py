@@ -145,10 +145,20 @@ def test_a_name_must_be_that_of_a_model(name, said, saved):
         load(saved(small(), {"hybridlit_class": name}))
 
 
-def test_what_is_no_checkpoint_is_told(tmp_path, saved):
+def test_what_is_no_checkpoint_is_told(tmp_path, saved, monkeypatch):
     path = saved(small())
-    with pytest.raises(FileNotFoundError, match=r"no file .*none\.ckpt"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.ckpt: give the path of"):
         load(tmp_path / "none.ckpt")
+    monkeypatch.chdir(tmp_path)
+    example = (
+        r"such as runs/NAME/version_0/checkpoints/last\.ckpt, which hybridlit fit writes; best"
+    )
+    with pytest.raises(FileNotFoundError, match=f"no file {tmp_path}/best: .* {example} is a word"):
+        load("best")
+    (tmp_path / "runs/iris/version_2/checkpoints").mkdir(parents=True)
+    (tmp_path / "runs/iris/version_2/checkpoints/last.ckpt").touch()
+    with pytest.raises(FileNotFoundError, match=r"such as runs/iris/version_2/checkpoints/last"):
+        load("last")
     with pytest.raises(FileNotFoundError, match=r"is a folder: .* such as model\.ckpt"):
         load(tmp_path)
     (tmp_path / "empty").mkdir()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hybridlit.analysis.ablation.arms import ARMS, Question
 from hybridlit.analysis.ablation.baselines import Baseline
+from hybridlit.analysis.ablation.open_arms import remedy
 from hybridlit.analysis.ablation.posthoc import PosthocArm
 from hybridlit.analysis.ablation.retrained import (
     ARM_IMPROVING,
@@ -14,7 +16,8 @@ from hybridlit.analysis.ablation.retrained import (
     REASONS,
     RetrainedArm,
 )
-from hybridlit.words import plural
+from hybridlit.analysis.statistics import Interval, ends
+from hybridlit.words import plural, written
 
 if TYPE_CHECKING:
     from hybridlit.analysis.ablation.result import AblationStudy
@@ -36,12 +39,14 @@ def conclusion(study: AblationStudy) -> str:
     """
     arms = [arm for arm in study.retrained if arm.verdict is not None]
     sentences = [f"Beware: {found}." for found in study.shared_rows]
-    score = f"{study.metric} {study.constant:.3f}" if study.constant is not None else ""
+    score = (
+        f" ({study.metric} {written(study.constant, '.3f')})" if study.constant is not None else ""
+    )
     nothing = bool(arms) and all(arm.beats_constant is False for arm in study.retrained)
     if nothing:
         sentences.append(
-            f"Nothing was learned: no arm is surely better than a constant answer ({score}), so "
-            "that these runs say nothing about their parts."
+            f"No arm is surely better than a constant answer{score}, so that these runs say "
+            "nothing about their parts."
         )
     sentences += _too_short(arms)
     rivals = [each for each in study.baselines if each.verdict != "model better"]
@@ -51,7 +56,7 @@ def conclusion(study: AblationStudy) -> str:
     if arms and all(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
         sentences.append(_nothing_decided(arms, study))
     elif not nothing:
-        sentences += _answers(arms, study.margin)
+        sentences += _answers(arms, study)
     sentences += beside * (not prominent)
     if arms:
         sentences += _reservations(study.retrained)
@@ -62,7 +67,7 @@ def conclusion(study: AblationStudy) -> str:
         )
     if study.beats_constant is False:
         sentences.append(
-            f"The trained model itself is not surely better than a constant answer ({score})."
+            f"The trained model itself is not surely better than a constant answer{score}."
         )
     sentences += _reliance(study.posthoc, study.margin)
     if len(sentences) > 1:
@@ -77,7 +82,10 @@ def verdict(study: AblationStudy) -> str:
     if not asked:
         return "Whether the photonic part helps was not asked: nothing was trained without it."
     if all(arm.beats_constant is False for arm in study.retrained):
-        return "Nothing can be said of the photonic part, since no model has learned anything."
+        return (
+            "Nothing can be said of the photonic part: no model that was trained again is surely "
+            "better than a constant answer."
+        )
     needless = [arm.name for arm in asked if arm.verdict in ("neutral", "hurts")]
     if needless:
         return f"No need for the photonic part was found: {_and(needless)} did no worse without it."
@@ -88,9 +96,9 @@ def verdict(study: AblationStudy) -> str:
     return f"{beaten}{f', but not surely than {_and(rivals)}' if rivals else ''}."
 
 
-def signed(value: float, digits: int = 3) -> str:
+def signed(value: float) -> str:
     """Write a difference with its sign, such as `+0.012`; what rounds to 0 is +0."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"  # -0.0 + 0.0 is 0.0
+    return written(value, "+.3f")
 
 
 def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:
@@ -130,7 +138,7 @@ def _baselines(study: AblationStudy, rivals: Sequence[Baseline]) -> list[str]:
     needless = ": whatever a part is worth to this model, the task does not need the model"
     return [
         f"{best.name}, out of the box and tuned a little, {how} (model minus it: "
-        f"{signed(found.mean)}, {signed(found.low)} to {signed(found.high)})"
+        f"{signed(found.mean)}, {ends(found, '+.3f')})"
         f"{needless * (best.verdict != 'inconclusive')}."
     ]
 
@@ -138,15 +146,24 @@ def _baselines(study: AblationStudy, rivals: Sequence[Baseline]) -> list[str]:
 def _nothing_decided(arms: Sequence[RetrainedArm], study: AblationStudy) -> str:
     found = [arm.difference for arm in arms if arm.difference is not None]
     narrowest = min((each.high - each.low) / 2 for each in found)
+    width = f"the narrowest interval is ±{narrowest:.3f}, the margin {study.margin:g}"
+    if math.isinf(narrowest):
+        width = "intervals of so few rows have no end"
     epochs = plural(max(arm.epochs for arm in arms), "epoch")
+    more = _more(arms, study, " would narrow them")
     return (
         f"These runs ({len(arms[0].scores)} seeds, {study.test_rows} test rows, {epochs}) decide "
-        "nothing: no arm can be told from the model; the narrowest interval is "
-        f"±{narrowest:.3f}, the margin {study.margin:g}. More seeds or test rows would narrow them."
+        f"nothing: no arm can be told from the model; {width}. {more[0].upper()}{more[1:]}"
     )
 
 
-def _answers(arms: Sequence[RetrainedArm], margin: float) -> list[str]:
+def _more(arms: Sequence[RetrainedArm], study: AblationStudy, does: str = "") -> str:
+    """Say what there should be more of, seeds or test rows, and why."""
+    found = remedy(study, arms)
+    return f"{found.words(study.splits_vary)}{does}{f': {found.why}' * bool(found.rows)}."
+
+
+def _answers(arms: Sequence[RetrainedArm], study: AblationStudy) -> list[str]:
     """One sentence a question, those that are decided first."""
     decided, undecided = [], []
     for question in Question:
@@ -154,11 +171,11 @@ def _answers(arms: Sequence[RetrainedArm], margin: float) -> list[str]:
         if any(arm.verdict in ("neutral", "hurts") for arm in asked) or (
             asked and all(arm.verdict == "helps" for arm in asked)
         ):
-            decided.append(_decided(question.value, asked, margin))
+            decided.append(_decided(question.value, asked, study.margin))
         elif asked:
             undecided.append(_open(question.value, asked))
-    if any(arm.verdict == "inconclusive" and arm.reason is None for arm in arms):
-        undecided.append("To tell what these runs cannot takes more seeds or test rows.")
+    if still := [arm for arm in arms if arm.verdict == "inconclusive" and arm.reason is None]:
+        undecided.append(f"To tell what these runs cannot takes {_more(still, study)}")
     return decided + undecided
 
 
@@ -225,6 +242,7 @@ def _reliance(arms: Sequence[PosthocArm], margin: float) -> list[str]:
             continue
         found = arm.difference
         change = f"its mean output changes the score by {signed(-found.mean)}"
+        reach = ends(Interval(-found.mean, -found.high, -found.low), "+.3f")
         sentences.append(
             {
                 "relies on": f"The trained model relies on {arm.part} ({change}), which does not "
@@ -233,7 +251,7 @@ def _reliance(arms: Sequence[PosthocArm], margin: float) -> list[str]:
                 "does not rely on": f"The trained model does not rely on what {arm.part} says "
                 f"about a row ({change}, and surely by less than {margin:g}).",
                 "inconclusive": f"Whether the trained model relies on {arm.part} is open "
-                f"({change}, between {signed(-found.high)} and {signed(-found.low)}).",
+                f"({change}; {reach}).",
             }[arm.verdict]
         )
     return sentences

@@ -18,7 +18,7 @@ from hybridlit.analysis.ablation.parts import chosen_parts, part_means
 from hybridlit.analysis.ablation.tables import plain_values
 from hybridlit.analysis.replacement import replaced
 from hybridlit.analysis.splits import batches_of, prepared, warn_of_shared_rows
-from hybridlit.analysis.statistics import Interval, row_interval
+from hybridlit.analysis.statistics import Interval, ends, row_interval
 from hybridlit.argument_types import checked
 from hybridlit.components import model_parts
 from hybridlit.undisturbed import undisturbed
@@ -80,9 +80,8 @@ class Shapley:
         whole, none = self.scores[_key(self.values)], self.scores[""]
         lines = [f"{'part':{width}}  Shapley value  {'95 % interval':18}  marginal ({self.metric})"]
         for name, value in self.values.items():
-            found = self.intervals[name]
-            shown = f"{found.low:+.4f} to {found.high:+.4f}"
-            lines.append(f"{name:{width}}  {value:+13.4f}  {shown:18}  {self.marginal[name]:+.4f}")
+            reach = ends(self.intervals[name], "+.4f")
+            lines.append(f"{name:{width}}  {value:+13.4f}  {reach:18}  {self.marginal[name]:+.4f}")
         lines.append(f"{self.metric} is {whole:.4f} with all parts and {none:.4f} with none.")
         if self.interaction is not None:
             lines.append(f"Interaction of the two: {self.interaction:+.4f}.")

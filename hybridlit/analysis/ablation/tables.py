@@ -10,9 +10,8 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from hybridlit.analysis.ablation.arms import ARMS
-from hybridlit.analysis.ablation.conclusion import signed
 from hybridlit.analysis.ablation.posthoc import REPLACEMENTS
-from hybridlit.analysis.statistics import Interval
+from hybridlit.analysis.statistics import shown
 from hybridlit.words import plural
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def summary(studies: Mapping[str, AblationStudy], table: Table) -> str:
         cells.append("" if best is None else f"{best.name} {_spread(best.scores)}: {best.verdict}")
         for arm in others:
             found = arms[arm].difference if arm in arms else None
-            cells.append("" if found is None else f"{_shown(found)}: {arms[arm].said}")
+            cells.append("" if found is None else f"{shown(found, '+.3f')}: {arms[arm].said}")
         parameters = " / ".join(str(arm.parameters) for arm in arms.values())
         seconds = " / ".join(f"{arm.seconds:.1f}" for arm in arms.values())
         score = f"{study.metric}, {len(study.seeds)} seeds"
@@ -126,7 +125,7 @@ def _retrained_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
         parameters = f"{arm.parameters} ({arm.photonic_parameters} photonic)"
         compared = ["", "", "reference"]
         if arm.difference is not None and arm.p_value is not None and arm.verdict is not None:
-            compared = [_shown(arm.difference), _chance(arm.p_value), arm.said]
+            compared = [shown(arm.difference, "+.3f"), _chance(arm.p_value), arm.said]
         rows.append([arm.name, _spread(arm.scores), *compared, parameters, f"{arm.seconds:.1f}"])
     return head, rows
 
@@ -135,7 +134,7 @@ def _baseline_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
     head = ["baseline", study.metric, "model - it", "p (Holm)", "verdict", "chosen", "seconds"]
     rows = []
     for each in study.baselines:
-        found = _shown(each.difference), _chance(each.p_value), each.verdict
+        found = shown(each.difference, "+.3f"), _chance(each.p_value), each.verdict
         search = _most_of(each.settings), f"{each.seconds:.1f}"
         rows.append([each.name, _spread(each.scores), *found, *search])
     if study.constant is not None:
@@ -152,7 +151,7 @@ def _posthoc_table(study: AblationStudy) -> tuple[list[str], list[list[str]]]:
             name += f" ({arm.draws} draws, p {_chance(arm.permutation_p_value)})"
         elif arm.draws > 1:
             name += f" ({arm.draws} draws)"
-        found = _shown(arm.difference), _chance(arm.p_value), arm.verdict
+        found = shown(arm.difference, "+.3f"), _chance(arm.p_value), arm.verdict
         rows.append([arm.part, name, f"{arm.score:.3f}", *found])
     return head, rows
 
@@ -167,10 +166,6 @@ def _most_of(settings: Sequence[str]) -> str:
     """The most frequent setting, and how frequent it is."""
     (name, count), *_ = Counter(settings).most_common(1)
     return f"{name} ({count} of {len(settings)})" if len(settings) > 1 else name
-
-
-def _shown(found: Interval) -> str:
-    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def _chance(p: float) -> str:

@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from hybridlit.analysis.pictures.bare_circuit import BareCircuit
 from hybridlit.analysis.pictures.elements import Element, elements_of, in_columns
 from hybridlit.analysis.pictures.optical_circuit import CircuitSource, optical_circuit
 from hybridlit.components import photonic_modules
+from hybridlit.photonics import Circuit
 from hybridlit.photonics.chip_layer import MEASURED, ChipLayer
 from hybridlit.photonics.circuit.angles import Angle, Trainable
 from hybridlit.words import plural
@@ -26,15 +28,15 @@ class DrawnCircuit(Protocol):
 
     @property
     def inputs(self) -> list[str]:
-        """What enters each mode: photons; ψ or P where that is not the same for all rows."""
+        """What enters each mode: photons; ψ or P where that differs by row; "" if not known."""
 
     @property
     def detectors(self) -> list[str]:
-        """A letter for what stands behind each mode."""
+        """A letter for what stands behind each mode; "" if that is not known."""
 
     @property
     def reading(self) -> str:
-        """What becomes of the light, in one line."""
+        """What becomes of the light, in one line; "" if that is not known."""
 
     @property
     def caption(self) -> str:
@@ -104,6 +106,8 @@ def drawn_circuit(
     source: CircuitSource, input_size: int | None = None, index: int = 0
 ) -> DrawnCircuit:
     """Collect what there is to draw; arguments and errors are those of `draw_circuit`."""
+    if isinstance(source, Circuit):
+        return BareCircuit(source)
     chips = [source]
     if isinstance(source, nn.Module) and not isinstance(source, ChipLayer):
         chips = list(photonic_modules(source).values())

@@ -74,11 +74,11 @@ def describe_circuit(
     above, below, left_out = kept_positions(len(inputs), integer(max_modes, "max_modes", 2))
     rows = above + below
     width = len(str(rows[-1]))
-    states = max(len(f"|{photons}>") for photons in inputs)
-    dots = {"0": "─", "ψ": "○", "P": "○"}
+    kets = [photons and f"|{photons}>" for photons in inputs]
+    states = max(map(len, kets))
+    dots = {"": "─", "0": "─", "ψ": "○", "P": "○"}
     labels = [
-        f"{mode:>{width}}  {f'|{inputs[mode]}>':<{states}} {dots.get(inputs[mode], '●')}"
-        for mode in rows
+        f"{mode:>{width}}  {kets[mode]:<{states}} {dots.get(inputs[mode], '●')}" for mode in rows
     ]
     columns = in_columns(circuit.elements(nested=False), len(inputs))
     before, after, columns_left_out = kept_positions(
@@ -94,7 +94,8 @@ def describe_circuit(
     text = ["".join(parts).rstrip() for parts in zip(*pieces, strict=True)]
     if left_out:
         text.insert(1 + len(above), f"{'⋮':>{width}}  {plural(left_out, 'more mode')}")
-    return "\n".join([*text, f"D: {circuit.reading}", circuit.caption])
+    read = [f"D: {circuit.reading}"] if circuit.reading else []
+    return "\n".join([*text, *read, circuit.caption])
 
 
 def summarize_circuit(

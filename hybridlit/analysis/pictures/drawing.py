@@ -15,7 +15,7 @@ from hybridlit.checks import integer
 
 __all__ = ["draw_circuit"]
 
-_BY_ROW = "ψP"
+_BY_ROW = ("ψ", "P")
 """What enters a mode if that is not one number of photons."""
 
 _MESH_MODES, _MESH_COLUMNS = 10, 160
@@ -58,8 +58,8 @@ def draw_circuit(
     figure's `savefig` writes SVG, PNG or PDF.
 
     Args:
-        source: A `QuantumLayer` or `QuantumLayerStack`, an `Ansatz`, an `Experiment`, or a model
-            that holds one photonic layer.
+        source: A `QuantumLayer` or `QuantumLayerStack`, an `Ansatz`, an `Experiment`, a `Circuit`
+            whose light is still to be chosen, or a model that holds one photonic layer.
         input_size: Number of features, for an experiment; others know it.
         mesh: Unfold the interferometers into beam splitters and phase shifters.
         index: Which circuit of a stack.
@@ -163,6 +163,8 @@ class _Drawing:
         for mode, height in self.heights.items():
             photons = inputs[mode]
             self._text(-1.75, height, str(mode), color="#777777", size=8)
+            if not photons:
+                continue
             self._text(-1.05, height, f"|{photons}⟩")
             if photons in _BY_ROW:
                 self.axes.plot(-0.35, height, "o", mec=_PHOTON, mfc="white", ms=8)
@@ -291,6 +293,9 @@ class _Drawing:
         from matplotlib.patches import Wedge
 
         self._straight(self.x, self.x + 0.7, self.heights)
+        if not self.circuit.reading:
+            self.x += 0.7
+            return
         for mode, height in self.heights.items():
             self.axes.add_artist(
                 Wedge((self.x + 0.7, height), 0.3, -90, 90, facecolor="#444b55", zorder=3)

@@ -42,8 +42,8 @@ __all__ = [
     "sum_of_kets",
 ]
 
-CircuitSource: TypeAlias = PhotonicCircuit | Ansatz | Experiment | nn.Module
-"""What can be drawn: a layer or stack, an ansatz, an experiment, or a model with one circuit."""
+CircuitSource: TypeAlias = PhotonicCircuit | Ansatz | Experiment | Circuit | nn.Module
+"""What can be drawn: a layer or stack, an ansatz, an experiment, a circuit, or a model with one."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,11 @@ def optical_circuit(
         return _from_experiment(source.experiment, source.input_size, source)
     if isinstance(source, PhotonicCircuit):
         return _from_layer(source, index)
+    if isinstance(source, Circuit):
+        raise TypeError(
+            "what a circuit costs depends on its light: give "
+            "Experiment(circuit=circuit, n_photons=2), or another number"
+        )
     if not isinstance(source, nn.Module):
         raise TypeError(
             "draw a QuantumLayer, a QuantumLayerStack, an Ansatz, an Experiment or a model, got "

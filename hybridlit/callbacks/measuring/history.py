@@ -169,7 +169,7 @@ class History:
         if math.isnan(found):
             return ""
         constant = self._last(LogKey.FIRST_SCORE(self._metric, "constant"))
-        beside = "" if math.isnan(constant) else f", where a constant answer has {constant:.3f}"
+        beside = "" if math.isnan(constant) else f"; a constant answer scores {constant:.3f}"
         return f"{self._metric} was {found:.3f} on the validation rows at the end{beside}."
 
     def _of_loss(self) -> str:

@@ -153,7 +153,7 @@ class GaussNewton:
                 lambda x: linear.backward(linear.forward(x)) + extra.to(x.dtype) * x,
                 Preconditioner(linear, extra), right, self.iterations, self.tolerance,
             )  # fmt: skip
-        normal = linear.matrix().double() + torch.diag(extra)
+        normal = linear.matrix() + torch.diag(extra)
         unseen = 1e-12 * normal.diagonal().max()
         factor = torch.linalg.cholesky(normal + unseen * torch.eye(len(normal)).to(normal))
         return torch.cholesky_solve(right.double().mT, factor).mT, 0

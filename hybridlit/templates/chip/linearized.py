@@ -14,15 +14,15 @@ from hybridlit.templates.chip.fitted import Fitted
 
 __all__ = ["Linearized"]
 
-_TOGETHER = 64
-"""Vectors that go through the map together."""
+_NUMBERS = 2**22
+"""Of the Jacobian that are there together."""
 
 
 class Linearized:
     r"""Changes of the fitted parameters -> changes of weighted light, and its transpose.
 
-    The Jacobian itself, a number for each of all parameters, is never there: that of the chip in
-    its phases is, and from there the crosstalk is a product of matrices.
+    The Jacobian itself, a number for each of all parameters, is only there for some rows at a time:
+    that of the chip in its phases is, and from there the crosstalk is a product of matrices.
 
     Args:
         heaters: Voltages to phases.
@@ -108,11 +108,30 @@ class Linearized:
         heat = [parts[name].flatten(1) for name in names if name in parts]
         return torch.cat([*heat, own], 1)
 
+    def jacobian(self, rows: slice) -> Tensor:
+        """Return the derivatives of weighted light of some rows, (rows, outputs, size)."""
+        turned, v, names = self.turned[rows], self.voltages[rows, None], self.fitted.tensors
+        heated = turned @ self.mixing  # in what each heater turns its own phase by
+        columns = {"offset": turned, "linear": heated * v, "quadratic": heated * v**2}
+        if "leak" in names:
+            apart, leaks = self.heaters.apart, self.response[rows, None] * self.away
+            if apart is None:
+                columns["leak"] = (turned[..., None] * leaks[:, None]).flatten(2)
+            else:
+                kinds = leaks.new_zeros(*leaks.shape[:2], len(names["leak"]))
+                columns["leak"] = turned @ kinds.scatter_add_(2, apart.expand(leaks.shape), leaks)
+        heat = [columns[name] for name in names if name in columns]
+        return torch.cat([*heat, self.own[rows]], -1)
+
     def matrix(self) -> Tensor:
-        """Return the normal matrix without priors, (size, size), for few parameters."""
-        every = torch.eye(self.fitted.size, dtype=self.turned.dtype, device=self.turned.device)
-        rows = [self.backward(self.forward(some)) for some in every.split(_TOGETHER)]
-        return torch.cat(rows)
+        """Return the normal matrix without priors, (size, size), float64, for few parameters."""
+        size, (rows, outputs, _) = self.fitted.size, self.turned.shape
+        found = self.turned.new_zeros(size, size, dtype=torch.float64)
+        together = max(1, _NUMBERS // (outputs * size))
+        for first in range(0, rows, together):
+            some = self.jacobian(slice(first, first + together)).flatten(0, 1)
+            found += some.mT @ some
+        return found
 
     def tied(self, leak: Tensor) -> Tensor:
         """Return sums over what shares one number of crosstalk, from (vectors, phases, heaters)."""

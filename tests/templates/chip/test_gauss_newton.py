@@ -9,6 +9,7 @@ from torch.func import functional_call, jacrev
 import hybridlit as ML
 from hybridlit.blocks.heaters import HeaterResponse
 from hybridlit.photonics.chip_layer import ChipLayer
+from hybridlit.templates.chip import linearized
 from hybridlit.templates.chip.first_guess import first_losses
 from hybridlit.templates.chip.fitted import RESPONSE, Fitted
 from hybridlit.templates.chip.gauss_newton import GaussNewton, conjugate_gradients
@@ -72,7 +73,7 @@ def near(heaters, layer, kind="dense"):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_linear_map_is_the_derivative_of_light(kind):
+def test_the_linear_map_is_the_derivative_of_light(kind, monkeypatch):
     measured = "coincidences" if kind == "distance" else "intensities"
     heaters, layer = device(kind, measured)
     settings, light, seen = measured_on(heaters, layer, 5)
@@ -94,7 +95,12 @@ def test_the_linear_map_is_the_derivative_of_light(kind):
     ahead = linear.forward(every).permute(1, 2, 0)
     torch.testing.assert_close(ahead, expected, rtol=0, atol=1e-12)
     units = torch.eye(seen.numel(), dtype=torch.float64).view(-1, *shape)
-    torch.testing.assert_close(linear.backward(units), expected.flatten(0, 1), rtol=0, atol=1e-12)
+    flat = expected.flatten(0, 1)
+    torch.testing.assert_close(linear.backward(units), flat, rtol=0, atol=1e-12)
+    found = linear.jacobian(slice(1, 4))
+    torch.testing.assert_close(found, expected[1:4], rtol=0, atol=1e-12)
+    monkeypatch.setattr(linearized, "_NUMBERS", 2 * flat[0].numel() * shape[1])  # two rows at once
+    torch.testing.assert_close(linear.matrix(), flat.mT @ flat, rtol=0, atol=1e-11)
 
 
 def test_blocks_are_the_normal_matrix_where_each_phase_is_alone():

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from hybridlit.photonics.kernels.compiled import private_folder
+from hybridlit.workers import QUIET
 
 __all__ = ["CACHE_VARIABLE", "address_of", "entry_point", "folders"]
 
@@ -209,11 +210,13 @@ def _warn(message: str) -> None:
         warnings.warn(f"hybridlit: {message}", stacklevel=2)
 
 
-@cache
 def _announce() -> None:
-    """Say on standard error, once, why the first call takes so long."""
-    print(
-        "hybridlit: compiling the CPU kernel, once for this installation (some 10 s) ...",
-        file=sys.stderr,
-        flush=True,
-    )
+    """Say why a call takes so long, once for this process and those that it starts."""
+    if QUIET not in os.environ:
+        os.environ[QUIET] = "1"
+        print(
+            "hybridlit: compiling what is used of the CPU kernel for the first time, to keep it "
+            "(some 10 s) ...",
+            file=sys.stderr,
+            flush=True,
+        )

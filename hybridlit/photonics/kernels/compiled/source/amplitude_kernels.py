@@ -14,8 +14,8 @@ from hybridlit.photonics.kernels.compiled.layout import (
     PHOTONS,
     STATES,
 )
-from hybridlit.photonics.kernels.compiled.source.arithmetic import splat
-from hybridlit.photonics.kernels.compiled.source.backward_kernel import clear, photons_backward
+from hybridlit.photonics.kernels.compiled.source.arithmetic import clear, splat
+from hybridlit.photonics.kernels.compiled.source.backward_kernel import photons_backward
 from hybridlit.photonics.kernels.compiled.source.blocks import (
     read_block,
     read_columns,

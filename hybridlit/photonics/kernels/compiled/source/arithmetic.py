@@ -1,5 +1,5 @@
 # mypy: allow-untyped-calls, allow-untyped-decorators
-"""Arithmetic on `Lanes`: operators, sums, transposition, and phase factors."""
+"""Arithmetic on `Lanes`: operators, sums, transposition, phase factors, and rows of numbers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     element_bytes,
+    lane_count,
     lanes_of,
     llvm_call,
     llvm_vector,
@@ -252,3 +253,21 @@ def cis(angle: Vector) -> tuple[Vector, Vector]:
     s = fma(z, s, splat(-0.16666666666666666, r))
     s = fma(z, s, splat(1.0, r)) * r
     return sign * c, sign * s
+
+
+# --- rows of numbers ------------------------------------------------------------------------------
+
+
+@compiled
+def clear(target: Pointer, size: int) -> Pointer:
+    """Make so many numbers zero; return where they are."""
+    for i in range(0, size, lane_count(target)):
+        vstore(target, i, splat(0.0, target))
+    return target
+
+
+@compiled
+def add_rows(target: Pointer, source: Pointer, size: int) -> None:
+    """Add so many numbers of `source` to those of `target`."""
+    for i in range(0, size, lane_count(target)):
+        vstore(target, i, vload(target, i) + vload(source, i))

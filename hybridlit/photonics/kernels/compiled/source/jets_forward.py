@@ -15,13 +15,20 @@ from hybridlit.photonics.kernels.compiled.layout import (
     COLUMNS,
     LAYER_START,
     LAYER_STATES,
+    LINK_BITS,
     MODES,
     PARENTS,
     PHASE_BOUND,
     PHOTONS,
     STATES,
 )
-from hybridlit.photonics.kernels.compiled.source.arithmetic import cload, cstore, fma, splat
+from hybridlit.photonics.kernels.compiled.source.arithmetic import (
+    add_rows,
+    cload,
+    cstore,
+    fma,
+    splat,
+)
 from hybridlit.photonics.kernels.compiled.source.blocks import write_block
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import entry, tile_sizes
 from hybridlit.photonics.kernels.compiled.source.jit import compiled
@@ -30,7 +37,6 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
     lane_count,
     load,
     shift,
-    vload,
     vload_head,
     vstore,
 )
@@ -42,20 +48,6 @@ from hybridlit.photonics.kernels.compiled.source.propagation import (
     phase_factors,
 )
 from hybridlit.photonics.kernels.compiled.source.recursion import add_photon
-
-
-@compiled
-def clear(target: Pointer, size: int) -> None:
-    """Fill `target` (size,) with zeros."""
-    for i in range(0, size, lane_count(target)):
-        vstore(target, i, splat(0.0, target))
-
-
-@compiled
-def add_rows(target: Pointer, source: Pointer, size: int) -> None:
-    """Add `source` (size,) to `target`."""
-    for i in range(0, size, lane_count(target)):
-        vstore(target, i, vload(target, i) + vload(source, i))
 
 
 @compiled
@@ -126,7 +118,7 @@ def jet_photons(
     spare: Pointer,
 ) -> None:  # fmt: skip
     """Fill all photon layers of a tile into `rows`."""
-    width = lane_count(rows)
+    width, bits = lane_count(rows), load(plan, LINK_BITS)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     for part in range(top + 1):
         one = splat(1.0 if part == 0 else 0.0, rows)
@@ -147,7 +139,7 @@ def jet_photons(
                         other = shift(column, (whole ^ part) * stride)
                         source = shift(previous, part * stride)
                         found = target if part == 0 else spare
-                        behind = add_photon(links, position, k, other, source, found)
+                        behind = add_photon(links, bits, position, k, other, source, found)
                         if part != 0:
                             add_rows(target, spare, size)
             position = behind

@@ -27,7 +27,7 @@ __all__ = [
     "signature",
 ]
 
-INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Options of `njit` for functions that only compiled ones call: without a way in from Python, which
 takes a quarter of the time to compile, and so never to be called from there. If they go: none."""
 

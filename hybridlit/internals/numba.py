@@ -18,7 +18,18 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
-__all__ = ["AbstractTemplate", "infer_global", "insert_function", "object_code", "signature"]
+__all__ = [
+    "INNER",
+    "AbstractTemplate",
+    "infer_global",
+    "insert_function",
+    "object_code",
+    "signature",
+]
+
+INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Options of `njit` for functions that only compiled ones call: without a way in from Python, which
+takes a quarter of the time to compile, and so never to be called from there. If they go: none."""
 
 # `signature`, `AbstractTemplate` and `infer_global`: types of an intrinsic and of an operator. If
 # they move: `numba.core.typing.signature`, `numba.extending.type_callable`.

@@ -23,6 +23,7 @@ from torchmetrics.regression import R2Score
 
 from hybridlit.internals.lightning import CLASS_PATH, INSTANTIATES, INSTANTIATOR
 from hybridlit.internals.numba import (
+    INNER,
     AbstractTemplate,
     infer_global,
     insert_function,
@@ -156,6 +157,21 @@ def test_object_code_runs_without_numba():
     count, code = object_code(scaled, (types.float64, 2.5), "scaled_here")
     assert count == 1
     assert run(code, "scaled_here", 4) == 10
+
+
+def test_inner_functions_have_no_way_in_from_python():
+    from numba import njit, types
+
+    inner = njit(**INNER)(lambda number: number + 1)
+
+    def outer(number):
+        return inner(inner(number))
+
+    count, code = object_code(outer, (types.float64, 0.0), "outer_here")
+    assert run(code, "outer_here", 3) == 5 and count == 1
+    (made,) = inner.overloads.values()
+    assert made.fndesc.llvm_cpython_wrapper_name not in made.library.get_llvm_str()
+    assert made.fndesc.llvm_cfunc_wrapper_name not in made.library.get_llvm_str()
 
 
 def test_object_code_refuses_what_needs_the_interpreter():

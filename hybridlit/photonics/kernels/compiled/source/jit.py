@@ -28,7 +28,7 @@ def entry_point(function: F) -> F:
 
 def compiled(function: F) -> F:
     """Compile a function that only compiled functions call, into each of them."""
-    return cast(F, njit(nogil=True)(function))
+    return cast(F, njit(nogil=True, **numba.INNER)(function))
 
 
 def operation(typed: Callable[..., tuple[Any, Callable[..., Any]]]) -> Any:

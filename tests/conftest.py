@@ -1,27 +1,40 @@
-"""A tiny problem that every model can be trained on in a second, and what a logger kept of it."""
+"""What processes of tests share: threads, garbage, an end; fixtures are in `common_fixtures.py`."""
 
+import atexit
 import gc
 import importlib.util
 import logging
 import os
-import signal
-import sys
+from collections import Counter
+
+import pytest
 
 # Files are tested side by side, and tensors are small: one thread for each process is fastest.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
-import pytest
-import torch
-from lightning.pytorch import Trainer
-from process_group import LeaveGroup
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-from hybridlit.data import ArrayDataModule
-from hybridlit.templates import SequentialHybrid
-
 # Modules that tests import are searched for doctests as well; this one needs an extra of its own.
 collect_ignore = [] if importlib.util.find_spec("perceval") else ["fake_platform.py"]
+
+LONG = ("test_costs.py", "test_killed.py", "test_cluster.py", "test_guilty_part.py")
+"""Files of few tests that take minutes: begun last, they would leave the other processes idle."""
+
+
+def pytest_configure(config):
+    """Fixtures import torch, which takes seconds: not in a process that only deals out tests."""
+    if hasattr(config, "workerinput"):
+        # To take apart all that ten thousand tests have imported would take another ten; first, so
+        # that whatever else is to be done at the end comes before.
+        atexit.register(os._exit, 0)
+    if config.getoption("dist", "no") == "no" or config.getoption("collectonly"):
+        config.pluginmanager.import_plugin("common_fixtures")
+    config.option.loadscopereorder = False  # pytest-xdist takes files as they are sorted below
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Long files begin first, then those of many tests."""
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path.name not in LONG, -count[item.path]))
 
 
 def pytest_collection():
@@ -40,96 +53,3 @@ def pytest_collection_finish():
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("torch.") and isinstance(logger, logging.Logger):
             logger.propagate = True
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    # not of all devices: for those that are not there `torch.manual_seed` notes who has called it
-    torch.default_generator.manual_seed(0)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(0)
-
-
-@pytest.fixture(autouse=True)
-def graphs_of_its_own():
-    """Of each function torch.compile keeps eight graphs: a test's are not the next one's."""
-    yield
-    if dynamo := sys.modules.get("torch._dynamo"):
-        dynamo.reset()
-
-
-@pytest.fixture(scope="module")
-def blank_pictures():
-    """Pictures of predictions are logged without being drawn, which takes half of a short run."""
-    with pytest.MonkeyPatch.context() as patch:
-        blank = np.zeros((8, 8, 3), dtype=np.uint8)
-        patch.setattr("hybridlit.callbacks.evaluation_pictures.pixels", lambda figure: blank)
-        yield
-
-
-@pytest.fixture
-def generator():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
-def data():
-    """60 rows of 5 features, 3 classes; 36 rows for training: three full batches and one of 6."""
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(60, 5, generator=generator)
-    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
-    return ArrayDataModule(x, y, batch_size=10)
-
-
-@pytest.fixture
-def make_model():
-    def make(cls=SequentialHybrid, **changes):
-        arguments = dict(input_dim=5, output_dim=3, n_modes=4, n_photons=2)
-        if issubclass(cls, SequentialHybrid):
-            arguments["quantum_dim"] = 2
-        return cls(**(arguments | changes))
-
-    return make
-
-
-@pytest.fixture
-def make_trainer(tmp_path):
-    def make(callbacks=(), **changes):
-        quiet = dict(
-            max_epochs=1,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-        )
-        leave = [LeaveGroup()] if "strategy" in changes else []
-        return Trainer(callbacks=[*callbacks, *leave], **(quiet | changes))
-
-    return make
-
-
-@pytest.fixture
-def scalars():
-    """Read an event file: {tag: [(step, value), ...]} of what `TensorBoardLogger` wrote."""
-
-    def read(log_dir):
-        events = EventAccumulator(str(log_dir), size_guidance={"scalars": 0})
-        events.Reload()
-        return {
-            tag: [(event.step, event.value) for event in events.Scalars(tag)]
-            for tag in events.Tags()["scalars"]
-        }
-
-    return read
-
-
-@pytest.fixture
-def signals_kept():
-    """Signals are handled as before, whatever a run has made of them."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in handlers.items():  # Lightning leaves Ctrl-C ignored
-        signal.signal(number, handler)

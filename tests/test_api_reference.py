@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from syntax import tree_of
 
 import hybridlit
 from hybridlit import recipe
@@ -24,7 +25,7 @@ NEEDS_PERCEVAL = ("HardwareLayer", "from_perceval", "to_perceval")
 
 
 def docstrings(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
             text = ast.get_docstring(node)
             if text:

@@ -246,6 +246,7 @@ def test_steps_of_two_source_trees_are_timed_in_three_conditions(script, tmp_pat
     assert "| hot | " in script("report").layer_step(tmp_path)
 
 
+@pytest.mark.slow
 def test_steps_on_several_threads_are_timed_against_one(script, tmp_path, capsys):
     arguments = ["--points", "3,2,4", "--rounds", "1", "--min-seconds", "0", "--out", str(tmp_path)]
     assert script("threads").main(arguments) == 0

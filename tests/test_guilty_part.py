@@ -14,8 +14,9 @@ def test_the_front_of_a_chain_is_named_and_not_what_follows_it():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", guilty_part.CASES)
+@pytest.mark.parametrize("what", ["chain", "twins", "healthy chain"])
 def test_the_right_one_is_named_in_most_of_three_seeds_and_nobody_else_ever(what):
+    """The other cases are those of `callbacks/test_overfitting.py`, over five seeds."""
     found = guilty_part.who_is_named(what, range(3))
     expected = guilty_part.CASES[what][1]
     assert found[expected] >= (2 if what == "chain" else 3), found
@@ -24,12 +25,11 @@ def test_the_right_one_is_named_in_most_of_three_seeds_and_nobody_else_ever(what
 
 @pytest.mark.slow
 def test_freezing_late_is_worth_as_much_as_freezing_from_the_start():
-    for seed in (1, 2):
-        frozen, late, nothing, front, photonic = guilty_part.frozen_late_and_early(seed)
-        assert frozen == ["classical_pre"]
-        assert late < 1.2 * front, seed
-        # that it is the front that matters here; 0.6 was set after 0.52 had been measured (seed 2)
-        assert front < 0.6 * min(nothing, photonic), seed
+    frozen, late, nothing, front, photonic = guilty_part.frozen_late_and_early(1)
+    assert frozen == ["classical_pre"]
+    assert late < 1.2 * front
+    # that it is the front that matters here; 0.6 was set after 0.52 had been measured (seed 2)
+    assert front < 0.6 * min(nothing, photonic)
 
 
 def test_what_was_said_is_told_apart():

@@ -5,10 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-import hybridlit
-
-HOUSE = Path(hybridlit.__file__).parent
+from syntax import HOUSE, tree_of
 
 ORDER = [
     "internals",
@@ -56,7 +53,7 @@ def test_imports_point_one_way(room):
     files = list((HOUSE / room).rglob("*.py")) or [HOUSE / f"{room}.py"]
     allowed = set(ORDER[: ORDER.index(room) + 1])
     for file in files:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             modules = []
             if isinstance(node, ast.ImportFrom):
                 modules = [node.module]

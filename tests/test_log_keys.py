@@ -54,7 +54,7 @@ def keys_of(folder):
 
 
 @pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
+def recipe(tmp_path_factory, blank_pictures):
     """The recipe with all callbacks, short, so that its monitors have to look more often."""
     place = tmp_path_factory.mktemp("recipe")
     content = yaml.safe_load((ROOT / "recipes" / "digits_callbacks.yaml").read_text())

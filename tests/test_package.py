@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from syntax import tree_of
 
 import hybridlit
 
@@ -87,7 +88,7 @@ def test_everything_imported_is_declared():
     }
     imported = set()
     for path in (ROOT / "hybridlit").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Import):
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 import torch
+from syntax import tree_of
 from torch import nn
 
 import hybridlit
@@ -50,7 +51,7 @@ def test_an_annotation_has_the_words_of_its_table(name):
 
 def literals(path):
     """The words of each `Literal` in a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Subscript) and getattr(node.value, "id", None) == "Literal":
             yield {each.value for each in ast.walk(node.slice) if isinstance(each, ast.Constant)}
 

@@ -15,7 +15,7 @@ import torch
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.interferometer import padded
 from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
-from hybridlit.photonics.kernels.compiled import KEEP_BYTES
+from hybridlit.photonics.kernels.compiled import KEEP_BYTES, few_columns
 from hybridlit.photonics.kernels.reference import CHUNK
 from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
@@ -65,6 +65,7 @@ def peak_bytes(
     circuits: int = 1,
     meshes_in_torch: bool = False,
     slots: int = 0,
+    matrices: bool = False,
 ) -> int:
     """Return the memory of a first forward and backward pass at its peak.
 
@@ -80,6 +81,7 @@ def peak_bytes(
         meshes_in_torch: Whether torch operations make the interferometers as well, as they do on
             other devices than the CPU, and everywhere under `use_kernel("torch")`.
         slots: Of how many matrices each interferometer is the product; 0: it is a whole mesh.
+        matrices: Whether interferometers are given as matrices, whose own bytes do not count.
 
     Returns:
         Bytes above what was in use before, with the gradient of the probabilities.
@@ -89,7 +91,7 @@ def peak_bytes(
         made = product_bytes(space.modes, columns, slots, item, circuits)
         rest = peak_bytes(
             space, batch, dtype, kernel, recompute, columns=columns, inputs=inputs,
-            circuits=circuits,
+            circuits=circuits, matrices=True,
         )  # fmt: skip
         return max(rest + made, 2 * batch * space.size * item + 4 * made)
     if kernel == "torch":
@@ -99,15 +101,20 @@ def peak_bytes(
     width = _width(dtype)
     of_each = -(-batch // circuits)
     workers = min(torch.get_num_threads(), -(-of_each // width))
-    pitch = -(-space.modes // width) * width
-    meshes = 2 * circuits * (columns + 1) * space.modes * (2 * pitch + space.modes - 1)
-    sums = 128 * (columns + 1) * space.modes**2  # of gradients: one for each thread, and theirs
+    by_cells = not matrices and few_columns(inputs, space.modes, of_each, item)
+    if by_cells:  # factors, phases and their gradient
+        meshes = 4 * circuits * (columns + 1) * space.modes * (space.modes - 1)
+    else:
+        pitch = -(-space.modes // width) * width
+        meshes = 2 * circuits * (columns + 1) * space.modes * (2 * pitch + space.modes - 1)
+    # Of gradients: one for each thread, and theirs.
+    sums = 0 if by_cells else 128 * (columns + 1) * space.modes**2
     return (
         2 * batch * space.size * item  # probabilities and their gradient
         + 2 * batch * columns * space.modes * item  # data phases and theirs
         + meshes * item
         + table_bytes(space)
-        + workers * scratch_bytes(space, dtype, columns, inputs)
+        + workers * scratch_bytes(space, dtype, columns, inputs, by_cells)
         + (sums if workers > 1 else 0)
         + kept_bytes(space, of_each, dtype, columns, inputs, recompute, circuits)
     )
@@ -190,12 +197,20 @@ def selection_bytes(outcomes: int, batch: int, dtype: torch.dtype) -> int:
     return 4 * outcomes * batch * (torch.finfo(dtype).bits // 8)
 
 
-def scratch_bytes(space: FockSpace, dtype: torch.dtype, columns: int, inputs: int) -> int:
-    """Return the compiled kernel's bytes for each thread in a pass that simulates again."""
+def scratch_bytes(
+    space: FockSpace, dtype: torch.dtype, columns: int, inputs: int, by_cells: bool = False
+) -> int:
+    """Return the compiled kernel's bytes for each thread in a pass that simulates again.
+
+    Arguments are those of `peak_bytes`, and whether meshes are applied to columns `by_cells`.
+    """
     width, modes = _width(dtype), space.modes
-    pitch = -(-modes // width) * width
-    vectors = 4 * inputs * modes + 2 * (columns + 1) * modes**2
-    numbers = width**2 + width * vectors + 4 * modes * pitch
+    pitch = -(-(inputs if by_cells else modes) // width) * width
+    sums = 2 * width * (columns + 1) * modes**2
+    if by_cells:
+        angles = columns * modes * (modes - 1)
+        sums = 2 * width * inputs * modes + -(-angles // width) * width
+    numbers = width**2 + 4 * width * inputs * modes + sums + 4 * modes * pitch
     return _tile_bytes(space, columns, inputs) + numbers * (64 // width)
 
 

@@ -20,6 +20,7 @@ from typing_extensions import Self
 from hybridlit.checks import precision
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.kernels.compiled import few_columns
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.sizes import multiply_adds, states_up_to
 from hybridlit.precisions import CORES
@@ -65,7 +66,15 @@ class Speed:
         }
         return cls(**values)
 
-    def of_simulation(self, space: FockSpace, batch: int, columns: int) -> float:
+    def of_simulation(
+        self,
+        space: FockSpace,
+        batch: int,
+        columns: int,
+        inputs: int,
+        circuits: int = 1,
+        meshes: bool = True,
+    ) -> float:
         """Return the seconds of a forward and backward pass of the compiled kernel.
 
         Overhead, work at a rate that falls with a tile's memory, and large outputs' fresh memory.
@@ -74,6 +83,9 @@ class Speed:
             space: The outcomes.
             batch: Samples of all circuits.
             columns: Columns of data phases.
+            inputs: Occupied input modes.
+            circuits: Circuits simulated as one.
+            meshes: Whether interferometers are meshes, not given as matrices.
         """
         seconds = self.layer
         item = torch.finfo(CORES[self.dtype]).bits // 8
@@ -82,8 +94,18 @@ class Speed:
             seconds += 3 * outputs * self.fresh_byte
         width = 64 // item
         padded = -(-batch // width) * width
-        mesh = columns * space.modes**2 * min(space.photons, space.modes)
-        return seconds + self._rate(_working_set(space)) * padded * (multiply_adds(space) + mesh)
+        work = padded * multiply_adds(space)
+        modes = space.modes
+        by_cells = meshes and few_columns(inputs, modes, -(-batch // circuits), item)
+        if not by_cells:
+            work += padded * columns * modes**2 * inputs
+        if meshes:
+            # Of a cell four, for each column that it changes: of the first mesh those of the
+            # inputs, of others those of all samples or of a unitary.
+            first, others = (-(-count // width) * width for count in (inputs, modes))
+            others = padded * inputs if by_cells else circuits * others
+            work += 2 * modes * (modes - 1) * (circuits * first + columns * others)
+        return seconds + self._rate(_working_set(space)) * work
 
     def of_light(self, multiply_adds: int, tile: int, batch: int) -> float:
         """Return the seconds that light takes beside the columns or photons that it is made of.

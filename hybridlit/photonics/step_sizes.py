@@ -17,6 +17,7 @@ import torch
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
+from hybridlit.photonics.kernels.compiled import few_columns
 from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.noise.compiled import light_refuses
 from hybridlit.photonics.noise.program import Program
@@ -210,7 +211,11 @@ class Step:
             return 0
         found = 0
         if not self.terms:
-            found = scratch_bytes(self.space, self.dtype, self.columns, self._inputs)
+            rows = -(-self.samples // self.circuits)
+            by_cells = not self.slots and few_columns(
+                self._inputs, self.space.modes, rows, self.dtype.itemsize
+            )
+            found = scratch_bytes(self.space, self.dtype, self.columns, self._inputs, by_cells)
         if self.program is not None:
             found = max(found, light_scratch(self.program, self.dtype))
         return found
@@ -240,11 +245,11 @@ class Step:
         if self.kernel != "compiled" or self.terms:  # another computation than was measured
             return None
         space, program = self.experiment.fock_space, self.program
-        if program is None or program.behind_photons:
-            found = speed.of_simulation(space, self.samples, self.columns)
-        else:
-            one = FockSpace(space.modes, 1)
-            found = speed.of_simulation(one, self.samples, self.columns * space.photons)
+        if self._of_light:
+            space = FockSpace(space.modes, 1)
+        found = speed.of_simulation(
+            space, self.samples, self.columns, self._inputs, self.circuits, not self.slots
+        )
         if program is not None:
             found += speed.of_light(*light_work(program), self.samples)
         return found

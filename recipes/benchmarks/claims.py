@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import costs
+import turns
 from timing import circumstances
 
 RESULTS = Path(__file__).parent / "results"
@@ -262,51 +263,6 @@ def rates() -> dict[str, Any]:
     return found
 
 
-def curvature() -> dict[str, Any]:
-    """U'' and then backward of a layer of 6 modes, 3 photons and 200 samples, one core."""
-    import torch
-
-    from hybridlit.photonics import QuantumLayer
-    from hybridlit.photonics.kernels.choice import use_kernel
-
-    torch.set_num_threads(1)
-    layer, x = QuantumLayer(5, 1, n_modes=6, n_photons=3), torch.rand(200, 5)
-
-    def first() -> None:
-        layer.zero_grad()
-        layer(x).square().mean().backward()
-
-    def second() -> None:
-        layer.zero_grad()
-        rows = x.clone().requires_grad_()
-        (slope,) = torch.autograd.grad(layer(rows).sum(), rows, create_graph=True)
-        (bent,) = torch.autograd.grad(slope[:, 0].sum(), rows, create_graph=True)
-        bent[:, 0].square().mean().backward()
-
-    def in_torch() -> None:
-        with use_kernel("torch"):
-            second()
-
-    steps = {"first_order": (first, 20), "second_order": (second, 5), "in_torch": (in_torch, 2)}
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(21):
-        for name, (step, times) in steps.items():
-            start = time.process_time()
-            for _ in range(times):
-                step()
-            if turn:  # the first one compiles
-                taken[name].append(1e3 * (time.process_time() - start) / times)
-
-    def ratio(name: str, other: str) -> float:
-        return statistics.median(a / b for a, b in zip(taken[name], taken[other], strict=True))
-
-    return {
-        **{f"{name}_ms": statistics.median(each) for name, each in taken.items()},
-        "second_to_first_order": ratio("second_order", "first_order"),
-        "in_torch_to_compiled": ratio("in_torch", "second_order"),
-    }
-
-
 _TUNED = [
     "iris_sequential",
     "wine_parallel",
@@ -327,7 +283,8 @@ CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "bank": bank,
     "checkpoint": checkpoint,
     "rates": rates,
-    "curvature": curvature,
+    "curvature": turns.curvature,
+    "wide": turns.wide,
 }
 
 

@@ -191,6 +191,9 @@ def test_sizes_of_the_kernel(space, dtype):
         assert kept == 3 * kernel.tiles(rows) * kernel.tile_scalars * item
     least = (kernel._block + kernel._columns_scratch + kernel.tile_scalars + kernel.totals) * item
     assert memory.scratch_bytes(states, dtype, layer.columns, inputs) == least
+    cells = Layer(kernel.plan, layer.columns, item, by_cells=True)
+    least = (cells._block + cells._columns_scratch + cells.tile_scalars + cells.totals) * item
+    assert memory.scratch_bytes(states, dtype, layer.columns, inputs, True) == least
     assert memory.kept_bytes(states, 16, dtype, layer.columns, inputs, True) == 0
     large = 2 * memory.KEEP_BYTES // (kernel.tile_scalars * item) * kernel.width
     assert kernel.recomputes(large)

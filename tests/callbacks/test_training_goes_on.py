@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
+from syntax import tree_of
 from torch.utils.tensorboard import SummaryWriter
 
 import hybridlit.callbacks
@@ -110,7 +111,7 @@ def test_one_place_catches_errors():
     found = {
         path.name
         for path in room.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
     }

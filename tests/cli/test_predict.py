@@ -1,7 +1,10 @@
 """From a table to predictions with names, by the command line alone."""
 
+import contextlib
 import importlib
+import io
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +64,30 @@ def run(place, target, drop, task="multiclass", gap=False, **options):
     main(["fit", "--config", "recipe.yaml"])
 
 
-def score_of_the_test(capsys, metric):
-    return float(re.search(rf"test/{metric}\W+([\d.]+)", capsys.readouterr().out)[1])
+def score_of_the_test(said, metric):
+    return float(re.search(rf"test/{metric}\W+([\d.]+)", said)[1])
 
 
-def test_predictions_are_those_that_the_test_has_scored(place, capsys):
-    run(place, "species", ["price", "weight"])
-    accuracy = score_of_the_test(capsys, "acc")
+@pytest.fixture(scope="module")
+def of_species(tmp_path_factory):
+    """Where a run of classes is, and what it has said."""
+    place, said = tmp_path_factory.mktemp("species"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.chdir(place)
+        run(place, "species", ["price", "weight"])
+    return place, said.getvalue()
+
+
+@pytest.fixture
+def trained(of_species, place):
+    """A copy of the run in the working folder, and what it has said."""
+    there, said = of_species
+    shutil.copytree(there, place, dirs_exist_ok=True)
+    return said
+
+
+def test_predictions_are_those_that_the_test_has_scored(trained, place, capsys):
+    accuracy = score_of_the_test(trained, "acc")
     rows = people().query("split == 'test'").sample(frac=1, random_state=1)
     rows[["kind", "paid", "species", "name", "size"]].to_csv(place / "new.csv", index=False)
     main(["predict", "--ckpt", "best", "--input", "new.csv"])
@@ -90,7 +110,7 @@ def test_predictions_are_those_that_the_test_has_scored(place, capsys):
 
 def test_values_are_in_their_own_units(place, capsys):
     run(place, ["price", "weight"], ["species"], "regression")
-    error = score_of_the_test(capsys, "rmse")
+    error = score_of_the_test(capsys.readouterr().out, "rmse")
     rows = people().query("split == 'test'")
     rows.to_parquet(place / "new.parquet")
     main(["predict", "--ckpt=best", "--input=new.parquet", "--output=out/predicted.npz"])
@@ -105,14 +125,12 @@ def test_values_are_in_their_own_units(place, capsys):
     assert abs(found[:, 0].mean() - 60_000) < 10_000
 
 
-def test_what_is_unlike_the_training_is_said_in_a_line(place, capsys):
-    run(place, "species", ["price", "weight"])
+def test_what_is_unlike_the_training_is_said_in_a_line(trained, place, capsys):
     rows = people(9).drop(columns=["price", "weight"])
     rows.loc[0, "size"], rows.loc[1, "kind"] = 900.0, "secret"
     rows["nonsense"] = 1
     rows["species"] = rows["species"].where(rows.index != 2, "unicorn")
     rows.to_csv(place / "new.tsv", index=False, sep="\t")
-    capsys.readouterr()
     main(["predict", "--ckpt", "last", "--input", "new.tsv", "--output", "found.csv"])
     said = capsys.readouterr()
     assert said.err.splitlines() == [
@@ -199,12 +217,6 @@ def test_the_model_decides_how_a_file_is_read(place, capsys, make_trainer):
     assert list(found["sequence"]) == list(sequences)
     wanted = model.predict(sequences).to_pandas()
     np.testing.assert_allclose(found.iloc[:, 2:], wanted.iloc[:, 2:], rtol=1e-12)
-
-
-@pytest.fixture
-def trained(place, capsys):
-    run(place, "species", ["price", "weight"], batch_size=30)
-    capsys.readouterr()
 
 
 def test_help_is_of_files_and_tells_of_the_other_way(capsys):

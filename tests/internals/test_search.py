@@ -13,11 +13,9 @@ import torch
 import torchmetrics
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningCLI
+from syntax import HOUSE, tree_of
 from torch import nn
 
-import hybridlit
-
-HOUSE = Path(hybridlit.__file__).parent
 FILES = sorted(path for path in HOUSE.rglob("*.py") if "internals" not in path.parts)
 
 OVERRIDES = {"_apply", "_load_from_state_dict", "_save_to_state_dict"}
@@ -100,12 +98,7 @@ def defined_names(tree):
 
 @cache
 def all_defined_names():
-    return set().union(*(defined_names(parsed(path)) for path in FILES))
-
-
-@cache
-def parsed(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
+    return set().union(*(defined_names(tree_of(path)) for path in FILES))
 
 
 def own(node):
@@ -161,9 +154,9 @@ def refused(name):
 
 def faults_of_file(path):
     """What a file touches that it must not, in its classes what they inherit as well."""
-    found = set(faults(parsed(path), all_defined_names()))
+    found = set(faults(tree_of(path), all_defined_names()))
     module = "hybridlit." + ".".join(path.relative_to(HOUSE).with_suffix("").parts)
-    for node in ast.walk(parsed(path)):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ClassDef) and node.bases:
             kind = getattr(
                 importlib.import_module(module.removesuffix(".__init__")), node.name, None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from syntax import tree_of
 
 import hybridlit
 from hybridlit.photonics import (
@@ -114,7 +115,7 @@ def test_nothing_else_calls_a_kernel():
         noisy = ("compiled", "steps", "sizes")  # light, the table of its steps, and what those take
         if file.parent == ROOM / "noise" and file.stem in noisy:
             continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(file)):
             if isinstance(node, ast.ImportFrom) and "photonics.kernels" in (node.module or ""):
                 names = {alias.name for alias in node.names}
                 allowed = {"PHASE_BOUND", "KEEP_BYTES", "CHUNK", "use_kernel", "kernel_for"}

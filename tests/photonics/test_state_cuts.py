@@ -13,8 +13,9 @@ from hybridlit.photonics.kernels.compiled import calls, state_cuts
     [
         (12, (0, 0, 3, 3, 3, 7), False, 3),
         (16, (0, 2, 5, 6, 7, 8, 12), True, 20),
+        (70, (1, 1, 44), False, 5),
     ],
-    ids=["fock, photons that share columns", "unbunched, several tiles"],
+    ids=["fock, photons that share columns", "unbunched, several tiles", "meshes by cells"],
 )
 def test_any_number_of_threads_gives_the_same(
     monkeypatch, modes, inputs, unbunched, batch, recompute

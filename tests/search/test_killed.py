@@ -25,19 +25,39 @@ SPACE = {
 }
 
 
-@pytest.fixture
-def path(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    settings = recipe(space=SPACE, sampler="tpe", trials=24)
+TRIALS = 16
+"""Of each arm the last ones go by the first five, and are pruned by them."""
+
+
+def written():
+    """Write the recipe in the working folder, and return its name."""
+    settings = recipe(space=SPACE, sampler="tpe", trials=TRIALS)
     settings["model"]["init_args"] = {
         "input_dim": 4,
         "output_dim": 3,
         "quantum_dim": 3,
         "hidden_dim": 8,
     }
-    settings["trainer"]["max_epochs"] = 8
+    settings["trainer"]["max_epochs"] = 5
     Path("small.yaml").write_text(yaml.safe_dump(settings))
     return "small.yaml"
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return written()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The trials of a search that nobody has killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("whole"))
+        path, storage = written(), "sqlite:///whole.file"
+        search = started(path, f"--storage={storage}")
+        assert search.wait() == 0, search.stderr.read()
+        return contents(path, storage)
 
 
 def started(path, *words):
@@ -106,9 +126,7 @@ def test_a_search_goes_on_by_the_same_command_and_ctrl_c_says_so(path, capsys, m
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
-def test_killed_four_times_a_search_ends_with_the_trials_of_one_that_was_not(path, kind):
-    whole = started(path, f"--storage={kind}:///whole.file")
-    assert whole.wait() == 0, whole.stderr.read()
+def test_killed_four_times_a_search_ends_with_the_trials_of_one_that_was_not(path, kind, whole):
     moments = random.Random(kind)
     for _ in range(4):
         process = started(path, f"--storage={kind}:///parts.file")
@@ -118,7 +136,7 @@ def test_killed_four_times_a_search_ends_with_the_trials_of_one_that_was_not(pat
         assert process.wait() == -signal.SIGKILL, "the search was done before"
     last = started(path, f"--storage={kind}:///parts.file")
     assert last.wait() == 0, last.stderr.read()
-    assert contents(path, f"{kind}:///parts.file") == contents(path, f"{kind}:///whole.file")
+    assert contents(path, f"{kind}:///parts.file") == whole
 
 
 @pytest.mark.slow
@@ -131,10 +149,10 @@ def test_two_commands_of_two_workers_each_do_no_trial_twice(path):
         assert process.returncode == 0, err
         lines += [line for line in out.splitlines() if line.startswith("trial")]
     done = [line.split()[1] for line in lines if "drawn again" not in line]
-    assert sorted(map(int, done)) == list(range(1, 25))
+    assert sorted(map(int, done)) == list(range(1, TRIALS + 1))
     search = prepared_search(path, storage=words[0].partition("=")[2])
-    assert [trial.user_attrs["index"] for trial in search.trials] == list(range(24))
-    assert len(search.study.trials) == 24 + len(search.refused)
+    assert [trial.user_attrs["index"] for trial in search.trials] == list(range(TRIALS))
+    assert len(search.study.trials) == TRIALS + len(search.refused)
 
 
 @pytest.mark.slow
@@ -149,4 +167,4 @@ def test_what_a_killed_worker_had_is_done_by_another(path):
     _, err = second.communicate()
     assert second.returncode == 0, err
     search = prepared_search(path, storage=storage.partition("=")[2])
-    assert [trial.user_attrs["index"] for trial in search.trials] == list(range(24))
+    assert [trial.user_attrs["index"] for trial in search.trials] == list(range(TRIALS))

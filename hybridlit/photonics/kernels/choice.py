@@ -125,6 +125,15 @@ def compiled_refuses(space: FockSpace, device: str, dtype: torch.dtype) -> str |
     if space.photons > compiled.MOST_PHOTONS[dtype]:
         return f"{dtype} overflows beyond {compiled.MOST_PHOTONS[dtype]} photons"
     few = space.modes + space.photons <= 27  # at most 26 over 13 states
-    if not few and (space.modes > compiled.MOST_MODES or space.size > compiled.MOST_STATES):
-        return f"it has links for {compiled.MOST_MODES} modes and {compiled.MOST_STATES} states"
+    if not few and _most_on_the_way(space) > compiled.most_states(space.modes):
+        most = compiled.most_states(space.modes)
+        return f"with {space.modes} modes it has links for {most} states of as many photons"
     return None
+
+
+def _most_on_the_way(space: FockSpace) -> int:
+    """Return the number of states of so many photons as there are most states of."""
+    photons = space.photons
+    if space.unbunched:  # which falls behind half a photon a mode
+        photons = min(photons, max(1, space.modes // 2))
+    return FockSpace(space.modes, photons, space.space).size

@@ -25,24 +25,24 @@ from hybridlit.photonics.kernels.compiled.parts import (
 )
 from hybridlit.photonics.kernels.compiled.plans import (
     LARGE_STATES,
-    MOST_MODES,
     MOST_PHOTONS,
-    MOST_STATES,
+    few_columns,
+    most_states,
 )
 from hybridlit.photonics.kernels.compiled.steps import Step, step_of
 
 __all__ = [
     "KEEP_BYTES",
     "LARGE_STATES",
-    "MOST_MODES",
     "MOST_PHOTONS",
-    "MOST_STATES",
     "PHASE_BOUND",
     "Step",
     "amplitudes_backward",
     "amplitudes_forward",
     "columns_backward",
     "columns_forward",
+    "few_columns",
+    "most_states",
     "planes_backward",
     "planes_forward",
     "probabilities_backward",

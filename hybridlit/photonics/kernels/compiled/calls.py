@@ -14,7 +14,12 @@ from torch import Tensor
 
 from hybridlit.photonics.kernels.compiled.layout import CHUNK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
-from hybridlit.photonics.kernels.compiled.plans import Plan, plan_for, refuse_overflow
+from hybridlit.photonics.kernels.compiled.plans import (
+    Plan,
+    few_columns,
+    plan_for,
+    refuse_overflow,
+)
 from hybridlit.photonics.kernels.compiled.state_cuts import StateCuts, cuts_states
 from hybridlit.photonics.kernels.compiled.threads import Cut, aligned, scratch, together, worthwhile
 
@@ -41,24 +46,26 @@ SUMS_BYTES = 4 << 20
 class Layer:
     """The kernels of whole circuits of one plan, depth and precision.
 
-    `depth` counts phase columns, so there are `depth + 1` meshes. An instance holds sizes only: any
-    number of threads may use it at once.
+    `depth` counts phase columns, so there are `depth + 1` meshes, all but the first of which are
+    applied to columns `by_cells` or made into unitaries. An instance holds sizes only: any number
+    of threads may use it at once.
     """
 
     kernels = "forward_kernel.layer_forward", "backward_kernel.layer_backward"
 
-    def __init__(self, plan: Plan, depth: int, itemsize: int) -> None:
+    def __init__(self, plan: Plan, depth: int, itemsize: int, by_cells: bool = False) -> None:
         if depth < 1:
             raise ValueError("a circuit needs at least one column of phases")
         refuse_overflow(plan, itemsize)
-        self.plan, self.depth, self.itemsize = plan, depth, itemsize
+        self.plan, self.depth, self.itemsize, self.by_cells = plan, depth, itemsize, by_cells
         width = self.width = 64 // itemsize
         modes, columns = plan.modes, plan.columns
-        pitch = -(-modes // width) * width
+        meshes, pitch = (1, columns) if by_cells else (depth + 1, modes)
+        unitary = modes * 2 * -(-pitch // width) * width
         angles = (depth + 1) * modes * (modes - 1)
         self.cells = modes * (modes - 1) // 2
         #: Scalars of the unitaries and mesh phase factors kept for the backward pass.
-        self.unitary_scalars = (depth + 1) * modes * 2 * pitch + 2 * (-(-angles // width) * width)
+        self.unitary_scalars = meshes * unitary + 2 * (-(-angles // width) * width)
         factors, final = depth * modes * 2 * width, columns * modes * 2 * width
         #: Scalars of one tile when everything is kept.
         self.tile_scalars = factors + (depth + 1) * final + plan.rows * 2 * width
@@ -66,8 +73,11 @@ class Layer:
         self._forward_base = self._block + CHUNK * 2 * width
         self._forward_need = self._forward_base + self.tile_scalars - plan.states * 2 * width
         self.rows = plan.rows * 2 * width
+        #: Scalars of a sum of gradients of interferometers.
         self.totals = (depth + 1) * modes * modes * 2 * width
-        self._columns_scratch = 2 * final + 4 * modes * pitch
+        if by_cells:
+            self.totals = final + -(-depth * modes * (modes - 1) // width) * width
+        self._columns_scratch = 2 * (final + unitary)
         # Both now, so that whatever has to be compiled is compiled at once.
         forward, backward = self.kernels
         self._layer_forward = entry_point(forward, itemsize)
@@ -104,7 +114,7 @@ class Layer:
         ) -> tuple[Any, ...]:
             return (
                 plan.layout_at, plan.parents_at, plan.weights_at, *outer, tiles_at, address,
-                depth, batch, start, stop, stride, keep, meshes,
+                depth, self.by_cells, batch, start, stop, stride, keep, meshes,
             )  # fmt: skip
 
         threads = torch.get_num_threads()
@@ -186,7 +196,7 @@ class Layer:
                 plan.layout_at, plan.parents_at, children_at, plan.weights_at,
                 phases_at, grad_at, *strides, mass_at, grad_mass_at, unitaries_at,
                 tiles_at, address, totals_at, *results,
-                depth, batch, start, stop, stride, group, sums, not keep, meshes,
+                depth, self.by_cells, batch, start, stop, stride, group, sums, not keep, meshes,
             )  # fmt: skip
 
         first_at = tiles_at if keep else address + base * itemsize
@@ -239,16 +249,22 @@ class Layer:
         matrices[0][:, inputs] = first.transpose(0, 1)
 
 
-def _layer(occupied: tuple[int, ...], unbunched: bool, data_phases: Tensor) -> Layer:
-    depth, modes = data_phases.shape[-3:-1]
-    return layer_of(plan_for(modes, occupied, unbunched), depth, data_phases.element_size())
+def _layer(
+    occupied: tuple[int, ...], unbunched: bool, interferometers: Tensor, data_phases: Tensor
+) -> Layer:
+    depth, modes, batch = data_phases.shape[-3:]
+    plan, itemsize = plan_for(modes, occupied, unbunched), data_phases.element_size()
+    by_cells = not interferometers.is_complex() and few_columns(
+        plan.columns, modes, batch, itemsize
+    )
+    return layer_of(plan, depth, itemsize, by_cells)
 
 
-def layer_of(plan: Plan, depth: int, itemsize: int) -> Layer:
+def layer_of(plan: Plan, depth: int, itemsize: int, by_cells: bool = False) -> Layer:
     """Return the shared kernels of a plan, a depth and a precision in bytes."""
-    layer: Layer | None = plan.layers.get((depth, itemsize))
+    layer: Layer | None = plan.layers.get((depth, itemsize, by_cells))
     if layer is None:
-        layer = plan.layers[depth, itemsize] = Layer(plan, depth, itemsize)
+        layer = plan.layers[depth, itemsize, by_cells] = Layer(plan, depth, itemsize, by_cells)
     return layer
 
 
@@ -281,7 +297,7 @@ def probabilities_forward(
         )
     *stack, depth, modes, batch = data_phases.shape
     circuits = math.prod(stack)
-    layer = _layer(occupied, unbunched, data_phases)
+    layer = _layer(occupied, unbunched, interferometers, data_phases)
     interferometers = interferometers.resolve_conj().resolve_neg().contiguous()
     data_phases = data_phases.resolve_neg().contiguous()
     states = layer.plan.states
@@ -338,7 +354,7 @@ def probabilities_backward(
     """
     *stack, depth, modes, batch = data_phases.shape
     circuits = math.prod(stack)
-    layer = _layer(occupied, unbunched, data_phases)
+    layer = _layer(occupied, unbunched, interferometers, data_phases)
     mass, unitaries, tiles = saved
     matrices = interferometers.is_complex()
     grad_meshes = torch.empty_like(interferometers, memory_format=torch.contiguous_format)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hybridlit.photonics.kernels.compiled import layout
 from hybridlit.photonics.kernels.compiled.calls import Layer, addresses_behind
-from hybridlit.photonics.kernels.compiled.plans import Plan
+from hybridlit.photonics.kernels.compiled.plans import Plan, few_columns
 
 __all__ = ["columns_backward", "columns_forward"]
 
@@ -25,7 +25,7 @@ class _Route(Plan):
         self.unbunched, self.sizes = False, [0]
         arrays = np.zeros((layout.PLAN_ARRAYS, len(inputs) + 1), dtype=np.int64)
         arrays[layout.OCCUPIED, : len(inputs)] = inputs
-        head = np.array([modes, len(inputs), len(inputs), 0, 0], dtype=np.int64)
+        head = np.array([modes, len(inputs), len(inputs), 0, 0, 0], dtype=np.int64)
         self.layout = np.concatenate((head, arrays.reshape(-1)))
         self.layout_at = self.parents_at = self.children_at = self.layout.ctypes.data
         self.weights_at = self.layout_at  # neither links nor weights are read
@@ -38,13 +38,17 @@ class _Columns(Layer):
 
 
 @lru_cache(maxsize=64)
-def _columns(modes: int, inputs: tuple[int, ...], depth: int, itemsize: int) -> _Columns:
-    return _Columns(_Route(modes, inputs), depth, itemsize)
+def _columns(
+    modes: int, inputs: tuple[int, ...], depth: int, itemsize: int, by_cells: bool
+) -> _Columns:
+    return _Columns(_Route(modes, inputs), depth, itemsize, by_cells)
 
 
-def _of(data_phases: Tensor, inputs: tuple[int, ...]) -> _Columns:
-    depth, modes = data_phases.shape[-3:-1]
-    return _columns(modes, inputs, depth, data_phases.element_size())
+def _of(interferometers: Tensor, data_phases: Tensor, inputs: tuple[int, ...]) -> _Columns:
+    depth, modes, batch = data_phases.shape[-3:]
+    itemsize = data_phases.element_size()
+    by_cells = not interferometers.is_complex() and few_columns(len(inputs), modes, batch, itemsize)
+    return _columns(modes, inputs, depth, itemsize, by_cells)
 
 
 def columns_forward(
@@ -63,7 +67,7 @@ def columns_forward(
     """
     *stack, depth, modes, batch = data_phases.shape
     circuits, build = math.prod(stack), not interferometers.is_complex()
-    kernel = _of(data_phases, inputs)
+    kernel = _of(interferometers, data_phases, inputs)
     interferometers = interferometers.resolve_conj().resolve_neg().contiguous()
     data_phases = data_phases.resolve_neg().contiguous()
     result = data_phases.new_empty(circuits, 2, modes, len(inputs), batch)
@@ -109,7 +113,7 @@ def columns_backward(
     """
     *stack, depth, modes, batch = data_phases.shape
     circuits = math.prod(stack)
-    kernel = _of(data_phases, inputs)
+    kernel = _of(interferometers, data_phases, inputs)
     matrices = interferometers.is_complex()
     grad_meshes = torch.empty_like(interferometers, memory_format=torch.contiguous_format)
     parts = (

@@ -9,7 +9,7 @@ row), in this order; a row is a complex number of every sample of the tile.
 from __future__ import annotations
 
 # Fields of a plan: these scalars, then arrays of length photons + 1.
-MODES, PHOTONS, COLUMNS, UNBUNCHED, STATES, ARRAYS = range(6)
+MODES, PHOTONS, COLUMNS, UNBUNCHED, STATES, LINK_BITS, ARRAYS = range(7)
 OCCUPIED, COLUMN_OF, LAYER_STATES, LAYER_START, PARENTS, CHILDREN = range(6)
 PLAN_ARRAYS = 6
 
@@ -18,10 +18,8 @@ CHUNK = 128
 #: States whose gradients are taken together; what they add to that of a column is added up in their
 #: order, so that any number of threads gives the same sum. Even, since states go in pairs.
 BLOCK = 1024
-#: Bits of a link that hold the mode.  A row of a tile is 128 bytes in either precision, so
-#: with 7 bits both halves of a link turn into byte offsets with one or two instructions.
-BITS = 7
-MASK = (1 << BITS) - 1
+#: Bits of a link between states: it is `rank << LINK_BITS | mode`, and positive.
+LINK = 31
 
 #: Radians that data phases must stay below: float32 holds them to 1e-6. Exact in every precision.
 PHASE_BOUND = 25.0

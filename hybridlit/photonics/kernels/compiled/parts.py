@@ -37,7 +37,7 @@ def unitaries_forward(phases: Tensor) -> Tensor:
     modes = (1 + math.isqrt(1 + 8 * cells)) // 2
     result = phases.new_empty(*stack, meshes, modes, modes, 2)
     work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
-    build_unitaries = entry_point("mesh.build_unitaries", phases.element_size())
+    build_unitaries = entry_point("unitaries.build_unitaries", phases.element_size())
     build_unitaries(
         phases.data_ptr(), math.prod(stack) * meshes, meshes, modes, result.data_ptr(), address
     )
@@ -52,7 +52,7 @@ def unitaries_backward(phases: Tensor, unitaries: Tensor, grad: Tensor) -> Tenso
     modes = unitaries.shape[-1]
     result = torch.empty_like(phases)
     work, address = aligned(mesh_scratch(phases.numel(), modes), phases.element_size())
-    unitaries_gradient = entry_point("mesh.unitaries_gradient", phases.element_size())
+    unitaries_gradient = entry_point("unitaries.unitaries_gradient", phases.element_size())
     unitaries_gradient(
         phases.data_ptr(), unitaries.data_ptr(), grad.data_ptr(),
         math.prod(stack) * meshes, meshes, modes, result.data_ptr(), address,

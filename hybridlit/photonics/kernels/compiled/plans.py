@@ -13,13 +13,11 @@ import torch
 
 from hybridlit.photonics.fock import states_before
 from hybridlit.photonics.kernels.compiled import layout
-from hybridlit.photonics.kernels.compiled.layout import BITS, CHUNK
+from hybridlit.photonics.kernels.compiled.layout import CHUNK, LINK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 
 #: Photons up to which unnormalised amplitudes stay in range, by real dtype.
 MOST_PHOTONS = {torch.float32: 33, torch.float64: 150}
-#: What fits into a 32-bit link between states: a mode, and a state beside it.
-MOST_MODES, MOST_STATES = 1 << BITS, (1 << 31 - BITS) - 1
 #: States beyond which a plan's tables take more than some tens of megabytes.
 LARGE_STATES = 300_000
 
@@ -52,7 +50,7 @@ class Plan:
         self.multiply_adds = sum(
             size * (modes - k if unbunched else modes) for k, size in enumerate(sizes[:-1])
         )
-        if modes > MOST_MODES or max(sizes) > MOST_STATES:
+        if max(sizes) > most_states(modes):
             raise ValueError(f"{max(sizes)} states of {modes} modes are beyond 32-bit links")
         columns = list(range(photons)) if separate else sorted(set(occupied))
         self.columns = len(columns)
@@ -71,15 +69,16 @@ class Plan:
         arrays[layout.PARENTS, 1:] = np.cumsum([0, *parents[1:]])[:-1]
         child_links = [size * count for size, count in zip(sizes, children, strict=True)]
         arrays[layout.CHILDREN, 1:] = np.cumsum(child_links)[:-1]
-        head = [modes, photons, self.columns, unbunched, self.states]
+        self._link_bits = _mode_bits(modes)
+        head = [modes, photons, self.columns, unbunched, self.states, self._link_bits]
         self.layout = np.concatenate((np.array(head, dtype=np.int64), arrays.reshape(-1)))
         self._arrays = arrays
         self._parent_total = sum(parents[1:])
         self._child_total = sum(child_links[:-1])
         self._lock = Lock()
         self._chunks: list[npt.NDArray[np.int64]] = []
-        #: Kernel calls made for this plan, by depth and bytes of a number.
-        self.layers: dict[tuple[int, int], Any] = {}
+        #: Kernel calls made for this plan, by depth, bytes of a number, and way through meshes.
+        self.layers: dict[tuple[int, int, bool], Any] = {}
         #: The address of the child links once a backward pass has needed them, until then 0.
         self.children_at = 0
         self._rank_weights = states_before(modes, photons + 1, unbunched)
@@ -106,8 +105,8 @@ class Plan:
         for k in layers:
             fill_links(
                 self._rank_weights.ctypes.data, self.photons + 2, self.modes, k, step,
-                self.unbunched, self.sizes[k], links.ctypes.data + 4 * int(starts[k]),
-                work.ctypes.data,
+                self.unbunched, self.sizes[k], self._link_bits,
+                links.ctypes.data + 4 * int(starts[k]), work.ctypes.data,
             )  # fmt: skip
         return links
 
@@ -149,6 +148,25 @@ class Plan:
                 self._children = self._links(1, self._child_total)
                 self.children_at = self._children.ctypes.data
         return self.children_at
+
+
+def _mode_bits(modes: int) -> int:
+    """Return how many bits of a link hold the mode."""
+    return (modes - 1).bit_length()
+
+
+def most_states(modes: int) -> int:
+    """Return how many states of as many photons links can tell apart, each beside a mode."""
+    return 1 << max(0, LINK - _mode_bits(modes))
+
+
+def few_columns(columns: int, modes: int, batch: int, itemsize: int) -> bool:
+    """Return whether columns of all samples of a circuit are fewer vectors than a unitary's own.
+
+    Meshes are applied to them cell by cell then, which costs less than to make unitaries.
+    """
+    width = 64 // itemsize
+    return columns * -(-batch // width) < -(-modes // width)
 
 
 def refuse_overflow(plan: Plan, itemsize: int) -> None:

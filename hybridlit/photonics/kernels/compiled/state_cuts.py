@@ -70,7 +70,7 @@ class StateCuts:
         unitaries_at, phases_at, tile_at = addresses
         unusable = self._call(
             "begin", plan.layout_at, plan.parents_at, unitaries_at, phases_at, tile_at, depth,
-            batch, index, self._first,
+            self.layer.by_cells, batch, index, self._first,
         )  # fmt: skip
         for k in range(self._first, plan.photons):
             self._shared(
@@ -169,5 +169,5 @@ class StateCuts:
             self._call(
                 "end", plan.layout_at, child_links_at, unitaries_at, tile_at, grads_at,
                 grad_columns_at, totals_at + index // group * layer.totals * size, grad_phases_at,
-                depth, batch, index, layers, index % group == 0,
+                depth, layer.by_cells, batch, index, layers, index % group == 0,
             )  # fmt: skip

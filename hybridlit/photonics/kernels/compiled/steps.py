@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hybridlit.photonics.kernels.compiled.calls import Layer, layer_of
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
-from hybridlit.photonics.kernels.compiled.plans import plan_for
+from hybridlit.photonics.kernels.compiled.plans import few_columns, plan_for
 
 __all__ = ["Step", "step_of"]
 
@@ -19,11 +19,11 @@ class Step:
     """The kernels of a step of one circuit and precision; holds sizes only, as a `Layer` does.
 
     Args:
-        layer: That of the circuit.
+        layers: Those of the circuit, by whether meshes are applied to columns by cells.
     """
 
-    def __init__(self, layer: Layer) -> None:
-        self.layer = layer
+    def __init__(self, layers: tuple[Layer, Layer]) -> None:
+        self.layers, layer = layers, layers[0]
         self._states, self._unbunched = layer.plan.states, layer.plan.unbunched
         self._phases = layer.depth * layer.plan.modes
         size = self._itemsize = layer.itemsize
@@ -31,6 +31,10 @@ class Step:
         self._read = entry_point("affine_kernels.read", size)
         self._read_backward = entry_point("affine_kernels.read_backward", size)
         self._combine = entry_point("affine_kernels.combinations", size)
+
+    def _layer(self, batch: int) -> Layer:
+        plan = self.layers[0].plan
+        return self.layers[few_columns(plan.columns, plan.modes, batch, self._itemsize)]
 
     def encoded(self, rows: Tensor, factors: Tensor) -> Tensor:
         """Return the data phases that `forward` makes, shape (columns * modes, batch)."""
@@ -70,8 +74,9 @@ class Step:
             summed to (batch,) if unbunched; and the memory. None if some phase is not finite or
             too large.
         """
-        layer, size, states = self.layer, self._itemsize, self._states
+        size, states = self._itemsize, self._states
         batch, features = rows.shape
+        layer = self._layer(batch)
         if recompute is None:
             recompute = layer.recomputes(batch)
         tiles = layer.tiles(batch)
@@ -107,7 +112,8 @@ class Step:
     def data_phases(self, rows: Tensor, weight: Tensor | None, memory: Tensor) -> Tensor:
         """Return those of a forward pass, shape (columns, modes, batch), in the memory it left."""
         data, turned, _ = self._places(rows, weight, memory)
-        return memory[data:turned].view(self.layer.depth, self.layer.plan.modes, len(rows))
+        layer = self.layers[0]
+        return memory[data:turned].view(layer.depth, layer.plan.modes, len(rows))
 
     def _places(self, rows: Tensor, weight: Tensor | None, memory: Tensor) -> tuple[int, int, int]:
         """Where data phases, turned features and probabilities begin."""
@@ -143,8 +149,9 @@ class Step:
         Returns:
             Those of rows, factors, phases, weight and bias, in their shapes.
         """
-        layer, size, states, count = self.layer, self._itemsize, self._states, self._phases
+        size, states, count = self._itemsize, self._states, self._phases
         batch, features = rows.shape
+        layer = self._layer(batch)
         unitaries = layer.unitary_scalars
         data, turned, end = self._places(rows, weight, memory)
         at = memory.data_ptr()
@@ -191,4 +198,6 @@ def step_of(
     columns: int, modes: int, occupied: tuple[int, ...], unbunched: bool, itemsize: int
 ) -> Step:
     """Return the step of a circuit of so many columns of data phases."""
-    return Step(layer_of(plan_for(modes, occupied, unbunched), columns, itemsize))
+    plan = plan_for(modes, occupied, unbunched)
+    layers = layer_of(plan, columns, itemsize), layer_of(plan, columns, itemsize, True)
+    return Step(layers)

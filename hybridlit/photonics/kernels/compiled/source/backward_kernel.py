@@ -15,9 +15,9 @@ from hybridlit.photonics.kernels.compiled.layout import (
     CHILDREN,
     CHUNK,
     COLUMN_OF,
-    COLUMNS,
     LAYER_START,
     LAYER_STATES,
+    LINK_BITS,
     MODES,
     PARENTS,
     PHOTONS,
@@ -27,12 +27,18 @@ from hybridlit.photonics.kernels.compiled.layout import (
 from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     add_rows,
     clear,
-    lane_sum,
     reciprocal_above,
     splat,
 )
 from hybridlit.photonics.kernels.compiled.source.blocks import kept_slope, seed_gradient
+from hybridlit.photonics.kernels.compiled.source.circuit_backward import (
+    add_sums,
+    columns_backward,
+    meshes_backward,
+    totals_size,
+)
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
+    built,
     columns_forward,
     entry,
     inner_layers,
@@ -47,13 +53,8 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
     load,
     pointer,
     shift,
-    store,
-    vload,
     vload_head,
-    vstore,
 )
-from hybridlit.photonics.kernels.compiled.source.mesh import angle_gradients, factor_planes, padded
-from hybridlit.photonics.kernels.compiled.source.propagation import phase_gradient, unitary_gradient
 from hybridlit.photonics.kernels.compiled.source.recursion import remove_photon, remove_photon_fock
 
 
@@ -66,7 +67,7 @@ def remove_block(
 
     Adds to `grad_column` (modes, row), the gradient of the photon's column.
     """
-    width = lane_count(rows)
+    width, bits = lane_count(rows), load(plan, LINK_BITS)
     modes = load(plan, MODES)
     column = shift(columns, entry(plan, COLUMN_OF, layer - 1) * modes * 2 * width)
     first = block * BLOCK
@@ -78,12 +79,12 @@ def remove_block(
     if load(plan, UNBUNCHED) != 0:
         children = modes - layer + 1
         remove_photon(
-            links, position + first * children, states, children, column, grad_column,
+            links, bits, position + first * children, states, children, column, grad_column,
             previous, above, grad_previous,
         )  # fmt: skip
     else:
         remove_photon_fock(
-            links, position + first * modes, states, modes, column, grad_column,
+            links, bits, position + first * modes, states, modes, column, grad_column,
             previous, above, grad_previous,
         )  # fmt: skip
 
@@ -109,76 +110,6 @@ def photons_backward(
                 clear(spare, size)
                 remove_block(plan, links, k, block, columns, rows, grads, spare)
                 add_rows(grad_column, spare, size)
-
-
-@compiled
-def columns_backward(
-    plan: Pointer, unitaries: Pointer, depth: int, batch: int, sample: int, samples: int,
-    tile: Pointer, grads: Pointer, spare: Pointer, totals: Pointer, grad_phases: Pointer,
-) -> None:  # fmt: skip
-    """Take `grads` of the final columns through all layers; `spare` is as large."""
-    width = lane_count(tile)
-    modes, columns = load(plan, MODES), load(plan, COLUMNS)
-    factors_size, _, columns_size = tile_sizes(plan, depth, width)
-    inputs = shift(tile, factors_size)
-    mesh_size = modes * 2 * padded(modes, width)
-    for layer in range(depth, 0, -1):
-        source = shift(inputs, (layer - 1) * columns_size)
-        total = shift(totals, layer * modes * modes * 2 * width)
-        unitary_gradient(columns, modes, source, grads, total)
-        phase_gradient(
-            shift(unitaries, layer * mesh_size), columns, modes, source,
-            shift(tile, (layer - 1) * modes * 2 * width), grads, spare,
-            shift(grad_phases, (layer - 1) * modes * batch), batch, sample, samples,
-        )  # fmt: skip
-        grads, spare = spare, grads
-    for i in range(0, columns_size, width):
-        vstore(totals, i, vload(totals, i) + vload(grads, i))
-
-
-@compiled
-def meshes_backward(
-    plan: Pointer, unitaries: Pointer, depth: int, totals: Pointer, scratch: Pointer,
-    grad_angles: Pointer,
-) -> None:  # fmt: skip
-    """Turn per-lane gradients of the unitaries into gradients of all angles."""
-    width = lane_count(unitaries)
-    modes = load(plan, MODES)
-    cells = modes * (modes - 1) // 2
-    stride = modes * 2 * padded(modes, width)
-    cosines, sines = factor_planes(unitaries, modes, depth + 1)
-    gradient = shift(scratch, stride)
-    zero = splat(0.0, scratch)
-    for mesh in range(depth + 1):
-        count = load(plan, COLUMNS) if mesh == 0 else modes
-        pitch = padded(count, width)
-        for i in range(0, modes * 2 * pitch, width):
-            vstore(scratch, i, vload(unitaries, mesh * stride + i))
-            vstore(gradient, i, zero)
-        for i in range(modes):
-            for c in range(count):
-                # Mesh 0 is summed as (columns, modes), the others as (modes, modes).
-                place = c * modes + i if mesh == 0 else (mesh * modes + i) * modes + c
-                place *= 2 * width
-                entry_at = i * 2 * pitch + c
-                store(gradient, entry_at, lane_sum(vload(totals, place)))
-                store(gradient, entry_at + pitch, lane_sum(vload(totals, place + width)))
-        angle_gradients(
-            scratch, gradient, pitch, cosines, sines, modes, mesh * cells, mesh == depth,
-            grad_angles,
-        )  # fmt: skip
-
-
-@compiled
-def add_sums(totals: Pointer, size: int, sums: int) -> None:
-    """Add up `sums` arrays of so many numbers that lie behind one another, in this order."""
-    width = lane_count(totals)
-    if sums > 1:
-        for i in range(0, size, width):
-            total = vload(totals, i)
-            for place in range(size + i, sums * size, size):
-                total = total + vload(totals, place)
-            vstore(totals, i, total)
 
 
 @compiled
@@ -273,15 +204,15 @@ def layer_backward(
     like: float, plan_at: int, links_at: int, child_links_at: int, weights_at: int, phases_at: int,
     grad_probs_at: int, batch_stride: int, state_stride: int, mass_at: int, grad_mass_at: int,
     unitaries_at: int, tiles_at: int, scratch_at: int, totals_at: int, grad_angles_at: int,
-    grad_phases_at: int, depth: int, batch: int, tile_start: int, tile_stop: int, tile_stride: int,
-    group: int, sums: int, recompute: bool, meshes: bool,
+    grad_phases_at: int, depth: int, by_cells: bool, batch: int, tile_start: int, tile_stop: int,
+    tile_stride: int, group: int, sums: int, recompute: bool, meshes: bool,
 ) -> None:  # fmt: skip
     """Compute gradients for the tiles in [tile_start, tile_stop).
 
-    The unitaries' gradients go to `totals` (meshes, modes, modes, row), summed over each `group`
-    of tiles first, of which another one has its memory behind; without tiles it holds `sums` of
-    such groups, which are added. `meshes` says whether to turn the sum into angle gradients at the
-    end. `grad_mass_at` may be 0.
+    The interferometers' gradients go to `totals`, summed over each `group` of tiles first, of which
+    another one has its memory behind; without tiles it holds `sums` of such groups, which are
+    added. `meshes` says whether to turn the sum into angle gradients at the end, `by_cells` what it
+    is of. `grad_mass_at` may be 0.
     """
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     child_links = pointer(child_links_at, types.int32(0))
@@ -292,13 +223,13 @@ def layer_backward(
     masses = pointer(mass_at, like), pointer(grad_mass_at, like), grad_mass_at != 0, like
     block = pointer(scratch_at, like)
     width = lane_count(block)
-    modes = load(plan, MODES)
     factors_size, inputs_size, columns_size = tile_sizes(plan, depth, width)
     grad_columns = shift(block, width * width)
     spare_columns = shift(grad_columns, columns_size)
     mesh_scratch = shift(spare_columns, columns_size)
-    spare_rows = shift(mesh_scratch, modes * 4 * padded(modes, width))
-    size = (depth + 1) * modes * modes * 2 * width
+    _, mesh_size = built(plan, depth, width, by_cells)
+    spare_rows = shift(mesh_scratch, 2 * mesh_size)
+    size = totals_size(plan, depth, width, by_cells)
     for first in range(tile_start, tile_stop, group):
         total = clear(shift(totals, size if first > tile_start else 0), size)
         for index in range(first, min(first + group, tile_stop)):
@@ -309,7 +240,9 @@ def layer_backward(
             sample = index * width
             samples = min(width, batch - sample)
             if recompute:
-                columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
+                columns_forward(
+                    plan, unitaries, phases, depth, by_cells, batch, sample, samples, tile
+                )  # fmt: skip
                 inner_layers(plan, links, columns, rows)
             _seed_rows(
                 plan, links, weights, columns, rows, grads, block, grad_probs,
@@ -321,12 +254,12 @@ def layer_backward(
                 load(plan, PHOTONS),
             )  # fmt: skip
             columns_backward(
-                plan, unitaries, depth, batch, sample, samples, tile, grad_columns, spare_columns,
-                total, grad_phases,
+                plan, unitaries, depth, by_cells, batch, sample, samples, tile, grad_columns,
+                spare_columns, total, grad_phases,
             )  # fmt: skip
         if first > tile_start:
             add_sums(totals, size, 2)
     add_sums(totals, size, sums)
     if meshes:
         grad_angles = pointer(grad_angles_at, like)
-        meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)
+        meshes_backward(plan, unitaries, depth, by_cells, totals, mesh_scratch, grad_angles)

@@ -15,6 +15,7 @@ from hybridlit.photonics.kernels.compiled.layout import (
     COLUMNS,
     LAYER_START,
     LAYER_STATES,
+    LINK_BITS,
     MODES,
     OCCUPIED,
     PARENTS,
@@ -44,6 +45,7 @@ from hybridlit.photonics.kernels.compiled.source.mesh import (
 )
 from hybridlit.photonics.kernels.compiled.source.propagation import (
     apply_factors,
+    apply_mesh,
     apply_unitary,
     first_columns,
     phase_factors,
@@ -67,16 +69,39 @@ def tile_sizes(plan: Pointer, depth: int, width: int) -> tuple[int, int, int]:
 
 
 @compiled
-def build_meshes(plan: Pointer, unitaries: Pointer, angles: Pointer, depth: int) -> bool:
+def built(plan: Pointer, depth: int, width: int, by_cells: bool) -> tuple[int, int]:
+    """Return how many unitaries are made, and the scalars of each.
+
+    With `by_cells` only the first one is, of which nothing but columns is wanted.
+    """
+    modes, columns = load(plan, MODES), load(plan, COLUMNS)
+    if by_cells:
+        return 1, modes * 2 * padded(columns, width)
+    return depth + 1, modes * 2 * padded(modes, width)
+
+
+@compiled
+def mesh_factors(
+    plan: Pointer, unitaries: Pointer, depth: int, by_cells: bool
+) -> tuple[Pointer, Pointer]:
+    """Return where the cosines and sines of all angles are, behind the unitaries."""
+    count, size = built(plan, depth, lane_count(unitaries), by_cells)
+    return factor_planes(unitaries, load(plan, MODES), depth + 1, count * size)
+
+
+@compiled
+def build_meshes(
+    plan: Pointer, unitaries: Pointer, angles: Pointer, depth: int, by_cells: bool
+) -> bool:
     """Fill `unitaries` and the factors behind them; return whether an angle is unusable."""
     width = lane_count(unitaries)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     cells = modes * (modes - 1) // 2
-    cosines, sines = factor_planes(unitaries, modes, depth + 1)
+    cosines, sines = mesh_factors(plan, unitaries, depth, by_cells)
     unusable = angle_factors(angles, (depth + 1) * cells * 2, ANGLE_BOUND, cosines, sines)
-    size = modes * 2 * padded(modes, width)
+    meshes, size = built(plan, depth, width, by_cells)
     occupied = shift(plan, ARRAYS + OCCUPIED * (photons + 1))
-    for mesh in range(depth + 1):
+    for mesh in range(meshes):
         # Mesh 0 is followed in the columns of the occupied input modes only.
         count = load(plan, COLUMNS) if mesh == 0 else 0
         pitch = padded(count if mesh == 0 else modes, width)
@@ -89,8 +114,8 @@ def build_meshes(plan: Pointer, unitaries: Pointer, angles: Pointer, depth: int)
 
 @compiled
 def columns_forward(
-    plan: Pointer, unitaries: Pointer, phases: Pointer, depth: int, batch: int, sample: int,
-    samples: int, tile: Pointer,
+    plan: Pointer, unitaries: Pointer, phases: Pointer, depth: int, by_cells: bool, batch: int,
+    sample: int, samples: int, tile: Pointer,
 ) -> bool:  # fmt: skip
     """Fill a tile's phase factors, layer inputs and final columns; return bad angles."""
     width = lane_count(tile)
@@ -98,12 +123,16 @@ def columns_forward(
     factors_size, inputs_size, columns_size = tile_sizes(plan, depth, width)
     inputs = shift(tile, factors_size)
     final = shift(inputs, inputs_size)
-    mesh_size = modes * 2 * padded(modes, width)
+    _, mesh_size = built(plan, depth, width, by_cells)
+    angles = mesh_factors(plan, unitaries, depth, by_cells)
     unusable = phase_factors(phases, depth * modes, batch, sample, samples, PHASE_BOUND, tile)
     first_columns(unitaries, columns, modes, tile, inputs)
     for layer in range(1, depth + 1):
         source = shift(inputs, (layer - 1) * columns_size)
-        apply_unitary(shift(unitaries, layer * mesh_size), columns, modes, source, final)
+        if by_cells:
+            apply_mesh(angles, layer, layer == depth, columns, modes, source, final)
+        else:
+            apply_unitary(shift(unitaries, layer * mesh_size), columns, modes, source, final)
         if layer < depth:
             factors = shift(tile, layer * modes * 2 * width)
             apply_factors(factors, columns, modes, final, shift(source, columns_size))
@@ -116,13 +145,13 @@ def fill_chunks(
     columns: Pointer, rows: Pointer,
 ) -> None:  # fmt: skip
     """Fill chunks [start, stop) of a photon layer, the links of which begin at a position."""
-    width = lane_count(rows)
+    width, bits = lane_count(rows), load(plan, LINK_BITS)
     column = shift(columns, entry(plan, COLUMN_OF, layer - 1) * load(plan, MODES) * 2 * width)
     previous = shift(rows, entry(plan, LAYER_START, layer - 1) * 2 * width)
     target = shift(rows, entry(plan, LAYER_START, layer) * 2 * width)
     for chunk in range(start, stop):
         place = shift(target, chunk * CHUNK * 2 * width)
-        position = add_photon(links, position, layer, column, previous, place)
+        position = add_photon(links, bits, position, layer, column, previous, place)
 
 
 @compiled
@@ -146,24 +175,26 @@ def last_chunk(
     plan: Pointer, links: Pointer, position: int, columns: Pointer, rows: Pointer, chunk: Pointer
 ) -> int:
     """Compute the next chunk of the last layer into `chunk`; return the new position."""
-    width = lane_count(rows)
+    width, bits = lane_count(rows), load(plan, LINK_BITS)
     photons = load(plan, PHOTONS)
     column = entry(plan, COLUMN_OF, photons - 1) * load(plan, MODES) * 2 * width
     previous = shift(rows, entry(plan, LAYER_START, photons - 1) * 2 * width)
-    return add_photon(links, position, photons, shift(columns, column), previous, chunk)
+    return add_photon(links, bits, position, photons, shift(columns, column), previous, chunk)
 
 
 @entry_point
 def layer_forward(
     like: float, plan_at: int, links_at: int, weights_at: int, angles_at: int, phases_at: int,
     probs_at: int, mass_at: int, unitaries_at: int, tiles_at: int, scratch_at: int, depth: int,
-    batch: int, tile_start: int, tile_stop: int, tile_stride: int, keep: bool, meshes: bool,
+    by_cells: bool, batch: int, tile_start: int, tile_stop: int, tile_stride: int, keep: bool,
+    meshes: bool,
 ) -> bool:  # fmt: skip
     """Compute output probabilities of the tiles in [tile_start, tile_stop).
 
-    `meshes` says whether to build the unitaries first, `keep` whether to leave the
-    last layer in the tile memory.  `like` is also the least kept mass that is divided
-    by.  Returns whether an angle or phase is NaN, infinite or beyond its bound.
+    `meshes` says whether to build the unitaries first, `by_cells` whether all but the first one
+    are meshes applied to columns instead, `keep` whether to leave the last layer in the tile
+    memory.  `like` is also the least kept mass that is divided by.  Returns whether an angle or
+    phase is NaN, infinite or beyond its bound.
     """
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
     weights = pointer(weights_at, types.float64(0))
@@ -178,7 +209,7 @@ def layer_forward(
     weight_step = 0 if unbunched else 1
     unusable = False
     if meshes:
-        unusable = build_meshes(plan, unitaries, pointer(angles_at, like), depth)
+        unusable = build_meshes(plan, unitaries, pointer(angles_at, like), depth, by_cells)
     factors_size, inputs_size, columns_size = tile_sizes(plan, depth, width)
     for index in range(tile_start, tile_stop):
         tile = shift(pointer(tiles_at, like), index * tile_stride)
@@ -186,7 +217,9 @@ def layer_forward(
         rows = shift(columns, columns_size)
         sample = index * width
         samples = min(width, batch - sample)
-        unusable |= columns_forward(plan, unitaries, phases, depth, batch, sample, samples, tile)
+        unusable |= columns_forward(
+            plan, unitaries, phases, depth, by_cells, batch, sample, samples, tile
+        )
         inner_layers(plan, links, columns, rows)
         last = shift(rows, entry(plan, LAYER_START, photons) * 2 * width)
         position = entry(plan, PARENTS, photons)

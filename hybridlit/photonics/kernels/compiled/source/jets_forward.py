@@ -15,6 +15,7 @@ from hybridlit.photonics.kernels.compiled.layout import (
     COLUMNS,
     LAYER_START,
     LAYER_STATES,
+    LINK_BITS,
     MODES,
     PARENTS,
     PHASE_BOUND,
@@ -117,7 +118,7 @@ def jet_photons(
     spare: Pointer,
 ) -> None:  # fmt: skip
     """Fill all photon layers of a tile into `rows`."""
-    width = lane_count(rows)
+    width, bits = lane_count(rows), load(plan, LINK_BITS)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     for part in range(top + 1):
         one = splat(1.0 if part == 0 else 0.0, rows)
@@ -138,7 +139,7 @@ def jet_photons(
                         other = shift(column, (whole ^ part) * stride)
                         source = shift(previous, part * stride)
                         found = target if part == 0 else spare
-                        behind = add_photon(links, position, k, other, source, found)
+                        behind = add_photon(links, bits, position, k, other, source, found)
                         if part != 0:
                             add_rows(target, spare, size)
             position = behind

@@ -16,6 +16,7 @@ from hybridlit.photonics.kernels.compiled.layout import (
     COLUMNS,
     LAYER_START,
     LAYER_STATES,
+    LINK_BITS,
     MODES,
     PHOTONS,
     STATES,
@@ -31,8 +32,8 @@ from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     fnma,
     splat,
 )
-from hybridlit.photonics.kernels.compiled.source.backward_kernel import meshes_backward
 from hybridlit.photonics.kernels.compiled.source.blocks import seed_gradient
+from hybridlit.photonics.kernels.compiled.source.circuit_backward import meshes_backward
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     build_meshes,
     entry,
@@ -64,7 +65,7 @@ def _photons_backward(
     grads: Pointer, grads_stride: int, grad_columns: Pointer, columns_size: int, spare: Pointer,
 ) -> None:  # fmt: skip
     """Take `grads` of the last photon layer down to `grad_columns` (components, columns, ...)."""
-    width = lane_count(rows)
+    width, bits = lane_count(rows), load(plan, LINK_BITS)
     modes, photons = load(plan, MODES), load(plan, PHOTONS)
     unbunched = load(plan, UNBUNCHED) != 0
     clear(grad_columns, (top + 1) * columns_size)
@@ -85,13 +86,13 @@ def _photons_backward(
                     found = target if part == 0 else spare
                     if unbunched:
                         remove_photon(
-                            links, position, states, modes - k + 1, column, grad_column, previous,
-                            layer, found,
+                            links, bits, position, states, modes - k + 1, column, grad_column,
+                            previous, layer, found,
                         )  # fmt: skip
                     else:
                         remove_photon_fock(
-                            links, position, states, modes, column, grad_column, previous, layer,
-                            found,
+                            links, bits, position, states, modes, column, grad_column, previous,
+                            layer, found,
                         )  # fmt: skip
                     if part != 0:
                         add_rows(target, spare, states * 2 * width)
@@ -237,7 +238,7 @@ def layer_jets(
     one, zero = splat(1.0, block), splat(0.0, block)
     unusable = False
     if meshes:
-        unusable = build_meshes(plan, unitaries, pointer(angles_at, like), depth)
+        unusable = build_meshes(plan, unitaries, pointer(angles_at, like), depth, False)
     clear(totals, (depth + 1) * modes * modes * 2 * width)
     for sample in range(0, batch, width):
         samples = min(width, batch - sample)
@@ -273,5 +274,5 @@ def layer_jets(
         )  # fmt: skip
     if meshes:
         grad_angles = pointer(grad_angles_at, like)
-        meshes_backward(plan, unitaries, depth, totals, mesh_scratch, grad_angles)
+        meshes_backward(plan, unitaries, depth, False, totals, mesh_scratch, grad_angles)
     return unusable

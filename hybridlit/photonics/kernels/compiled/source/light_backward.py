@@ -15,6 +15,7 @@ from hybridlit.photonics.kernels.compiled.layout import (
     GRADIENT_ADDS,
     HIT,
     LAYER_STATES,
+    LINK_BITS,
     LOSE,
     MODES,
     NUMBER,
@@ -106,8 +107,8 @@ def _hit_gradients(
     weight, slope = weight_of(step, weights), splat(0.0, hits)
     clear(products, modes * width)
     sum_products(
-        children, entry(plan, CHILDREN, below), entry(plan, LAYER_STATES, below),
-        _children_of(plan, below), source, grads, products,
+        children, load(plan, LINK_BITS), entry(plan, CHILDREN, below),
+        entry(plan, LAYER_STATES, below), _children_of(plan, below), source, grads, products,
     )  # fmt: skip
     for j in range(0, modes * width, width):
         product = vload(products, j)
@@ -131,7 +132,7 @@ def _work_backward(
     columns, hits, values, block = memory
     grad_columns, grad_hits, grad_values, _ = grads
     width = lane_count(values)
-    modes = load(plan, MODES)
+    modes, bits = load(plan, MODES), load(plan, LINK_BITS)
     ones = shift(hits, count * modes * width)
     for back in range(steps_count):
         index = steps_count - 1 - back
@@ -147,7 +148,7 @@ def _work_backward(
         column = load(step, COLUMN) * modes * width
         if kind == PHOTON:
             photon_gradient(
-                children, entry(plan, CHILDREN, photons - 1),
+                children, bits, entry(plan, CHILDREN, photons - 1),
                 entry(plan, LAYER_STATES, photons - 1), _children_of(plan, photons - 1),
                 shift(columns, 2 * column), shift(grad_columns, 2 * column), source, grad,
                 grad_source, adds,
@@ -166,13 +167,13 @@ def _work_backward(
                 products, slopes,
             )  # fmt: skip
             sum_children(
-                children, entry(plan, CHILDREN, photons - 1),
+                children, bits, entry(plan, CHILDREN, photons - 1),
                 entry(plan, LAYER_STATES, photons - 1), _children_of(plan, photons - 1),
                 shift(hits, column), grad, grad_source, weight_of(step, weights), adds,
             )  # fmt: skip
         elif kind == LOSE:
             sum_parents(
-                parents, entry(plan, PARENTS, photons + 1), photons + 1,
+                parents, bits, entry(plan, PARENTS, photons + 1), photons + 1,
                 entry(plan, LAYER_STATES, photons + 1), ones, grad, grad_source,
                 splat(factor, values), adds,
             )  # fmt: skip

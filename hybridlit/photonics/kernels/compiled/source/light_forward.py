@@ -18,6 +18,7 @@ from hybridlit.photonics.kernels.compiled.layout import (
     COLUMN,
     HIT,
     LAYER_STATES,
+    LINK_BITS,
     LOSE,
     MODES,
     NUMBER,
@@ -152,7 +153,7 @@ def work_forward(
     table, steps_count, factors = steps
     columns, hits, values, block = memory
     width = lane_count(values)
-    modes = load(plan, MODES)
+    modes, bits = load(plan, MODES), load(plan, LINK_BITS)
     ones = shift(hits, count * modes * width)
     begin_tile(plan, count, memory)
     for index in range(steps_count):
@@ -170,7 +171,7 @@ def work_forward(
             for first in range(0, states, CHUNK):
                 chunk = shift(target, first * 2 * width)
                 position = add_photon(
-                    parents, position, photons, shift(columns, 2 * column), source, chunk
+                    parents, bits, position, photons, shift(columns, 2 * column), source, chunk
                 )
         elif kind == SQUARE:
             known = 0 if load(plan, UNBUNCHED) != 0 else 1
@@ -180,13 +181,13 @@ def work_forward(
             add_weighted(states, own, load(step, POWER), weight, source, target, adds)
         elif kind == HIT:
             sum_parents(
-                parents, entry(plan, PARENTS, photons), photons, states, shift(hits, column),
+                parents, bits, entry(plan, PARENTS, photons), photons, states, shift(hits, column),
                 source, target, weight_of(step, weights), adds,
             )  # fmt: skip
         elif kind == LOSE:
             sum_children(
-                children, entry(plan, CHILDREN, photons), states, modes, ones, source, target,
-                splat(factor, values), adds,
+                children, bits, entry(plan, CHILDREN, photons), states, modes, ones, source,
+                target, splat(factor, values), adds,
             )  # fmt: skip
         elif kind == READ:
             read_probabilities(

@@ -9,9 +9,17 @@ long (m rounded up to whole vectors), so a cell updates two rows with vectors th
 along the input modes.  The backward pass undoes the cells from the last to the first on
 the unitary and on its gradient together; nothing is stored and every angle costs O(m).
 Gradients of complex numbers are dL/dRe + i dL/dIm, as in torch.
+
+Cells act alike on the columns of a batch tile, whose vectors run along samples.  `Places` say where
+vectors are, in scalars: how far those of a mode lie behind those of the one before, and imaginary
+parts behind real ones, where those of a mode end, and how far they lie apart.  A whole unitary is
+`spread` from the identity: a cell behind c columns of cells has light of input modes up to c beside
+it only, and vectors of others are 0 and left alone.
 """
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     any_unusable,
@@ -23,13 +31,12 @@ from hybridlit.photonics.kernels.compiled.source.arithmetic import (
     lane_sum,
     splat,
 )
-from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
+from hybridlit.photonics.kernels.compiled.source.jit import compiled
 from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,
     load,
-    pointer,
     shift,
     store,
     vload_head,
@@ -38,6 +45,8 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
 
 #: Beyond this size an angle is closer to its float64 neighbours than cos can resolve.
 ANGLE_BOUND = 2.0**50
+
+Places: TypeAlias = tuple[int, int, int, int]
 
 
 @compiled
@@ -105,20 +114,41 @@ def build_unitary(
         vstore(unitary, i, zero)
     for c in range(count if count else modes):
         store(unitary, (load(inputs, c) if count else c) * 2 * pitch + c, 1.0)
+    places = 2 * pitch, pitch, pitch, width
+    apply_cells(unitary, places, count == 0, cosines, sines, modes, first_cell, last)
+
+
+@compiled
+def _reached(places: Places, spread: bool, column: int, j: int) -> tuple[int, int]:
+    """Return where the vectors begin and end that a cell on modes (j, j + 1) changes."""
+    _, _, end, step = places
+    if spread:
+        return max(0, j - column) // step * step, min(end, j + column + 2)
+    return 0, end
+
+
+@compiled
+def apply_cells(
+    target: Pointer, places: Places, spread: bool, cosines: Pointer, sines: Pointer, modes: int,
+    first_cell: int, last: bool,
+) -> None:  # fmt: skip
+    """Multiply all cells of one mesh into the vectors of `target`."""
+    row, imaginary, _, step = places
     cell = first_cell
     for column in range(modes):
         for j in range(column % 2, modes - 1, 2):
             t = _cell_matrix(cosines, sines, cell, last)
             cell += 1
             t00r, t00i, t01r, t01i, t10r, t10i, t11r, t11i = t
-            upper, lower = j * 2 * pitch, (j + 1) * 2 * pitch
-            for v in range(0, pitch, width):
-                xr, xi = cload(unitary, upper + v, pitch)
-                yr, yi = cload(unitary, lower + v, pitch)
+            upper, lower = j * row, (j + 1) * row
+            begin, end = _reached(places, spread, column, j)
+            for v in range(begin, end, step):
+                xr, xi = cload(target, upper + v, imaginary)
+                yr, yi = cload(target, lower + v, imaginary)
                 nr, ni = _combine(t00r, t00i, t01r, t01i, xr, xi, yr, yi)
-                cstore(unitary, upper + v, pitch, nr, ni)
+                cstore(target, upper + v, imaginary, nr, ni)
                 nr, ni = _combine(t10r, t10i, t11r, t11i, xr, xi, yr, yi)
-                cstore(unitary, lower + v, pitch, nr, ni)
+                cstore(target, lower + v, imaginary, nr, ni)
 
 
 @compiled
@@ -137,14 +167,14 @@ def _half_internal(
 
 @compiled
 def angle_gradients(
-    unitary: Pointer, gradient: Pointer, pitch: int, cosines: Pointer, sines: Pointer, modes: int,
-    first_cell: int, last: bool, grad_angles: Pointer,
+    unitary: Pointer, gradient: Pointer, places: Places, spread: bool, cosines: Pointer,
+    sines: Pointer, modes: int, first_cell: int, last: bool, grad_angles: Pointer, adds: bool,
 ) -> None:  # fmt: skip
-    """Undo one mesh on `unitary` and `gradient` (modes, 2, pitch), both overwritten.
+    """Undo one mesh on the vectors of `unitary` and `gradient`, both overwritten.
 
-    Writes dL/da, dL/db of its cells to `grad_angles` (all cells of the circuit, 2).
+    Writes dL/da, dL/db of its cells to `grad_angles` (all cells of the circuit, 2), or adds them.
     """
-    width = lane_count(unitary)
+    row, imaginary, _, step = places
     zero = splat(0.0, unitary)
     cell = first_cell + modes * (modes - 1) // 2
     for column in range(modes - 1, -1, -1):
@@ -160,12 +190,13 @@ def angle_gradients(
                 fr = splat(load(cosines, 2 * cell + 1), unitary)
                 fi = splat(load(sines, 2 * cell + 1), unitary)
             internal, external = zero, zero
-            upper, lower = j * 2 * pitch, (j + 1) * 2 * pitch
-            for v in range(0, pitch, width):
-                u0r, u0i = cload(unitary, upper + v, pitch)
-                u1r, u1i = cload(unitary, lower + v, pitch)
-                g0r, g0i = cload(gradient, upper + v, pitch)
-                g1r, g1i = cload(gradient, lower + v, pitch)
+            upper, lower = j * row, (j + 1) * row
+            begin, end = _reached(places, spread, column, j)
+            for v in range(begin, end, step):
+                u0r, u0i = cload(unitary, upper + v, imaginary)
+                u1r, u1i = cload(unitary, lower + v, imaginary)
+                g0r, g0i = cload(gradient, upper + v, imaginary)
+                g1r, g1i = cload(gradient, lower + v, imaginary)
                 internal = internal + _half_internal(fr, fi, u0r, u0i, u1r, u1i, g0r, g0i, g1r, g1i)
                 if not last:
                     external = fnma(g0r, u0i, fma(g0i, u0r, external))
@@ -173,96 +204,25 @@ def angle_gradients(
                 gr, gi = _combine(t00r, t00i, t01r, t01i, g0r, g0i, g1r, g1i)
                 if last:
                     external = fnma(gr, ui, fma(gi, ur, external))
-                cstore(unitary, upper + v, pitch, ur, ui)
-                cstore(gradient, upper + v, pitch, gr, gi)
+                cstore(unitary, upper + v, imaginary, ur, ui)
+                cstore(gradient, upper + v, imaginary, gr, gi)
                 ur, ui = _combine(t10r, t10i, t11r, t11i, u0r, u0i, u1r, u1i)
                 gr, gi = _combine(t10r, t10i, t11r, t11i, g0r, g0i, g1r, g1i)
-                cstore(unitary, lower + v, pitch, ur, ui)
-                cstore(gradient, lower + v, pitch, gr, gi)
-            store(grad_angles, 2 * cell, 0.5 * lane_sum(internal))
-            store(grad_angles, 2 * cell + 1, lane_sum(external))
+                cstore(unitary, lower + v, imaginary, ur, ui)
+                cstore(gradient, lower + v, imaginary, gr, gi)
+            inside, outside = 0.5 * lane_sum(internal), lane_sum(external)
+            if adds:
+                inside += load(grad_angles, 2 * cell)
+                outside += load(grad_angles, 2 * cell + 1)
+            store(grad_angles, 2 * cell, inside)
+            store(grad_angles, 2 * cell + 1, outside)
 
 
 @compiled
-def factor_planes(buffer: Pointer, modes: int, meshes: int) -> tuple[Pointer, Pointer]:
-    """Return pointers to the cosines and sines behind `meshes` unitaries in `buffer`."""
-    width = lane_count(buffer)
-    cosines = shift(buffer, meshes * modes * 2 * padded(modes, width))
-    count = padded(meshes * modes * (modes - 1), width)
+def factor_planes(
+    buffer: Pointer, modes: int, meshes: int, unitaries: int
+) -> tuple[Pointer, Pointer]:
+    """Return pointers to cosines and sines of meshes behind so many numbers of `buffer`."""
+    cosines = shift(buffer, unitaries)
+    count = padded(meshes * modes * (modes - 1), lane_count(buffer))
     return cosines, shift(cosines, count)
-
-
-# --- interferometers alone ------------------------------------------------------------------------
-# Complex matrices come and go as torch holds them, real and imaginary parts interleaved.
-
-
-@compiled
-def _factors(angles: Pointer, count: int, work: Pointer) -> tuple[Pointer, Pointer]:
-    """Fill cosines, at `work`, and sines of all angles; return the sines and free memory."""
-    room = padded(count, lane_count(angles))
-    sines = shift(work, room)
-    angle_factors(angles, count, ANGLE_BOUND, work, sines)
-    return sines, shift(sines, room)
-
-
-@compiled
-def _split(source: Pointer, modes: int, planes: Pointer) -> None:
-    """Copy an interleaved matrix (modes, modes, 2) to planes (modes, 2, pitch), padded with 0."""
-    width = lane_count(planes)
-    pitch = padded(modes, width)
-    zero = splat(0.0, planes)
-    for i in range(0, modes * 2 * pitch, width):
-        vstore(planes, i, zero)
-    for row in range(modes):
-        for part in range(2):
-            for column in range(modes):
-                value = load(source, (row * modes + column) * 2 + part)
-                store(planes, (row * 2 + part) * pitch + column, value)
-
-
-@entry_point
-def build_unitaries(
-    like: float, angles_at: int, total: int, meshes: int, modes: int, out_at: int, work_at: int
-) -> None:
-    """Write `total` unitaries (modes, modes, 2); every `meshes`-th one is a circuit's last.
-
-    `work_at` is memory for `mesh_scratch` numbers.
-    """
-    angles, out = pointer(angles_at, like), pointer(out_at, like)
-    cells = modes * (modes - 1) // 2
-    cosines = pointer(work_at, like)
-    sines, unitary = _factors(angles, 2 * total * cells, cosines)
-    pitch = padded(modes, lane_count(unitary))
-    for mesh in range(total):
-        last = mesh % meshes == meshes - 1
-        first = mesh * cells
-        build_unitary(unitary, pitch, unitary, 0, cosines, sines, modes, first, last)
-        target = shift(out, mesh * modes * modes * 2)
-        for row in range(modes):
-            for part in range(2):
-                for column in range(modes):
-                    value = load(unitary, (row * 2 + part) * pitch + column)
-                    store(target, (row * modes + column) * 2 + part, value)
-
-
-@entry_point
-def unitaries_gradient(
-    like: float, angles_at: int, unitaries_at: int, grad_at: int, total: int, meshes: int,
-    modes: int, out_at: int, work_at: int,
-) -> None:  # fmt: skip
-    """Write the gradient of all angles (total, cells, 2) from that of the unitaries.
-
-    `work_at` is memory for `mesh_scratch` numbers.
-    """
-    angles, out = pointer(angles_at, like), pointer(out_at, like)
-    unitaries, grad = pointer(unitaries_at, like), pointer(grad_at, like)
-    cells = modes * (modes - 1) // 2
-    cosines = pointer(work_at, like)
-    sines, unitary = _factors(angles, 2 * total * cells, cosines)
-    pitch = padded(modes, lane_count(unitary))
-    gradient = shift(unitary, modes * 2 * pitch)
-    for mesh in range(total):
-        last = mesh % meshes == meshes - 1
-        _split(shift(unitaries, mesh * modes * modes * 2), modes, unitary)
-        _split(shift(grad, mesh * modes * modes * 2), modes, gradient)
-        angle_gradients(unitary, gradient, pitch, cosines, sines, modes, mesh * cells, last, out)

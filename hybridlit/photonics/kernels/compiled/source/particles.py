@@ -2,12 +2,13 @@
 
 Probabilities of a tile have one vector for each state, amplitudes a row of two. States and links
 are those of `recursion`: every state of k photons has links to the states of k - 1 photons that it
-is made of (parents, by chunks), and to those of k + 1 photons (children, as many for each).
+is made of (parents, by chunks), and to those of k + 1 photons (children, as many for each); `bits`
+of a link hold the mode.
 """
 
 from __future__ import annotations
 
-from hybridlit.photonics.kernels.compiled.layout import BITS, CHUNK, MASK
+from hybridlit.photonics.kernels.compiled.layout import CHUNK
 from hybridlit.photonics.kernels.compiled.source.arithmetic import cload, cstore, fma, fnma, splat
 from hybridlit.photonics.kernels.compiled.source.jit import compiled
 from hybridlit.photonics.kernels.compiled.source.lanes import (
@@ -23,15 +24,15 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
 
 @compiled
 def sum_parents(
-    links: Pointer, position: int, photons: int, states: int, hits: Pointer, source: Pointer,
-    target: Pointer, scale: Vector, adds: bool,
+    links: Pointer, bits: int, position: int, photons: int, states: int, hits: Pointer,
+    source: Pointer, target: Pointer, scale: Vector, adds: bool,
 ) -> None:  # fmt: skip
     """Compute `target[t] = scale sum_j hits[j] source[t - e_j]` for states of `photons` photons.
 
     `adds` says whether to add to what `target` holds.
     """
     width = lane_count(hits)
-    zero = splat(0.0, hits)
+    zero, mask = splat(0.0, hits), (1 << bits) - 1
     for first in range(0, states, CHUNK):
         chunk = shift(target, first * width)
         counts = position
@@ -41,8 +42,8 @@ def sum_parents(
                 total = zero
                 for i in range(position + 1, position + 1 + parents):
                     link = load(links, i)
-                    hit = vload(hits, (link & MASK) * width)
-                    total = fma(hit, vload(source, (link >> BITS) * width), total)
+                    hit = vload(hits, (link & mask) * width)
+                    total = fma(hit, vload(source, (link >> bits) * width), total)
                 place = load(links, position) * width
                 before = vload(chunk, place) if adds else zero
                 vstore(chunk, place, fma(scale, total, before))
@@ -51,18 +52,18 @@ def sum_parents(
 
 @compiled
 def sum_children(
-    links: Pointer, position: int, states: int, children: int, hits: Pointer, source: Pointer,
-    target: Pointer, scale: Vector, adds: bool,
+    links: Pointer, bits: int, position: int, states: int, children: int, hits: Pointer,
+    source: Pointer, target: Pointer, scale: Vector, adds: bool,
 ) -> None:  # fmt: skip
     """Compute `target[t] = scale sum_j hits[j] source[t + e_j]`, or add it."""
     width = lane_count(hits)
-    zero = splat(0.0, hits)
+    zero, mask = splat(0.0, hits), (1 << bits) - 1
     for t in range(0, states * width, width):
         total = zero
         for i in range(position, position + children):
             link = load(links, i)
-            hit = vload(hits, (link & MASK) * width)
-            total = fma(hit, vload(source, (link >> BITS) * width), total)
+            hit = vload(hits, (link & mask) * width)
+            total = fma(hit, vload(source, (link >> bits) * width), total)
         position += children
         before = vload(target, t) if adds else zero
         vstore(target, t, fma(scale, total, before))
@@ -70,17 +71,17 @@ def sum_children(
 
 @compiled
 def sum_products(
-    links: Pointer, position: int, states: int, children: int, source: Pointer, grads: Pointer,
-    products: Pointer,
+    links: Pointer, bits: int, position: int, states: int, children: int, source: Pointer,
+    grads: Pointer, products: Pointer,
 ) -> None:  # fmt: skip
     """Add `sum_t source[t] grads[t + e_j]` to `products[j]` of each mode j."""
-    width = lane_count(source)
+    width, mask = lane_count(source), (1 << bits) - 1
     for t in range(0, states * width, width):
         value = vload(source, t)
         for i in range(position, position + children):
             link = load(links, i)
-            place = (link & MASK) * width
-            grad = vload(grads, (link >> BITS) * width)
+            place = (link & mask) * width
+            grad = vload(grads, (link >> bits) * width)
             vstore(products, place, fma(value, grad, vload(products, place)))
         position += children
 
@@ -153,7 +154,7 @@ def squares_gradient(
 
 @compiled
 def photon_gradient(
-    links: Pointer, position: int, states: int, children: int, column: Pointer,
+    links: Pointer, bits: int, position: int, states: int, children: int, column: Pointer,
     grad_column: Pointer, previous: Pointer, grads: Pointer, grad_previous: Pointer, adds: bool,
 ) -> None:  # fmt: skip
     """Do what `remove_photon` does for a layer of which several others may have been made.
@@ -161,14 +162,14 @@ def photon_gradient(
     `adds` says whether to add to what `grad_previous` holds of the others.
     """
     width = lane_count(column)
-    zero = splat(0.0, column)
+    zero, mask = splat(0.0, column), (1 << bits) - 1
     for t in range(0, states * 2 * width, 2 * width):
         ar, ai = cload(previous, t, width)
         rr, ri = cload(grad_previous, t, width) if adds else (zero, zero)
         ii, ir = zero, zero
         for i in range(position, position + children):
             link = load(links, i)
-            c, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
+            c, u = (link >> bits) * (2 * width), (link & mask) * (2 * width)
             gr, gi = cload(grads, c, width)
             ur, ui = cload(column, u, width)
             rr, ii = fma(ur, gr, rr), fma(ui, gi, ii)

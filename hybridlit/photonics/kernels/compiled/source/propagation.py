@@ -3,7 +3,8 @@
 Only the columns of the occupied input modes are followed: `X_0 = U_0[:, occupied]` is
 the same for every sample, then `Y_l = e^{i phase_l} X_{l-1}` and `X_l = U_l Y_l`.
 Columns are stored as (columns, modes, row) with the rows of `recursion`.  The tile
-keeps every Y_l and every phase factor for the backward pass.
+keeps every Y_l and every phase factor for the backward pass.  Where columns of all samples
+are fewer than those of U_l, its mesh is applied to them cell by cell, and U_l is never made.
 """
 
 from __future__ import annotations
@@ -23,10 +24,17 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
     Pointer,
     Vector,
     lane_count,
+    vload,
     vload_head,
+    vstore,
     vstore_head,
 )
-from hybridlit.photonics.kernels.compiled.source.mesh import padded
+from hybridlit.photonics.kernels.compiled.source.mesh import (
+    Places,
+    angle_gradients,
+    apply_cells,
+    padded,
+)
 
 
 @compiled
@@ -189,3 +197,77 @@ def phase_gradient(
             )
         vstore_head(grad_phases, j * batch + sample, slope, samples)
         vstore_head(grad_phases, k * batch + sample, other_slope, samples)
+
+
+# --- meshes applied to columns, cell by cell ------------------------------------------------------
+
+
+@compiled
+def _places(columns: int, modes: int, width: int) -> Places:
+    """Where the vectors of columns (columns, modes, row) are."""
+    size = modes * 2 * width
+    return 2 * width, width, columns * size, size
+
+
+@compiled
+def apply_mesh(
+    factors: tuple[Pointer, Pointer], mesh: int, last: bool, columns: int, modes: int,
+    source: Pointer, target: Pointer,
+) -> None:  # fmt: skip
+    """Do what `apply_unitary` does, with the cosines and sines of all meshes instead of `U`."""
+    width = lane_count(source)
+    for i in range(0, columns * modes * 2 * width, width):
+        vstore(target, i, vload(source, i))
+    cells = modes * (modes - 1) // 2
+    places = _places(columns, modes, width)
+    apply_cells(target, places, False, factors[0], factors[1], modes, mesh * cells, last)
+
+
+@compiled
+def undo_factors(
+    factors: Pointer, columns: int, modes: int, source: Pointer, target: Pointer
+) -> None:
+    """Compute `target = e^{-i phase} source`, both (columns, modes, row)."""
+    width = lane_count(factors)
+    for c in range(columns):
+        for j in range(modes):
+            fr, fi = cload(factors, j * 2 * width, width)
+            place = (c * modes + j) * 2 * width
+            yr, yi = cload(source, place, width)
+            cstore(target, place, width, fma(fi, yi, fr * yr), fnma(fi, yr, fr * yi))
+
+
+@compiled
+def mesh_gradient(
+    factors: tuple[Pointer, Pointer], mesh: int, last: bool, columns: int, modes: int,
+    light: Pointer, grads: Pointer, grad_angles: Pointer,
+) -> None:  # fmt: skip
+    """Take `grads` of X_l to those of Y_l, in place, and add to those of all angles of the circuit.
+
+    `light` is X_l, which is overwritten.
+    """
+    cells = modes * (modes - 1) // 2
+    places = _places(columns, modes, lane_count(light))
+    angle_gradients(
+        light, grads, places, False, factors[0], factors[1], modes, mesh * cells, last, grad_angles,
+        True,
+    )  # fmt: skip
+
+
+@compiled
+def factor_gradient(
+    columns: int, modes: int, inputs: Pointer, factors: Pointer, grads: Pointer,
+    grad_phases: Pointer, batch: int, sample: int, samples: int,
+) -> None:  # fmt: skip
+    """Take `grads` of Y_l to those of X_{l-1}, in place.
+
+    `inputs` is Y_l; writes this tile of `grad_phases` (modes, batch).
+    """
+    width = lane_count(grads)
+    for j in range(modes):
+        slope = splat(0.0, grads)
+        for c in range(columns):
+            place = (c * modes + j) * 2 * width
+            gr, gi = cload(grads, place, width)
+            slope = _phase_step(factors, inputs, gr, gi, place, j, slope, grads)
+        vstore_head(grad_phases, j * batch + sample, slope, samples)

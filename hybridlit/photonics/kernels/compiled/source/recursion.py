@@ -4,7 +4,7 @@
 (k - 1)-photon state.  A tile holds one vector of samples, so a complex number of a tile is
 two neighbouring vectors, real and imaginary: a *row* of `2 * lanes` scalars.  Layer k is
 one row per k-photon state, layer 0 the single row 1.  Links come from `tables`: a link
-packs a state's rank and a mode into `rank << bits | mode`.
+packs a state's rank and a mode into `rank << bits | mode`, with as many bits as modes take.
 
 The backward pass reads the same recursion downwards, state by state of layer k - 1:
 `g_{k-1}[t] = sum_j conj(u_k[j]) g_k[t + e_j]` and
@@ -14,7 +14,6 @@ gradient is written, so both may share one memory.
 
 from __future__ import annotations
 
-from hybridlit.photonics.kernels.compiled.layout import BITS, MASK
 from hybridlit.photonics.kernels.compiled.source.arithmetic import cload, cstore, fma, fnma, splat
 from hybridlit.photonics.kernels.compiled.source.jit import compiled
 from hybridlit.photonics.kernels.compiled.source.lanes import (
@@ -29,19 +28,20 @@ from hybridlit.photonics.kernels.compiled.source.lanes import (
 
 @compiled
 def _parent(
-    links: Pointer, position: int, previous: Pointer, column: Pointer
+    links: Pointer, position: int, bits: int, previous: Pointer, column: Pointer
 ) -> tuple[Vector, Vector, Vector, Vector]:
     """Return the amplitude and the entry of u that one link points to, as four vectors."""
     width = lane_count(column)
     link = load(links, position)
-    p, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
+    p, u = (link >> bits) * (2 * width), (link & ((1 << bits) - 1)) * (2 * width)
     return cload(previous, p, width) + cload(column, u, width)
 
 
 @compiled
 def add_photon(
-    links: Pointer, position: int, photons: int, column: Pointer, previous: Pointer, target: Pointer
-) -> int:
+    links: Pointer, bits: int, position: int, photons: int, column: Pointer, previous: Pointer,
+    target: Pointer,
+) -> int:  # fmt: skip
     """Compute one chunk of layer `photons` into `target` (chunk states, row).
 
     `column` is u (modes, row), `previous` layer `photons - 1`; returns the position
@@ -56,15 +56,15 @@ def add_photon(
         for left in range(load(links, counts + parents - 1), 0, -2):
             # Two states at a time; an odd last one is computed twice.
             other = position + (size if left > 1 else 0)
-            pr, pi, ur, ui = _parent(links, position + 1, previous, column)
+            pr, pi, ur, ui = _parent(links, position + 1, bits, previous, column)
             arr, aii, ari, air = ur * pr, ui * pi, ur * pi, ui * pr
-            pr, pi, ur, ui = _parent(links, other + 1, previous, column)
+            pr, pi, ur, ui = _parent(links, other + 1, bits, previous, column)
             brr, bii, bri, bir = ur * pr, ui * pi, ur * pi, ui * pr
             for i in range(2, size):
-                pr, pi, ur, ui = _parent(links, position + i, previous, column)
+                pr, pi, ur, ui = _parent(links, position + i, bits, previous, column)
                 arr, aii = fma(ur, pr, arr), fma(ui, pi, aii)
                 ari, air = fma(ur, pi, ari), fma(ui, pr, air)
-                pr, pi, ur, ui = _parent(links, other + i, previous, column)
+                pr, pi, ur, ui = _parent(links, other + i, bits, previous, column)
                 brr, bii = fma(ur, pr, brr), fma(ui, pi, bii)
                 bri, bir = fma(ur, pi, bri), fma(ui, pr, bir)
             state = load(links, position) * (2 * width)
@@ -77,7 +77,7 @@ def add_photon(
 
 @compiled
 def remove_photon(
-    links: Pointer, position: int, states: int, children: int, column: Pointer,
+    links: Pointer, bits: int, position: int, states: int, children: int, column: Pointer,
     grad_column: Pointer, previous: Pointer, grads: Pointer, grad_previous: Pointer,
 ) -> None:  # fmt: skip
     """Take the gradient `grads` of layer k to layer k - 1, which has `states` states.
@@ -86,13 +86,13 @@ def remove_photon(
     `previous` itself) and adds to `grad_column` (modes, row).
     """
     width = lane_count(column)
-    zero = splat(0.0, column)
+    zero, mask = splat(0.0, column), (1 << bits) - 1
     for t in range(0, states * 2 * width, 2 * width):
         ar, ai = cload(previous, t, width)
         rr, ii, ri, ir = zero, zero, zero, zero
         for i in range(position, position + children):
             link = load(links, i)
-            c, u = (link >> BITS) * (2 * width), (link & MASK) * (2 * width)
+            c, u = (link >> bits) * (2 * width), (link & mask) * (2 * width)
             gr, gi = cload(grads, c, width)
             ur, ui = cload(column, u, width)
             rr, ii = fma(ur, gr, rr), fma(ui, gi, ii)
@@ -106,8 +106,8 @@ def remove_photon(
 
 @compiled
 def remove_photon_fock(
-    links: Pointer, position: int, states: int, modes: int, column: Pointer, grad_column: Pointer,
-    previous: Pointer, grads: Pointer, grad_previous: Pointer,
+    links: Pointer, bits: int, position: int, states: int, modes: int, column: Pointer,
+    grad_column: Pointer, previous: Pointer, grads: Pointer, grad_previous: Pointer,
 ) -> None:  # fmt: skip
     """Do what `remove_photon` does in Fock space, where a state has a child per mode.
 
@@ -128,12 +128,12 @@ def remove_photon_fock(
             u = j * 2 * width
             ur, ui = cload(column, u, width)
             sr, si = cload(grad_column, u, width)
-            c = (load(links, first + j) >> BITS) * (2 * width)
+            c = (load(links, first + j) >> bits) * (2 * width)
             gr, gi = cload(grads, c, width)
             arr, aii = fma(ur, gr, arr), fma(ui, gi, aii)
             ari, air = fma(ur, gi, ari), fma(ui, gr, air)
             sr, si = fma(ai, gi, fma(ar, gr, sr)), fnma(ai, gr, fma(ar, gi, si))
-            c = (load(links, second + j) >> BITS) * (2 * width)
+            c = (load(links, second + j) >> bits) * (2 * width)
             gr, gi = cload(grads, c, width)
             brr, bii = fma(ur, gr, brr), fma(ui, gi, bii)
             bri, bir = fma(ur, gi, bri), fma(ui, gr, bir)

@@ -27,13 +27,16 @@ from hybridlit.photonics.kernels.compiled.source.arithmetic import (
 )
 from hybridlit.photonics.kernels.compiled.source.backward_kernel import (
     chunk_slope,
-    columns_backward,
     mass_slopes,
     photons_backward,
     remove_block,
     seed_chunk,
 )
 from hybridlit.photonics.kernels.compiled.source.blocks import scale_rows, write_probabilities
+from hybridlit.photonics.kernels.compiled.source.circuit_backward import (
+    columns_backward,
+    totals_size,
+)
 from hybridlit.photonics.kernels.compiled.source.forward_kernel import (
     columns_forward,
     entry,
@@ -78,7 +81,7 @@ def _total(sums: Pointer, plan: Pointer) -> Vector:
 @entry_point
 def begin(
     like: float, plan_at: int, links_at: int, unitaries_at: int, phases_at: int, tile_at: int,
-    depth: int, batch: int, index: int, stop: int,
+    depth: int, by_cells: bool, batch: int, index: int, stop: int,
 ) -> bool:  # fmt: skip
     """Fill a tile up to the photon layers below `stop`; return whether a phase is unusable."""
     plan, links = pointer(plan_at, types.int64(0)), pointer(links_at, types.int32(0))
@@ -87,7 +90,7 @@ def begin(
     sample = index * lane_count(tile)
     samples = min(lane_count(tile), batch - sample)
     unusable: bool = columns_forward(
-        plan, unitaries, phases, depth, batch, sample, samples, tile
+        plan, unitaries, phases, depth, by_cells, batch, sample, samples, tile
     )  # fmt: skip
     columns, rows = _parts(plan, tile, depth)
     first_layers(plan, links, columns, rows, stop)
@@ -262,10 +265,10 @@ def collect(
 @entry_point
 def end(
     like: float, plan_at: int, child_links_at: int, unitaries_at: int, tile_at: int, grads_at: int,
-    grad_columns_at: int, totals_at: int, grad_phases_at: int, depth: int, batch: int, index: int,
-    layer: int, first: bool,
+    grad_columns_at: int, totals_at: int, grad_phases_at: int, depth: int, by_cells: bool,
+    batch: int, index: int, layer: int, first: bool,
 ) -> None:  # fmt: skip
-    """Take `grads` of a photon layer down to phases and, in `totals`, to unitaries.
+    """Take `grads` of a photon layer down to phases and, in `totals`, to interferometers.
 
     Behind the gradients of columns there is as much memory again. `first` says whether to make the
     totals zero before.
@@ -280,9 +283,9 @@ def end(
     spare = shift(grad_columns, size)
     photons_backward(plan, links, columns, rows, grads, grad_columns, spare, layer)
     if first:
-        clear(totals, (depth + 1) * modes * modes * 2 * width)
+        clear(totals, totals_size(plan, depth, width, by_cells))
     sample = index * width
     columns_backward(
-        plan, unitaries, depth, batch, sample, min(width, batch - sample), tile, grad_columns,
-        spare, totals, grad_phases,
+        plan, unitaries, depth, by_cells, batch, sample, min(width, batch - sample), tile,
+        grad_columns, spare, totals, grad_phases,
     )  # fmt: skip

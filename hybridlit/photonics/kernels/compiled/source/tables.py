@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from numba import types
 
-from hybridlit.photonics.kernels.compiled.layout import BITS, CHUNK
+from hybridlit.photonics.kernels.compiled.layout import CHUNK
 from hybridlit.photonics.kernels.compiled.source.jit import compiled, entry_point
 from hybridlit.photonics.kernels.compiled.source.lanes import Pointer, load, pointer, shift, store
 
@@ -46,11 +46,11 @@ def _advance(state: Pointer, modes: int, unbunched: bool) -> None:
 @compiled
 def _neighbours(
     weights: Pointer, pitch: int, state: Pointer, modes: int, step: int, unbunched: bool,
-    found: Pointer,
+    bits: int, found: Pointer,
 ) -> int:  # fmt: skip
     """Write the links of one state to `found` in ascending order of modes; return how many.
 
-    `weights` (modes, pitch) are the terms of the rank sum.
+    `weights` (modes, pitch) are the terms of the rank sum; `bits` of a link hold the mode.
     """
     # suffix: terms of the modes > i as they are; prefix: those of modes < i after the step.
     suffix, behind = 0, 0
@@ -68,7 +68,7 @@ def _neighbours(
             suffix -= own
         if (step < 0 and photons > 0) or (step > 0 and counted):
             rank = prefix + suffix + (own if step < 0 or not unbunched else 0)
-            store(found, count, rank << BITS | i)
+            store(found, count, rank << bits | i)
             count += 1
         if counted and behind + step > 0:
             prefix += load(weights, i * pitch + behind + step)
@@ -78,7 +78,7 @@ def _neighbours(
 @entry_point
 def fill_links(
     weights_at: int, pitch: int, modes: int, photons: int, step: int, unbunched: bool, states: int,
-    links_at: int, work_at: int,
+    bits: int, links_at: int, work_at: int,
 ) -> int:  # fmt: skip
     """Write the links of all `photons`-photon states to the int32 memory at `links_at`.
 
@@ -99,7 +99,7 @@ def fill_links(
         size = min(CHUNK, states - first)
         for s in range(size):
             place = shift(found, s * modes)
-            count = _neighbours(weights, pitch, state, modes, step, unbunched, place)
+            count = _neighbours(weights, pitch, state, modes, step, unbunched, bits, place)
             store(degree, s, count)
             if step > 0:
                 for i in range(count):

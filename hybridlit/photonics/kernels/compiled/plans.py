@@ -165,8 +165,13 @@ def few_columns(columns: int, modes: int, batch: int, itemsize: int) -> bool:
 
     Meshes are applied to them cell by cell then, which costs less than to make unitaries.
     """
+    return batch <= most_rows(columns, modes, itemsize)
+
+
+def most_rows(columns: int, modes: int, itemsize: int) -> int:
+    """Return the largest batch of which `few_columns` is true; 0: none."""
     width = 64 // itemsize
-    return columns * -(-batch // width) < -(-modes // width)
+    return width * ((-(-modes // width) - 1) // max(1, columns))
 
 
 def refuse_overflow(plan: Plan, itemsize: int) -> None:

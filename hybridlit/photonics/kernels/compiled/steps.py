@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hybridlit.photonics.kernels.compiled.calls import Layer, layer_of
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
-from hybridlit.photonics.kernels.compiled.plans import few_columns, plan_for
+from hybridlit.photonics.kernels.compiled.plans import most_rows, plan_for
 
 __all__ = ["Step", "step_of"]
 
@@ -27,14 +27,11 @@ class Step:
         self._states, self._unbunched = layer.plan.states, layer.plan.unbunched
         self._phases = layer.depth * layer.plan.modes
         size = self._itemsize = layer.itemsize
+        self._most_rows = most_rows(layer.plan.columns, layer.plan.modes, size)
         self._encode = entry_point("affine_kernels.encode", size)
         self._read = entry_point("affine_kernels.read", size)
         self._read_backward = entry_point("affine_kernels.read_backward", size)
         self._combine = entry_point("affine_kernels.combinations", size)
-
-    def _layer(self, batch: int) -> Layer:
-        plan = self.layers[0].plan
-        return self.layers[few_columns(plan.columns, plan.modes, batch, self._itemsize)]
 
     def encoded(self, rows: Tensor, factors: Tensor) -> Tensor:
         """Return the data phases that `forward` makes, shape (columns * modes, batch)."""
@@ -76,7 +73,7 @@ class Step:
         """
         size, states = self._itemsize, self._states
         batch, features = rows.shape
-        layer = self._layer(batch)
+        layer = self.layers[batch <= self._most_rows]
         if recompute is None:
             recompute = layer.recomputes(batch)
         tiles = layer.tiles(batch)
@@ -151,7 +148,7 @@ class Step:
         """
         size, states, count = self._itemsize, self._states, self._phases
         batch, features = rows.shape
-        layer = self._layer(batch)
+        layer = self.layers[batch <= self._most_rows]
         unitaries = layer.unitary_scalars
         data, turned, end = self._places(rows, weight, memory)
         at = memory.data_ptr()

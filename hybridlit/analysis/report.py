@@ -88,7 +88,7 @@ class Report:
 
     Example:
         >>> report = Report("Digits")
-        >>> report.text("All is *well*.")
+        >>> _ = report.text("All is *well*.")
         >>> "<em>well</em>" in report.html()
         True
     """

@@ -87,7 +87,7 @@ def train(
         ... }
         >>> found = train(settings, seed=1, max_epochs=1)
         >>> found.metric, found.parameters, found.photonic_parameters
-        ('acc', 380, 63)
+        ('acc', 460, 63)
     """
     with TemporaryDirectory() as folder:
         options = {"default_root_dir": folder, **options}

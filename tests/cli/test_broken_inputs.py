@@ -1,5 +1,6 @@
 """What a user can get wrong: one clear line, exit code 2, no cell printed, nothing left behind."""
 
+import logging
 import os
 import random
 import warnings
@@ -526,7 +527,11 @@ def refused(arguments, words, capfd):
     capfd.readouterr()
     with pytest.raises(SystemExit) as refusal, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        main([str(word) for word in arguments])
+        logging.disable(logging.INFO)  # notes, such as of the seed
+        try:
+            main([str(word) for word in arguments])
+        finally:
+            logging.disable(logging.NOTSET)
     out, err = capfd.readouterr()
     assert refusal.value.code == 2, err
     lines = err.strip().splitlines()

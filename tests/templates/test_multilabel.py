@@ -41,7 +41,7 @@ def frame(generator):
 @pytest.fixture
 def trained(frame, make_trainer, tmp_path):
     data = TableDataModule(frame, LABELS, batch_size=16)
-    model = SequentialHybrid("auto", 2, "auto", task="multilabel", **SMALL)
+    model = SequentialHybrid("auto", 2, "auto", task="multilabel", head_dim=6, **SMALL)
     trainer = make_trainer(max_epochs=12)
     trainer.fit(model, data)
     trainer.save_checkpoint(tmp_path / "model.ckpt")

@@ -371,7 +371,7 @@ def test_a_rate_at_which_a_training_diverges_is_no_candidate():
     rates = dict(classical_lr=0.01, quantum_lr=1e29)
     again = dict(posthoc=False, retrained=["linear"], max_epochs=3)
     with pytest.warns(UserWarning, match="'hybrid' with the settings of own and photonic failed"):
-        found = study(make(SequentialHybrid, **rates), data, **again)
+        found = study(make(SequentialHybrid, head_dim=6, **rates), data, **again)
     assert {rate for arm in found.retrained for rate in arm.rates} == {"classical"}
     both = dict(classical_lr=1e29, quantum_lr=1e28)
     with pytest.raises(RuntimeError, match="arm 'hybrid' failed with seed 0: ValueError"):
@@ -605,7 +605,7 @@ def test_an_arm_that_was_still_improving_is_not_beaten(monkeypatch):
     data = make_data(rows=1000, batch_size=50)
     rates = dict(classical_lr=0.03, quantum_lr=0.03, dropout=0.0)
     again = dict(posthoc=False, retrained=["linear"], seeds=5, max_epochs=10)
-    found = study(make(SequentialHybrid, **rates), data, **again)
+    found = study(make(SequentialHybrid, head_dim=6, **rates), data, **again)
     arm = found.arm("linear")
     assert arm.difference.low > 0 and arm.p_value < 0.05 and all(arm.improving)
     assert (arm.verdict, arm.reason) == ("inconclusive", "was still improving")

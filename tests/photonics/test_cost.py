@@ -42,13 +42,17 @@ from pathlib import Path
 from hybridlit.photonics import Experiment, QuantumLayer, use_kernel
 from hybridlit.photonics.kernels.compiled.machine_code import address_of
 
-def step(kernel, modes, photons, batch, space, dtype, circuit="series"):
+def made(modes, photons, batch, space, dtype, circuit="series"):
     experiment = Experiment(circuit, modes, photons, computation_space=space)
+    layer = QuantumLayer(modes - 1, experiment=experiment, output_mapping_strategy="none")
+    return layer.to(dtype), torch.rand(batch, modes - 1, dtype=dtype)
+
+def run(kernel, layer, x):
     with use_kernel(kernel):
-        layer = QuantumLayer(modes - 1, experiment=experiment, output_mapping_strategy="none")
-        layer = layer.to(dtype)
-        x = torch.rand(batch, modes - 1, dtype=dtype)
-        layer(x).backward(torch.ones(batch, layer.output_size, dtype=dtype))
+        layer(x).backward(torch.ones(len(x), layer.output_size, dtype=x.dtype))
+
+def step(kernel, *case):
+    run(kernel, *made(*case))
 
 def small_steps(kernel, dtype):
     step(kernel, 4, 2, 8, "fock", dtype)
@@ -66,10 +70,11 @@ def measured(kernel, modes, photons, batch, space, dtype, circuit):
     dtype = getattr(torch, dtype)
     torch.set_num_threads(2)
     small_steps(kernel, dtype)  # what is loaded, or compiled, once
+    layer, x = made(modes, photons, batch, space, dtype, circuit)
     ctypes.CDLL(None).malloc_trim(0)  # what is free already would not show as growth
     Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
     before = resident("VmRSS")
-    step(kernel, modes, photons, batch, space, dtype, circuit)
+    run(kernel, layer, x)
     return resident("VmHWM") - before
 
 torch.set_num_threads(1)  # one with more must not be forked

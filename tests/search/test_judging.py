@@ -124,14 +124,14 @@ def test_a_space_in_which_nothing_can_be_built_is_refused_with_the_reason():
 @pytest.mark.slow
 def test_no_trial_of_either_arm_is_over_the_budget(capsys):
     space = {"model.n_modes": {"low": 3, "high": 9}}
-    search = run_search(recipe(space=space, budget="150 parameters"), trials=4)
+    search = run_search(recipe(space=space, budget="250 parameters"), trials=4)
     assert len(search.trials) == 4
-    assert all(t.user_attrs["cost"]["parameters"] <= 150 for t in search.trials[::2])
+    assert all(t.user_attrs["cost"]["parameters"] <= 250 for t in search.trials[::2])
     assert {trial.user_attrs["arm"] for trial in search.refused} == {"hybrid", "classical"}
     largest = max(trial.params["model.n_modes"] for trial in search.trials)
     for trial in search.refused:
         assert trial.params["model.n_modes"] > largest
-        assert "over the 150 allowed" in trial.user_attrs["reason"]
+        assert "over the 250 allowed" in trial.user_attrs["reason"]
     assert "drawn again: over the budget: " in capsys.readouterr().out
 
 

@@ -55,6 +55,7 @@ CHOICES = {
     "lbfgs": dict(
         optimizer={"class_path": "torch.optim.LBFGS", "init_args": {"max_iter": 4}},
         classical_lr=0.5,
+        head_dim=6,  # one that is still learning, so that the best checkpoint is the newest
         reservoir_mode=True,
         use_bandwidth_tuning=False,
     ),

@@ -19,7 +19,6 @@ from hybridlit.internals.torch import (
     applied,
     contents,
     hooked,
-    is_tracing,
     is_vectorized,
     plainly_running,
 )
@@ -58,7 +57,6 @@ class OneNodeCircuit(SampledCircuit):
         return (
             self._usual
             and state is None
-            and not is_tracing()
             and type(x) is Tensor
             and x.dim() == 2
             and x.shape[1] == self.input_size

@@ -250,8 +250,6 @@ class PhotonicCircuit(OneNodeCircuit):
             ValueError: If its width is wrong or, on the CPU, if a feature is not finite or a sample
                 has next to no outcome that is kept.
         """
-        if self._takes_short_way(x, state) and (short := self._in_one_node(x)) is not None:
-            return short
         return self._read(x, self._outputs, state=state, alike=self._shots is None)
 
     # --- readings of rows: what subclasses say ----------------------------------------------------
@@ -262,9 +260,11 @@ class PhotonicCircuit(OneNodeCircuit):
             found = self._frequencies(rows, state)
         elif self._has_expectations and state is None:
             return self._expectations(rows)
-        elif state is None and (short := self._in_one_node(rows)) is not None:
-            return short
         else:
+            if state is None and self._usual:
+                short = self._in_one_node(rows)
+                if short is not None:
+                    return short
             found = self._probabilities(rows, state)[0]
         return outputs_of(found, self.readout, self._statistic, self.outcomes)
 

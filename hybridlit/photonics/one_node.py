@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,22 +49,6 @@ class OneNodeCircuit(SampledCircuit):
     _usual: bool
     """Whether it is one circuit of meshes behind data, of ideal photons in given modes."""
 
-    def _takes_short_way(self, x: Tensor | int | None, state: Tensor | None) -> TypeGuard[Tensor]:
-        """Whether features are plain rows, of which there is nothing to check beside their width.
-
-        Others are for `_read`, which costs a tenth of a small step.
-        """
-        return (
-            self._usual
-            and state is None
-            and type(x) is Tensor
-            and x.dim() == 2
-            and x.shape[1] == self.input_size
-            and self._shots is None
-            and not self._has_expectations
-            and not torch.is_autocast_enabled("cpu")
-        )
-
     def _in_one_node(self, rows: Tensor) -> Tensor | None:
         """Return outputs (batch, output_size) of a small usual step; None: take the general way.
 
@@ -72,8 +56,8 @@ class OneNodeCircuit(SampledCircuit):
             rows: Features, shape (batch, features).
         """
         if not (
-            self._usual
-            and plainly_running()
+            plainly_running()
+            and self._usual
             and self._settings is None  # phases are set one by one
             and not self.given
             and chosen_kernel() != "torch"

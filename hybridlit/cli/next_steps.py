@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,7 +152,7 @@ def _of_study(found: Found) -> Iterator[str]:
     if not arms:
         yield (
             "To learn whether the photonic part helps, train without it as well: "
-            f"{_again(found, without='retrain')}"
+            f"{_again(found, without=('retrain', 'arms'))}"  # whose arms there were none of
         )
     elif any(any(arm.improving) for arm in study.retrained):
         epochs = 2 * max(arm.epochs for arm in study.retrained)
@@ -213,10 +213,10 @@ def _of_use(found: Found) -> Iterator[str]:
     yield f"Tell others what it is: {_command('card', found)}"
 
 
-def _again(found: Found, without: str = "", **changes: object) -> str:
+def _again(found: Found, without: Collection[str] = (), **changes: object) -> str:
     """Return the command that analyzes it once more, as before but for some options."""
     words = {**found.options, **{name: f"--{name}={value}" for name, value in changes.items()}}
-    return _command("analyze", found, *(word for name, word in words.items() if name != without))
+    return _command("analyze", found, *(word for name, word in words.items() if name not in without))
 
 
 def _command(verb: str, found: Found, *options: str) -> str:

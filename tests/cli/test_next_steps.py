@@ -186,6 +186,8 @@ def test_what_the_user_gave_is_kept_and_what_is_advised_takes_its_place():
     given = {"retrain": "--retrain=false", "seeds": "--seeds=2", "max_epochs": "--max_epochs=3"}
     steps = next_steps(found(study=study(), options=given))
     assert f"`hybridlit analyze --ckpt={CHECKPOINT} --seeds=2 --max_epochs=3`" in steps
+    none = found(study=study(), options={"arms": "--arms=[classical_only]"})  # of such a chain
+    assert f"`hybridlit analyze --ckpt={CHECKPOINT}`" in next_steps(none)
     short = study(arm("mlp", "helps", improving=(True,)))
     steps = next_steps(found(study=short, options={**given, "margin": "--margin=0.1"}))
     assert "--seeds=2 --max_epochs=40 --margin=0.1`" in steps and "--max_epochs=3" not in steps

@@ -216,7 +216,8 @@ def _of_use(found: Found) -> Iterator[str]:
 def _again(found: Found, without: Collection[str] = (), **changes: object) -> str:
     """Return the command that analyzes it once more, as before but for some options."""
     words = {**found.options, **{name: f"--{name}={value}" for name, value in changes.items()}}
-    return _command("analyze", found, *(word for name, word in words.items() if name not in without))
+    kept = [word for name, word in words.items() if name not in without]
+    return _command("analyze", found, *kept)
 
 
 def _command(verb: str, found: Found, *options: str) -> str:

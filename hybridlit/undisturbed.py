@@ -6,13 +6,11 @@ import os
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hybridlit.internals.numpy import global_generator_is_at
 from hybridlit.internals.torch import registered
 
 __all__ = ["kept_environment", "log_nothing", "undisturbed"]
@@ -62,7 +60,7 @@ def undisturbed(
 
 @contextmanager
 def _random_numbers(generators: Iterable[torch.Generator]) -> Iterator[None]:
-    python, numpy = random.getstate(), _numpy_state()
+    python, numpy = random.getstate(), np.random.get_state()
     states = [(generator, generator.get_state()) for generator in generators]
     # What CUDA has not begun it need not begin for this: a process that has cannot be forked.
     devices: list[int] | None = None if torch.cuda.is_initialized() else []
@@ -71,21 +69,9 @@ def _random_numbers(generators: Iterable[torch.Generator]) -> Iterator[None]:
             yield
     finally:
         random.setstate(python)
-        if not global_generator_is_at(numpy):
-            np.random.set_state(numpy)
+        np.random.set_state(numpy)
         for generator, state in states:
             generator.set_state(state)
-
-
-_numpy: Any = None
-"""The state of numpy's generator when it was last read: that is slow, and it seldom moves."""
-
-
-def _numpy_state() -> Any:
-    global _numpy
-    if _numpy is None or not global_generator_is_at(_numpy):
-        _numpy = np.random.get_state()
-    return _numpy
 
 
 @contextmanager

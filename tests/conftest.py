@@ -19,12 +19,18 @@ LONG = ("test_costs.py", "test_killed.py", "test_cluster.py", "test_guilty_part.
 """Files of few tests that take minutes: begun last, they would leave the other processes idle."""
 
 
+def leave(worker):
+    """End a process of tests at once; not one that a test has forked."""
+    if os.getpid() == worker:
+        os._exit(0)
+
+
 def pytest_configure(config):
     """Fixtures import torch, which takes seconds: not in a process that only deals out tests."""
     if hasattr(config, "workerinput"):
         # To take apart all that ten thousand tests have imported would take another ten; first, so
         # that whatever else is to be done at the end comes before.
-        atexit.register(os._exit, 0)
+        atexit.register(leave, os.getpid())
     if config.getoption("dist", "no") == "no" or config.getoption("collectonly"):
         config.pluginmanager.import_plugin("common_fixtures")
     config.option.loadscopereorder = False  # pytest-xdist takes files as they are sorted below

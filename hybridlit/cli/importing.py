@@ -14,8 +14,7 @@ def unsearched(own_process: bool) -> Iterator[None]:
     """Leave out Python's search for cyclic garbage while modules are imported.
 
     What a module defines stays until the process ends, and each search goes through all of it:
-    together those took a sixth of the time that Lightning takes to import, and the next one alone,
-    in the first steps of a training, a twentieth.
+    together that is a large part of the time that Lightning takes to import.
 
     Args:
         own_process: Nobody else uses this process: later searches leave out what is there by then.

@@ -29,7 +29,7 @@ __all__ = [
 
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Options of `njit` for functions that only compiled ones call: without a way in from Python, which
-takes a quarter of the time to compile, and so never to be called from there. If they go: none."""
+takes time to compile, and so never to be called from there. If they go: none."""
 
 # `signature`, `AbstractTemplate` and `infer_global`: types of an intrinsic and of an operator. If
 # they move: `numba.core.typing.signature`, `numba.extending.type_callable`.

@@ -65,12 +65,25 @@ class SayingConstant(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin to look at outputs."""
+        super().on_validation_epoch_start()
         self._answers = Answers()
 
-    on_test_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self) -> None:
+        """Begin to look at outputs."""
+        super().on_test_epoch_start()
+        self._answers = Answers()
 
     def on_validation_epoch_end(self) -> None:
         """Say it if all rows got the same answer."""
+        super().on_validation_epoch_end()
+        self._say_constant()
+
+    def on_test_epoch_end(self) -> None:
+        """Say it if all rows got the same answer."""
+        super().on_test_epoch_end()
+        self._say_constant()
+
+    def _say_constant(self) -> None:
         answers, self._answers = self._answers, None
         trainer = self.trainer
         trained = trainer.testing or (self.global_step > 0 and not trainer.sanity_checking)
@@ -87,5 +100,3 @@ class SayingConstant(LightningModule):
             f"classical_lr than {self.hparams['classical_lr']:g} or another seed, and with "
             "features of a scale around 1"
         )
-
-    on_test_epoch_end = on_validation_epoch_end

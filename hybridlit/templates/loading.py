@@ -126,7 +126,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _instead_of(name: str) -> str:
     """Say what to give instead of a file that is not there, one that is there if possible."""
     runs = Path("runs").glob("*/version_*/checkpoints*/*.ckpt")
-    newest = max(runs, key=lambda each: each.stat().st_mtime_ns, default=None)
+    newest = max(filter(Path.is_file, runs), key=lambda each: each.stat().st_mtime_ns, default=None)
     example = newest or "runs/NAME/version_0/checkpoints/last.ckpt, which hybridlit fit writes"
     words = f"; {name} is a word of the command line alone" if name in ("last", "best") else ""
     return f"give the path of a checkpoint, such as {example}{words}"

@@ -151,24 +151,32 @@ def _keep_older_head(module: nn.Module, state_dict: dict[str, Any], prefix: str,
     """Give a model the head of the state that it is about to load, if that is one by default.
 
     Before version 0.2 that had twice `output_dim` units, however few. Shapes tell, so that whatever
-    loads a state does it right; here only, and before there is an optimizer.
+    loads a state does it right. Parameters stay the same objects, which an optimizer may have.
     """
     assert isinstance(module, SequentialHybrid)
     place, given = f"{prefix}classical_post.", module.hparams
     saved = {n.removeprefix(place): v for n, v in state_dict.items() if n.startswith(place)}
-    now = module.classical_post
+    now, outputs = module.classical_post, given["output_dim"]
     if not saved or given["head_dim"] is not None or _shapes(saved) == _shapes(now.state_dict()):
         return
-    width = given["head_dim"] = 2 * given["output_dim"]
-    with undisturbed():
-        older = module.build_classical_post()
-    given["head_dim"] = None  # as the checkpoint has it
-    if _shapes(saved) != _shapes(older.state_dict()):
+    for width in (2 * outputs, hidden_width(outputs)):
+        given["head_dim"] = width
+        try:
+            with undisturbed():
+                head = module.build_classical_post()
+        finally:
+            given["head_dim"] = None  # as the checkpoint has it
+        if _shapes(saved) == _shapes(head.state_dict()):
+            break
+    else:
         return
-    for ours, theirs in zip(now.parameters(), older.parameters(), strict=True):
-        theirs.requires_grad_(ours.requires_grad)
-    older.to(module.device, module.dtype)  # type: ignore[arg-type]
-    module.classical_post = older.train(now.training)
+    for name, theirs in list(head.named_parameters()):
+        owner, _dot, own = name.rpartition(".")
+        ours = now.get_parameter(name)
+        ours.data, ours.grad = theirs.data.to(ours), None
+        setattr(head.get_submodule(owner), own, ours)
+    like = next(now.parameters(), None)
+    module.classical_post = (head if like is None else head.to(like.device)).train(now.training)
     if "head_dim" in taken_arguments(type(module)):
         module.own_arguments["head_dim"] = width  # for whoever makes another one like it
 

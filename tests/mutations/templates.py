@@ -420,9 +420,14 @@ MUTATIONS = [
                 "the dropout asked for is ignored",
             ),
             (
-                'width = given["head_dim"] = 2 * given["output_dim"]',
-                'width = given["head_dim"] = 16',
+                "for width in (2 * outputs, hidden_width(outputs)):",
+                "for width in (hidden_width(outputs),):",
                 "checkpoints of older versions do not load",
+            ),
+            (
+                "setattr(head.get_submodule(owner), own, ours)",
+                "pass",
+                "an optimizer of before does not train the head of an older checkpoint",
             ),
         ],
     ),

@@ -1,6 +1,5 @@
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -360,6 +359,7 @@ def test_available_memory_is_below_all_memory():
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems enforce no such limit")
 def test_available_memory_is_below_the_limit_of_the_process():
     """In a process of its own, since no limit can be raised again."""
+    resource = pytest.importorskip("resource")  # which Windows has not
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:

@@ -4,8 +4,9 @@ import warnings
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule
 
-from hybridlit import ResidualHybrid
+from hybridlit import ResidualHybrid, SequentialHybrid
 from hybridlit.templates.constant_answers import Answers
 
 
@@ -73,3 +74,30 @@ def test_which_answers_are_the_same(dtype):
     assert not same(batch, batch * torch.tensor([1.01, 1.0]))  # each output by itself
     assert not same(batch, batch * torch.nan)
     assert not same(batch, torch.ones(3, 4, 2))  # as of a model of the user that has them
+
+
+def test_hooks_of_a_mixin_behind_it_are_called(make_trainer, data):
+    called = []
+
+    class Mixin(LightningModule):
+        def on_validation_epoch_start(self):
+            called.append("validation start")
+
+        def on_validation_epoch_end(self):
+            called.append("validation end")
+
+        def on_test_epoch_start(self):
+            called.append("test start")
+
+        def on_test_epoch_end(self):
+            called.append("test end")
+
+    class Mixed(SequentialHybrid, Mixin):
+        pass
+
+    model, trainer = Mixed(5, 2, 3, n_modes=4, n_photons=2), make_trainer()
+    trainer.validate(model, data, verbose=False)
+    trainer.test(model, data, verbose=False)
+    assert called == [
+        f"{stage} {at}" for stage in ("validation", "test") for at in ("start", "end")
+    ]

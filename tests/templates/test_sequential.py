@@ -343,3 +343,21 @@ def test_sizes_that_seem_to_be_swapped_are_named(data, make_model, make_trainer)
             warnings.simplefilter("always")
             make_trainer().fit(make_model(quantum_dim=quantum, output_dim=outputs), data)
         assert not [w for w in caught if "by position" in str(w.message)]
+
+
+def test_an_older_head_is_trained_by_an_optimizer_of_before_and_given_back():
+    """The same parameters with other sizes; a state of today gives the head of today."""
+    model = SequentialHybrid(6, 2, 3, n_modes=4).double()
+    today = copy.deepcopy(model.state_dict())
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    older = SequentialHybrid(6, 2, 3, n_modes=4, head_dim=6).double().state_dict()
+    model.load_state_dict(older)
+    assert model.classical_post[0].out_features == 6
+    model.loss(model(torch.randn(8, 6, dtype=torch.float64)), torch.arange(8) % 3).backward()
+    optimizer.step()
+    held = {id(p) for p in optimizer.param_groups[0]["params"]}
+    assert held == {id(p) for p in model.parameters()}
+    moved = model.classical_post[3].weight
+    assert moved.dtype == torch.float64 and not torch.equal(moved, older["classical_post.3.weight"])
+    model.load_state_dict(today)
+    assert torch.equal(model.classical_post[0].weight, today["classical_post.0.weight"])

@@ -57,7 +57,9 @@ def small_steps(kernel, dtype):
     step(kernel, 4, 2, 8, "fock", dtype)
     step(kernel, 4, 2, 8, "unbunched", dtype)
     step(kernel, 8, 2, 8, "fock", dtype)
-    address_of("team.share")  # with which several threads begin
+    address_of("team.share")  # with which several threads begin, and what they share a tile by
+    for stage in "begin fill write weigh scale slopes seed remove collect end".split():
+        address_of(f"state_kernels.{stage}", dtype.itemsize)
     if kernel == "auto":
         step("torch", 4, 2, 8, "fock", dtype)  # for more states than the compiled kernel serves
 

@@ -213,7 +213,7 @@ def _warn(message: str) -> None:
 def _announce() -> None:
     """Say why a call takes so long, once for this process and those that it starts."""
     if QUIET not in os.environ:
-        os.environ[QUIET] = "1"
+        os.environ[QUIET] = "1"  # not that of the shell, whose next command says it again
         print(
             "hybridlit: compiling what is used of the CPU kernel for the first time, to keep it "
             "(some 10 s) ...",

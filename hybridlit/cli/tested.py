@@ -86,7 +86,7 @@ def in_words(
 
 
 def _words(scores: Mapping[str, float], rows: int | None, one_class: bool) -> str:
-    parts = []
+    parts: list[str] = []
     for name, value in scores.items():
         counted = f" of {plural(rows, 'row')}" if rows and not parts else ""
         if name == _SHARE:

@@ -60,6 +60,7 @@ def test_threads_that_ask_at_once_have_one_table(monkeypatch):
     def ask(thread):
         start.wait()
         found = on_device(("slow", 3), make, CPU)[0]
+        start.wait()
         for turn in range(1, 200):
             on_device(("other", turn * thread % 7), lambda: [np.arange(1)], CPU)
         return found

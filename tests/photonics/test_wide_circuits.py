@@ -77,7 +77,7 @@ def found_by(kernel, given, outcomes, weights):
     return [values, *torch.autograd.grad((values * weights).sum(), given[:2])]
 
 
-@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-14), (torch.float32, 5e-6)])
 def test_a_stack_by_cells(dtype, atol):
     """Two circuits in one call, more than one tile of each in double precision."""
     modes, batch, inputs = 33, 9, (3, 30)
@@ -116,7 +116,7 @@ def test_gradients_of_cells_are_summed_in_waves(monkeypatch):
     found.append(found_by("torch", given, outcomes, weights))
     for one, two, theirs in zip(*found, strict=True):
         assert torch.equal(one, two)
-        torch.testing.assert_close(two, theirs, rtol=0, atol=1e-14)
+        torch.testing.assert_close(two, theirs, rtol=0, atol=1e-13)
 
 
 def test_second_derivatives_in_many_modes():

@@ -88,7 +88,7 @@ def modes() -> dict[str, Any]:
 def startup() -> dict[str, Any]:
     """Imports, and the first call with an empty and with a filled cache of machine code."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "HYBRIDLIT_CACHE_DIR": folder}
+        environment = {**_as_installed(), "HYBRIDLIT_CACHE_DIR": folder}
         cold = _run_python(_STARTUP, environment)
         warm = [_run_python(_STARTUP, environment) for _ in range(7)]
     return {
@@ -154,8 +154,13 @@ def _cpu_seconds(command: list[str]) -> float:
 
     before = taken()
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(command, capture_output=True, check=True, cwd=folder)
+        subprocess.run(command, capture_output=True, check=True, cwd=folder, env=_as_installed())
     return taken() - before
+
+
+def _as_installed() -> dict[str, str]:
+    """The environment, where Python keeps its bytecode."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def estimate() -> dict[str, Any]:

@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "torch_threads": options.threads,
         "points": [],
     }
+    options.out.mkdir(parents=True, exist_ok=True)
     for text in options.points:
         found = compare(text, options.threads, options.rounds, options.min_seconds)
         content["points"].append({"point": str(Point.parse(text)), **found})
         print(table(content["points"][-1:]).splitlines()[-1], flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "threads.json").write_text(json.dumps(content, indent=1) + "\n")
+        (options.out / "threads.json").write_text(json.dumps(content, indent=1) + "\n")
     return 0
 
 

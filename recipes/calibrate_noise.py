@@ -7,6 +7,7 @@ forgotten; `counts` may as well be those of a chip, one row a setting, in the or
 often a photon too many is seen: rarely, where most are lost.
 
     python recipes/calibrate_noise.py --shots 1000000
+    python recipes/calibrate_noise.py --transmittance 0.4 --g2 0.04    # of another device
 """
 
 import argparse
@@ -83,7 +84,7 @@ def fit(layer: ML.QuantumLayer, settings: Tensor, counts: Tensor) -> dict[str, t
 
 
 def main(
-    shots: int = 1_000_000, seed: int = 0, settings: int = 10
+    shots: int = 1_000_000, seed: int = 0, settings: int = 10, **other: float
 ) -> dict[str, tuple[float, float]]:
     """Calibrate a device of known noise, and print how far off the result is.
 
@@ -91,16 +92,19 @@ def main(
         shots: Counts in all.
         seed: Of the settings and the counts.
         settings: How many settings are tried.
+        other: Numbers of the device that are not those of `DEVICE`.
 
     Returns:
         Value and standard error of each, by name.
     """
+    device = DEVICE | other
     torch.manual_seed(seed)
     tried = torch.rand(settings, 3, dtype=torch.float64) * 2
-    counts = counted(circuit(DEVICE), tried, shots, seed)
+    counts = counted(circuit(device), tried, shots, seed)
     found = fit(circuit(START, tuple(START)), tried, counts)
     for name, (value, error) in found.items():
-        print(f"{name:22} {value:.5f} +- {error:.5f}   (device: {DEVICE[name]})")
+        share = f"{error / value:.2%}"
+        print(f"{name:22} {value:.5f} +- {error:.5f} ({share})   (device: {device[name]})")
     return found
 
 
@@ -108,5 +112,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shots", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    main(given.shots, given.seed)
+    for name, value in DEVICE.items():
+        parser.add_argument(f"--{name}", type=float, default=value, help="of the device")
+    main(**vars(parser.parse_args()))

@@ -41,6 +41,7 @@ def models() -> list[Path]:
     texts = {path: path.read_text() for path in sorted(HERE.glob("*.yaml"))}
     others = ("callbacks:", "ImageFolderDataModule", "MultiModalDataModule", "metrics:")
     others += ("path_dropout:", "gate_epochs:", "search:", "federated:")
+    others += ("ChipTwin", " circuit:", "noise:")
     return [path for path, text in texts.items() if not any(each in text for each in others)]
 
 

@@ -49,10 +49,9 @@ def broken_links(path):
 def names_of_files(path):
     """Files that commands name, and files of the repository that texts name."""
     text = path.read_text(encoding="utf-8")
-    named = re.findall(
-        r"(?:python|--config|--recipe|pytest(?: -[-\w]+(?: slow)?)*)[ =]([\w./]+\.\w+)", text
-    )
+    named = re.findall(r"(?:python|--config|--recipe)[ =]([\w./]+\.\w+)", text)
     named += re.findall(r"`((?:hybridlit|tests|recipes|\.ci|\.github)/[\w./-]*)`", text)
+    named += re.findall(r"\b((?:hybridlit|tests|recipes)/[\w/-]+\.(?:py|yaml|json|csv|sh)\b)", text)
     return sorted(set(named) - {"recipe.yaml"})
 
 

@@ -37,6 +37,7 @@ def test_the_table_of_all_goes_between_its_lines(script, tmp_path, monkeypatch):
 
 
 def test_the_table_has_the_recipes_of_models(script):
-    names = [path.stem for path in script.models()]
-    assert {"iris_sequential", "wine_parallel", "diabetes_residual"} <= set(names)
-    assert not {"digits_callbacks", "digits_folder", "digits_paths"} & set(names)
+    names = {path.stem for path in script.models()}
+    assert {"iris_sequential", "wine_parallel", "diabetes_residual"} <= names
+    assert not {"digits_callbacks", "digits_folder", "digits_paths"} & names
+    assert names == {path.stem for path in (RECIPES / "results" / "compare").glob("*.json")}

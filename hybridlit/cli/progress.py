@@ -1,15 +1,18 @@
-"""The progress bar of the command line."""
+"""What the command line says while it works: a bar of trainings, a line for anything else."""
 
 from __future__ import annotations
 
 import math
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
-__all__ = ["CalmProgressBar"]
+__all__ = ["CalmProgressBar", "timed"]
 
 _SECONDS = 0.1
 
@@ -52,3 +55,17 @@ class CalmProgressBar(TQDMProgressBar):
             return False
         self._drawn = now
         return True
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say on stderr what is being done, and then how long it took, in one line.
+
+    Nothing is drawn twice, so that it reads the same in a terminal and in a log file.
+    """
+    print(f"{what} ... ", end="", file=sys.stderr, flush=True)
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)

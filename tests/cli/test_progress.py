@@ -6,7 +6,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from hybridlit.cli import progress
-from hybridlit.cli.progress import CalmProgressBar
+from hybridlit.cli.progress import CalmProgressBar, timed
 
 
 class Model(BoringModel):
@@ -45,3 +45,10 @@ def test_the_first_batch_and_the_last_are_drawn_and_others_if_it_is_time(
     trainer.fit(Model())
     assert sorted(set(seen["train"])) == drawn
     assert seen["val"] == [3]
+
+
+def test_what_is_done_is_said_before_and_its_time_after(capsys):
+    with pytest.raises(KeyboardInterrupt), timed("The data"):
+        assert capsys.readouterr().err == "The data ... "
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "0.0 s\n"

@@ -9,13 +9,15 @@ import torch
 from small_studies import Break, make_data, small_model, study
 
 from hybridlit import SequentialHybrid
+from hybridlit.analysis.ablation.baselines import BaselineRun, Beside
 from hybridlit.analysis.ablation.kept import Kept, decided_by
 from hybridlit.analysis.ablation.measure import ScoredRows
 from hybridlit.analysis.ablation.retraining import Recipe, Run
 from hybridlit.analysis.splits import prepared
 from hybridlit.analysis.trainings import Training
 
-OPTIONS = dict(retrained=["linear"], posthoc=False, baselines=True)
+OPTIONS = dict(retrained=["linear"], posthoc=False)
+RATES = dict(classical_lr=0.01, quantum_lr=0.01)  # one training a run
 
 
 def interrupted(path, model, after, **changes):
@@ -39,32 +41,31 @@ def numbers_of(found):
     return values
 
 
-@pytest.mark.parametrize("after", [2, 3])
-def test_it_goes_on_with_the_same_numbers(after, tmp_path):
-    pytest.importorskip("sklearn", reason="analysis extra")
+def test_it_goes_on_with_the_same_numbers(tmp_path):
     torch.manual_seed(0)
-    model, path, lines = small_model(SequentialHybrid), tmp_path / "study.arms", []
-    said = interrupted(path, model, after)
-    assert said[-1] == f"{after} of 6 runs are kept in {path}: the same again goes on"
+    model, path, lines = small_model(SequentialHybrid, **RATES), tmp_path / "study.arms", []
+    said = interrupted(path, model, 3)
+    assert said[-1] == f"3 of 4 runs are kept in {path}: the same again goes on"
     one = study(model, make_data(), keep=path, progress=lines.append, **OPTIONS)
-    assert lines[0] == f"{after} of 6 runs are kept in {path}: the study goes on"
-    assert len(lines) == 1 + 6 - after and lines[1].startswith(f"{after + 1} of 6  seed ")
+    assert lines[0] == f"3 of 4 runs are kept in {path}: the study goes on"
+    assert len(lines) == 2 and lines[1].startswith("4 of 4  seed 1  linear: acc ")
     whole = study(model, make_data(), **OPTIONS)
-    assert (one.earlier_runs, whole.earlier_runs) == (after, 0)
+    assert (one.earlier_runs, whole.earlier_runs) == (3, 0)
     assert numbers_of(one) | {"earlier_runs": 0} == numbers_of(whole)
     lines.clear()
     again = study(model, make_data(), keep=path, progress=lines.append, **OPTIONS)
-    assert lines == [f"6 of 6 runs are kept in {path}: the study goes on"]
+    assert lines == [f"4 of 4 runs are kept in {path}: the study goes on"]
     assert again.retrained == one.retrained  # with the seconds that they took
 
 
-def test_other_data_begin_anew_and_say_so(tmp_path):
-    model, path, lines = small_model(SequentialHybrid), tmp_path / "study.arms", []
+def test_other_settings_begin_anew_and_say_so(tmp_path):
+    model, path, lines = small_model(SequentialHybrid, **RATES), tmp_path / "study.arms", []
     interrupted(path, model, 1, seeds=2)
     before = path.read_bytes()
     with pytest.raises(RuntimeError, match="arm 'hybrid' failed"):  # before any run is done
-        broken = dict(accelerator="cpu", callbacks=[Break()])
-        study(model, make_data(), keep=path, progress=lines.append, trainer_options=broken)
+        options = dict(accelerator="cpu", callbacks=[Break()])
+        asked = OPTIONS | dict(trainer_options=options)
+        study(model, make_data(), keep=path, progress=lines.append, **asked)
     assert lines == [f"{path} has runs of other settings: the study begins anew"]
     assert path.read_bytes() == before
 
@@ -105,6 +106,15 @@ def test_what_decides_the_numbers(changes, other):
     assert [name for name in now if before[name] != now[name]] == other
 
 
+def test_other_threads_may_give_other_numbers(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert decided(jobs=2) == decided(jobs=3)
+    before, now = decided(jobs=1), decided(jobs=None)
+    assert [name for name in now if before[name] != now[name]] == [
+        "another machine or number of threads"
+    ]
+
+
 def test_what_cannot_be_told_apart_is_never_the_same():
     with pytest.warns(UserWarning, match="give functions and classes by their name in a module"):
         one, two = (decided(score=lambda outputs, targets: 0) for _ in range(2))
@@ -120,17 +130,29 @@ RUN = Run(
     ((0.3, math.inf), (0.1, 0.2)),
 )
 
+BESIDE = Beside(
+    {"SVC": BaselineRun(ScoredRows(np.array([1 / 7])), "C=1", 0.2)},
+    {"MLP": "too many rows"},
+    ScoredRows(np.array([0.25])),
+    0.3,
+)
+
 
 def test_a_run_comes_back_to_the_last_bit(tmp_path):
     kept = Kept(tmp_path / "new" / "study.arms")
     assert kept.go_on({"other data": "a"}) is None
     kept.add((3, "linear"), RUN)
+    kept.add((3, None), BESIDE)
     again = Kept(kept.path)
     assert again.go_on({"other data": "a"}) is None
     run = again.runs[3, "linear"]
     assert run.scored.rows.tobytes() == RUN.scored.rows.tobytes()
     assert torch.equal(run.scored.outputs, RUN.scored.outputs)
     assert run[1:] == RUN[1:] and type(run.training) is Training
+    beside = again.runs[3, None]
+    assert beside.baselines["SVC"].scored.rows.tolist() == [1 / 7]
+    assert beside.baselines["SVC"][1:] == ("C=1", 0.2) and beside[1] == {"MLP": "too many rows"}
+    assert beside.constant.rows.tolist() == [0.25] and beside.test_per_train == 0.3
     other = Kept(kept.path)
     said = other.go_on({"other data": "b"})
     assert said.endswith("has runs of other data: the study begins anew") and not other.runs

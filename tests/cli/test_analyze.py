@@ -42,7 +42,7 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     captured = capsys.readouterr()
     said, *files = captured.out.splitlines()
     assert "\r" not in captured.err  # of no terminal
-    for told in (r"6 of 8  seed 1  linear: acc .*", r"What remains on hardware \.\.\. \d+\.\d s"):
+    for told in (r"6 of 8  seed 1  linear: acc .*", r"What it costs \.\.\. \d+\.\d s"):
         assert re.search(f"^{told}$", captured.err, re.MULTILINE), told
     path, verdict = map(Path, files)
     assert verdict == path.with_suffix(".json") and verdict.is_file()
@@ -119,16 +119,16 @@ QUICK = ["--arms=[linear]", "--seeds=2", "--baselines=false", "--noise=null", "-
 
 
 def test_an_interrupted_report_goes_on(trained, tmp_path, monkeypatch, capsys):
-    def interrupt(*given, **options):
+    def interrupt(*given):
         raise KeyboardInterrupt
 
-    out = tmp_path / "report.md"
+    out, kept = tmp_path / "report.md", tmp_path / "report.arms"
     command = ["analyze", f"--ckpt={trained}", f"--out={out}", *QUICK]
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(analyze, "profile_components", interrupt)
+    monkeypatch.setattr(analyze, "_body", interrupt)
+    with pytest.raises(SystemExit):
         main(command)
-    kept = tmp_path / "report.arms"
     assert f"All runs are kept in {kept}: the same command goes on." in capsys.readouterr().err
+    monkeypatch.setattr(analyze, "_body", lambda *given: Report(""))
     main([*command, "--retrain=false"])
     assert kept.is_file()  # it has nothing to do with this
     main(command)

@@ -230,7 +230,7 @@ def retrained_arms(
         compared(complete, runs.scored("hybrid"), margin, share),
         fmean(each.mean for each in runs.constants) if runs.constants else None,
         runs.left_out,
-        sum(key in earlier for key in done),
+        sum(key in earlier and trials.models(key[1]) > 0 for key in done),
     )
 
 

@@ -37,6 +37,10 @@ class Trials(NamedTuple):
     split: int | None
     baselines: Sequence[str]
 
+    def models(self, arm: str | None) -> int:
+        """Return how many models a run of an arm trains or fits; one of none is not counted."""
+        return len(self.baselines) if arm is None else 1
+
 
 @contextmanager
 def prepared_split(data: Data, seed: int) -> Iterator[LightningDataModule]:
@@ -93,8 +97,7 @@ class _Tally:
     ) -> None:
         self._progress, self._kept, self._side_by_side = progress, kept, side_by_side
         self._metric = trials.measure.name
-        models = {key: 1 if key[1] is not None else len(trials.baselines) for key in keys}
-        self._models = {key: count for key, count in models.items() if count}
+        self._models = {key: count for key in keys if (count := trials.models(key[1]))}
 
     def begin(self) -> None:
         """Tell what is kept, and which run is the first."""

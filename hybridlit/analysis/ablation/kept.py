@@ -136,7 +136,8 @@ def _digest(tensors: Iterable[Tensor], *more: bytes) -> str:
     found = hashlib.sha256()
     for tensor in tensors:
         found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        values = tensor.detach().cpu().contiguous().flatten()
+        found.update(values.view(torch.uint8).numpy().tobytes())
     for each in more:
         found.update(hashlib.sha256(each).digest())
     return found.hexdigest()

@@ -41,7 +41,8 @@ __all__ = [
 _MANY = 0.5
 """Share of runs that were still improving from which on a verdict is held back."""
 
-ARM_IMPROVING, MODEL_IMPROVING = "was still improving", "the model was still improving"
+ARM_IMPROVING = "was still improving"
+MODEL_IMPROVING = "the model was still improving"
 _UNJUDGED, _UNWATCHED = "no better than a constant", "no validations"
 
 REASONS = {

@@ -107,10 +107,7 @@ class RetrainedArm:
 
 
 class Retrained(NamedTuple):
-    """All that was trained from scratch, with the score of the best constant if that is known.
-
-    `earlier_runs` is the number of runs that were kept before.
-    """
+    """All that was trained from scratch, the best constant, runs that were kept before."""
 
     arms: tuple[RetrainedArm, ...] = ()
     baselines: tuple[Baseline, ...] = ()

@@ -7,7 +7,7 @@ them is `__init__.pyi`, which type checkers read as well.
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __getattr__, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

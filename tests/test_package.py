@@ -97,6 +97,11 @@ def test_everything_imported_is_declared():
     assert {DISTRIBUTIONS.get(name, name) for name in foreign} <= declared
 
 
+def test_the_changelog_knows_the_version():
+    versions = re.findall(r"^## \[([0-9.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert versions[0] == hybridlit.__version__
+
+
 def test_the_citation_says_what_the_package_says():
     tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -32,17 +32,19 @@ header p, header li { font-size: 1.1rem; }
 header code { display: inline-block; font-size: 0.85em; }
 nav { display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; padding: 0.7rem 0;
       border: solid var(--line); border-width: 1px 0; }
-table { display: inline-block; max-width: 100%; overflow-x: auto; vertical-align: top;
-        border-collapse: collapse; margin: 0.5rem 1.5rem 0.5rem 0; font-size: 0.8rem;
-        overflow-wrap: normal; }
+table, figure { display: inline-block; max-width: calc(100% - 1.5rem); vertical-align: top; }
+table { overflow-x: auto; border-collapse: collapse; margin: 0.5rem 1.5rem 0.5rem 0;
+        font-size: 0.8rem; overflow-wrap: normal; }
 th, td { border: 1px solid var(--line); padding: 0.25rem 0.5rem; white-space: nowrap; }
 th { background: var(--shade); text-align: left; }
 thead:has(th:empty) { display: none; }
 pre { background: var(--shade); padding: 0.8rem; line-height: 1.4; white-space: pre-wrap; }
-figure { display: inline-block; max-width: 100%; margin: 0.5rem 1.5rem 1rem 0;
-         vertical-align: top; }
+figure { margin: 0.5rem 1.5rem 1rem 0; }
 img { display: block; max-width: 100%; height: auto; object-fit: contain; }
 figcaption { color: var(--faint); font-size: 0.9rem; }
+@media (max-width: 40rem) {
+  table, figure { margin-right: 0; max-width: 100%; }
+}
 @media print {
   @page { margin: 1.5cm; }
   body { font-size: 10pt; max-width: none; padding: 0; }

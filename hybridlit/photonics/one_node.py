@@ -65,10 +65,10 @@ class OneNodeCircuit(SampledCircuit):
             and rows.is_cpu
         ):
             return None
-        _, buffers, modules = contents(self)
+        parameters, buffers, modules = contents(self)
         encoding, bandwidth, dtype = buffers["encoding"], self.bandwidth, rows.dtype
-        phases = self.angles()
-        if dtype is not encoding.dtype or not _in_place(dtype, phases):
+        phases = parameters.get("phases")  # as `angles` has them: none is frozen
+        if phases is None or dtype is not encoding.dtype or not _in_place(dtype, phases):
             return None
         readout, states = modules["readout"], self.outcomes.size
         weight: Tensor | None = None

@@ -88,7 +88,7 @@ def modes() -> dict[str, Any]:
 def startup() -> dict[str, Any]:
     """Imports, and the first call with an empty and with a filled cache of machine code."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "HYBRIDLIT_CACHE_DIR": folder}
+        environment = {**_as_installed(), "HYBRIDLIT_CACHE_DIR": folder}
         cold = _run_python(_STARTUP, environment)
         warm = [_run_python(_STARTUP, environment) for _ in range(7)]
     return {
@@ -116,6 +116,51 @@ after = clock()
 print(json.dumps({"torch": between - start, "photonics": end - between,
                   "forward": middle - before, "backward": after - middle}))
 """
+
+
+def start() -> dict[str, Any]:
+    """CPU seconds of what begins a day, in turns: imports, ``--help``, ``fit`` of one step."""
+    program = "from hybridlit.cli import main; main()"
+    fit = ["fit", "--config", "iris_sequential", "--trainer.max_steps=1"]
+    starts = {
+        "import_torch": [sys.executable, "-c", "import torch"],
+        "import_hybridlit": [sys.executable, "-c", "import hybridlit"],
+        "help": [sys.executable, "-c", program, "--help"],
+        "import_lightning": [sys.executable, "-c", "import lightning.pytorch"],
+        "fit_of_one_step": [sys.executable, "-c", program, *fit],
+    }
+    taken: dict[str, list[float]] = {name: [] for name in starts}
+    for turn in range(6):
+        for name, command in starts.items():
+            seconds = _cpu_seconds(command)
+            if turn:  # the first one compiles
+                taken[name].append(seconds)
+    return {
+        **{f"{name}_s": statistics.median(each) for name, each in taken.items()},
+        "fit_over_import_lightning_s": statistics.median(
+            fit - alone
+            for fit, alone in zip(taken["fit_of_one_step"], taken["import_lightning"], strict=True)
+        ),
+    }
+
+
+def _cpu_seconds(command: list[str]) -> float:
+    """Seconds of processors that a command takes, in a folder of its own."""
+    import resource
+
+    def taken() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = taken()
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(command, capture_output=True, check=True, cwd=folder, env=_as_installed())
+    return taken() - before
+
+
+def _as_installed() -> dict[str, str]:
+    """The environment, where Python keeps its bytecode."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def estimate() -> dict[str, Any]:
@@ -277,6 +322,7 @@ CLAIMS: dict[str, Callable[[], dict[str, Any]]] = {
     "large": large,
     "modes": modes,
     "startup": startup,
+    "start": start,
     "estimate": estimate,
     "cost": costs.models,
     "largest": costs.largest_within,
@@ -321,8 +367,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **circumstances(),
             "found": json.loads(run.stdout.splitlines()[-1]),
         }
-        print(name, json.dumps(claims[name]["found"], indent=1))
-    file.write_text(json.dumps(claims, indent=1) + "\n")
+        print(name, json.dumps(claims[name]["found"], indent=1), flush=True)
+        file.write_text(json.dumps(claims, indent=1) + "\n")
     return 0
 
 

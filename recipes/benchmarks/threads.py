@@ -5,7 +5,8 @@
 
 A step is forward and backward of the circuit of `circuit.py`. Each number of threads runs in a
 process of its own; processes take turns, and each reports the fastest of its steps, by the clock on
-the wall, and whether outputs and gradients are the same to the last digit.
+the wall, and whether outputs and gradients are the same to the last digit. What the machine has to
+give is measured beside it: as many processes of one thread each, at once, against one alone.
 Writes ``threads.json``.
 """
 
@@ -53,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "torch_threads": options.threads,
         "points": [],
     }
+    options.out.mkdir(parents=True, exist_ok=True)
     for text in options.points:
         found = compare(text, options.threads, options.rounds, options.min_seconds)
         content["points"].append({"point": str(Point.parse(text)), **found})
         print(table(content["points"][-1:]).splitlines()[-1], flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "threads.json").write_text(json.dumps(content, indent=1) + "\n")
+        (options.out / "threads.json").write_text(json.dumps(content, indent=1) + "\n")
     return 0
 
 
@@ -72,25 +73,21 @@ def compare(text: str, threads: int, rounds: int, min_seconds: float) -> dict[st
         min_seconds: length of the steps of a process.
 
     Returns:
-        Milliseconds of each process, the fastest of each number of threads, their ratio, and
-        whether outputs and gradients are the same to the last digit.
+        Milliseconds of each process, the fastest of each number of threads, their ratio, whether
+        outputs and gradients are the same to the last digit, and how much more steps as many
+        processes of one thread take at once than one alone.
     """
     taken: dict[int, list[float]] = {1: [], threads: []}
-    digests = set()
+    digests, shares = set(), []
     for turn in range(rounds):
+        alone = 0.0
         for count in sorted(taken, reverse=turn % 2 == 1):
-            step = ["--one", "--points", text, "--threads", str(count)]
-            run = subprocess.run(
-                [sys.executable, __file__, *step, "--min-seconds", str(min_seconds)],
-                check=True,
-                capture_output=True,
-                text=True,
-                # Without a setting for all libraries, that of torch holds.
-                env={name: value for name, value in os.environ.items() if "_THREADS" not in name},
-            )
-            found = json.loads(run.stdout)
+            [found] = at_once(1, text, count, min_seconds)
             taken[count].append(found["ms"])
             digests.add(found["digest"])
+            alone = found["median_ms"] if count == 1 else alone
+        found = at_once(threads, text, 1, min_seconds)
+        shares.append(sum(alone / each["median_ms"] for each in found))
     fastest = {count: min(times) for count, times in taken.items()}
     return {
         "ms": {str(count): times for count, times in taken.items()},
@@ -101,7 +98,38 @@ def compare(text: str, threads: int, rounds: int, min_seconds: float) -> dict[st
         "median_ratio": statistics.median(
             a / b for a, b in zip(taken[1], taken[threads], strict=True)
         ),
+        "processes_ratio": statistics.median(shares),
     }
+
+
+def at_once(processes: int, text: str, threads: int, min_seconds: float) -> list[dict[str, Any]]:
+    """Time a point in several processes at the same time.
+
+    Args:
+        processes: how many.
+        text: the point.
+        threads: of each process.
+        min_seconds: length of its steps.
+
+    Returns:
+        What `one` finds in each.
+    """
+    step = [sys.executable, __file__, "--one", "--points", text, "--threads", str(threads)]
+    # Without a setting for all libraries, that of torch holds.
+    settings = {name: value for name, value in os.environ.items() if "_THREADS" not in name}
+    running = [
+        subprocess.Popen(
+            [*step, "--min-seconds", str(min_seconds)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=settings,
+        )
+        for _ in range(processes)
+    ]
+    found = [json.loads(process.communicate()[0]) for process in running]
+    if any(process.returncode for process in running):
+        raise RuntimeError(f"a process of {text} failed")
+    return found
 
 
 def one(point: Point, threads: int, min_seconds: float) -> dict[str, Any]:
@@ -126,18 +154,21 @@ def one(point: Point, threads: int, min_seconds: float) -> dict[str, Any]:
     digest = hashlib.sha256()
     for values in found:
         digest.update(values.detach().numpy().tobytes())
-    return {"ms": min(times), "digest": digest.hexdigest()}
+    middle = statistics.median(times)
+    return {"ms": min(times), "median_ms": middle, "digest": digest.hexdigest()}
 
 
 def table(points: list[dict[str, Any]]) -> str:
     """Return the results as a table in Markdown."""
     lines = [
-        "| modes, photons, batch | one thread, ms | several, ms | ratio | median | same |",
-        "|---|---|---|---|---|---|",
+        "| modes, photons, batch | one thread, ms | several, ms | ratio | median | processes "
+        "| same |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {point['point']} | {rounded(point['one_ms'])} | {rounded(point['several_ms'])} | "
         f"**{point['ratio']:.2f}** | {point['median_ratio']:.2f} | "
+        f"{point['processes_ratio']:.2f} | "
         f"{'to the last digit' if point['same'] else 'to rounding errors'} |"
         for point in points
     ]

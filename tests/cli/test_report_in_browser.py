@@ -111,7 +111,7 @@ def seen(report, width, *options):
     return json.loads(unescape(re.search('<pre id="found">(.*?)</pre>', dom, re.S)[1]))
 
 
-@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1000, False)])
 def test_all_is_seen_on_a_phone_and_on_a_desk(report, width, dark):
     options = ["--blink-settings=preferredColorScheme=0"] if dark else []
     found = seen(report, width, *options)

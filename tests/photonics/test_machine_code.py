@@ -324,8 +324,19 @@ def test_a_warm_start_does_without_numba():
 def test_that_it_is_compiling_is_said_once(monkeypatch, capsys):
     """Processes that are started from then on have the variable as well."""
     monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(machine_code, "_announced", False)
     machine_code._announce(), machine_code._announce()
     assert capsys.readouterr().err.count("compiling") == 1 and QUIET in os.environ
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_that_it_is_compiled_is_said_where_it_took_long(announced, monkeypatch, capsys):
+    clock = iter([0.0, 6.4])
+    monkeypatch.setattr(machine_code, "_announced", announced)
+    monkeypatch.setattr(machine_code.time, "perf_counter", lambda: next(clock))
+    machine_code._compile(SMALLEST, 8, "hybridlit_said")
+    said = "hybridlit: " + SMALLEST.partition(".")[2] + " is compiled, 6 s\n"
+    assert capsys.readouterr().err == said * announced
 
 
 def test_wrong_numbers_of_arguments_are_refused():

@@ -21,6 +21,7 @@ import os
 import struct
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -106,6 +107,7 @@ def _callable(name: str, itemsize: int) -> Callable[..., int]:
 def _compile(name: str, itemsize: int, symbol: str) -> bytes:
     """Return the number of arguments and the object file of an entry point."""
     module, function = name.split(".")
+    begin = time.perf_counter()
     timer = threading.Timer(1.0, _announce)
     timer.daemon = True
     timer.start()
@@ -115,6 +117,8 @@ def _compile(name: str, itemsize: int, symbol: str) -> bytes:
         count, code = jit.object_code(getattr(source, function), itemsize, symbol)
     finally:
         timer.cancel()
+    if _announced and (seconds := time.perf_counter() - begin) > 1:
+        _say(f"{function} is compiled, {seconds:.0f} s")
     return _COUNT.pack(count) + bytes(code)
 
 
@@ -210,13 +214,20 @@ def _warn(message: str) -> None:
         warnings.warn(f"hybridlit: {message}", stacklevel=2)
 
 
+_announced = False
+
+
 def _announce() -> None:
     """Say why a call takes so long, once for this process and those that it starts."""
+    global _announced
     if QUIET not in os.environ:
         os.environ[QUIET] = "1"
-        print(
-            "hybridlit: compiling what is used of the CPU kernel for the first time, to keep it "
-            "(some 10 s) ...",
-            file=sys.stderr,
-            flush=True,
+        _announced = True
+        _say(
+            "compiling what is used of the CPU kernel, once, to keep it (some 10 s; "
+            'hybridlit.use_kernel("torch") does without) ...'
         )
+
+
+def _say(message: str) -> None:
+    print(f"hybridlit: {message}", file=sys.stderr, flush=True)

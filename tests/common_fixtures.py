@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from process_group import LeaveGroup
+from quiet_trainer import quiet
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hybridlit.data import ArrayDataModule
@@ -92,17 +92,9 @@ def make_model():
 @pytest.fixture
 def make_trainer(tmp_path):
     def make(callbacks=(), **changes):
-        quiet = dict(
-            max_epochs=1,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-        )
         leave = [LeaveGroup()] if "strategy" in changes else []
-        return Trainer(callbacks=[*callbacks, *leave], **(quiet | changes))
+        options = dict(callbacks=[*callbacks, *leave], default_root_dir=tmp_path)
+        return quiet(**(options | changes))
 
     return make
 

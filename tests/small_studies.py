@@ -1,7 +1,7 @@
 """Models, data and ablation studies that take a second."""
 
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 
 from hybridlit import ArrayDataModule, ParallelBankHybrid, SequentialHybrid
 from hybridlit.analysis.ablation.study import ablation_study
@@ -29,18 +29,6 @@ class Break(Callback):
 
     def on_train_epoch_start(self, trainer, pl_module):
         raise OSError("disk full")
-
-
-def quiet(**changes):
-    options = dict(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    return Trainer(**(options | changes))
 
 
 def study(model, data, **changes):

@@ -63,7 +63,6 @@ def test_what_is_said_was_found(name, words, found):
     assert float(said.replace(",", "")) == pytest.approx(found(), abs=half, rel=5e-3)
 
 
-
 def test_learning_rates_are_those_that_were_found():
     text = text_of("hybridlit/templates/TRAINING.md")
     for recipe, found in result("claims")["rates"]["found"].items():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from quiet_trainer import quiet
 from third_party import Plain
 
 from hybridlit import ArrayDataModule, SequentialHybrid, mark_photonic, split_parameters
@@ -54,15 +55,7 @@ def data():
 
 
 def fit(model, data, path, epochs=1):
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=path,
-    )
+    trainer = quiet(max_epochs=epochs, default_root_dir=path)
     trainer.fit(model, data)
     return trainer
 

@@ -8,15 +8,14 @@ import signal
 import warnings
 from argparse import SUPPRESS
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningDataModule, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
@@ -24,9 +23,6 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import hybridlit.data  # noqa: F401  # short class names work for what is imported
 from hybridlit import __version__
-from hybridlit.callbacks.evaluation_pictures import EvaluationPictures
-from hybridlit.callbacks.photonic_inspector import PhotonicInspector
-from hybridlit.callbacks.tensorboard_layout import TensorBoardLayout
 from hybridlit.cli.budget import add_budget, budget_named, choose_circuit
 from hybridlit.cli.checkpoints import (
     RUNS,
@@ -38,15 +34,13 @@ from hybridlit.cli.checkpoints import (
     with_recipes,
     with_settings,
 )
+from hybridlit.cli.defaults import default_callbacks
 from hybridlit.cli.parser import TrainingParser
-from hybridlit.cli.progress import CalmProgressBar
 from hybridlit.cli.runs import SaveSettings, logger_of_run, name_of_run, no_empty_folder
-from hybridlit.components import photonic_modules
+from hybridlit.cli.tested import CountsRows, in_words
 from hybridlit.ranks import every_rank, in_turns
 from hybridlit.recipe.classes import importable
 from hybridlit.recipe.reading import OTHER_SECTIONS
-from hybridlit.resume.checkpoint import HybridCheckpoint
-from hybridlit.resume.exact_resume import ExactResume
 from hybridlit.resume.folder import best_checkpoint, newest_checkpoint, step_of
 from hybridlit.templates import HybridModule
 from hybridlit.templates.foreign_names import named_strings, unimported_name
@@ -67,12 +61,12 @@ _HARMLESS = (
 class HybridCLI(LightningCLI):
     """LightningCLI with the logging, checkpoints and final test that a run should have anyway.
 
-    Every run logs to TensorBoard under `runs/<name of the config file>/version_<n>` and shows a
-    progress bar. `fit` keeps its best (by `val/loss`) and last checkpoint there, adds pictures of
-    the photons (`PhotonicInspector`), pictures of the predictions (`EvaluationPictures`, if there
-    is matplotlib), scores first and a table of runs (`TensorBoardLayout`) to TensorBoard, and ends
-    with a test of the best checkpoint. Loggers and callbacks given by the user replace the default
-    of their kind.
+    Every run logs to TensorBoard under `runs/<name of the config file>/version_<n>` and shows its
+    progress. `fit` keeps its best (by `val/loss`) and last checkpoint there, adds pictures of the
+    photons (`PhotonicInspector`), pictures of the predictions (`EvaluationPictures`, if there is
+    matplotlib), scores first and a table of runs (`TensorBoardLayout`) to TensorBoard, and ends
+    with a test of the best checkpoint, whose accuracy has an interval. Loggers and callbacks given
+    by the user replace the default of their kind.
 
     `fit --ckpt` goes on exactly where a run was interrupted, unless that was amid a step (see
     `ExactResume`). It takes a checkpoint, a folder (its newest undamaged checkpoint), or `last`:
@@ -91,6 +85,9 @@ class HybridCLI(LightningCLI):
 
     _given: str | None = None
     """The checkpoint that the user has given."""
+
+    _counts: CountsRows
+    """Of the rows of the last test."""
 
     @classmethod
     def subcommands(cls) -> dict[str, set[str]]:
@@ -167,25 +164,11 @@ class HybridCLI(LightningCLI):
             self.save_config_kwargs = {"recipes": self._recipes()}
         callbacks = given.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-
-        def missing(kind: type[Callback]) -> bool:
-            return not any(isinstance(callback, kind) for callback in callbacks)
-
-        if given.enable_progress_bar is not False and missing(ProgressBar):
-            callbacks.append(CalmProgressBar())
-        if self.subcommand == "fit":
-            if _on_tensorboard(logger) and not given.fast_dev_run:
-                photons = photonic_modules(self.model) and missing(PhotonicInspector)
-                callbacks += [PhotonicInspector()] if photons else []
-                drawn = find_spec("matplotlib") is not None and missing(EvaluationPictures)
-                callbacks += [EvaluationPictures()] if drawn else []
-                callbacks += [TensorBoardLayout()] if missing(TensorBoardLayout) else []
-            if given.enable_checkpointing is not False:
-                callbacks += [ExactResume()] if missing(ExactResume) else []
-                callbacks += [HybridCheckpoint()] if missing(ModelCheckpoint) else []
-            if logger is not False and missing(LearningRateMonitor):
-                callbacks.append(LearningRateMonitor(logging_interval="epoch"))
-        else:  # the callbacks of training are left out on purpose
+        verb = str(self.subcommand)
+        callbacks += default_callbacks(verb, given, callbacks, logger, self.model)
+        self._counts = CountsRows()
+        callbacks.append(self._counts)
+        if self.subcommand != "fit":  # the callbacks of training are left out on purpose
             warnings.filterwarnings("ignore", message=".*callbacks used to create the checkpoint.*")
         return super().instantiate_trainer(logger=logger, callbacks=callbacks, **kwargs)
 
@@ -233,7 +216,7 @@ class HybridCLI(LightningCLI):
     def test(self, **kwargs: Any) -> None:
         """Test the checkpoint that is given."""
         with no_empty_folder(self.trainer, math.inf):
-            self.trainer.test(**kwargs, ckpt_path=self._given)
+            self._say_scores(self.trainer.test(**kwargs, ckpt_path=self._given))
 
     def predict(self, **kwargs: Any) -> None:
         """Predict, and save the predictions as `predictions.pt` in the directory of the run.
@@ -326,9 +309,14 @@ class HybridCLI(LightningCLI):
     def _test(self, checkpoint: str) -> Sequence[Mapping[str, float]]:
         with warnings.catch_warnings():  # an empty test loader is our way to say that there is none
             warnings.filterwarnings("ignore", message=".*across ranks is zero.*")
-            return self.trainer.test(
+            found = self.trainer.test(
                 self.model, datamodule=self.datamodule, ckpt_path=checkpoint or None
             )
+        self._say_scores(found)
+        return found
+
+    def _say_scores(self, found: Sequence[Mapping[str, float]]) -> None:
+        self._say(*in_words(found, self._counts.rows, self.model.task.one_class))
 
     def _interrupted(self) -> list[str]:
         kept = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]
@@ -385,10 +373,6 @@ def run(args: ArgsType = None) -> None:
             raise ValueError(str(error)) from None
 
 
-def _on_tensorboard(logger: Any) -> bool:
-    loggers = logger if isinstance(logger, (list, tuple)) else [logger]
-    return any(isinstance(each, TensorBoardLogger) for each in loggers)
-
-
 def _is_no_advertisement(record: logging.LogRecord) -> bool:
-    return "Tip:" not in record.getMessage()
+    said = record.getMessage()
+    return "Tip:" not in said and "with model summary callbacks" not in said

@@ -26,6 +26,7 @@ __all__ = [
     "batches_until_validation",
     "begin_epoch_anew",
     "begin_run_anew",
+    "call_again",
     "complete_epoch",
     "count_scheduler_step",
     "end_restart",
@@ -232,6 +233,12 @@ def pass_over(callback: Callback, hook: str) -> None:
     If it goes: do nothing; the Trainer calls the hook.
     """
     vars(callback)[hook] = None
+
+
+def call_again(callback: Callback, hook: str) -> None:
+    """Undo `pass_over`, if it has been done."""
+    if vars(callback).get(hook, callback) is None:
+        del vars(callback)[hook]
 
 
 def attached_trainer(model: LightningModule) -> Trainer | None:

@@ -15,7 +15,7 @@ import torch
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
 from hybridlit.photonics.interferometer import padded
 from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
-from hybridlit.photonics.kernels.compiled import KEEP_BYTES, few_columns
+from hybridlit.photonics.kernels.compiled import KEEP_BYTES, goes_by_cells
 from hybridlit.photonics.kernels.reference import CHUNK
 from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.readouts.table import OutputMappingStrategy
@@ -101,7 +101,7 @@ def peak_bytes(
     width = _width(dtype)
     of_each = -(-batch // circuits)
     workers = min(torch.get_num_threads(), -(-of_each // width))
-    by_cells = not matrices and few_columns(inputs, space.modes, of_each, item)
+    by_cells = goes_by_cells(not matrices, inputs, space.modes, batch, item, circuits)
     if by_cells:  # factors, phases and their gradient
         meshes = 4 * circuits * (columns + 1) * space.modes * (space.modes - 1)
     else:

@@ -20,7 +20,7 @@ from typing_extensions import Self
 from hybridlit.checks import precision
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import ComputationSpace, FockSpace
-from hybridlit.photonics.kernels.compiled import few_columns
+from hybridlit.photonics.kernels.compiled import goes_by_cells
 from hybridlit.photonics.layer import QuantumLayer
 from hybridlit.photonics.sizes import multiply_adds, states_up_to
 from hybridlit.precisions import CORES
@@ -96,7 +96,7 @@ class Speed:
         padded = -(-batch // width) * width
         work = padded * multiply_adds(space)
         modes = space.modes
-        by_cells = meshes and few_columns(inputs, modes, -(-batch // circuits), item)
+        by_cells = goes_by_cells(meshes, inputs, modes, batch, item, circuits)
         if not by_cells:
             work += padded * columns * modes**2 * inputs
         if meshes:

@@ -17,7 +17,7 @@ import torch
 from hybridlit.photonics.experiment import Experiment
 from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels.choice import chosen_kernel, compiled_refuses
-from hybridlit.photonics.kernels.compiled import few_columns
+from hybridlit.photonics.kernels.compiled import goes_by_cells
 from hybridlit.photonics.machine import available_memory
 from hybridlit.photonics.noise.compiled import light_refuses
 from hybridlit.photonics.noise.program import Program
@@ -211,10 +211,10 @@ class Step:
             return 0
         found = 0
         if not self.terms:
-            rows = -(-self.samples // self.circuits)
-            by_cells = not self.slots and few_columns(
-                self._inputs, self.space.modes, rows, self.dtype.itemsize
-            )
+            by_cells = goes_by_cells(
+                not self.slots, self._inputs, self.space.modes, self.samples, self.dtype.itemsize,
+                self.circuits,
+            )  # fmt: skip
             found = scratch_bytes(self.space, self.dtype, self.columns, self._inputs, by_cells)
         if self.program is not None:
             found = max(found, light_scratch(self.program, self.dtype))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
@@ -19,6 +21,16 @@ __all__ = ["occupations", "of_modes", "on_device"]
 
 _MOST = 256
 _kept: OrderedDict[Hashable, tuple[Tensor, ...]] = OrderedDict()
+_lock = threading.RLock()  # what makes a table may need another one
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # whoever held it is not in this process
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def on_device(
@@ -27,13 +39,15 @@ def on_device(
     """Return arrays as tensors on a device, the same ones for the same key, not to be written to.
 
     `make` makes the arrays if they are not kept yet, one by one to save memory; `key` says what
-    they depend on, and whose they are.
+    they depend on, and whose they are. Of several threads that ask at once one makes them. Call it
+    where `torch.compile` does not look, in what is `constant_in_graphs`.
     """
     place = (key, device)
-    found = _kept.pop(place, None)
-    if found is not None:
-        _kept[place] = found  # the last one used, so that what a step needs is not what goes
-    else:
+    with _lock:
+        found = _kept.get(place)
+        if found is not None:
+            _kept.move_to_end(place)  # what a step needs is not what goes
+            return found
         with torch.inference_mode(False), unrecorded():  # whoever comes next needs them too
             found = tuple(torch.tensor(array, device=device) for array in make())
             # A tensor made while compiling or under torch.func means nothing outside of it.
@@ -44,7 +58,7 @@ def on_device(
                 _kept[place] = found
                 if len(_kept) > _MOST:
                     _kept.popitem(last=False)
-    return found
+        return found
 
 
 @constant_in_graphs

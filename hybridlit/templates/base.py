@@ -16,7 +16,7 @@ from hybridlit.templates.class_weights import BALANCED, CLASS_WEIGHTS_KEY, Balan
 from hybridlit.templates.cost import ModelCost, cost_of
 from hybridlit.templates.foreign_names import name_of
 from hybridlit.templates.hyperparameters import PlainHyperparameters, unknown_argument
-from hybridlit.templates.light_hooks import pass_over_idle, profile_nothing
+from hybridlit.templates.light_hooks import call_all_again, pass_over_idle, profile_nothing
 from hybridlit.templates.metrics import check_metrics
 from hybridlit.templates.normalizers import fit_normalizers
 from hybridlit.templates.predictions.calibration import CALIBRATION_KEY, Calibration
@@ -222,6 +222,10 @@ class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameter
         prepare_processes(self.trainer)
         profile_nothing(self.trainer)
         pass_over_idle(self.trainer)
+
+    def teardown(self, stage: str) -> None:
+        """Leave callbacks as they came."""
+        call_all_again(self.trainer)
 
     def on_fit_start(self) -> None:
         """Take over what the data were prepared by, if they fit; fit the `NormalizationLayer`s."""

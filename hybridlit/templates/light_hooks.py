@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
 
-from hybridlit.internals.lightning import pass_over
+from hybridlit.internals.lightning import call_again, pass_over
 
-__all__ = ["NoProfiler", "pass_over_idle", "profile_nothing"]
+__all__ = ["NoProfiler", "call_all_again", "pass_over_idle", "profile_nothing"]
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
@@ -48,11 +49,22 @@ def pass_over_idle(trainer: Trainer) -> None:
 
     It calls a dozen callbacks seven times a batch, most of which have nothing to do there.
     """
-    if not isinstance(trainer.profiler, NoProfiler):  # type: ignore[attr-defined]
-        return
+    if isinstance(trainer.profiler, NoProfiler):  # type: ignore[attr-defined]
+        for callback, hook in _idle(trainer):
+            if hook not in vars(callback):
+                pass_over(callback, hook)
+
+
+def call_all_again(trainer: Trainer) -> None:
+    """Undo `pass_over_idle`: whoever has a callback of a run that has ended may call its hooks."""
+    for callback, hook in _idle(trainer):
+        call_again(callback, hook)
+
+
+def _idle(trainer: Trainer) -> Iterator[tuple[Callback, str]]:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         kind = type(callback)
         if kind.__module__.partition(".")[0] in _KNOWN:
             for hook in _EACH_BATCH:
-                if getattr(kind, hook) is getattr(Callback, hook) and hook not in vars(callback):
-                    pass_over(callback, hook)
+                if getattr(kind, hook) is getattr(Callback, hook):
+                    yield callback, hook

@@ -21,6 +21,7 @@ from typing_extensions import Self
 from hybridlit.constructors import raised_in, taken_arguments
 from hybridlit.data.scaling import AUTO, AutoName
 from hybridlit.internals.lightning import attached_data, attached_trainer, noted_arguments
+from hybridlit.templates.missing_arguments import require_arguments
 from hybridlit.templates.preparation import take_over
 from hybridlit.templates.sizes import check_fits, sizes_of
 from hybridlit.undisturbed import undisturbed
@@ -56,9 +57,11 @@ class Buildable(LightningModule):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Return an unbuilt model, whose constructor Python does not call, or a model."""
-        if not (args and args[0] is Unbuilt) and _automatic(cls, args, kwargs):
-            waiting: Any = Unbuilt(cls, args, kwargs)
-            return waiting  # type: ignore[no-any-return]
+        if not (args and args[0] is Unbuilt):
+            require_arguments(cls, args, kwargs)
+            if _automatic(cls, args, kwargs):
+                waiting: Any = Unbuilt(cls, args, kwargs)
+                return waiting  # type: ignore[no-any-return]
         return super().__new__(cls)
 
     def __getnewargs__(self) -> tuple[Any, ...]:

@@ -10,7 +10,8 @@ import torch
 from interference import CircuitReader, interference_problem
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import ModelCheckpoint
-from small_studies import SMALL, Break, make_data, quiet, small_model, study
+from quiet_trainer import quiet
+from small_studies import SMALL, Break, make_data, small_model, study
 from third_party import Plain
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from small_studies import make_data, quiet, small_model as make, study
+from quiet_trainer import quiet
+from small_studies import make_data, small_model as make, study
 
 from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
 from hybridlit.analysis.ablation.baselines import baseline_names, fit_baselines

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from quiet_trainer import quiet
 from torch import nn
 
 from hybridlit import ArrayDataModule, HybridModule, ParallelHybrid, SequentialHybrid
@@ -108,15 +108,7 @@ def test_efficiency_and_the_definition_by_orders(count):
     x = torch.randn(60, 5)
     data = ArrayDataModule(x, (x[:, 0] > 0).long() + (x[:, 1] > 0).long(), batch_size=16)
     model = ParallelHybrid(5, 3, quantum_dim=3, n_modes=4)
-    trainer = Trainer(
-        max_epochs=10,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, data)
+    quiet(max_epochs=10).fit(model, data)
     parts = ["classical_path", "projection", "quantum_path", "fusion"][:count]
     found = shapley_values(model, data, parts=parts)
     assert len(found.scores) == 2**count and found.metric == "acc"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from quiet_trainer import quiet
 
 import hybridlit
 from hybridlit import ArrayDataModule, SequentialHybrid
@@ -17,14 +17,7 @@ from hybridlit.export.perceval_file import circuits_file
 def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
     data = ArrayDataModule(torch.randn(40, 3), torch.arange(40) % 2, batch_size=20)
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet()
     trainer.fit(SequentialHybrid(3, 2, 2, n_modes=4, n_photons=2), data)
     path = tmp_path_factory.mktemp("run") / "best.ckpt"
     trainer.save_checkpoint(path)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from hybridlit.cli import progress
@@ -16,7 +15,7 @@ class Model(BoringModel):
 
 @pytest.mark.parametrize(("seconds", "drawn"), [(0.0, [1, 2, 3, 4]), (1e9, [1, 4])])
 def test_the_first_batch_and_the_last_are_drawn_and_others_if_it_is_time(
-    seconds, drawn, tmp_path, monkeypatch
+    seconds, drawn, monkeypatch, make_trainer
 ):
     monkeypatch.setattr(progress, "_SECONDS", seconds)
     seen = {"train": [], "val": []}
@@ -30,18 +29,31 @@ def test_the_first_batch_and_the_last_are_drawn_and_others_if_it_is_time(
             seen["val"].append(self.val_progress_bar.n)
             super().on_validation_end(trainer, pl_module)
 
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        limit_train_batches=4,
-        limit_val_batches=3,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        default_root_dir=tmp_path,
-        callbacks=[Watched()],
-    )
-    trainer.fit(Model())
+    batches = dict(limit_train_batches=4, limit_val_batches=3, num_sanity_val_steps=0)
+    make_trainer([Watched()], enable_progress_bar=True, **batches).fit(Model())
     assert sorted(set(seen["train"])) == drawn
     assert seen["val"] == [3]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lines"),
+    [
+        (0.0, [f"{epoch}{batch}" for epoch in range(3) for batch in (", batch 1 of 2", "")]),
+        (1e9, ["0", "2"]),
+    ],
+)
+def test_a_file_gets_lines_at_both_ends_and_now_and_then(
+    seconds, lines, monkeypatch, capsys, make_trainer
+):
+    monkeypatch.setattr(progress, "_SECONDS_OF_LINES", seconds)
+    shown = progress.progress_shown()  # pytest is no terminal
+    batches = dict(max_epochs=3, limit_train_batches=2, limit_val_batches=1)
+    make_trainer([shown], enable_progress_bar=True, **batches).fit(Model())
+    found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch")]
+    assert [line.partition(", after 0:00:0")[0] for line in found] == [f"Epoch {e}" for e in lines]
+    assert found[-1].endswith(", val/loss 1")
+
+
+def test_a_terminal_has_a_bar(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert isinstance(progress.progress_shown(), CalmProgressBar)

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -110,6 +111,8 @@ def test_fit_logs_keeps_checkpoints_and_tests_the_best(place, capsys):
     (best,) = (run / "checkpoints").glob("best-epoch*.ckpt")
     assert (run / "checkpoints" / "last.ckpt").exists() and (run / "config.yaml").exists()
     assert "test/acc" in out and "test/loss" in out
+    said = r"\nTest: accuracy [01]\.\d{4} of 30 rows \(95 %: [\d.]+ to [\d.]+\)\n"
+    assert re.search(said, out)
     assert f"Best checkpoint: {best.relative_to(place)} (val/loss " in out
     assert out.rstrip().endswith("TensorBoard: tensorboard --logdir runs")
     events = EventAccumulator(str(run)).Reload().Tags()["scalars"]
@@ -201,7 +204,8 @@ def test_validate_test_predict_and_resume(place, capsys):
     main(["validate", *arguments])
     assert "val/acc" in capsys.readouterr().out
     main(["test", *arguments])
-    assert "test/acc" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "test/acc" in out and "\nTest: accuracy " in out
     main(["predict", *arguments])
     path = capsys.readouterr().out.strip().rpartition("Predictions: ")[2]
     predictions = torch.load(path, weights_only=True)

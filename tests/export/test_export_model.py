@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
 from PIL import Image
+from quiet_trainer import quiet
 
 import hybridlit.export.formats as formats
 import hybridlit.export.program as program
@@ -77,15 +77,7 @@ def alone(code, folder):
 
 
 def trained(model, data, epochs=1):
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, data)
+    quiet(max_epochs=epochs).fit(model, data)
     return model
 
 

@@ -169,9 +169,14 @@ def test_the_hook_under_way_is_noted_as_an_attribute(tmp_path):
 
 def test_a_hook_that_cannot_be_called_is_passed_over(tmp_path):
     notes = Notes(on_train_batch_end=lambda _: 1, on_before_zero_grad=lambda _: 2)
+    own = notes.on_before_zero_grad
+    internals.call_again(notes, "on_before_zero_grad")  # nothing has been passed over
+    assert notes.on_before_zero_grad is own
     internals.pass_over(notes, "on_before_zero_grad")
     fit(tmp_path, notes, max_epochs=1)
     assert notes.found == [1] * 4
+    internals.call_again(notes, "on_before_zero_grad")
+    assert notes.on_before_zero_grad.__func__ is Callback.on_before_zero_grad
 
 
 def test_log_now_reaches_loggers_at_once(tmp_path):

@@ -119,6 +119,6 @@ def test_nothing_else_calls_a_kernel():
             if isinstance(node, ast.ImportFrom) and "photonics.kernels" in (node.module or ""):
                 names = {alias.name for alias in node.names}
                 allowed = {"PHASE_BOUND", "KEEP_BYTES", "CHUNK", "use_kernel", "kernel_for"}
-                allowed |= {"chosen_kernel", "compiled_refuses", "few_columns", "transitions"}
+                allowed |= {"chosen_kernel", "compiled_refuses", "goes_by_cells", "transitions"}
                 allowed |= {"forward_mode", "transforming", "refuse_batches", "serves_any"}  # none
                 assert names <= allowed, (file, names)

@@ -1,5 +1,9 @@
 """Tests of constant tables on a device."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -41,3 +45,27 @@ def test_columns_are_those_of_the_modes():
     columns = torch.arange(8.0).view(2, 4)
     assert of_modes(columns, [3, 1]).tolist() == [[3.0, 1.0], [7.0, 5.0]]
     assert of_modes(columns, range(4)) is columns
+
+
+def test_threads_that_ask_at_once_have_one_table(monkeypatch):
+    """Made once, while tables of all of them come and go."""
+    monkeypatch.setattr(tables, "_MOST", 4)
+    made, start = [], threading.Barrier(4)
+
+    def make():
+        made.append(1)
+        time.sleep(0.02)  # the others ask meanwhile
+        return [np.arange(3)]
+
+    def ask(thread):
+        start.wait()
+        found = on_device(("slow", 3), make, CPU)[0]
+        start.wait()
+        for turn in range(1, 200):
+            on_device(("other", turn * thread % 7), lambda: [np.arange(1)], CPU)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(ask, range(1, 5))
+    assert len(made) == 1 and all(other is first for other in others)
+    assert len(tables._kept) == 4

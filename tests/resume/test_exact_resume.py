@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from process_group import LeaveGroup
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from hybridlit import ArrayDataModule, ParallelHybrid
+from hybridlit import ArrayDataModule, ParallelHybrid, SequentialHybrid
 from hybridlit.callbacks.alternating import AlternatingTraining
 from hybridlit.callbacks.gradient_imbalance import GradientImbalanceMonitor
 from hybridlit.callbacks.mixed_precision import MixedPrecision
@@ -630,6 +630,33 @@ def test_a_run_that_early_stopping_did_not_end_goes_on(patience, run, tmp_path, 
     path = tmp_path / "a" / "step00000012.ckpt"
     again, _ = run(tmp_path / "a", 5, path, model=Counting, max_epochs=3, **options)
     assert again["global_step"] == 18 and "had ended" not in caplog.text
+
+
+def without(content, name):
+    if not isinstance(content, dict):
+        return content
+    return {key: without(value, name) for key, value in content.items() if key != name}
+
+
+def test_an_older_run_goes_on_with_the_head_that_it_has(run, tmp_path, recwarn):
+    """Narrower than the default of today: with its moments in the optimizer, bit for bit."""
+
+    def binary():
+        x = torch.randn(60, 5, generator=torch.Generator().manual_seed(1))
+        return ArrayDataModule(x, (x[:, 0] > 0).long(), batch_size=6)
+
+    def template(**head):
+        return SequentialHybrid(5, 2, 1, task="binary", n_modes=4, n_photons=2, **head)
+
+    whole, _ = run(tmp_path / "a", 0, data=binary, model=lambda: template(head_dim=2))
+    path = tmp_path / "a" / "step00000003.ckpt"
+    content = torch.load(path, weights_only=True)
+    torch.save(without(content, "head_dim"), path)  # which was always twice output_dim
+    assert template().classical_post[0].out_features == 16
+    again, _ = run(tmp_path / "a", 5, path, data=binary, model=template)
+    assert not [w for w in recwarn if "Resumed with another" in str(w.message)]
+    for part in ("state_dict", "optimizer_states", "callbacks", "epoch", "global_step"):
+        assert differences(whole[part], again[part]) == []
 
 
 def test_the_run_itself_is_not_changed(run, tmp_path):

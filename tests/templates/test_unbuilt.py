@@ -336,3 +336,19 @@ def test_real_targets_of_a_model_for_classes_are_told():
     for data, message in ((TableDataModule(rows, "price"), told), (arrays, "or task='regression'")):
         with pytest.raises(ValueError, match=message):
             ResidualHybrid("auto", "auto").build(data)
+
+
+@pytest.mark.parametrize("given", [dict(input_dim="auto", output_dim="auto"), dict(input_dim=9)])
+def test_arguments_that_are_missing_are_explained(given):
+    """Whether the sizes are numbers or not; of a class that passes all on, Python names them."""
+    quantum = r"quantum_dim \(number of features of the photonic layer, at least 1\)"
+    outputs = "" if "output_dim" in given else r" and output_dim \(number of outputs\)"
+    numbers = r"SequentialHybrid\(input_dim=10, quantum_dim=4, output_dim=3\)"
+    left = r"SequentialHybrid\(input_dim='auto', quantum_dim=4, output_dim='auto'\)"
+    end = f"give for instance {numbers}, or {left} for the sizes of the data$"
+    with pytest.raises(TypeError, match=f"^SequentialHybrid is missing {quantum}{outputs}: {end}"):
+        SequentialHybrid(**given, n_modes=4)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'output_dim'"):
+        Deep(9, 3)
+    for numbers in ((10, 4, 3), ("auto", 4, "auto")):
+        SequentialHybrid(*numbers)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hybridlit.photonics.circuit.lowered import Lowered
-from hybridlit.photonics.fock import ComputationSpace, FockSpace
+from hybridlit.photonics.fock import FockSpace
 from hybridlit.photonics.kernels.choice import (
     chosen_kernel,
     compiled_refuses,
@@ -52,10 +52,8 @@ def light_refuses(program: Program, device: str, dtype: torch.dtype) -> str | No
     Returns:
         The reason for a message.
     """
-    most = program.light.numbers[0]
-    if program.space is ComputationSpace.UNBUNCHED:  # most states are those of half a photon a mode
-        most = min(most, max(1, program.modes // 2))
-    return compiled_refuses(FockSpace(program.modes, most, program.space), device, dtype)
+    largest = FockSpace(program.modes, program.light.numbers[0], program.space)
+    return compiled_refuses(largest, device, dtype)
 
 
 def serves_columns(modes: int, like: Tensor) -> bool:

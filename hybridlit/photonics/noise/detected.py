@@ -15,13 +15,13 @@ from hybridlit.photonics.noise.shown import (
     Detection,
     kept_by,
     photons_in,
+    photons_shown,
     places,
     positions,
     raised_by,
     table_of,
 )
 from hybridlit.photonics.outcomes import Outcomes
-from hybridlit.photonics.tables import on_device
 
 __all__ = ["DetectedOutcomes"]
 
@@ -175,9 +175,7 @@ class DetectedOutcomes(Outcomes):
         """
         if like.is_meta:
             return like.new_empty(self.size, self.modes)
-        key = ("shown", self.detection, like.dtype)
-        dtype = np.float64 if like.dtype == torch.float64 else np.float32
-        return on_device(key, lambda: [self._states.astype(dtype)], like.device)[0]
+        return photons_shown(self.detection, like.dtype, like.device)[0]
 
     def conditional(
         self, weights: Tensor, share: Tensor | None = None, *, least: float | None = None

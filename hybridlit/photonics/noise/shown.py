@@ -25,6 +25,7 @@ __all__ = [
     "Table",
     "kept_by",
     "photons_in",
+    "photons_shown",
     "places",
     "positions",
     "raised_by",
@@ -241,3 +242,13 @@ def photons_in(light: Light, real: torch.dtype, device: torch.device) -> tuple[T
     """Return the photons of each state in each mode, shape (size, modes), alone in a tuple."""
     dtype = np.float64 if real == torch.float64 else np.float32
     return on_device(("arrived", light, dtype), lambda: [light.states.astype(dtype)], device)
+
+
+@constant_in_graphs
+def photons_shown(
+    detection: Detection, real: torch.dtype, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Return the photons that each outcome shows in each mode, shape (size, modes), as above."""
+    dtype = np.float64 if real == torch.float64 else np.float32
+    key = ("shown", detection, dtype)
+    return on_device(key, lambda: [table_of(detection).states.astype(dtype)], device)

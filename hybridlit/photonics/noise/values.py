@@ -156,8 +156,7 @@ class NoiseValues(nn.Module):
             return self.value(name).to(like)
         given = getattr(self.given, name)
         if isinstance(given, tuple):  # copied to a device once, not in each step
-            array = np.array(given, np.float64 if like.dtype == torch.float64 else np.float32)
-            return on_device(("noise", name, given, like.dtype), lambda: [array], like.device)[0]
+            return _of_modes(name, given, like.dtype, like.device)[0]
         return like.new_full((), given)
 
     def weights(self, program: Program, like: Tensor) -> Tensor:
@@ -195,6 +194,15 @@ class NoiseValues(nn.Module):
 _OF_LIGHT = ("brightness", "transmittance", "g2")
 _Number: TypeAlias = Any
 """A float, or a tensor of one."""
+
+
+@constant_in_graphs
+def _of_modes(
+    name: str, given: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, ...]:
+    """One value a mode, alone in a tuple."""
+    real = np.float64 if dtype == torch.float64 else np.float32
+    return on_device(("noise", name, given, dtype), lambda: [np.array(given, real)], device)
 
 
 @constant_in_graphs

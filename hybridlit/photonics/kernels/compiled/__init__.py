@@ -26,7 +26,7 @@ from hybridlit.photonics.kernels.compiled.parts import (
 from hybridlit.photonics.kernels.compiled.plans import (
     LARGE_STATES,
     MOST_PHOTONS,
-    few_columns,
+    goes_by_cells,
     most_states,
 )
 from hybridlit.photonics.kernels.compiled.steps import Step, step_of
@@ -41,7 +41,7 @@ __all__ = [
     "amplitudes_forward",
     "columns_backward",
     "columns_forward",
-    "few_columns",
+    "goes_by_cells",
     "most_states",
     "planes_backward",
     "planes_forward",

@@ -16,7 +16,7 @@ from hybridlit.photonics.kernels.compiled.layout import CHUNK
 from hybridlit.photonics.kernels.compiled.machine_code import entry_point
 from hybridlit.photonics.kernels.compiled.plans import (
     Plan,
-    few_columns,
+    goes_by_cells,
     plan_for,
     refuse_overflow,
 )
@@ -254,9 +254,8 @@ def _layer(
 ) -> Layer:
     depth, modes, batch = data_phases.shape[-3:]
     plan, itemsize = plan_for(modes, occupied, unbunched), data_phases.element_size()
-    by_cells = not interferometers.is_complex() and few_columns(
-        plan.columns, modes, batch, itemsize
-    )
+    meshes = not interferometers.is_complex()
+    by_cells = goes_by_cells(meshes, plan.columns, modes, batch, itemsize)
     return layer_of(plan, depth, itemsize, by_cells)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hybridlit.photonics.kernels.compiled import layout
 from hybridlit.photonics.kernels.compiled.calls import Layer, addresses_behind
-from hybridlit.photonics.kernels.compiled.plans import Plan, few_columns
+from hybridlit.photonics.kernels.compiled.plans import Plan, goes_by_cells
 
 __all__ = ["columns_backward", "columns_forward"]
 
@@ -47,7 +47,8 @@ def _columns(
 def _of(interferometers: Tensor, data_phases: Tensor, inputs: tuple[int, ...]) -> _Columns:
     depth, modes, batch = data_phases.shape[-3:]
     itemsize = data_phases.element_size()
-    by_cells = not interferometers.is_complex() and few_columns(len(inputs), modes, batch, itemsize)
+    meshes = not interferometers.is_complex()
+    by_cells = goes_by_cells(meshes, len(inputs), modes, batch, itemsize)
     return _columns(modes, inputs, depth, itemsize, by_cells)
 
 

@@ -221,7 +221,7 @@ def _announce() -> None:
     """Say why a call takes so long, once for this process and those that it starts."""
     global _announced
     if QUIET not in os.environ:
-        os.environ[QUIET] = "1"
+        os.environ[QUIET] = "1"  # not that of the shell, whose next command says it again
         _announced = True
         _say(
             "compiling what is used of the CPU kernel, once, to keep it (some 10 s; "

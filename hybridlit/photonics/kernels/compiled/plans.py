@@ -160,16 +160,27 @@ def most_states(modes: int) -> int:
     return 1 << max(0, LINK - _mode_bits(modes))
 
 
-def few_columns(columns: int, modes: int, batch: int, itemsize: int) -> bool:
-    """Return whether columns of all samples of a circuit are fewer vectors than a unitary's own.
+def goes_by_cells(
+    meshes: bool, columns: int, modes: int, batch: int, itemsize: int, circuits: int = 1
+) -> bool:
+    """Return whether meshes are applied to columns cell by cell, instead of made into unitaries.
 
-    Meshes are applied to them cell by cell then, which costs less than to make unitaries.
+    That costs less where the columns of all samples of a circuit are fewer vectors than a unitary's
+    own.
+
+    Args:
+        meshes: Whether interferometers are meshes, not given as matrices.
+        columns: Columns that are followed: input modes with photons, or photons.
+        modes: Number of modes.
+        batch: Samples of all circuits.
+        itemsize: Bytes of a number.
+        circuits: Circuits simulated as one.
     """
-    return batch <= most_rows(columns, modes, itemsize)
+    return meshes and -(-batch // circuits) <= most_rows(columns, modes, itemsize)
 
 
 def most_rows(columns: int, modes: int, itemsize: int) -> int:
-    """Return the largest batch of which `few_columns` is true; 0: none."""
+    """Return the largest batch of a circuit of which `goes_by_cells` is true; 0: none."""
     width = 64 // itemsize
     return width * ((-(-modes // width) - 1) // max(1, columns))
 

@@ -2,7 +2,8 @@
 
 OMP_NUM_THREADS=1 python recipes/scores.py --seeds 2
 
-`hybridlit recipes` shows both; times are those of a processor. Data that a script of a recipe writes are written first.
+`hybridlit recipes` shows both; times are those of a processor. Data that a script of a recipe
+writes are written first.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ def calibrate(
                 facts["held_out"] = f"calibration rows of {type(datamodule).__name__}"
     if scores is None and (temperature is None or datamodule is None):
         raise ValueError(
-            f"there is nothing to calibrate {type(model).__name__} by: give a data module with "
-            "calibration_fraction above 0, or rows with their targets"
+            f"there is nothing to calibrate {type(model).__name__} by: train with rows held out "
+            "(hybridlit fit --data.calibration_fraction 0.2), or give rows with their targets"
             + (" (a temperature needs validation rows)" if model.task.classifies else "")
         )
     model.calibration = Calibration(temperature, scores, facts)

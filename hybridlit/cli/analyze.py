@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from hybridlit.cli.checkpoints import checkpoint_path, recipe_of
 from hybridlit.cli.loading import load_run
 from hybridlit.cli.next_steps import Found, command_of_run, next_steps, verdict
 from hybridlit.cli.options import command_of, options_of
+from hybridlit.cli.progress import timed
 from hybridlit.cli.report_sections import (
     add_contributions,
     add_costs,
@@ -38,6 +42,7 @@ from hybridlit.cli.report_sections import (
 from hybridlit.components import photonic_modules
 from hybridlit.photonics import Noise
 from hybridlit.recipe.reading import settings_of
+from hybridlit.words import plural
 
 __all__ = ["analyze"]
 
@@ -50,6 +55,9 @@ _SETTINGS = (
     "max_steps",
 )
 """Arguments of the run's Trainer that change what a model learns."""
+
+_KEPT = ".arms"
+"""Ends the name of the file beside the report that holds the finished runs of its study."""
 
 _NO_PHOTONS = (
     "This model holds no photonic layer, so there is no photonic part whose contribution could be "
@@ -76,6 +84,9 @@ def analyze(
     Arms are trained with the settings of the run's Trainer that change what is learned (gradient
     clipping and accumulation, precision, number of batches and steps), but without its callbacks,
     which the report names. A model without photonic layers is compared with nothing.
+
+    Finished arms are kept beside the report until it is written, as report.arms: if the command is
+    killed, the same command goes on, and the numbers are the same.
 
     Args:
         ckpt: Checkpoint that hybridlit fit has made: a file, last or best.
@@ -112,7 +123,8 @@ def analyze(
     del options["ckpt"]
     model, data = load_run(checkpoint, template)
     found, trainer = Found(model, data, checkpoint, recipe, options), _trainer_of(recipe)
-    with prepared(data):
+    kept = path.with_suffix(_KEPT)
+    with prepared(data), _nothing_lost(kept, found):
         if photonic_modules(model):  # first, since it checks what was asked for
             found.study = ablation_study(
                 model,
@@ -124,34 +136,72 @@ def analyze(
                 baselines=baselines,
                 jobs=jobs,
                 trainer_options={name: trainer[name] for name in _SETTINGS if name in trainer},
+                keep=kept,
             )
-        training = first_batches(data, "train", batches)
-        profile = profile_components(model, training, batches=batches)
+        with timed("Time of a training step"):
+            training = first_batches(data, "train", batches)
+            profile = profile_components(model, training, batches=batches, progress=False)
         body = _body(found, profile, trainer.get("callbacks"), noise)
-    report = Report(f"{type(model).__name__}: what its parts cost and contribute")
+        report, said, why = _with_head(found, profile, body)
+        report.text(_how_made(found, command, ckpt, time.perf_counter() - start))
+        files = report.write(path)
+    print(said.replace("**", ""))
+    values = None if found.study is None else found.study.to_dict()
+    left = leave_verdict(path, checkpoint, command, why, values)
+    if retrain and found.study is not None:
+        kept.unlink(missing_ok=True)
+    return [*files, left]
+
+
+@contextmanager
+def _nothing_lost(path: Path, found: Found) -> Iterator[None]:
+    """Say at Ctrl-C after the study, which speaks for itself, that nothing of it is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if found.study is not None and path.exists():
+            print(f"All runs are kept in {path}: the same command goes on.", file=sys.stderr)
+        raise
+
+
+class _ToldReport(Report):
+    """A report that says on stderr which of its sections is being made."""
+
+    @contextmanager
+    def section(self, title: str) -> Iterator[None]:
+        """Add a section as any report does, and say how long it took."""
+        with timed(title), super().section(title):
+            yield
+
+
+def _with_head(found: Found, profile: ComponentProfile, body: Report) -> tuple[Report, str, str]:
+    """Return the report with its head above the body, its verdict, and why that is so."""
+    report = Report(f"{type(found.model).__name__}: what its parts cost and contribute")
     said = report.text(lambda: verdict(found))
     report.text(lambda: f"### What to do next\n\n{next_steps(found)}")
     why = _NO_PHOTONS if found.study is None else found.study.conclusion
     report.text(f"## What was found\n\n{why}\n\n{time_of_step(profile)}")
     report.extend(body)
-    seconds = time.perf_counter() - start
-    word = "" if ckpt == str(checkpoint) else f" {code(ckpt)} was {code(checkpoint)} then."
-    report.text(
+    return report, said, why
+
+
+def _how_made(found: Found, command: str, ckpt: str, seconds: float) -> str:
+    """Return the last section: the command, with what it ran, and how the run is made again."""
+    file, earlier = str(found.checkpoint), 0 if found.study is None else found.study.earlier_runs
+    kept = f", without {plural(earlier, 'run')} that an interrupted one had done" * bool(earlier)
+    word = "" if ckpt == file else f" {code(ckpt)} was {code(file)} then."
+    return (
         f"## How this was made\n\n```\n{command}\n```\n\nhybridlit {__version__} with torch "
-        f"{torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s.{word} The "
-        f"run is made again by {code(command_of_run(recipe))}."
+        f"{torch.__version__} on {torch.get_num_threads()} threads, in {seconds:.0f} s{kept}."
+        f"{word} The run is made again by {code(command_of_run(found.recipe))}."
     )
-    files = report.write(path)
-    print(said.replace("**", ""))
-    values = None if found.study is None else found.study.to_dict()
-    return [*files, leave_verdict(path, checkpoint, command, why, values)]
 
 
 def _body(
     found: Found, profile: ComponentProfile, callbacks: Any, noise: dict[str, Any] | str | None
 ) -> Report:
     """Return what stands below the head of the report, section by section."""
-    body, model, data = Report(""), found.model, found.data
+    body, model, data = _ToldReport(""), found.model, found.data
     twin, test = chip_twin_of(model), list(loader_of(data, "test"))
     add_data(body, found)
     add_history(body, found)

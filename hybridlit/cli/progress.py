@@ -1,17 +1,19 @@
-"""What the command line shows of its progress: a bar in a terminal, lines in a file."""
+"""What the command line says while it works: a bar of trainings in a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 
-__all__ = ["CalmProgressBar", "ProgressLines", "progress_shown"]
+__all__ = ["CalmProgressBar", "ProgressLines", "progress_shown", "timed"]
 
 _SECONDS = 0.1
 _SECONDS_OF_LINES = 30.0
@@ -121,3 +123,17 @@ class ProgressLines(ProgressBar):
     def _write(self, line: str) -> None:
         print(line, flush=True)
         self._written, self._waits = time.monotonic(), None
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say on stderr what is being done, and then how long it took, in one line.
+
+    Nothing is drawn twice, so that it reads the same in a terminal and in a log file.
+    """
+    print(f"{what} ... ", end="", file=sys.stderr, flush=True)
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        print(f"{time.perf_counter() - start:.1f} s", file=sys.stderr, flush=True)

@@ -3,6 +3,8 @@
 import json
 import logging
 import random
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -831,12 +833,19 @@ def test_a_figure_without_matplotlib(found, monkeypatch):
 
 
 @pytest.mark.slow
-def test_lightning_is_quiet_and_the_bar_counts(capsys, caplog):
+def test_lightning_is_quiet_and_what_runs_is_told(capsys, caplog, monkeypatch):
     with caplog.at_level(logging.INFO):
         study(make(SequentialHybrid), make_data(), retrained=["linear"], progress=True)
     assert not caplog.records
     captured = capsys.readouterr()
-    assert not captured.out and "8/8" in captured.err
+    assert not captured.out and "\r" not in captured.err
+    assert captured.err.startswith("as trained: acc 0.")
+    assert re.search(r"^4 of 4  seed 1  linear: acc 0\.\d+, \d+\.\d s$", captured.err, re.M)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    study(make(SequentialHybrid), make_data(), retrained=["linear"], progress=True)
+    bar = capsys.readouterr().err
+    assert "as trained  quantum_layer: permutation" in bar and "100%" in bar
+    assert "3 of 4  seed 1  hybrid  75%" in bar and "linear: acc" not in bar
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Each pattern of verdicts gets the sentence that it deserves."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -274,3 +275,16 @@ def test_nothing():
 )
 def test_a_difference_with_its_sign(value, text):
     assert signed(value) == text
+
+
+def test_an_arm_that_was_left_out_is_not_said_to_be_unasked():
+    reference = RetrainedArm("hybrid", (0.9, 0.9), 10, 5, 1.0, 3, (2, 2))
+    found = replace(study([reference]), left_out={"classical_only": "nothing goes around"})
+    assert (
+        found.conclusion
+        == found.verdict
+        == (
+            "Whether the photonic part helps is not known, since nothing was trained without it: "
+            "classical_only was left out (nothing goes around)."
+        )
+    )

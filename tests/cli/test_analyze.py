@@ -3,6 +3,10 @@
 import json
 import re
 import shlex
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +39,11 @@ def test_a_report_of_all_that_there_is(trained, capsys):
     before = torch.load(trained, weights_only=True)["state_dict"]
     flags = ["--seeds=2", "--arms=[linear,untrained]", "--noise=demo"]
     main(["analyze", f"--ckpt={trained}", *flags])
-    said, *files = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    said, *files = captured.out.splitlines()
+    assert "\r" not in captured.err  # of no terminal
+    for told in (r"6 of 8  seed 1  linear: acc .*", r"What it costs \.\.\. \d+\.\d s"):
+        assert re.search(f"^{told}$", captured.err, re.MULTILINE), told
     path, verdict = map(Path, files)
     assert verdict == path.with_suffix(".json") and verdict.is_file()
     assert re.match(r"accuracy 0\.\d+ on 30 test rows \(95 % interval .*; a constant answer ", said)
@@ -105,6 +113,50 @@ def test_a_report_says_with_what_it_was_made(trained, tmp_path, capsys):
     assert sorted(shlex.split(command)) == sorted(wanted)
     assert "| SVC |" not in text and "| constant answer |" in text
     assert "hardware" not in text
+
+
+QUICK = ["--arms=[linear]", "--seeds=2", "--baselines=false", "--noise=null", "--batches=2"]
+
+
+def test_an_interrupted_report_goes_on(trained, tmp_path, monkeypatch, capsys):
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    out, kept = tmp_path / "report.md", tmp_path / "report.arms"
+    command = ["analyze", f"--ckpt={trained}", f"--out={out}", *QUICK]
+    monkeypatch.setattr(analyze, "_body", interrupt)
+    with pytest.raises(SystemExit):
+        main(command)
+    assert f"All runs are kept in {kept}: the same command goes on." in capsys.readouterr().err
+    monkeypatch.setattr(analyze, "_body", lambda *given: Report(""))
+    main([*command, "--retrain=false"])
+    assert kept.is_file()  # it has nothing to do with this
+    main(command)
+    assert f"4 of 4 runs are kept in {kept}: the study goes on" in capsys.readouterr().err
+    assert not kept.exists()
+    assert "s, without 4 runs that an interrupted one had done. The run" in out.read_text()
+
+
+@pytest.mark.slow
+def test_a_killed_report_goes_on_with_the_same_numbers(trained, tmp_path, capsys):
+    """With other processes as well, which train two arms side by side."""
+    scores = []
+    for name, killed in (("whole", False), ("killed", True)):
+        command = ["analyze", f"--ckpt={trained}", f"--out={tmp_path / name}.md", *QUICK]
+        if killed:
+            with (tmp_path / "log").open("w") as log:
+                words = [sys.executable, "-m", "hybridlit", *command, "--jobs=2"]
+                process = subprocess.Popen(words, stderr=log, stdout=subprocess.DEVNULL)
+            while "1 of 4" not in (tmp_path / "log").read_text() and process.poll() is None:
+                time.sleep(0.05)
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+        main([*command, "--jobs=1"])
+        found = json.loads((tmp_path / f"{name}.json").read_text())["study"]
+        scores.append([each | {"seconds": 0} for each in found["retrained"]])
+        assert bool(found["earlier_runs"]) == killed
+    assert "runs are kept in" in capsys.readouterr().err
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,10 @@ def study(*arms, baselines=()):
     )
 
 
+def left_out(why):
+    return replace(study(), left_out={"untrained": "it is", "classical_only": why})
+
+
 def rival(word):
     return Baseline("SVC", (0.9,), ("a",), 1.0, Interval(-0.1, -0.2, 0.0), 0.1, word)
 
@@ -55,6 +59,10 @@ def rival(word):
     [
         (study(), "was not asked: nothing was trained without it"),
         (study(arm("untrained", "helps")), "was not asked"),
+        (
+            left_out("no time"),
+            "nothing was trained without it: classical_only was left out (no time)",
+        ),
         (study(arm("mlp", "helps"), arm("linear", "inconclusive")), "is open"),
         (study(arm("mlp", "neutral"), arm("linear", "helps")), "mlp did no worse without it"),
         (study(arm("mlp", "hurts"), arm("untrained", "helps")), "No need for the photonic part"),

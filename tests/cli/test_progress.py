@@ -5,7 +5,7 @@ import torch
 from lightning.pytorch.demos.boring_classes import BoringModel
 
 from hybridlit.cli import progress
-from hybridlit.cli.progress import CalmProgressBar
+from hybridlit.cli.progress import CalmProgressBar, timed
 
 
 class Model(BoringModel):
@@ -57,3 +57,10 @@ def test_a_file_gets_lines_at_both_ends_and_now_and_then(
 def test_a_terminal_has_a_bar(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert isinstance(progress.progress_shown(), CalmProgressBar)
+
+
+def test_what_is_done_is_said_before_and_its_time_after(capsys):
+    with pytest.raises(KeyboardInterrupt), timed("The data"):
+        assert capsys.readouterr().err == "The data ... "
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "0.0 s\n"

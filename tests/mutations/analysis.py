@@ -46,6 +46,36 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "analysis/ablation/kept.py",
+        "analysis/test_kept.py",
+        [
+            (
+                "        if other:\n",
+                "        if False:\n",
+                "runs of another model are taken for those of this one",
+                "::test_a_run_comes_back_to_the_last_bit",
+            ),
+            (
+                "torch.get_num_threads() if jobs is None else 1",
+                "1",
+                "runs of several threads are taken for those of one",
+                "::test_other_threads_may_give_other_numbers",
+            ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/ablation/runs.py",
+        "analysis/test_kept.py",
+        [
+            (
+                "if key not in kept.runs]\n    tally",
+                "]\n    tally",
+                "what is kept is done again",
+                "::test_it_goes_on_with_the_same_numbers",
+            ),
+        ],
+    ),
+    *mutations_of(
         "analysis/ablation/open_arms.py",
         "analysis/test_conclusion.py::test_what_an_open_arm_takes",
         [

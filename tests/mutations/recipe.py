@@ -40,7 +40,7 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
-        "analysis/ablation/retrained.py",
+        "analysis/ablation/runs.py",
         "analysis/test_ablation.py",
         [
             (

@@ -21,7 +21,14 @@ from hybridlit.analysis.splits import loader_of
 from hybridlit.analysis.statistics import Interval
 from hybridlit.templates import HybridModule
 
-__all__ = ["Baseline", "BaselineRun", "baseline_names", "compared", "fit_baselines"]
+__all__ = [
+    "Baseline",
+    "BaselineRun",
+    "Beside",
+    "baseline_names",
+    "compared",
+    "fit_baselines",
+]
 
 Array = npt.NDArray[Any]
 
@@ -61,6 +68,22 @@ class BaselineRun(NamedTuple):
     scored: ScoredRows
     setting: str
     seconds: float
+
+
+class Beside(NamedTuple):
+    """What is known of a split beside the runs of arms.
+
+    Attributes:
+        baselines: Runs of the baselines, by name.
+        left_out: Why others are missing, by name.
+        constant: Scores of the best constant answer; None where that is not known.
+        test_per_train: Test rows for each training row.
+    """
+
+    baselines: Mapping[str, BaselineRun]
+    left_out: Mapping[str, str]
+    constant: ScoredRows | None
+    test_per_train: float
 
 
 def baseline_names(model: LightningModule, measure: Measure) -> tuple[list[str], dict[str, str]]:

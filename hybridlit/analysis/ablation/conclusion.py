@@ -57,6 +57,8 @@ def conclusion(study: AblationStudy) -> str:
         sentences.append(_nothing_decided(arms, study))
     elif not nothing:
         sentences += _answers(arms, study)
+    if study.retrained and not arms:
+        sentences.append(_unasked(study))
     sentences += beside * (not prominent)
     if arms:
         sentences += _reservations(study.retrained)
@@ -80,7 +82,7 @@ def verdict(study: AblationStudy) -> str:
     arms = [arm for arm in study.retrained if arm.verdict is not None]
     asked = [arm for arm in arms if ARMS[arm.name].question in _OF_THE_WHOLE]
     if not asked:
-        return "Whether the photonic part helps was not asked: nothing was trained without it."
+        return _unasked(study)
     if all(arm.beats_constant is False for arm in study.retrained):
         return (
             "Nothing can be said of the photonic part: no model that was trained again is surely "
@@ -99,6 +101,21 @@ def verdict(study: AblationStudy) -> str:
 def signed(value: float) -> str:
     """Write a difference with its sign, such as `+0.012`; what rounds to 0 is +0."""
     return written(value, "+.3f")
+
+
+def _unasked(study: AblationStudy) -> str:
+    """Say why nothing was trained without the photonic part."""
+    missing = [
+        f"{name} was left out ({study.left_out[name]})"
+        for name, arm in ARMS.items()
+        if name in study.left_out and arm.question in _OF_THE_WHOLE
+    ]
+    if not missing:
+        return "Whether the photonic part helps was not asked: nothing was trained without it."
+    return (
+        "Whether the photonic part helps is not known, since nothing was trained without it: "
+        f"{_and(missing)}."
+    )
 
 
 def _too_short(arms: Sequence[RetrainedArm]) -> list[str]:

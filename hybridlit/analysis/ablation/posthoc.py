@@ -15,6 +15,7 @@ from hybridlit.analysis.ablation.arms import DoesNotApply
 from hybridlit.analysis.ablation.evidence import Evidence, beats, judged, row_evidence
 from hybridlit.analysis.ablation.measure import Bench, ScoredRows
 from hybridlit.analysis.ablation.parts import cannot_draw, draw_anew, part_means
+from hybridlit.analysis.ablation.progress import Progress
 from hybridlit.analysis.recording import copied, recorded
 from hybridlit.analysis.replacement import replaced
 from hybridlit.analysis.statistics import Interval
@@ -82,22 +83,24 @@ class Trained:
 
 
 def posthoc_arms(
-    trained: Trained, parts: Mapping[str, nn.Module], margin: float, advance: Callable[[], object]
+    trained: Trained, parts: Mapping[str, nn.Module], margin: float, progress: Progress
 ) -> Posthoc:
     """Replace the output of each part in turn, by name, and compare the scores row by row.
 
-    Differences within `margin` do not matter; `advance` is called after each arm.
+    Differences within `margin` do not matter; `progress` is told of each arm.
     """
     if not parts:
         return Posthoc()
     model, bench = trained.model, trained.bench
     own, constant = bench.scored(model), bench.constant(model)
     learned = None if constant is None else beats([own], [constant])
+    progress.done(0, f"as trained: {bench.measure.name} {own.mean:.4f}")
     means, left_out = part_means(model, bench, parts)
     arm: dict[str, Any]
     found: list[tuple[dict[str, Any], Evidence]] = []
     for name, part in parts.items():
         for kind, replacement in REPLACEMENTS.items():
+            progress.running(f"as trained  {name}: {kind}")
             if name in means:
                 try:
                     runs = [
@@ -110,7 +113,7 @@ def posthoc_arms(
                     arm = {"part": name, "replacement": kind}
                     arm |= _scores(own, runs, replacement.tests)
                     found.append((arm, row_evidence([own], runs)))
-            advance()
+            progress.done(1)
     # a model that has learned nothing relies on nothing
     words = _WORDS | ({"neutral": "inconclusive"} if learned is False else {})
     judgements = judged([proof for _, proof in found], margin, words)

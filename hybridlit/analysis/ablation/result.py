@@ -61,6 +61,7 @@ class AblationStudy:
         beats_constant: Whether the trained model is better, with 95 % confidence; None without
             post-hoc arms, or where that is not known.
         shared_rows: What was found about rows that are in two splits.
+        earlier_runs: Number of runs that were taken over from an earlier call, as `keep` does.
 
     Example:
         >>> study = AblationStudy(
@@ -86,6 +87,7 @@ class AblationStudy:
     constant: float | None = None
     beats_constant: bool | None = None
     shared_rows: tuple[str, ...] = ()
+    earlier_runs: int = 0
 
     @property
     def conclusion(self) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import count
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
@@ -15,38 +13,36 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from hybridlit.analysis.ablation.arms import ARMS, DoesNotApply, Widths, apply_arm, observed_widths
-from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compared, fit_baselines
+from hybridlit.analysis.ablation.baselines import Baseline, BaselineRun, compared
 from hybridlit.analysis.ablation.evidence import beats, evidence, judged, may_catch_up
-from hybridlit.analysis.ablation.measure import Bench, Measure, ScoredRows
-from hybridlit.analysis.ablation.retraining import Recipe, Run, best_of_trials, seeded
+from hybridlit.analysis.ablation.kept import Kept
+from hybridlit.analysis.ablation.measure import Measure, ScoredRows
+from hybridlit.analysis.ablation.progress import Progress
+from hybridlit.analysis.ablation.retraining import Recipe, Run
+from hybridlit.analysis.ablation.runs import Data, Trials, all_runs
 from hybridlit.analysis.replacement import replaced
-from hybridlit.analysis.splits import batches_of, count_rows, first_batches, prepared
+from hybridlit.analysis.splits import first_batches
 from hybridlit.analysis.statistics import Interval
 from hybridlit.components import photonic_modules
-from hybridlit.workers import run_jobs
 
 __all__ = [
     "ARM_IMPROVING",
     "MODEL_IMPROVING",
     "REASONS",
     "Applicable",
-    "Data",
     "Retrained",
     "RetrainedArm",
     "Runs",
     "applicable_arms",
     "compared_arms",
-    "prepared_split",
     "retrained_arms",
 ]
-
-Data = LightningDataModule | Callable[[int], LightningDataModule]
-"""A datamodule, or a function from a seed to the datamodule of that split."""
 
 _MANY = 0.5
 """Share of runs that were still improving from which on a verdict is held back."""
 
-ARM_IMPROVING, MODEL_IMPROVING = "was still improving", "the model was still improving"
+ARM_IMPROVING = "was still improving"
+MODEL_IMPROVING = "the model was still improving"
 _UNJUDGED, _UNWATCHED = "no better than a constant", "no validations"
 
 REASONS = {
@@ -111,12 +107,13 @@ class RetrainedArm:
 
 
 class Retrained(NamedTuple):
-    """All that was trained from scratch, with the score of the best constant if that is known."""
+    """All that was trained from scratch, the best constant, runs that were kept before."""
 
     arms: tuple[RetrainedArm, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     constant: float | None = None
     left_out: Mapping[str, str] = {}
+    earlier_runs: int = 0
 
 
 class Applicable(NamedTuple):
@@ -125,29 +122,6 @@ class Applicable(NamedTuple):
     names: list[str]
     widths: dict[str, Widths]
     left_out: dict[str, str]
-
-
-class _Trials(NamedTuple):
-    """What the runs of a study share; other processes get it as well.
-
-    `split` is the seed of the one split, or None if each seed has its own.
-    """
-
-    recipe: Recipe
-    measure: Measure
-    widths: Mapping[str, Widths]
-    data: Data
-    split: int | None
-    baselines: Sequence[str]
-
-
-class _Beside(NamedTuple):
-    """What is known of a split beside the runs of arms, and the name of its runs."""
-
-    baselines: Mapping[str, BaselineRun]
-    left_out: Mapping[str, str]
-    constant: ScoredRows | None
-    test_per_train: float
 
 
 @dataclass
@@ -171,14 +145,6 @@ class Runs:
     def scored(self, arm: str) -> list[ScoredRows]:
         """Return the scores of the test rows of an arm, run by run."""
         return [run.scored for run in self.arms[arm]]
-
-
-@contextmanager
-def prepared_split(data: Data, seed: int) -> Iterator[LightningDataModule]:
-    """Set up the data of a seed, or the one datamodule that there is, within a context."""
-    seeded(seed)  # for a split that is drawn without a seed of its own
-    with prepared(data if isinstance(data, LightningDataModule) else data(seed)) as found:
-        yield found
 
 
 def applicable_arms(
@@ -213,7 +179,8 @@ def retrained_arms(
     baselines: Sequence[str],
     margin: float,
     jobs: int | None,
-    on_run: Callable[[int, str], object],
+    progress: Progress,
+    kept: Kept,
 ) -> Retrained:
     """Train every arm with every seed, and compare them with the hybrid model seed by seed.
 
@@ -225,8 +192,9 @@ def retrained_arms(
         seeds: At least two.
         baselines: Names of the baselines to fit to the same data.
         margin: The smallest difference that matters.
-        jobs: As for `run_jobs`; the function that is called has its own seeds.
-        on_run: Called after each run with the number of models that it took, and with a line.
+        jobs: As for `run_jobs`.
+        progress: Is told of each run.
+        kept: Runs that need not be done again; the others are added.
 
     Returns:
         The arms and what they are compared with. A run that fails is a RuntimeError, which names
@@ -235,25 +203,15 @@ def retrained_arms(
     if not arms.names:
         return Retrained()
     one_split = isinstance(data, LightningDataModule)
-    split = seeds[0] if one_split else None
     if isinstance(data, LightningDataModule):
         data = copy.copy(data)
         data.trainer = None  # of which other processes know nothing
-    trials = _Trials(recipe, measure, arms.widths, data, split, baselines)
-    # seeds outside: whatever else the machine does hits all arms alike
-    named = [(seed, arm) for seed in seeds for arm in [*arms.names, None]]
-
-    total, done = len(seeds) * (len(arms.names) + bool(baselines)), count(1)
-
-    def told(index: int, found: Run | _Beside) -> None:
-        seed, arm = named[index]
-        if arm is not None or baselines:
-            before = f"{next(done):{len(str(total))}} of {total}  seed {seed}"
-            on_run(1 if arm else len(baselines), f"{before}  {_line(arm, found, measure.name)}")
-
-    results = run_jobs(partial(_run, trials), named, jobs, told)
+    split = seeds[0] if one_split else None
+    trials = Trials(recipe, measure, arms.widths, data, split, baselines)
     runs = Runs({arm: [] for arm in arms.names}, {name: [] for name in baselines})
-    for (_, arm), found in zip(named, results, strict=True):
+    earlier = {*kept.runs}
+    done = all_runs(trials, arms.names, seeds, jobs, progress, kept)
+    for (_, arm), found in done.items():
         if isinstance(found, Run):
             assert arm is not None
             runs.arms[arm].append(found)
@@ -270,33 +228,8 @@ def retrained_arms(
         compared(complete, runs.scored("hybrid"), margin, share),
         fmean(each.mean for each in runs.constants) if runs.constants else None,
         runs.left_out,
+        sum(key in earlier and trials.models(key[1]) > 0 for key in done),
     )
-
-
-def _run(trials: _Trials, seed: int, arm: str | None) -> Run | _Beside:
-    """Train an arm with a seed, or None: do what is to be done once for a split."""
-    recipe, measure = trials.recipe, trials.measure
-    with prepared_split(trials.data, seed if trials.split is None else trials.split) as data:
-        bench = Bench(measure, data, batches_of(data, "test"), seed)
-        if arm is None:
-            found, reasons = fit_baselines(
-                trials.baselines, recipe.model, bench, recipe.validates(data)
-            )
-            share = count_rows(data, "test") / count_rows(data, "train")
-            return _Beside(found, reasons, bench.constant(recipe.model), share)
-        try:
-            return best_of_trials(arm, trials.widths, recipe, bench)
-        except Exception as error:
-            raise RuntimeError(
-                f"arm {arm!r} failed with seed {seed}: {type(error).__name__}: {error}"
-            ) from error
-
-
-def _line(arm: str | None, found: Run | _Beside, metric: str) -> str:
-    if isinstance(found, Run):
-        score, seconds = found.scored.mean, found.training.seconds
-        return f"{arm}: {metric} {score:.4f}, {seconds:.1f} s"
-    return ", ".join(f"{name} {run.scored.mean:.4f}" for name, run in found.baselines.items())
 
 
 def _goes_around(model: LightningModule, measure: Measure, batches: Sequence[Any]) -> bool:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightning.pytorch import LightningDataModule, LightningModule
-from tqdm.auto import tqdm
 
 from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.baselines import Baseline, baseline_names, compared, fit_baselines
-from hybridlit.analysis.ablation.measure import Bench, Forward, Measure, RowScore
+from hybridlit.analysis.ablation.kept import Kept, decided_by
+from hybridlit.analysis.ablation.measure import Bench, Forward, Measure, RowScore, ScoredRows
 from hybridlit.analysis.ablation.parts import chosen_parts
 from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, Trained, posthoc_arms
+from hybridlit.analysis.ablation.progress import Progress
 from hybridlit.analysis.ablation.result import AblationStudy
-from hybridlit.analysis.ablation.retrained import (
-    Data,
-    applicable_arms,
-    prepared_split,
-    retrained_arms,
-)
+from hybridlit.analysis.ablation.retrained import applicable_arms, retrained_arms
 from hybridlit.analysis.ablation.retraining import Build, Recipe, seeded
+from hybridlit.analysis.ablation.runs import Data, prepared_split
 from hybridlit.analysis.splits import batches_of, count_rows, warn_of_shared_rows
 from hybridlit.argument_types import checked
 from hybridlit.checks import choice, integer, number
@@ -52,6 +50,7 @@ def ablation_study(
     trainer_options: dict[str, Any] | None = None,
     progress: bool | Callable[[str], object] = True,
     jobs: int | None = None,
+    keep: str | os.PathLike[str] | None = None,
 ) -> AblationStudy:
     """Measure what the photonic part of a model is worth, on test rows, with intervals.
 
@@ -136,11 +135,17 @@ def ablation_study(
             the last weights are tested.
         trainer_options: More arguments of the Trainer, the same for all arms, such as
             `accelerator`, `gradient_clip_val` or `callbacks`.
-        progress: Whether to show a progress bar; or what is called with a line after each run.
+        progress: Whether to say on stderr how far it is: a bar that names what is running in a
+            terminal, and a line for each run elsewhere; or what is called with these lines.
         jobs: Number of processes that train arms side by side, at least 1, each in one thread, so
             that any number gives the same numbers; None: all in this one, with its threads. Other
             processes get model, data and functions: those must be picklable, functions by their
             name in a module.
+        keep: File in which runs are kept as they are done, such as `study.arms`; None: nowhere. The
+            same call goes on where it was killed, and gives the same numbers; other seeds or arms
+            take what is there, too. With another model, other data, settings, code or
+            versions it says so and begins anew, as it does where an argument cannot be pickled, a
+            lambda for instance. The file stays until you remove it.
 
     Returns:
         The study: print it, or use `to_markdown()`, `to_dict()` and `figure()`.
@@ -180,43 +185,32 @@ def ablation_study(
         integer(jobs, "jobs", 1)
     compares = baselines and bool(wanted or parts)
     rivals, left_out = baseline_names(model, measure) if compares else ([], {})
-    with undisturbed(model, whole=True), tqdm(desc="ablation", disable=progress is not True) as bar:
+    kept = Kept(keep if wanted else None)
+    with undisturbed(model, whole=True), Progress(progress) as told:
         with prepared_split(datamodule, numbers[0]) as data:
             test_rows = _test_rows(data)
             seeded(numbers[0])
             shared = warn_of_shared_rows(data)
             seeded(numbers[0])
             arms = applicable_arms(wanted, recipe, measure, data)
-            each = len(arms.names) + len(rivals) if wanted else 0
-            alone = 0 if wanted else len(rivals)
-            bar.reset(total=len(REPLACEMENTS) * len(parts) + len(numbers) * each + alone)
+            if kept.path is not None:
+                seeded(numbers[0])
+                split = numbers[0] if isinstance(datamodule, LightningDataModule) else None
+                functions = [build, score, forward]
+                told.say(kept.go_on(decided_by(recipe, functions, data, split, rivals, jobs)))
+            each = len(numbers) * (len(arms.names) + len(rivals)) if wanted else len(rivals)
+            told.expect(len(REPLACEMENTS) * len(parts) + each)
             seeded(numbers[0])
             bench = Bench(measure, data, batches_of(data, "test") if parts else (), numbers[0])
-            trained = Trained(model, bench, permutations, draws)
-            found = posthoc_arms(trained, parts, margin, bar.update)
+            found = posthoc_arms(Trained(model, bench, permutations, draws), parts, margin, told)
             beside: tuple[Baseline, ...] = ()
             if not wanted and found.scored is not None:  # beside the model, on its one split
-                runs, reasons = fit_baselines(rivals, model, bench, recipe.validates(data))
-                bar.update(len(rivals))
-                left_out |= reasons
-                beside = compared({n: [run] for n, run in runs.items()}, [found.scored], margin)
-
-        def told(models: int, line: str) -> None:
-            bar.update(models)
-            if callable(progress):
-                progress(line)
-
+                beside, more = _beside(found.scored, rivals, recipe, bench, margin, told)
+                left_out |= more
         again = retrained_arms(
-            arms,
-            recipe,
-            measure,
-            datamodule,
-            numbers,
-            baselines=rivals,
-            margin=margin,
-            jobs=jobs,
-            on_run=told,
-        )
+            arms, recipe, measure, datamodule, numbers, baselines=rivals, margin=margin, jobs=jobs,
+            progress=told, kept=kept,
+        )  # fmt: skip
     return AblationStudy(
         model=type(model).__name__,
         metric=measure.name,
@@ -232,7 +226,23 @@ def ablation_study(
         constant=found.constant if again.constant is None else again.constant,
         beats_constant=found.beats_constant,
         shared_rows=tuple(shared),
+        earlier_runs=again.earlier_runs,
     )
+
+
+def _beside(
+    scored: ScoredRows,
+    names: Sequence[str],
+    recipe: Recipe,
+    bench: Bench,
+    margin: float,
+    told: Progress,
+) -> tuple[tuple[Baseline, ...], dict[str, str]]:
+    """Compare a trained model with baselines on the same rows; return why others are missing."""
+    told.running("baselines")
+    runs, reasons = fit_baselines(names, recipe.model, bench, recipe.validates(bench.data))
+    told.done(len(names))
+    return compared({name: [run] for name, run in runs.items()}, [scored], margin), reasons
 
 
 def _test_rows(data: LightningDataModule) -> int:

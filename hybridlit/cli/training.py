@@ -7,7 +7,7 @@ import math
 import signal
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -190,7 +190,7 @@ class HybridCLI(LightningCLI):
             return
         checkpoint = self.trainer.checkpoint_callback
         best = checkpoint.best_model_path if isinstance(checkpoint, ModelCheckpoint) else ""
-        lines = []
+        lines = [*self._stopped_early()]
         if isinstance(checkpoint, ModelCheckpoint) and best:
             score = checkpoint.best_model_score
             value = "" if score is None else f" ({checkpoint.monitor} {score.item():.4g})"
@@ -202,7 +202,7 @@ class HybridCLI(LightningCLI):
                 self._say("", "The run is complete; its test was interrupted.", *lines)
                 raise self._as_shells_expect() from None
             raise
-        if tested and not lines:
+        if tested and not best:
             lines.append("No best checkpoint was kept: the test is of the last weights.")
         if isinstance(self.trainer.logger, TensorBoardLogger):
             lines.append(f"TensorBoard: tensorboard --logdir {self.trainer.logger.save_dir}")
@@ -317,6 +317,14 @@ class HybridCLI(LightningCLI):
 
     def _say_scores(self, found: Sequence[Mapping[str, float]]) -> None:
         self._say(*in_words(found, self._counts.rows, self.model.task.one_class))
+
+    def _stopped_early(self) -> Iterator[str]:
+        for callback in self.trainer.early_stopping_callbacks:
+            if callback.stopped_epoch and callback.wait_count >= callback.patience:
+                yield (
+                    f"Stopped early, after {callback.stopped_epoch + 1} epochs: "
+                    f"{callback.monitor} was not better for {callback.patience} validations."
+                )
 
     def _interrupted(self) -> list[str]:
         kept = [c for c in self.trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -54,8 +55,8 @@ class Outcomes:
 
     Example:
         >>> outcomes = Outcomes(FockSpace(3, 2), "[0]==1")
-        >>> list(outcomes), outcomes.index((1, 0, 1))
-        ([(1, 1, 0), (1, 0, 1)], 1)
+        >>> outcomes, outcomes.index((1, 0, 1))
+        (<2 post-selected outcomes: (1, 1, 0), (1, 0, 1)>, 1)
     """
 
     def __init__(self, space: FockSpace, rule: str | None = None) -> None:
@@ -127,6 +128,11 @@ class Outcomes:
         if found == self.size or self._kept[found] != position:
             raise ValueError(f"state must be one that {self.rule!r} keeps, got {tuple(state)}")
         return found
+
+    def __repr__(self) -> str:
+        first = ", ".join(map(str, islice(self, 3)))
+        more = ", ..." if self.size > 3 else ""
+        return f"<{self.size} {self.words}: {first}{more}>"
 
     def __len__(self) -> int:
         return self.size

@@ -68,7 +68,8 @@ def refuse_unreached(
     _refuse(
         np.abs(left).max(axis=0, initial=0.0) <= _NEXT_TO * sizes,
         "turn only phases that no photon count feels: of all modes alike, before or behind all "
-        f"that mixes modes, or where the light of {' + '.join(map(str, states))} does not come; "
+        "that mixes modes, between mixers that close no loop, or where the light of "
+        f"{' + '.join(map(str, states))} does not come; "
         "put other components around them, or change input_state",
     )
     if len(states) > 1:

@@ -25,6 +25,7 @@ from torch import nn
 
 from hybridlit.constructors import ConstructorCall, check_constructors, plain
 from hybridlit.internals.lightning import INSTANTIATOR
+from hybridlit.photonics import Experiment
 from hybridlit.words import meant
 
 __all__ = [
@@ -182,6 +183,8 @@ def unknown_argument(kind: type, names: Collection[str]) -> TypeError:
     name = next(iter(names))
     lists = ", ".join(f"help({each.__name__})" for each in ours)
     near = nearest(name, known)
+    if "experiment" in known and name in inspect.signature(Experiment).parameters:
+        near = f" of its own: give experiment=hybridlit.Experiment({name}=..., ...)"
     return TypeError(f"{kind.__name__} has no argument {name!r}{near}; they are in {lists}")
 
 

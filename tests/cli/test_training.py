@@ -9,17 +9,20 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from shown_scores import shown_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hybridlit import SequentialHybrid, SklearnDataModule
 from hybridlit.cli import main
 from hybridlit.cli.loading import load_model, load_run
+from hybridlit.cli.training import HybridCLI
 from hybridlit.internals.lightning import INSTANTIATES
 from hybridlit.templates.foreign_names import unimported_name
 
@@ -640,3 +643,14 @@ def test_the_plain_record_of_a_module_is_what_a_checkpoint_holds(place, capsys):
     model = WithModule.load_from_checkpoint(path)
     assert model.classical_post[1].negative_slope == 0.3
     assert load_model(path).classical_post[1].negative_slope == 0.3
+
+
+@pytest.mark.parametrize(("epoch", "waited", "said"), [(40, 30, 1), (0, 30, 0), (40, 3, 0)])
+def test_that_a_run_has_stopped_early_is_said(epoch, waited, said):
+    """Not at the last epoch, nor for a threshold that was reached."""
+    stop = EarlyStopping("val/loss", patience=30)
+    stop.stopped_epoch, stop.wait_count = epoch, waited
+    run = SimpleNamespace(trainer=SimpleNamespace(early_stopping_callbacks=[stop]))
+    lines = [*HybridCLI._stopped_early(run)]
+    words = "Stopped early, after 41 epochs: val/loss was not better for 30 validations."
+    assert lines == [words] * said

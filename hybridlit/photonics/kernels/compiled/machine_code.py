@@ -224,7 +224,7 @@ def _announce() -> None:
         os.environ[QUIET] = "1"  # not that of the shell, whose next command says it again
         _announced = True
         _say(
-            "compiling what is used of the CPU kernel, once, to keep it (some 10 s; "
+            "compiling what is used of the CPU kernel, once, to keep it (10 s to a minute; "
             'hybridlit.use_kernel("torch") does without) ...'
         )
 

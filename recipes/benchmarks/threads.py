@@ -168,7 +168,7 @@ def table(points: list[dict[str, Any]]) -> str:
     lines += [
         f"| {point['point']} | {rounded(point['one_ms'])} | {rounded(point['several_ms'])} | "
         f"**{point['ratio']:.2f}** | {point['median_ratio']:.2f} | "
-        f"{point['processes_ratio']:.2f} | "
+        f"{rounded(point['processes_ratio']) if 'processes_ratio' in point else '-'} | "
         f"{'to the last digit' if point['same'] else 'to rounding errors'} |"
         for point in points
     ]

@@ -81,7 +81,7 @@ def test_an_unknown_argument_names_template_nearest_and_list(kind, given, meant)
 @pytest.mark.parametrize("kind", [SequentialHybrid, *RENAMED])
 def test_an_argument_of_the_circuit_goes_into_an_experiment(kind):
     with pytest.raises(TypeError, match=r"give experiment=hybridlit\.Experiment\(circuit=\.\.\."):
-        kind(5, 2, 2, circuit=[])
+        kind(input_dim=5, output_dim=2, quantum_dim=2, circuit=[])
 
 
 # --- YAML and the command line --------------------------------------------------------------------

@@ -65,10 +65,10 @@ class OneNodeCircuit(SampledCircuit):
             and rows.is_cpu
         ):
             return None
-        parameters, buffers, modules = contents(self)
+        _, buffers, modules = contents(self)
         encoding, bandwidth, dtype = buffers["encoding"], self.bandwidth, rows.dtype
-        phases = parameters.get("phases")  # as `angles` has them: none is frozen
-        if phases is None or dtype is not encoding.dtype or not _in_place(dtype, phases):
+        phases = self.angles()
+        if dtype is not encoding.dtype or not _in_place(dtype, phases):
             return None
         readout, states = modules["readout"], self.outcomes.size
         weight: Tensor | None = None

@@ -18,7 +18,7 @@ _ACTIONS = ("list", "copy")
 
 _LEGEND = """\
 Score: of the test rows, at the weights of the best validation. Time: of one training, on an AMD
-EPYC, of some recipes while it was busy. Both are means over some seeds; - was not measured.
+EPYC with one thread. Both are means over some seeds; - was not measured.
   hybridlit fit --config NAME     trains one
   hybridlit recipes copy NAME     writes one, and what it needs, into the working folder"""
 

@@ -50,44 +50,18 @@ class FeatureRows(DescribedCircuit):
             Shape (..., *outputs), of a stack (..., count, *outputs), in the dtype of `x`; under
             autocast in at least float32.
         """
-        if (
+        if (  # plain rows, of which there is nothing more to check in a small step
             type(x) is Tensor
             and state is None
             and x.dim() == 2
             and self.count is None
             and x.shape[1:] == (self.input_size,) != (0,)
-            and x.dtype is self.phases.dtype
+            and x.dtype is self.phases.dtype is self.encoding.dtype
             and x.is_cpu
             and not torch.is_autocast_enabled("cpu")
         ):
-            return read(
-                x
-            )  # plain rows, of which there is nothing more to check: 4 % of a small step
-        if self.input_size == 0 and not isinstance(x, Tensor):
-            if x is not None:
-                sizes: tuple[int, ...] = (integer(x, "x", 0),)
-            else:
-                sizes = () if state is None else state.shape[:-1]
-            x = self.phases.new_empty(*sizes, *(self.count or 1,) * each, 0)
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            got = x.dtype if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"x must be a real floating tensor, got {got}; use x.float()")
-        if x.dtype == torch.float64 and self.phases.dtype != torch.float64:
-            raise TypeError(
-                "x must not be more precise than the layer, got float64 for a float32 layer; use "
-                "x.float(), or layer.double() to compute in float64"
-            )
-        kept = (self.count, self.input_size) if each else (self.input_size,)
-        lead = x.dim() - len(kept)
-        before: tuple[int, ...] = x.shape[:lead]
-        if x.shape[lead:] != kept:
-            raise ValueError(
-                f"x must have shape (..., {f'{self.count}, ' if each else ''}"
-                f"input_size={self.input_size}), got {tuple(x.shape)}"
-            )
-        rows = x if lead == 1 else x.reshape(math.prod(before), *kept)
-        if each:
-            rows = rows.transpose(0, 1)
+            return read(x)
+        x, before, rows = self._rows(x, each, state)
         given: tuple[Tensor, ...] = (rows,)
         if self.input_size == 0:
             rows = rows[..., :1, :] if alike else rows  # one for all
@@ -113,3 +87,32 @@ class FeatureRows(DescribedCircuit):
         elif result.dtype == torch.float64:  # autocast casts no float64, so that a Linear raises
             result = result.to(torch.promote_types(x.dtype, torch.float32))
         return result if len(before) == 1 else result.reshape(before + result.shape[1:])
+
+    def _rows(
+        self, x: Tensor | int | None, each: bool, state: Tensor | None
+    ) -> tuple[Tensor, tuple[int, ...], Tensor]:
+        """Return checked features, their leading shape, and their rows as for `read`."""
+        if self.input_size == 0 and not isinstance(x, Tensor):
+            if x is not None:
+                sizes: tuple[int, ...] = (integer(x, "x", 0),)
+            else:
+                sizes = () if state is None else state.shape[:-1]
+            x = self.phases.new_empty(*sizes, *(self.count or 1,) * each, 0)
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"x must be a real floating tensor, got {got}; use x.float()")
+        if x.dtype == torch.float64 and self.phases.dtype != torch.float64:
+            raise TypeError(
+                "x must not be more precise than the layer, got float64 for a float32 layer; use "
+                "x.float(), or layer.double() to compute in float64"
+            )
+        kept = (self.count, self.input_size) if each else (self.input_size,)
+        lead = x.dim() - len(kept)
+        before: tuple[int, ...] = x.shape[:lead]
+        if x.shape[lead:] != kept:
+            raise ValueError(
+                f"x must have shape (..., {f'{self.count}, ' if each else ''}"
+                f"input_size={self.input_size}), got {tuple(x.shape)}"
+            )
+        rows = x if lead == 1 else x.reshape(math.prod(before), *kept)
+        return x, before, rows.transpose(0, 1) if each else rows

@@ -139,6 +139,8 @@ def test_a_low_precision_state_dict_assigned_still_computes_in_float32():
     x = torch.rand(5, 3)
     torch.testing.assert_close(layer.probabilities(x).sum(-1), torch.ones(5), rtol=0, atol=1e-5)
     assert layer(x).dtype == torch.float32
+    for rows in (x.bfloat16(), x.bfloat16()[None]):
+        assert layer(rows).dtype == torch.bfloat16  # whatever it computes in
 
 
 @pytest.mark.parametrize("mapping", ["linear", "mode_expectations", "pair_correlations"])

@@ -56,11 +56,12 @@ class FeatureRows(DescribedCircuit):
             and x.dim() == 2
             and self.count is None
             and x.shape[1:] == (self.input_size,) != (0,)
-            and x.dtype is self.phases.dtype is self.encoding.dtype
+            and x.dtype is torch.float32
             and x.is_cpu
             and not torch.is_autocast_enabled("cpu")
         ):
-            return read(x)
+            result = read(x)
+            return result.to(x.dtype) if result.is_floating_point() else result
         x, before, rows = self._rows(x, each, state)
         given: tuple[Tensor, ...] = (rows,)
         if self.input_size == 0:

@@ -118,8 +118,7 @@ def test_what_looks_at_the_readout_is_called():
 
 def test_a_step_takes_few_python_calls():
     """Each costs a microsecond or more where other work runs in between, as in training."""
-    layer, x = made(), torch.rand(5, 3, dtype=torch.float64)
-    slope = torch.rand(5, 4, dtype=torch.float64)
+    layer, x, slope = made().float(), torch.rand(5, 3), torch.rand(5, 4)
     layer(x).backward(slope)
     calls = []
     sys.setprofile(lambda frame, event, _: calls.append(frame) if event == "call" else None)

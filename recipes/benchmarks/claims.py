@@ -358,11 +358,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "claims.json"
     claims = json.loads(file.read_text()) if file.exists() else {}
+    given = os.environ.get("OMP_NUM_THREADS")
+    threads = "" if given is None else f"OMP_NUM_THREADS={given} "
     for name in names:
         command = [sys.executable, __file__, name, "--here"]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         claims[name] = {
-            "command": shlex.join(["python", "recipes/benchmarks/claims.py", name]),
+            "command": threads + shlex.join(["python", "recipes/benchmarks/claims.py", name]),
             "what": (CLAIMS[name].__doc__ or "").strip(),
             **circumstances(),
             "found": json.loads(run.stdout.splitlines()[-1]),

@@ -1,8 +1,8 @@
 """A training step of one layer, where nothing else runs and where other work runs in between.
 
     python recipes/benchmarks/layer_step.py                       # against Linear-ReLU-Linear
-    git worktree add /tmp/before COMMIT
-    python recipes/benchmarks/layer_step.py --before /tmp/before  # and against another commit
+    git worktree add ../before COMMIT
+    python recipes/benchmarks/layer_step.py --before ../before    # and against another commit
 
 A step is forward and backward of `QuantumLayer(5, 3, n_modes=6, n_photons=3)` on a batch of 64, and
 of two `nn.Linear` with as many values between them as the circuit has outcomes. Layers of both
@@ -185,7 +185,7 @@ def summary(found: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, Any
 
 def command(before: bool) -> str:
     """Return what was run."""
-    return "python recipes/benchmarks/layer_step.py" + (" --before COMMIT" if before else "")
+    return "python recipes/benchmarks/layer_step.py" + (" --before ../before" if before else "")
 
 
 def table(content: dict[str, Any]) -> str:

@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+import hybridlit
+
 Call = Callable[[], object]
 
 
@@ -154,7 +156,8 @@ def circumstances(*distributions: str) -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("hybridlit", "torch", "numpy")},
+            "hybridlit": hybridlit.__version__,  # of the tree, not of an installation of before
+            **{name: metadata.version(name) for name in ("torch", "numpy")},
             **{name: metadata.version(name) for name in distributions},
         },
     }

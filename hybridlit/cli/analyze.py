@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 
 from hybridlit import __version__
 from hybridlit.analysis.ablation.arms import ARMS
+from hybridlit.analysis.ablation.kept import Kept
+from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.study import ablation_study
 from hybridlit.analysis.chip_result import add_chip
 from hybridlit.analysis.chip_study import chip_study, chip_twin_of
@@ -124,7 +127,7 @@ def analyze(
     model, data = load_run(checkpoint, template)
     found, trainer = Found(model, data, checkpoint, recipe, options), _trainer_of(recipe)
     kept = path.with_suffix(_KEPT)
-    with prepared(data), _nothing_lost(kept, found):
+    with prepared(data), _nothing_lost(kept if retrain else None, found):
         if photonic_modules(model):  # first, since it checks what was asked for
             found.study = ablation_study(
                 model,
@@ -148,18 +151,24 @@ def analyze(
     print(said.replace("**", ""))
     values = None if found.study is None else found.study.to_dict()
     left = leave_verdict(path, checkpoint, command, why, values)
-    if retrain and found.study is not None:
+    if retrain and found.study is not None and not _of_others(kept, found.study):
         kept.unlink(missing_ok=True)
     return [*files, left]
 
 
+def _of_others(kept: Path, study: AblationStudy) -> bool:
+    """Whether runs are kept that this report is not of, such as those of a longer one."""
+    arms = [*(arm.name for arm in study.retrained), None]
+    return bool(Kept(kept).found - set(product(study.seeds, arms)))
+
+
 @contextmanager
-def _nothing_lost(path: Path, found: Found) -> Iterator[None]:
+def _nothing_lost(path: Path | None, found: Found) -> Iterator[None]:
     """Say at Ctrl-C after the study, which speaks for itself, that nothing of it is lost."""
     try:
         yield
     except KeyboardInterrupt:
-        if found.study is not None and path.exists():
+        if found.study is not None and path is not None and path.exists():
             print(f"All runs are kept in {path}: the same command goes on.", file=sys.stderr)
         raise
 

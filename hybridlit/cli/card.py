@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Trainer
 
 from hybridlit import __version__
 from hybridlit.analysis.card import given_settings, model_card
+from hybridlit.analysis.digests import digest_of
 from hybridlit.analysis.report import code
 from hybridlit.cli.checkpoints import checkpoint_path, folder_for, recipe_of
 from hybridlit.cli.loading import datamodule_of_run, load_model
@@ -144,8 +143,5 @@ def _verdict(checkpoint: Path, path: Path) -> str:
 
 def _digest(path: Path) -> str:
     """Of the weights: what `hybridlit calibrate` adds to a file makes no other model of it."""
-    digest = hashlib.sha256()
-    for name, value in read_checkpoint(path)["state_dict"].items():
-        digest.update(name.encode())
-        digest.update(value.contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+    state = read_checkpoint(path)["state_dict"]
+    return digest_of(state.values(), "\n".join(state).encode())

@@ -95,7 +95,7 @@ class ProgressLines(ProgressBar):
         """Write, if it is time, and the epoch has not ended."""
         since = time.monotonic() - max(self._began, self._written)
         if self._enabled and since >= _SECONDS_OF_LINES and not trainer.is_last_batch:
-            total = self.total_train_batches
+            total = trainer.num_training_batches
             of = f" of {total}" if math.isfinite(total) else ""
             self._write(self._line(trainer, pl_module, f", batch {batch_idx + 1}{of}"))
 

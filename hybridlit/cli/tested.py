@@ -75,8 +75,12 @@ def in_words(
     lines = []
     for index, found in enumerate(results):
         loader = next(iter(found), "").rpartition("/")[2] if index else ""
-        names = [key.removeprefix("test/").removesuffix(f"/{loader}") for key in found]
-        scores = dict(zip(names, found.values(), strict=True))
+        own = loader or f"dataloader_idx_{index}"  # as Lightning calls those of a subclass
+        scores = {
+            key.removeprefix("test/").removesuffix(f"/{own}"): value
+            for key, value in found.items()
+            if key.startswith("test/")
+        }
         if len(scores) > 1:
             scores.pop("loss", None)
         if scores:

@@ -29,6 +29,10 @@ from hybridlit.words import in_bytes, in_digits
 __all__ = ["Outcomes", "RareOutcomesError"]
 
 
+_FEW = 10_000
+"""Up to so many outcomes some are shown."""
+
+
 class RareOutcomesError(ValueError):
     """Post-selection keeps too little to be told from rounding errors."""
 
@@ -130,6 +134,8 @@ class Outcomes:
         return found
 
     def __repr__(self) -> str:
+        if self.space.size > _FEW:  # whose table takes long to make
+            return f"<{in_digits(self.size)} {self.words}>"
         first = ", ".join(map(str, islice(self, 3)))
         more = ", ..." if self.size > 3 else ""
         return f"<{self.size} {self.words}: {first}{more}>"

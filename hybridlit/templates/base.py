@@ -225,7 +225,9 @@ class HybridModule(Steps, Optimizing, Buildable, Predicting, PlainHyperparameter
 
     def teardown(self, stage: str) -> None:
         """Leave callbacks as they came."""
-        call_all_again(self.trainer)
+        trainer = attached_trainer(self)
+        if trainer is not None:
+            call_all_again(trainer)
 
     def on_fit_start(self) -> None:
         """Take over what the data were prepared by, if they fit; fit the `NormalizationLayer`s."""

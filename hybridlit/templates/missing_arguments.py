@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hybridlit.constructors import taken_arguments
 from hybridlit.data.scaling import AUTO
+from hybridlit.words import meant
 
 __all__ = ["require_arguments"]
 
@@ -43,9 +45,13 @@ def require_arguments(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]
     example = f"{kind.__name__}({numbers})"
     if left != numbers:
         example += f", or {kind.__name__}({left}) for the sizes of the data"
+    known = taken_arguments(kind)
+    wrong = "".join(
+        f"; it has no {name}{meant(name, known)}" for name in kwargs if name not in known
+    )
     raise TypeError(
         f"{kind.__name__} is missing {' and '.join(_described(kind, name) for name in missing)}: "
-        f"give for instance {example}"
+        f"give for instance {example}{wrong}"
     )
 
 

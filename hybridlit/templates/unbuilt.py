@@ -58,7 +58,8 @@ class Buildable(LightningModule):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Return an unbuilt model, whose constructor Python does not call, or a model."""
         if not (args and args[0] is Unbuilt):
-            require_arguments(cls, args, kwargs)
+            if args or kwargs:  # whoever copies a model calls this with none
+                require_arguments(cls, args, kwargs)
             if _automatic(cls, args, kwargs):
                 waiting: Any = Unbuilt(cls, args, kwargs)
                 return waiting  # type: ignore[no-any-return]

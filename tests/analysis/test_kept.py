@@ -1,16 +1,22 @@
 """A study that is interrupted goes on where it was, and gives the same numbers."""
 
+import functools
+import importlib
 import itertools
 import math
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule
 from small_studies import Break, make_data, small_model, study
 
 from hybridlit import SequentialHybrid
 from hybridlit.analysis.ablation.baselines import BaselineRun, Beside
-from hybridlit.analysis.ablation.kept import Kept, decided_by
+from hybridlit.analysis.ablation.decided import can_be_compared, decided_by
+from hybridlit.analysis.ablation.kept import Kept
 from hybridlit.analysis.ablation.measure import ScoredRows
 from hybridlit.analysis.ablation.retraining import Recipe, Run
 from hybridlit.analysis.splits import prepared
@@ -98,12 +104,82 @@ def decided(lr=1e-3, shift=0.0, data=None, score=None, split=0, baselines=(), jo
         (dict(options={"gradient_clip_val": 0.5}), ["other settings"]),
         (dict(split=1), ["other settings"]),
         (dict(baselines=["SVC"]), ["other settings"]),
-        (dict(score=likelihood), ["other settings", "other code"]),
+        (dict(score=likelihood), ["other settings"]),
     ],
 )
 def test_what_decides_the_numbers(changes, other):
     before, now = decided(), decided(**changes)
     assert [name for name in now if before[name] != now[name]] == other
+
+
+CODE = """
+from lightning.pytorch import Callback
+
+class Own(Callback):
+    pass
+
+def half(factor, outputs, targets):
+    return factor * outputs[:, 0]
+"""
+
+
+def test_code_of_the_user_is_what_its_files_hold(tmp_path, monkeypatch):
+    """Whatever reaches it: a callback, a function inside of another, a module that they import."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "code_of_a_user", raising=False)
+    file = tmp_path / "code_of_a_user.py"
+    file.write_text(CODE)
+    own = importlib.import_module("code_of_a_user")
+    given = dict(options={"callbacks": [own.Own()]}, score=functools.partial(own.half, 0.5))
+    before = decided(**given)
+    assert decided(**given) == before and can_be_compared(before.values())
+    file.write_text(CODE.replace("outputs[:, 0]", "outputs[:, 1]"))
+    now = decided(**given)
+    assert [name for name in now if before[name] != now[name]] == ["other code"]
+    monkeypatch.delitem(sys.modules, "code_of_a_user")
+
+
+def test_what_was_typed_in_is_never_the_same(monkeypatch):
+    typed = ModuleType("__main__")
+    exec("def score(outputs, targets): return outputs[:, 0]", vars(typed))
+    monkeypatch.setitem(sys.modules, "__main__", typed)
+    with pytest.warns(UserWarning, match="score was typed into an interpreter or a notebook"):
+        assert not can_be_compared(decided().values())
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
+    assert can_be_compared(decided().values())
+
+
+class Batches(LightningDataModule):
+    def __init__(self, value):
+        super().__init__()
+        self.batches = [(torch.ones(2), value)]
+
+    def train_dataloader(self):
+        return self.batches
+
+    val_dataloader = test_dataloader = train_dataloader
+
+
+def of_batches(value):
+    recipe = Recipe(small_model(SequentialHybrid), None, max_epochs=1, monitor=None, options={})
+    return decided_by(recipe, [], Batches(value), 0, (), 1)["other data"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1.0, 2.0),
+        (np.ones(2), np.zeros(2)),
+        (torch.ones(2, dtype=torch.cfloat).conj() * 1j, torch.ones(2, dtype=torch.cfloat)),
+    ],
+)
+def test_batches_are_compared_whatever_is_in_them(one, other):
+    assert of_batches(one) == of_batches(one) != of_batches(other)
+
+
+def test_data_that_cannot_be_compared_end_nothing():
+    with pytest.warns(UserWarning, match="the study is killed, it will begin anew"):
+        assert not can_be_compared([of_batches(torch.eye(2).to_sparse())])
 
 
 def test_other_threads_may_give_other_numbers(monkeypatch):
@@ -158,7 +234,7 @@ def test_a_run_comes_back_to_the_last_bit(tmp_path):
     assert said.endswith("has runs of other data: the study begins anew") and not other.runs
 
 
-@pytest.mark.parametrize("content", [b"1,2\n", b"", {"state_dict": {}}])
+@pytest.mark.parametrize("content", [b"1,2\n", b"", b"hello world\n", b"a\n", {"state_dict": {}}])
 def test_a_file_of_something_else_is_left_alone(content, tmp_path):
     path = tmp_path / "rows.csv"
     if isinstance(content, dict):
@@ -180,4 +256,12 @@ def test_a_file_that_cannot_be_written_ends_nothing(tmp_path):
     with pytest.warns(UserWarning, match="runs of the study are not kept: .*study.arms"):
         kept.add((0, "hybrid"), RUN)
     kept.add((0, "linear"), RUN)  # of which nobody is warned again
-    assert len(kept.runs) == 2
+    assert len(kept.runs) == 2 and not kept.lasting
+
+
+def test_nothing_is_said_to_be_kept_that_is_not(tmp_path):
+    model, path = small_model(SequentialHybrid, **RATES), tmp_path / "file" / "study.arms"
+    path.parent.write_text("no folder")
+    with pytest.warns(UserWarning, match="runs of the study are not kept"):
+        said = interrupted(path, model, 1)
+    assert not any("are kept" in line for line in said)

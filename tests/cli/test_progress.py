@@ -1,5 +1,7 @@
 """The progress bar of the command line: seldom drawn, and never missing the end."""
 
+import re
+
 import pytest
 import torch
 from lightning.pytorch.demos.boring_classes import BoringModel
@@ -52,6 +54,15 @@ def test_a_file_gets_lines_at_both_ends_and_now_and_then(
     found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch")]
     assert [line.partition(", after 0:00:0")[0] for line in found] == [f"Epoch {e}" for e in lines]
     assert found[-1].endswith(", val/loss 1")
+
+
+def test_a_number_of_steps_does_not_shorten_an_epoch(monkeypatch, capsys, make_trainer):
+    monkeypatch.setattr(progress, "_SECONDS_OF_LINES", 0.0)
+    batches = dict(max_epochs=-1, max_steps=4, limit_train_batches=3, limit_val_batches=1)
+    make_trainer([progress.progress_shown()], enable_progress_bar=True, **batches).fit(Model())
+    places = re.findall(r"^Epoch (\d), batch (\d of \d)", capsys.readouterr().out, re.M)
+    assert places[:2] == [("0", "1 of 3"), ("0", "2 of 3")]
+    assert all(place == ("1", "1 of 3") for place in places[2:])
 
 
 def test_a_terminal_has_a_bar(monkeypatch):

@@ -56,3 +56,13 @@ def test_a_test_step_that_does_not_tell_leaves_rows_unknown(make_trainer):
     found = make_trainer([counts]).test(Foreign(), loader, verbose=False)
     assert counts.rows == {0: None} and " row" not in in_words(found, counts.rows, True)[0]
     assert in_words([{}], {}, True) == []
+
+
+def test_what_a_subclass_logs_keeps_its_names():
+    """Scores of a test are those of its stage; Lightning numbers the loaders of a subclass."""
+    found = [{"test/acc": 0.75, "acc": 0.25}]
+    assert in_words(found, {0: 4}, True) == [
+        "Test: accuracy 0.7500 of 4 rows (95 %: 0.194 to 0.994)"
+    ]
+    found = [{f"test/extra/dataloader_idx_{index}": 0.5} for index in (0, 1)]
+    assert in_words(found, {}, True) == ["Test: extra 0.5", "Test of dataloader_idx_1: extra 0.5"]

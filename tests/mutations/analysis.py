@@ -55,6 +55,18 @@ MUTATIONS = [
                 "runs of another model are taken for those of this one",
                 "::test_a_run_comes_back_to_the_last_bit",
             ),
+        ],
+    ),
+    *mutations_of(
+        "analysis/ablation/decided.py",
+        "analysis/test_kept.py",
+        [
+            (
+                "            files.add(Path(file))\n",
+                "            pass\n",
+                "code of the user that has changed is taken for the same",
+                "::test_code_of_the_user_is_what_its_files_hold",
+            ),
             (
                 "torch.get_num_threads() if jobs is None else 1",
                 "1",

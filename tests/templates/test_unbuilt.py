@@ -352,3 +352,16 @@ def test_arguments_that_are_missing_are_explained(given):
         Deep(9, 3)
     for numbers in ((10, 4, 3), ("auto", 4, "auto")):
         SequentialHybrid(*numbers)
+
+
+def test_a_misspelt_argument_that_is_needed_is_named():
+    words = r"missing input_dim .* no input_dims \(did you mean 'input_dim'\?\)"
+    with pytest.raises(TypeError, match=words):
+        SequentialHybrid(input_dims=4, quantum_dim=2, output_dim=3)
+
+
+def test_a_model_is_copied_as_torch_copies_modules():
+    """Without a call of its constructor: `__new__` gets the class alone."""
+    model = SequentialHybrid(4, 2, 3, n_modes=4)
+    copy = model._replicate_for_data_parallel()
+    assert type(copy) is SequentialHybrid and copy.quantum_layer is model.quantum_layer

@@ -114,7 +114,7 @@ class _Tally:
 
     def say_what_is_kept(self, follows: str) -> None:
         """Say how many runs are in the file, if any, and what follows from it."""
-        if self._kept.path is not None and self._reached:
+        if self._kept.lasting and self._reached:
             told = f"{self._reached} of {len(self._models)} runs are kept in {self._kept.path}"
             self._progress.say(f"{told}: {follows}")
 

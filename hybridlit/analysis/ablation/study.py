@@ -10,7 +10,8 @@ from lightning.pytorch import LightningDataModule, LightningModule
 
 from hybridlit.analysis.ablation.arms import ARMS
 from hybridlit.analysis.ablation.baselines import Baseline, baseline_names, compared, fit_baselines
-from hybridlit.analysis.ablation.kept import Kept, decided_by
+from hybridlit.analysis.ablation.decided import decided_by
+from hybridlit.analysis.ablation.kept import Kept
 from hybridlit.analysis.ablation.measure import Bench, Forward, Measure, RowScore, ScoredRows
 from hybridlit.analysis.ablation.parts import chosen_parts
 from hybridlit.analysis.ablation.posthoc import REPLACEMENTS, Trained, posthoc_arms
@@ -142,10 +143,11 @@ def ablation_study(
             processes get model, data and functions: those must be picklable, functions by their
             name in a module.
         keep: File in which runs are kept as they are done, such as `study.arms`; None: nowhere. The
-            same call goes on where it was killed, and gives the same numbers; other seeds or arms
-            take what is there, too. With another model, other data, settings, code or
-            versions it says so and begins anew, as it does where an argument cannot be pickled, a
-            lambda for instance. The file stays until you remove it.
+            same call goes on where it was killed, and gives the same numbers, unless data draw
+            from a generator of their own; more seeds or other arms take what is there, too. With
+            another model, other data, settings, code or versions it says so and begins anew, as it
+            does where they cannot be compared: a lambda, or a class typed into a notebook. The file
+            stays until you remove it.
 
     Returns:
         The study: print it, or use `to_markdown()`, `to_dict()` and `figure()`.
@@ -195,8 +197,9 @@ def ablation_study(
             arms = applicable_arms(wanted, recipe, measure, data)
             if kept.path is not None:
                 seeded(numbers[0])
-                split = numbers[0] if isinstance(datamodule, LightningDataModule) else None
-                functions = [build, score, forward]
+                of_seeds = None if isinstance(datamodule, LightningDataModule) else datamodule
+                split = numbers[0] if of_seeds is None else None
+                functions = [build, score, forward, of_seeds]
                 told.say(kept.go_on(decided_by(recipe, functions, data, split, rivals, jobs)))
             each = len(numbers) * (len(arms.names) + len(rivals)) if wanted else len(rivals)
             told.expect(len(REPLACEMENTS) * len(parts) + each)

@@ -96,7 +96,7 @@ def test_in_a_study_every_seed_counts(capsys):
         assert len(each.scores) == len(each.settings) == 2
         assert each.difference.mean == pytest.approx(np.mean(hybrid) - np.mean(each.scores))
         assert each.name in str(found) and each.name in found.to_markdown()
-    assert "14/14" in capsys.readouterr().err  # 4 post-hoc arms, 2 seeds of 2 arms and 3 baselines
+    assert "6 of 6  seed 1  logistic regression" in capsys.readouterr().err
     values = found.to_dict()
     assert json.loads(json.dumps(values)) == values
     assert [each["name"] for each in values["baselines"]] == CLASSIFIERS

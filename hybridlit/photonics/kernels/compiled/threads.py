@@ -21,13 +21,16 @@ import torch
 from hybridlit.internals.openmp import parallel_regions
 from hybridlit.photonics.kernels.compiled.layout import TEAM_GAP
 from hybridlit.photonics.kernels.compiled.machine_code import address_of, entry_point
+from hybridlit.photonics.machine import available_memory
 
 __all__ = ["Cut", "aligned", "scratch", "together", "worthwhile"]
 
 #: Forward multiply-adds a thread must get to be worth its start and wait.
 THREAD_WORK = 750_000
-#: Scratch memory up to this many bytes is kept by its thread between calls.
-KEPT_SCRATCH = 16 << 20
+#: Scratch memory up to this many bytes a worker is kept by its thread between calls, and more where
+#: it is at most one part in so many of what the process may still take: the system has to clear
+#: memory anew, which is a third of a step at (20, 10, 8).
+KEPT_SCRATCH, KEPT_PART = 16 << 20, 8
 
 _local = threading.local()
 _pool: ThreadPoolExecutor | None = None
@@ -87,8 +90,9 @@ def scratch(scalars: int, itemsize: int, workers: int = 1) -> tuple[Any, int]:
     held = getattr(_local, "scratch", None)
     if held is not None and held[1] >= size:
         return held[0], held[2]
+    held = _local.scratch = None  # before there is more
     memory, address = aligned(scalars, itemsize)
-    if size <= KEPT_SCRATCH * workers:
+    if size <= KEPT_SCRATCH * workers or size <= available_memory() // KEPT_PART:
         _local.scratch = (memory, size, address)
     return memory, address
 

@@ -14,7 +14,7 @@ import torch
 
 from hybridlit import __version__
 from hybridlit.analysis.ablation.arms import ARMS
-from hybridlit.analysis.ablation.kept import Kept
+from hybridlit.analysis.ablation.kept import SUFFIX, Kept
 from hybridlit.analysis.ablation.result import AblationStudy
 from hybridlit.analysis.ablation.study import ablation_study
 from hybridlit.analysis.chip_result import add_chip
@@ -58,9 +58,6 @@ _SETTINGS = (
     "max_steps",
 )
 """Arguments of the run's Trainer that change what a model learns."""
-
-_KEPT = ".arms"
-"""Ends the name of the file beside the report that holds the finished runs of its study."""
 
 _NO_PHOTONS = (
     "This model holds no photonic layer, so there is no photonic part whose contribution could be "
@@ -126,7 +123,7 @@ def analyze(
     del options["ckpt"]
     model, data = load_run(checkpoint, template)
     found, trainer = Found(model, data, checkpoint, recipe, options), _trainer_of(recipe)
-    kept = path.with_suffix(_KEPT)
+    kept = path.with_suffix(SUFFIX)
     with prepared(data), _nothing_lost(kept if retrain else None, found):
         if photonic_modules(model):  # first, since it checks what was asked for
             found.study = ablation_study(

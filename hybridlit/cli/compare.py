@@ -10,6 +10,7 @@ import torch
 
 from hybridlit import __version__
 from hybridlit.analysis.ablation import AblationStudy
+from hybridlit.analysis.ablation.kept import SUFFIX
 from hybridlit.analysis.ablation.tables import summary
 from hybridlit.atomic_write import atomic_write
 from hybridlit.recipe import compare_recipe, read_recipe
@@ -31,6 +32,9 @@ def compare(
     out: str | None = None,
 ) -> list[Path]:
     """Train recipes and their twins without photons over seeds, and say whether a layer helps.
+
+    With out, finished runs are kept in that folder until their recipe is done, as NAME.arms: if the
+    command is killed, the same command goes on, and the numbers are the same.
 
     Args:
         recipes: YAML files of models with photonic layers, or names of recipes of hybridlit.
@@ -58,6 +62,7 @@ def compare(
     files = []
     studies: dict[str, AblationStudy] = {}
     for name, given in settings.items():
+        kept = None if out is None else Path(out) / f"{name}{SUFFIX}"
         try:
             studies[name] = study = compare_recipe(
                 given,
@@ -68,12 +73,15 @@ def compare(
                 baselines=baselines,
                 jobs=jobs,
                 progress=partial(_tell, name),
+                keep=kept,
             )
         except RuntimeError as error:  # of an arm, which it names
             raise ValueError(f"{name}: {error}") from error
         print(f"\n{study}\n", flush=True)
         if out is not None:
             files += _write(Path(out) / name, f"# {name}\n\n{study.to_markdown()}", study.to_dict())
+        if kept is not None:
+            kept.unlink(missing_ok=True)
     if len(studies) > 1:
         print(f"{summary(studies, aligned)}\n")
         if out is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -34,6 +35,7 @@ def compare_recipe(
     baselines: bool = True,
     jobs: int | None = 1,
     progress: bool | Callable[[str], object] = False,
+    keep: str | os.PathLike[str] | None = None,
 ) -> AblationStudy:
     """Train a recipe and its twins with several seeds, on equal terms, as `ablation_study` does.
 
@@ -52,6 +54,7 @@ def compare_recipe(
         baselines: Whether to fit the classical models.
         jobs: Number of processes, as of `ablation_study`.
         progress: As of `ablation_study`.
+        keep: As of `ablation_study`, which goes on where it was killed.
 
     Returns:
         The study: print it, or use `to_markdown()`, `to_dict()` and `figure()`.
@@ -88,6 +91,7 @@ def compare_recipe(
         trainer_options=options,
         progress=progress,
         jobs=jobs,
+        keep=keep,
     )
 
 

@@ -19,7 +19,10 @@ from hybridlit.analysis.ablation.retraining import Run
 from hybridlit.analysis.trainings import Training
 from hybridlit.resume.durable import save_durably
 
-__all__ = ["Kept", "Key"]
+__all__ = ["SUFFIX", "Kept", "Key"]
+
+SUFFIX = ".arms"
+"""Ends the name of a file of kept runs, beside what is made of them."""
 
 Key = tuple[int, str | None]
 """Seed and arm of a run; None: what is done once for a split."""

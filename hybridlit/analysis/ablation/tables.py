@@ -69,20 +69,24 @@ def plain_values(record: Any) -> dict[str, Any]:
 def summary(studies: Mapping[str, AblationStudy], table: Table) -> str:
     """Return a row for each study with retrained arms, by name: scores, differences, verdicts.
 
-    Of the baselines a row has the best; parameters and seconds are in the order of the arms.
+    Of the baselines a row has the best, if there are any; parameters and seconds are in the order
+    of the arms.
     """
     names = [arm for arm in ARMS if any(arm in _arms(each) for each in studies.values())]
     others = names[1:]
-    head = ["recipe", "score", *names, "best baseline", *(f"hybrid - {name}" for name in others)]
+    beside = ["best baseline"] * any(each.baselines for each in studies.values())
+    head = ["recipe", "score", *names, *beside, *(f"hybrid - {name}" for name in others)]
     rows = []
     for name, study in studies.items():
         arms = _arms(study)
         best = max(study.baselines, key=lambda each: fmean(each.scores), default=None)
         cells = [_spread(arms[arm].scores) if arm in arms else "" for arm in names]
-        cells.append("" if best is None else f"{best.name} {_spread(best.scores)}: {best.verdict}")
+        if beside:
+            found = f"{best.name} {_spread(best.scores)}: {best.verdict}" if best else ""
+            cells.append(found)
         for arm in others:
-            found = arms[arm].difference if arm in arms else None
-            cells.append("" if found is None else f"{shown(found, '+.3f')}: {arms[arm].said}")
+            gap = arms[arm].difference if arm in arms else None
+            cells.append("" if gap is None else f"{shown(gap, '+.3f')}: {arms[arm].said}")
         parameters = " / ".join(str(arm.parameters) for arm in arms.values())
         seconds = " / ".join(f"{arm.seconds:.1f}" for arm in arms.values())
         score = f"{study.metric}, {len(study.seeds)} seeds"

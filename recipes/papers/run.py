@@ -45,12 +45,12 @@ def run(paper: str, seeds: int) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("papers", nargs="*", default=PAPERS, choices=[*PAPERS, []])
+    parser.add_argument("papers", nargs="*", default=[], choices=[*PAPERS, []])
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     print("| recipe | figure | mean (least to most) | seconds of a core | lines |")
     print("|---|---|---|---|---|")
-    for paper in arguments.papers:
+    for paper in arguments.papers or PAPERS:
         print(run(paper, arguments.seeds), flush=True)

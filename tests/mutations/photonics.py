@@ -434,6 +434,22 @@ MUTATIONS = [
         ],
     ),
     *mutations_of(
+        "photonics/kernels/compiled/threads.py",
+        "photonics/test_scratch.py",
+        [
+            (
+                "or size <= available_memory() // KEPT_PART",
+                "",
+                "large scratch memory is cleared anew in every call",
+            ),
+            (
+                "or size <= available_memory() // KEPT_PART",
+                "or True",
+                "a thread may keep all memory that there is",
+            ),
+        ],
+    ),
+    *mutations_of(
         "photonics/sizes.py",
         "photonics/test_cost.py::test_states_are_counted_in_closed_form "
         "photonics/test_cost.py::test_estimate_counts_phases_and_multiply_adds",

@@ -94,7 +94,8 @@ def costs(rng: Random) -> Case:
         unbunched = made.fock_space.unbunched
         size = math.comb(modes if unbunched else modes + photons - 1, photons)
         require(cost.states == size, "number of states")
-        bytes_of_probabilities = 4 * int(own["batch_size"]) * size
+        samples = int(own["batch_size"]) if own["input_size"] else 1  # which serves all rows
+        bytes_of_probabilities = 4 * samples * size
         require(cost.peak_bytes >= bytes_of_probabilities, "less memory than the outputs take")
         require(bool(str(cost)), "text")
         layered = own["input_size"] or not made.use_bandwidth_tuning  # else layers refuse it

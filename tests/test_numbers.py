@@ -43,7 +43,7 @@ SAID = [  # a text, the words around a number, and what was found
     (LAYERS, "JAX takes {} times as long", lambda: ratio("piquasso", BOTH, **TINY)),
     (LAYERS, "other physics, takes {} of", lambda: ratio("pennylane-jax", BOTH, **TINY)),
     (NOISE, "batch 16 take {} times the", lambda: 1 / ratio("noise", "gradients, ideal", **LOSSY)),
-    (NOISE, "and 1/{} of MerLin's", lambda: ratio("noise", "gradients, merlin", **LOSSY)),
+    (NOISE, "1/{} of MerLin's", lambda: ratio("noise", "gradients, merlin", **LOSSY)),
     (NOISE, "(6, 3, 16) 1/{} (", lambda: ratio("noise", "gradients, merlin", **G2)),
     (NOISE, "at (8, 4): 1/{}\n", lambda: ratio("shots", "", point="8,4,64")),
     (TEMPLATES, "here from\n  {} to", lambda: claim("checkpoint", "peak_mib_without")),

@@ -32,13 +32,12 @@ def test_large_memory_is_kept_where_there_is_plenty(parts, kept, monkeypatch):
     assert in_a_thread_of_its_own(twice) is kept
 
 
-def test_what_is_too_small_is_let_go_before_there_is_more(monkeypatch):
+def test_what_is_kept_outlives_what_is_too_large(monkeypatch):
     monkeypatch.setattr(threads, "available_memory", lambda: 0)
 
-    def grown():
+    def beside():
         small, _ = scratch(8, 8)
-        assert scratch(8, 8)[0] is small
-        scratch(LARGE, 8)  # too large to be kept
-        return scratch(8, 8)[0] is small
+        large, _ = scratch(LARGE, 8)
+        return scratch(8, 8)[0] is small and scratch(LARGE, 8)[0] is not large
 
-    assert not in_a_thread_of_its_own(grown)
+    assert in_a_thread_of_its_own(beside)

@@ -90,9 +90,11 @@ def scratch(scalars: int, itemsize: int, workers: int = 1) -> tuple[Any, int]:
     held = getattr(_local, "scratch", None)
     if held is not None and held[1] >= size:
         return held[0], held[2]
-    held = _local.scratch = None  # before there is more
+    lasting = size <= KEPT_SCRATCH * workers or size <= available_memory() // KEPT_PART
+    if lasting:
+        held = _local.scratch = None  # before there is more
     memory, address = aligned(scalars, itemsize)
-    if size <= KEPT_SCRATCH * workers or size <= available_memory() // KEPT_PART:
+    if lasting:
         _local.scratch = (memory, size, address)
     return memory, address
 

@@ -78,9 +78,9 @@ def compare(
         except RuntimeError as error:  # of an arm, which it names
             raise ValueError(f"{name}: {error}") from error
         print(f"\n{study}\n", flush=True)
-        if out is not None:
-            files += _write(Path(out) / name, f"# {name}\n\n{study.to_markdown()}", study.to_dict())
         if kept is not None:
+            text = f"# {name}\n\n{study.to_markdown()}"
+            files += _write(kept.with_suffix(""), text, study.to_dict())
             kept.unlink(missing_ok=True)
     if len(studies) > 1:
         print(f"{summary(studies, aligned)}\n")

@@ -41,7 +41,7 @@ G2 = {"noise": "g2", "point": "6,3,16"}
 SAID = [  # a text, the words around a number, and what was found
     (LAYERS, "layer are {} times as fast", lambda: result("merlin")["geometric_means"][BOTH]),
     (LAYERS, "JAX takes {} times as long", lambda: ratio("piquasso", BOTH, **TINY)),
-    (LAYERS, "other physics, takes {} of", lambda: ratio("pennylane-jax", BOTH, **TINY)),
+    (LAYERS, "other physics, {} times as", lambda: ratio("pennylane-jax", BOTH, **TINY)),
     (NOISE, "batch 16 take {} times the", lambda: 1 / ratio("noise", "gradients, ideal", **LOSSY)),
     (NOISE, "1/{} of MerLin's", lambda: ratio("noise", "gradients, merlin", **LOSSY)),
     (NOISE, "(6, 3, 16) 1/{} (", lambda: ratio("noise", "gradients, merlin", **G2)),

@@ -33,8 +33,8 @@ def compare(
 ) -> list[Path]:
     """Train recipes and their twins without photons over seeds, and say whether a layer helps.
 
-    With out, finished runs are kept in that folder until their recipe is done, as NAME.arms: if the
-    command is killed, the same command goes on, and the numbers are the same.
+    With out, finished runs are kept in that folder until all recipes are done, in files that end in
+    .compare.arms: if the command is killed, the same command goes on, and the numbers are the same.
 
     Args:
         recipes: YAML files of models with photonic layers, or names of recipes of hybridlit.
@@ -60,9 +60,9 @@ def compare(
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise ValueError(f"out must be a folder, and {out!r} is none")
     files = []
+    kept = {} if out is None else {name: Path(out) / f"{name}.compare{SUFFIX}" for name in settings}
     studies: dict[str, AblationStudy] = {}
     for name, given in settings.items():
-        kept = None if out is None else Path(out) / f"{name}{SUFFIX}"
         try:
             studies[name] = study = compare_recipe(
                 given,
@@ -73,19 +73,19 @@ def compare(
                 baselines=baselines,
                 jobs=jobs,
                 progress=partial(_tell, name),
-                keep=kept,
+                keep=kept.get(name),
             )
         except RuntimeError as error:  # of an arm, which it names
             raise ValueError(f"{name}: {error}") from error
         print(f"\n{study}\n", flush=True)
-        if kept is not None:
-            text = f"# {name}\n\n{study.to_markdown()}"
-            files += _write(kept.with_suffix(""), text, study.to_dict())
-            kept.unlink(missing_ok=True)
+        if out is not None:
+            files += _write(Path(out) / name, f"# {name}\n\n{study.to_markdown()}", study.to_dict())
     if len(studies) > 1:
         print(f"{summary(studies, aligned)}\n")
         if out is not None:
             files += _write(Path(out) / "summary", f"{summary(studies, piped)}\n")
+    for path in kept.values():
+        path.unlink(missing_ok=True)
     return files
 
 

@@ -1,7 +1,6 @@
 """Raw rows in, labels and values with names out, the same as a Trainer finds on prepared rows."""
 
 import csv
-import math
 import os
 
 import numpy as np
@@ -354,16 +353,6 @@ def test_a_failure_leaves_the_table_from_before(suffix, at, tmp_path, monkeypatc
     with pytest.raises(OSError, match="No space left"):
         ROWS.write(path)
     assert os.listdir(tmp_path) == [path.name] and path.read_text() == "before"
-
-
-def test_text_has_no_digits_that_say_nothing(tmp_path):
-    values = [0.1, 1 / 3, 1e300, math.nan, math.inf, 3e-5, 2.0]
-    single = [float(np.float32(value)) for value in values[:2]]
-    path = Predictions({"y": [*single, *values]}).write(tmp_path / "table.csv")
-    said = path.read_text().split()[1:]
-    assert said[:4] == ["0.1", "0.33333334", "0.1", "0.3333333333333333"]
-    assert np.array_equal(np.float64(said[2:]), values, equal_nan=True)
-    assert np.float32(said[:2]).tolist() == single
 
 
 def test_other_suffixes_are_refused(tmp_path):

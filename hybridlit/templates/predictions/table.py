@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["WRITERS", "Predictions"]
 
 _SHOWN = 10
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Predictions:
@@ -82,8 +81,7 @@ class Predictions:
         Args:
             path: Where to, with the suffix `.csv`, `.tsv`, `.parquet` (needs pandas and pyarrow) or
                 `.npz`, an array a column. Folders are made; a file that is there is replaced
-                once the new one is complete. In text, numbers of single precision have the fewest
-                digits that give them back.
+                once the new one is complete.
 
         Returns:
             The path.
@@ -106,7 +104,7 @@ def _write_lines(table: Predictions, path: Path, delimiter: str) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         writer.writerow(table.columns)
-        columns = [[_cell(value) for value in values] for values in table.columns.values()]
+        columns = [[_text(value) for value in values] for values in table.columns.values()]
         writer.writerows(zip(*columns, strict=True))
 
 
@@ -144,14 +142,6 @@ def _array(values: list[Any]) -> Any:
 def _text(value: Any) -> Any:
     """A set of labels as one cell; all else as it is."""
     return "|".join(map(str, value)) if isinstance(value, list) else value
-
-
-def _cell(value: Any) -> Any:
-    """As `_text`; numbers of single precision in the fewest digits that give them back."""
-    if isinstance(value, float) and abs(value) < _LARGEST:
-        single = np.float32(value)
-        return str(single) if float(single) == value else value
-    return _text(value)
 
 
 def _shown(value: Any) -> str:
